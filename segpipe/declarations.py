@@ -1,0 +1,159 @@
+"""What a manifest row declares: its Segments, read from any of the column's forms, not judged.
+
+The forms are lists of structs, lists in JSON text, and within both metadata as struct, map or JSON
+text. Whatever cannot be read keeps its raw value, so that a rule can show it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from segpipe.errors import MetadataError
+from segpipe.prediction import Segment, canonical_metadata, confidence_of, metadata_json
+
+_FIELDS = frozenset({"label", "index", "metadata"})
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSegment:
+    """One Segment as a row declares it.
+
+    Attributes:
+        label: text, or None where it is missing or not text.
+        index: whole number, or None where ``raw_index`` is not one; any range.
+        raw_index: as it stands in the manifest.
+        metadata: canonical; empty where ``metadata_error`` says why there is none.
+        metadata_text: ``metadata`` as canonical JSON.
+        confidence: from the metadata, where it is a number.
+    """
+
+    label: str | None
+    index: int | None
+    raw_index: object
+    metadata: Mapping[str, Any]
+    metadata_text: str
+    metadata_error: str | None
+    confidence: float | None
+
+    @property
+    def name(self) -> str:
+        """The Segment in a message: its index and label."""
+        return f"{self.raw_index!r} ({self.label!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """All Segments of a row, sorted by index; ``problem`` says why a cell could not be read."""
+
+    segments: tuple[DeclaredSegment, ...]
+    problem: str | None = None
+
+    @property
+    def indexes(self) -> frozenset[int]:
+        """The pixel values the row explains."""
+        return frozenset(s.index for s in self.segments if s.index is not None)
+
+    def as_segments(self) -> tuple[Segment, ...]:
+        """The Segments of a row that broke no rule."""
+        return tuple(
+            Segment(s.label, s.index, dict(s.metadata))
+            for s in self.segments
+            if s.label is not None and s.index is not None
+        )
+
+
+def read_declaration(cell: object) -> Declaration:
+    """Parse the ``segments`` cell of a manifest row; never raises for what the cell holds."""
+    if isinstance(cell, str):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError) as error:
+            return Declaration((), f"segments is not valid JSON ({error})")
+    if cell is None:
+        return Declaration((), "segments is null")
+    if not isinstance(cell, (list, tuple)):
+        return Declaration((), f"segments is {_kind(cell)}, expected a list")
+    for place, member in enumerate(cell):
+        if not isinstance(member, Mapping):
+            return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
+    parsed = [_segment(member) for member in cell]
+    parsed.sort(key=lambda s: (s.index is None, s.index or 0, s.label or ""))
+    return Declaration(tuple(parsed))
+
+
+def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
+    label, raw_index = member.get("label"), member.get("index")
+    metadata: dict[str, Any] = {}
+    problem = None
+    try:
+        metadata = canonical_metadata(_metadata(member))
+    except MetadataError as error:
+        problem = str(error)
+    except RecursionError:
+        problem = "metadata is nested beyond reason"
+    return DeclaredSegment(
+        label=label if isinstance(label, str) and _is_unicode(label) else None,
+        index=_whole_number(raw_index),
+        raw_index=raw_index,
+        metadata=metadata,
+        metadata_text=metadata_json(metadata),
+        metadata_error=problem,
+        confidence=confidence_of(metadata),
+    )
+
+
+def _metadata(member: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata of a Segment; members beside label and index belong to it as well."""
+    metadata = _metadata_object(member.get("metadata"))
+    beside = {
+        key: value for key, value in member.items() if key not in _FIELDS and value is not None
+    }
+    clash = sorted(key for key in beside if key in metadata and metadata[key] != beside[key])
+    if clash:
+        raise MetadataError(f"metadata.{clash[0]} is given twice, with different values")
+    return {**beside, **metadata} if beside else metadata
+
+
+def _metadata_object(value: object) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        if not value.strip():
+            return {}
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise MetadataError(f"metadata is not valid JSON ({error})") from None
+    if value is None:
+        return {}
+    if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value):
+        return dict(value)  # how pyarrow gives a map
+    if not isinstance(value, Mapping):
+        raise MetadataError(f"metadata is {_kind(value)}, expected an object")
+    return value
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        return int(value) if len(value) < 20 else None
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(value: object) -> str:
+    names = {str: "text", dict: "an object", list: "a list", bool: "true/false", type(None): "null"}
+    return names.get(type(value), type(value).__name__)

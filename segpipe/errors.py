@@ -1,0 +1,36 @@
+"""Errors a user of segpipe can act on.
+
+Every error inherits from :class:`SegpipeError` and from the builtin a caller would catch without
+knowing segpipe. Messages are complete sentences that name what was found, what was expected and
+the next step; none of them needs a traceback to be understood.
+"""
+
+from __future__ import annotations
+
+
+class SegpipeError(Exception):
+    """Base of everything segpipe raises for a reason its user can remove."""
+
+
+class SettingsError(SegpipeError, ValueError):
+    """A setting is missing, unknown or out of range."""
+
+
+class ManifestError(SegpipeError, ValueError):
+    """A manifest *file* cannot be used. Bad rows never raise this: they are rejected."""
+
+
+class MetadataError(SegpipeError, ValueError):
+    """Segment metadata has no canonical JSON form (NaN, bytes, nested beyond reason)."""
+
+
+class StorageError(SegpipeError, OSError):
+    """Reading or writing storage failed: full disk, no permission, no such place."""
+
+
+class TableError(SegpipeError, ValueError):
+    """A table of a partition is missing, incomplete or does not belong to the others."""
+
+
+class CatalogError(SegpipeError, RuntimeError):
+    """The catalog cannot be opened, is not a segpipe catalog, or refused a commit."""

@@ -1,0 +1,322 @@
+"""Parquet manifests: one row per prediction, read as a stream of chunks.
+
+What a *file* must be is checked before its first row is read and raises ManifestError; what a *row*
+must be is for the rules to say (segpipe.rules), so one bad row never costs the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segpipe.errors import ManifestError
+from segpipe.storage import Folder, redacted
+from segpipe.tables import VALIDATED
+
+#: Names under which the column of Segments is found, in this order.
+SEGMENT_COLUMNS = ("segments", "annotations")
+_TEXT = ("reference_id", "mask_url", "annotation_id", "image_url")
+_SIZES = ("height", "width")
+_KNOWN = (*_TEXT, *_SIZES, *SEGMENT_COLUMNS)
+# A carried column of one of these names gets the prefix "manifest_": the name is taken.
+_TAKEN = frozenset([*VALIDATED.names, "date"])
+_EXPECTED_SEGMENTS = "list<struct<label, index, metadata>> or the same as a JSON string"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One row as it stands in the manifest, types normalized, values not yet judged.
+
+    Attributes:
+        manifest: name of the file, as tables and messages show it.
+        number: row in the file, counted from 0.
+        segments: the cell: a list of structs, JSON text, or None.
+    """
+
+    manifest: str
+    number: int
+    reference_id: str | None
+    mask_url: str | None
+    segments: object
+    annotation_id: str | None = None
+    height: object = None
+    width: object = None
+    image_url: str | None = None
+
+
+@dataclass(frozen=True)
+class ManifestChunk:
+    """Consecutive rows of one manifest file.
+
+    Attributes:
+        folder: URL of the folder the file lies in; relative mask URLs start there.
+        extras: the carried columns of these rows, in Manifest.extras' schema.
+    """
+
+    folder: str
+    rows: tuple[ManifestRow, ...]
+    extras: pa.Table
+
+
+@dataclass(frozen=True)
+class ManifestFile:
+    """One readable Parquet manifest whose columns were checked."""
+
+    folder: Folder
+    name: str
+    shown: str
+    rows: int
+    schema: pa.Schema
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest files of one partition, read as one, in the order of their names."""
+
+    files: tuple[ManifestFile, ...]
+    extras: pa.Schema
+
+    @classmethod
+    def open(cls, files: Sequence[tuple[Folder, str, str]]) -> Manifest:
+        """Check manifest files; reads footers only.
+
+        Args:
+            files: folder, file name, and the name to show, of each.
+
+        Raises:
+            ManifestError: naming the file, the column, what was found and what was expected.
+        """
+        opened = tuple(_open(folder, name, shown) for folder, name, shown in files)
+        if not any(file.rows for file in opened):
+            shown = ", ".join(file.shown for file in opened)
+            raise ManifestError(
+                f"{shown}: the manifest has no rows. A model run that predicted nothing needs no "
+                "manifest; otherwise write it again"
+            )
+        return cls(opened, _extras(opened))
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files together."""
+        return sum(file.rows for file in self.files)
+
+    def content_sha256(self) -> str:
+        """SHA-256 over the bytes of all files: equal content, equal digest."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            with file.folder.open_input(file.name) as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())  # type: ignore[arg-type]
+        return digest.hexdigest()
+
+    def chunks(self, rows_per_chunk: int = 256) -> Iterator[ManifestChunk]:
+        """Stream all rows in order; memory is bounded by a row group and a chunk.
+
+        Raises:
+            ManifestError: if a file turns out to be damaged further on.
+        """
+        for file in self.files:
+            number = 0
+            for batch in _batches(file, None, rows_per_chunk):
+                yield _chunk(file, batch, number, self.extras)
+                number += batch.num_rows
+
+    def reference_ids(self) -> Iterator[pa.Array]:
+        """Stream the reference ids alone, as string arrays."""
+        for file in self.files:
+            for batch in _batches(file, ["reference_id"], 65_536):
+                yield batch.column(0).cast(pa.string())
+
+
+def _open(folder: Folder, name: str, shown: str) -> ManifestFile:
+    handle = folder.open_input(name)
+    try:
+        with handle:
+            file = pq.ParquetFile(handle)
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ManifestError(
+            f"{shown} is not a readable Parquet file ({reason}). Write the manifest again, or "
+            "point to a .parquet file"
+        ) from None
+    _check_columns(shown, schema)
+    return ManifestFile(folder, name, shown, rows, schema)
+
+
+def _check_columns(shown: str, schema: pa.Schema) -> None:
+    for name in ("reference_id", "mask_url"):
+        if name not in schema.names:
+            raise ManifestError(_missing(shown, name, schema))
+    if not any(name in schema.names for name in SEGMENT_COLUMNS):
+        raise ManifestError(_missing(shown, "segments", schema))
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise ManifestError(f"{shown}: there are several columns named {name!r}")
+    for name in _TEXT:
+        if name in schema.names:
+            _check_type(shown, name, schema.field(name).type, "text", _is_text)
+    for name in _SIZES:
+        if name in schema.names:
+            _check_type(shown, name, schema.field(name).type, "integers", _is_number)
+    column = segment_column(schema)
+    _check_type(shown, column, schema.field(column).type, _EXPECTED_SEGMENTS, _is_segments)
+
+
+def segment_column(schema: pa.Schema) -> str:
+    """The name of the column of Segments in a manifest's schema."""
+    return next(name for name in SEGMENT_COLUMNS if name in schema.names)
+
+
+def _check_type(shown: str, name: str, kind: pa.DataType, expected: str, fits: Any) -> None:
+    # A column of nulls only has no type of its own: its rows are judged one by one.
+    if not (fits(_plain(kind)) or pa.types.is_null(kind)):
+        raise ManifestError(
+            f"{shown}: column {name!r} holds {_type_name(kind)}, expected {expected}"
+        )
+
+
+def _missing(shown: str, name: str, schema: pa.Schema) -> str:
+    close = difflib.get_close_matches(name, schema.names, n=1, cutoff=0.6)
+    hint = f"; is it {close[0]!r}?" if close else ""
+    there = ", ".join(schema.names) or "none"
+    return f"{shown}: there is no column {name!r} (columns: {there}){hint}"
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    # pandas writes integers beside nulls as floats; whole ones are taken.
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+    )
+
+
+def _is_segments(kind: pa.DataType) -> bool:
+    if _is_text(kind):
+        return True
+    if not _is_list(kind):
+        return False
+    member = kind.value_type
+    if pa.types.is_null(member):
+        return True
+    return pa.types.is_struct(member) and {"label", "index"} <= {field.name for field in member}
+
+
+def _type_name(kind: pa.DataType) -> str:
+    text = str(kind).replace("element: ", "").replace("item: ", "")
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _extras(files: Sequence[ManifestFile]) -> pa.Schema:
+    """The carried columns of all files, under the names they get in the tables."""
+    merged = pa.schema([])
+    for file in files:
+        own = pa.schema(
+            [
+                pa.field(carried_name(field.name), _storable(field.type))
+                for field in file.schema
+                if field.name not in _KNOWN
+            ]
+        )
+        try:
+            merged = pa.unify_schemas([merged, own], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise ManifestError(
+                f"{file.shown}: a carried column has another type than in the files before it "
+                f"({str(error).splitlines()[0]})"
+            ) from None
+    return merged
+
+
+def carried_name(column: str) -> str:
+    """The name a manifest's additional column has in the validated table."""
+    return f"manifest_{column}" if column in _TAKEN else column
+
+
+def _storable(kind: pa.DataType) -> pa.DataType:
+    plain = _plain(kind)
+    return pa.string() if _is_text(plain) else plain
+
+
+def _batches(file: ManifestFile, columns: list[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
+    try:
+        with file.folder.open_input(file.name) as handle:
+            yield from pq.ParquetFile(handle).iter_batches(batch_size=rows, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(
+            f"{file.shown} is damaged: {str(error).splitlines()[0]}. Write the manifest again"
+        ) from None
+
+
+def _chunk(
+    file: ManifestFile, batch: pa.RecordBatch, first: int, extras: pa.Schema
+) -> ManifestChunk:
+    names = batch.schema.names
+    count = batch.num_rows
+    cells: Mapping[str, list[Any]] = {
+        name: _cells(batch.column(names.index(name))) if name in names else [None] * count
+        for name in (*_TEXT, *_SIZES, segment_column(batch.schema))
+    }
+    rows = tuple(
+        ManifestRow(file.shown, first + place, *values)
+        for place, values in enumerate(
+            zip(
+                cells["reference_id"],
+                cells["mask_url"],
+                cells[segment_column(batch.schema)],
+                cells["annotation_id"],
+                cells["height"],
+                cells["width"],
+                cells["image_url"],
+                strict=True,
+            )
+        )
+    )
+    carried = {carried_name(name): batch.column(names.index(name)) for name in names}
+    columns = [
+        carried[field.name].cast(field.type)
+        if field.name in carried
+        else pa.nulls(count, field.type)
+        for field in extras
+    ]
+    return ManifestChunk(file.folder.url, rows, pa.Table.from_arrays(columns, schema=extras))
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:  # Parquet does not check text: lose the bad cells, not the file
+        return [_cell(scalar) for scalar in column]
+
+
+def _cell(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return None
+
+
+def show_url(folder: Folder, name: str) -> str:
+    """URL of a file for messages, without secrets."""
+    return f"{redacted(folder.url)}/{name}"

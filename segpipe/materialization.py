@@ -1,0 +1,276 @@
+"""Materializing a partition: manifest in; validated, segments and rejected tables out.
+
+The three tables come out of one pass and belong together. They appear one after the other and the
+summary last; each carries the pass's digest in its footer, so a reader that finds a table of
+another pass (a crash between two renames) says so instead of mixing them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from segpipe.chunks import default_workers, map_chunks
+from segpipe.duplicates import Duplicates, repeated_reference_ids
+from segpipe.errors import TableError
+from segpipe.manifest import Manifest, ManifestRow
+from segpipe.rules import Finding, finding
+from segpipe.rules.rows import REF_DUPLICATE
+from segpipe.storage import Folder
+from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, TableWriter, table_writer
+from segpipe.validation import ValidatedChunk, Validation, rejected_table, validate_chunk
+
+#: Part of every digest: bump it when the same masks may lead to other tables.
+CODE_VERSION = "1"
+VALIDATED_FILE, SEGMENTS_FILE, REJECTED_FILE = (
+    "validated.parquet",
+    "segments.parquet",
+    "rejected.parquet",
+)
+SUMMARY_FILE = "_summary.json"
+#: Where each table's footer holds the digest of its pass.
+DIGEST_KEY = "segpipe.digest"
+_WHOSE = ("reference_id", "fingerprint", "manifest", "manifest_row")
+
+#: Told how many of how many manifest rows are done.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a pass over a manifest found. Every row is accepted, rejected or repeated.
+
+    Attributes:
+        rows: rows of the manifest.
+        accepted: predictions in the validated table.
+        rejected: rows in the rejected table.
+        repeated: rows equal to an accepted one of the same item; kept once, these not.
+        segments: rows of the segment table.
+        findings: rule -> rows it spoke of, accepted ones (warnings, conversions) included.
+        validated_digest, rejected_digest: of the tables' content.
+    """
+
+    rows: int
+    accepted: int
+    rejected: int
+    repeated: int
+    segments: int
+    findings: Mapping[str, int]
+    validated_digest: str
+    rejected_digest: str
+
+    @property
+    def rejection_rate(self) -> float:
+        """Share of the rows that were rejected."""
+        return self.rejected / self.rows
+
+    def to_json(self) -> str:
+        """As stored beside the tables."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def read(cls, folder: Folder) -> Summary:
+        """The summary stored beside the tables.
+
+        Raises:
+            TableError: if there is none.
+        """
+        if not folder.exists(SUMMARY_FILE):
+            raise TableError(f"{folder.url} holds no finished tables: materialize them first")
+        try:
+            return cls(**json.loads(folder.read(SUMMARY_FILE)))
+        except (ValueError, TypeError) as error:
+            raise TableError(
+                f"{folder.url}/{SUMMARY_FILE} is damaged ({error}): materialize again"
+            ) from None
+
+
+def materialize(
+    manifest: Manifest,
+    validation: Validation,
+    out: Folder,
+    *,
+    workers: int = 0,
+    rows_per_chunk: int = 128,
+    progress: Progress | None = None,
+) -> Summary:
+    """Validate every row of a manifest and write the three tables and the masks.
+
+    Equal input gives byte-identical tables, whatever the number of workers.
+
+    Args:
+        out: folder of the tables; what an earlier pass left there is replaced.
+        workers: threads; 0 means one per processor.
+
+    Raises:
+        ManifestError: if a manifest file turns out to be damaged.
+        StorageError: if storage fails; the tables of an earlier pass are then untouched.
+    """
+    duplicates = Duplicates(repeated_reference_ids(manifest))
+    work = partial(validate_chunk, validation=validation)
+    chunks = manifest.chunks(rows_per_chunk)
+    with ExitStack() as stack:
+        tables = _Tables.open(stack, out, manifest.extras, duplicates)
+        done = 0
+        for chunk in map_chunks(work, chunks, workers or default_workers()):
+            tables.add(chunk)
+            done += chunk.rows
+            if progress is not None:
+                progress(done, manifest.rows)
+        summary = tables.finish(validation, manifest.rows)
+        validation.masks.folder.sync()
+    out.write(SUMMARY_FILE, summary.to_json().encode())
+    return summary
+
+
+class _Tables:
+    """The three tables being written, and a place aside for rows whose item occurs twice."""
+
+    def __init__(
+        self,
+        validated: TableWriter,
+        segments: TableWriter,
+        rejected: TableWriter,
+        aside: _Aside,
+        duplicates: Duplicates,
+    ) -> None:
+        self._validated, self._segments, self._rejected = validated, segments, rejected
+        self._aside = aside
+        self._duplicates = duplicates
+        self._findings: Counter[str] = Counter()
+        self._validated_digest = hashlib.sha256(CODE_VERSION.encode())
+        self._rejected_digest = hashlib.sha256(CODE_VERSION.encode())
+        self._rejected_rows = 0
+        self._repeated = 0
+
+    @classmethod
+    def open(
+        cls, stack: ExitStack, out: Folder, extras: pa.Schema, duplicates: Duplicates
+    ) -> _Tables:
+        """Open all tables for writing; they appear when the stack closes without an error."""
+        schema = pa.schema([*VALIDATED, *extras])
+        validated = stack.enter_context(table_writer(out, VALIDATED_FILE, schema))
+        segments = stack.enter_context(table_writer(out, SEGMENTS_FILE, SEGMENTS))
+        rejected = stack.enter_context(table_writer(out, REJECTED_FILE, REJECTED))
+        return cls(validated, segments, rejected, _Aside(stack, schema), duplicates)
+
+    def add(self, chunk: ValidatedChunk) -> None:
+        """Append a chunk; rows of items that occur twice are set aside."""
+        self._findings.update(chunk.findings)
+        self._reject(chunk.rejected)
+        validated, segments = chunk.validated, chunk.segments
+        if len(self._duplicates.repeated) and validated.num_rows:
+            repeated = self._duplicates.is_repeated(validated["reference_id"])
+            own = self._duplicates.is_repeated(segments["reference_id"])
+            self._set_aside(validated.filter(repeated), segments.filter(own))
+            validated = validated.filter(_not(repeated))
+            segments = segments.filter(_not(own))
+        self._accept(validated, segments)
+
+    def finish(self, validation: Validation, rows: int) -> Summary:
+        """Decide on the rows set aside and sum up."""
+        for validated, segments in self._aside.chunks():
+            self._decide(validated, segments, validation)
+        validated_digest = self._validated_digest.hexdigest()
+        rejected_digest = self._rejected_digest.hexdigest()
+        for table, digest in (
+            (self._validated, validated_digest),
+            (self._segments, validated_digest),
+            (self._rejected, rejected_digest),
+        ):
+            table.add_metadata(DIGEST_KEY, digest)
+        return Summary(
+            rows=rows,
+            accepted=self._validated.rows,
+            rejected=self._rejected_rows,
+            repeated=self._repeated,
+            segments=self._segments.rows,
+            findings=dict(sorted(self._findings.items())),
+            validated_digest=validated_digest,
+            rejected_digest=rejected_digest,
+        )
+
+    def _accept(self, validated: pa.Table, segments: pa.Table) -> None:
+        self._validated.write(validated)
+        self._segments.write(segments)
+        _update(self._validated_digest, validated)
+
+    def _reject(self, rejected: pa.Table) -> None:
+        self._rejected.write(rejected)
+        _update(self._rejected_digest, rejected)
+        rows = rejected.select(["manifest", "manifest_row"])
+        self._rejected_rows += rows.group_by(["manifest", "manifest_row"]).aggregate([]).num_rows
+
+    def _set_aside(self, validated: pa.Table, segments: pa.Table) -> None:
+        self._aside.add(validated, segments)
+        for row in zip(*(validated[name].to_pylist() for name in _WHOSE), strict=True):
+            self._duplicates.note(*row)
+
+    def _decide(self, validated: pa.Table, segments: pa.Table, validation: Validation) -> None:
+        keep: list[bool] = []
+        conflicts: list[tuple[ManifestRow, Finding]] = []
+        for row in zip(*(validated[name].to_pylist() for name in _WHOSE), strict=True):
+            reference_id, _, manifest, number = row
+            conflict = self._duplicates.conflict(reference_id)
+            if conflict is not None:
+                whose = ManifestRow(manifest, number, reference_id, None, None)
+                conflicts.append((whose, finding(REF_DUPLICATE, validation.policy, conflict)))
+            keep.append(conflict is None and self._duplicates.keep(reference_id))
+        self._findings[REF_DUPLICATE.id] += len(conflicts)
+        self._repeated += len(keep) - sum(keep) - len(conflicts)
+        self._reject(rejected_table(conflicts, validation.dataset, validation.model_run))
+        owner = np.repeat(keep, validated["n_segments"].to_numpy())
+        self._accept(validated.filter(pa.array(keep)), segments.filter(pa.array(owner)))
+
+
+class _Aside:
+    """Chunks of rows whose fate is known only after the last row, kept on disk meanwhile."""
+
+    def __init__(self, stack: ExitStack, schema: pa.Schema) -> None:
+        self._stack = stack
+        self._schemas = (schema, SEGMENTS)
+        self._files: list[IO[bytes]] = []
+        self._writers: list[pq.ParquetWriter] = []
+
+    def add(self, *tables: pa.Table) -> None:
+        """Set a chunk of both tables aside."""
+        if tables[0].num_rows == 0:
+            return
+        if not self._writers:
+            for schema in self._schemas:
+                temporary = tempfile.TemporaryFile(prefix="segpipe-")  # noqa: SIM115
+                file = self._stack.enter_context(temporary)
+                self._files.append(file)
+                self._writers.append(pq.ParquetWriter(file, schema))
+        for writer, table in zip(self._writers, tables, strict=True):
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def chunks(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """The chunks again, in order; nothing can be added after."""
+        for writer in self._writers:
+            writer.close()
+        if self._files:
+            validated, segments = map(pq.ParquetFile, self._files)
+            for group in range(validated.num_row_groups):
+                yield validated.read_row_group(group), segments.read_row_group(group)
+
+
+def _not(flags: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.invert(flags)
+
+
+def _update(digest: Any, table: pa.Table) -> None:
+    for row in table.to_pylist():
+        digest.update(json.dumps(row, sort_keys=True, default=str).encode())

@@ -1,0 +1,240 @@
+"""The PNG container: is this file a whole, undamaged PNG, and what does it hold?
+
+Pillow opens files with a wrong IDAT checksum and decompresses text chunks of any size. Both are
+checked here, from the chunk structure alone, before a decoder sees a byte.
+Source of the format: PNG specification, third edition (W3C), sections 5 and 11.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+COLOUR_NAMES = {
+    GREY: "grey",
+    RGB: "RGB",
+    PALETTE: "palette",
+    GREY_ALPHA: "grey+alpha",
+    RGBA: "RGBA",
+}
+_DEPTHS = {
+    GREY: (1, 2, 4, 8, 16),
+    RGB: (8, 16),
+    PALETTE: (1, 2, 4, 8),
+    GREY_ALPHA: (8, 16),
+    RGBA: (8, 16),
+}
+_CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+# Enough to find an orientation; a larger chunk is never copied, let alone inflated.
+_KEPT_ANCILLARY = {b"eXIf": 65_536, b"iTXt": 65_536}
+
+# What people upload by mistake under a .png name, by magic bytes.
+_OTHER_FORMATS = (
+    (b"\xff\xd8\xff", "JPEG data (lossy: class numbers are damaged); export PNG from the array"),
+    (b"GIF8", "a GIF image; export an 8-bit greyscale PNG from the array"),
+    (b"BM", "a BMP image; export an 8-bit greyscale PNG from the array"),
+    (b"II*\0", "a TIFF image; export an 8-bit greyscale PNG from the array"),
+    (b"MM\0*", "a TIFF image; export an 8-bit greyscale PNG from the array"),
+    (b"\x93NUMPY", "a NumPy .npy array; write it as an 8-bit greyscale PNG"),
+    (b"PK\x03\x04", "a zip or .npz archive; unpack it first"),
+    (b"\x1f\x8b", "gzip data; unpack it first"),
+    (b"%PDF", "a PDF document"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x89HDF", "an HDF5 file; write the array as an 8-bit greyscale PNG"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself; run `git lfs pull`"),
+)
+
+
+class PngError(ValueError):
+    """The bytes are not a whole PNG. ``is_png`` tells a damaged PNG from something else."""
+
+    def __init__(self, message: str, *, is_png: bool = True) -> None:
+        super().__init__(message)
+        self.is_png = is_png
+
+
+@dataclass(frozen=True, slots=True)
+class PngHeader:
+    """IHDR: size in pixels, bits per sample, colour type (see ``COLOUR_NAMES``)."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    interlaced: bool
+
+    @property
+    def raw_size(self) -> int:
+        """Bytes of filtered scan lines a non-interlaced image of this header inflates to."""
+        bits = self.width * self.depth * _CHANNELS[self.colour]
+        return self.height * (1 + (bits + 7) // 8)
+
+
+@dataclass(frozen=True, slots=True)
+class PngFile:
+    """A PNG whose structure and critical checksums are right.
+
+    ``image_data`` is the file reduced to IHDR, PLTE, IDAT and IEND (the file itself where it holds
+    nothing else): safe to give to a decoder.
+    """
+
+    header: PngHeader
+    image_data: bytes
+    palette_entries: int | None
+    transparency: bool
+    trailing_bytes: int
+    minimal: bool
+    ancillary: tuple[tuple[bytes, bytes], ...]
+
+
+def read_header(data: bytes) -> PngHeader:
+    """IHDR of a PNG from (at least) its first 33 bytes.
+
+    Raises:
+        PngError: if the bytes are not a PNG, or IHDR is damaged.
+    """
+    _check_signature(data)
+    if len(data) < 33:
+        raise PngError(f"the file ends after {len(data)} bytes, within its header")
+    length, kind = struct.unpack_from(">I4s", data, 8)
+    if kind != b"IHDR" or length != 13:
+        raise PngError("the first chunk is not a 13-byte IHDR")
+    if zlib.crc32(data[12:29]) != int.from_bytes(data[29:33], "big"):
+        raise PngError("CRC of IHDR is wrong: the file is damaged; write or download it again")
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack_from(
+        ">IIBBBBB", data, 16
+    )
+    if not 0 < width < 2**31 or not 0 < height < 2**31:
+        raise PngError(f"IHDR says {width} x {height} pixels")
+    if colour not in _DEPTHS:
+        raise PngError(f"colour type {colour} does not exist")
+    if depth not in _DEPTHS[colour]:
+        raise PngError(f"bit depth {depth} does not exist for colour type {colour}")
+    if compression or filtering or interlace > 1:
+        raise PngError("IHDR names an unknown compression, filter or interlace method")
+    return PngHeader(width, height, depth, colour, bool(interlace))
+
+
+def read_png(data: bytes) -> PngFile:
+    """Check signature, IHDR, chunk order and critical checksums of a whole PNG; decode nothing.
+
+    Raises:
+        PngError: saying what is damaged and, for a cut file, how much of the image is there.
+    """
+    header = read_header(data)
+    view = memoryview(data)
+    spans: list[tuple[int, int]] = [(8, 33)]
+    ancillary: list[tuple[bytes, bytes]] = []
+    palette: int | None = None
+    transparency = image_ended = image_begun = False
+    place = 33
+    while True:
+        if place + 12 > len(data):
+            raise PngError(_cut(data, header, spans, place))
+        length = int.from_bytes(view[place : place + 4], "big")
+        kind = bytes(view[place + 4 : place + 8])
+        end = place + 12 + length
+        if end > len(data):
+            raise PngError(_cut(data, header, spans, place))
+        if kind in _CRITICAL:
+            stored = int.from_bytes(view[end - 4 : end], "big")
+            if zlib.crc32(view[place + 4 : end - 4]) != stored:
+                raise PngError(
+                    f"CRC of {kind.decode()} is wrong: the file is damaged; "
+                    "write or download it again"
+                )
+            spans.append((place, end))
+        if kind == b"IDAT":
+            if image_ended:
+                raise PngError("IDAT chunks are not consecutive")
+            image_begun = True
+        else:
+            image_ended = image_begun
+            if kind == b"PLTE":
+                palette = _palette_entries(length, palette, image_begun)
+            elif kind == b"tRNS":
+                transparency = True
+            elif kind == b"acTL":
+                raise PngError("it is an animated PNG (acTL): one mask per file, please")
+            elif kind == b"IHDR":
+                raise PngError("a second IHDR chunk")
+            elif kind not in _CRITICAL and not kind[0] & 0x20:
+                raise PngError(f"unknown critical chunk {kind!r}")
+            elif length <= _KEPT_ANCILLARY.get(kind, -1):
+                ancillary.append((kind, bytes(view[place + 8 : end - 4])))
+        place = end
+        if kind == b"IEND":
+            break
+    if not image_begun:
+        raise PngError("it has no IDAT chunk: there is no image in it")
+    if header.colour == PALETTE and palette is None:
+        raise PngError("it is a palette PNG without a palette (PLTE)")
+    kept = sum(stop - start for start, stop in spans)
+    minimal = kept + 8 == len(data)
+    image_data = data if minimal else b"".join([SIGNATURE, *(view[a:b] for a, b in spans)])
+    return PngFile(
+        header, image_data, palette, transparency, len(data) - place, minimal, tuple(ancillary)
+    )
+
+
+def _palette_entries(length: int, earlier: int | None, image_begun: bool) -> int:
+    if earlier is not None or image_begun or length % 3 or not 0 < length <= 768:
+        raise PngError("its palette (PLTE) is misplaced or malformed")
+    return length // 3
+
+
+def _check_signature(data: bytes) -> None:
+    if data[:8] == SIGNATURE:
+        return
+    if not data:
+        raise PngError("the file is empty (0 bytes)")
+    if SIGNATURE.startswith(data):
+        raise PngError(f"the file ends after {len(data)} bytes, within its signature")
+    if b"IHDR" in data[:24]:
+        raise PngError("the PNG signature is damaged, as by a transfer in text mode")
+    raise PngError(f"holds {describe_bytes(data)}", is_png=False)
+
+
+def describe_bytes(data: bytes) -> str:
+    """What the bytes of something that is not a PNG look like, in words for a message."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "a WebP image; export an 8-bit greyscale PNG from the array"
+    for magic, words in _OTHER_FORMATS:
+        if data.startswith(magic):
+            return words
+    start = data[:512].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "an HTML page: did the signed URL expire?"
+    if b"<error" in start and b"<code>" in start:
+        return "an object store's error message (XML): did the signed URL expire?"
+    if start.startswith(b"<?xml") or start.startswith(b"<"):
+        return "an XML or HTML document"
+    if start.startswith((b"{", b"[")):
+        return "JSON text"
+    return f"bytes of another kind (they begin with {data[:8].hex(' ')})"
+
+
+def _cut(data: bytes, header: PngHeader, spans: list[tuple[int, int]], place: int) -> str:
+    """Say where a cut file ends; how much of the image survives tells a cut from a lost tail."""
+    pieces = [data[a + 8 : b - 4] for a, b in spans if data[a + 4 : a + 8] == b"IDAT"]
+    if data[place + 4 : place + 8] == b"IDAT":
+        pieces.append(data[place + 8 :])
+    if not pieces:
+        return f"the file ends after {len(data)} bytes, before its image data"
+    inflater, size = zlib.decompressobj(), 0
+    try:
+        for piece in pieces:
+            while piece and size <= header.raw_size:
+                size += len(inflater.decompress(piece, 1 << 20))
+                piece = inflater.unconsumed_tail
+    except zlib.error:
+        return f"the file ends after {len(data)} bytes and its image data is damaged"
+    if header.interlaced:
+        return f"the file ends after {len(data)} bytes, within its image data"
+    share = min(100, 100 * size // header.raw_size)
+    return f"the file is cut: it ends after {len(data)} bytes, {share} % of the image"

@@ -1,0 +1,1 @@
+"""Publishing validated predictions: outcomes, receipts and destinations."""

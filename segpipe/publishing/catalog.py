@@ -1,0 +1,322 @@
+"""The embedded catalog: one Delta Lake table of published predictions.
+
+One row is one published prediction, with its segments nested in it, so that one commit of one
+table is the whole truth. Masks are immutable and stored before the commit that refers to them; an
+orphan mask is harmless.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from segpipe.errors import CatalogError, StorageError
+from segpipe.predictions import SEGMENT_LIST, PredictionBatch
+from segpipe.publishing.outcomes import Outcome, Plan, Provenance, plan, receipts
+from segpipe.storage import Folder, MaskStore, redacted
+from segpipe.tables import IDENTITY, column_array
+
+#: What a published prediction is; the columns of the Delta table.
+PREDICTIONS = pa.schema(
+    [
+        *IDENTITY,
+        pa.field("annotation_id", pa.string()),
+        pa.field("mask_path", pa.string()),
+        pa.field("mask_sha256", pa.string()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("height", pa.int32()),
+        pa.field("width", pa.int32()),
+        pa.field("segments", SEGMENT_LIST),
+        pa.field("image_url", pa.string()),
+        pa.field("manifest", pa.string()),
+        pa.field("partition", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("previous_fingerprint", pa.string()),
+        pa.field("published_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+#: The table's folder in the catalog.
+TABLE = "predictions"
+_FORMAT_KEY, _FORMAT = "segpipe.format", "1"
+_ATTEMPTS = 60
+_PRESENT = ["reference_id", "fingerprint", "run_id", "previous_fingerprint"]
+
+
+class Catalog:
+    """Published predictions under a URL that fsspec and object_store both know.
+
+    Args:
+        folder: holds the Delta table ``predictions``.
+        masks: the content-addressed mask files its rows refer to.
+        storage_options: for the Delta table, in object_store's words.
+    """
+
+    def __init__(
+        self, folder: Folder, masks: MaskStore, storage_options: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = folder
+        self.masks = masks
+        self._options = dict(storage_options or {}) or None
+        self.uri = f"{folder.path if folder.is_local else folder.url}/{TABLE}"
+
+    def __repr__(self) -> str:
+        return f"Catalog({redacted(self.uri)!r})"
+
+    def publish(
+        self,
+        batch: PredictionBatch,
+        masks: MaskStore,
+        provenance: Provenance,
+        *,
+        dry_run: bool = False,
+    ) -> pa.Table:
+        """See :meth:`segpipe.publishing.destination.Destination.publish`."""
+        rows = _published_rows(batch, provenance)
+        ids, prints = column_array(rows, "reference_id"), column_array(rows, "fingerprint")
+        if pc.count_distinct(ids).as_py() != len(ids):
+            raise CatalogError("a batch holds two predictions for one item; validate it first")
+        for attempt in range(_ATTEMPTS):
+            table = self._table(create=not dry_run)
+            present = self._present(table, ids, provenance)
+            planned = plan(ids, prints, present, update=provenance.update)
+            failures: dict[str, str] = {}
+            if table is not None and not dry_run:
+                to_write, failures = self._to_write(rows, planned, masks)
+                if to_write.num_rows and not self._commit(table, to_write, provenance):
+                    _wait(attempt)
+                    continue
+            planned = _with_own_commits(planned, ids, prints, present, provenance)
+            return receipts(ids, prints, planned, provenance, failures)
+        raise CatalogError(
+            f"{self!r}: other runs kept publishing to {provenance.model_run!r}; run again"
+        )
+
+    def read(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
+        """Published predictions as Arrow; empty where nothing was published yet.
+
+        Args:
+            columns: names to read; all where None.
+            where: an SQL predicate on the columns.
+        """
+        table = self._table(create=False)
+        if table is None:
+            names = PREDICTIONS.names if columns is None else columns
+            return pa.schema([PREDICTIONS.field(name) for name in names]).empty_table()
+        return _scan(table, columns, where)
+
+    def version(self) -> int | None:
+        """The table's version; None where there is no table yet."""
+        table = self._table(create=False)
+        return None if table is None else table.version()
+
+    def _table(self, *, create: bool) -> DeltaTable | None:
+        try:
+            table = DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            if not create:
+                return None
+            table = self._create()
+        except (DeltaError, OSError) as error:
+            raise CatalogError(f"{self!r} cannot be opened: {_first_line(error)}") from None
+        found = table.metadata().configuration.get(_FORMAT_KEY)
+        if found != _FORMAT:
+            raise CatalogError(
+                f"{redacted(self.uri)} is a Delta table, but not one segpipe {_FORMAT} can publish "
+                f"to ({_FORMAT_KEY} is {found!r}): choose another catalog, or upgrade segpipe"
+            )
+        return table
+
+    def _create(self) -> DeltaTable:
+        try:
+            return DeltaTable.create(
+                self.uri,
+                PREDICTIONS,
+                mode="ignore",
+                partition_by=["dataset", "model_run"],
+                name="predictions",
+                description="Published segmentation predictions, one row per item and model run",
+                configuration={_FORMAT_KEY: _FORMAT},
+                storage_options=self._options,
+                raise_if_key_not_exists=False,
+            )
+        except CommitFailedError:  # another run created it meanwhile
+            return DeltaTable(self.uri, storage_options=self._options)
+        except (DeltaError, OSError) as error:
+            raise StorageError(f"{self!r} cannot be created: {_first_line(error)}") from None
+
+    def _present(self, table: DeltaTable | None, ids: pa.Array, provenance: Provenance) -> pa.Table:
+        """What the table holds for the batch's items, at the table's version."""
+        if table is None or not len(ids):
+            return pa.schema([PREDICTIONS.field(name) for name in _PRESENT]).empty_table()
+        span = pc.min_max(ids).as_py()
+        where = (
+            f"{_of_model_run(provenance)} AND reference_id >= {_quoted(span['min'])} "
+            f"AND reference_id <= {_quoted(span['max'])}"
+        )
+        present = _scan(table, _PRESENT, where)
+        if pc.count_distinct(present["reference_id"]).as_py() != present.num_rows:
+            raise CatalogError(
+                f"{self!r} holds two predictions for one item of {provenance.model_run!r}: it was "
+                "changed by something other than segpipe; restore an earlier version"
+            )
+        return present
+
+    def _to_write(
+        self, rows: pa.Table, planned: Plan, masks: MaskStore
+    ) -> tuple[pa.Table, dict[str, str]]:
+        """The rows to commit, their masks stored; and who cannot be, with the reason."""
+        rows = rows.set_column(
+            rows.schema.get_field_index("previous_fingerprint"),
+            PREDICTIONS.field("previous_fingerprint"),
+            planned.previous,
+        ).filter(planned.where(Outcome.INSERTED, Outcome.REPLACED))
+        failures: dict[str, str] = {}
+        same_store = masks.folder.url == self.masks.folder.url
+        for id, sha256 in zip(
+            rows["reference_id"].to_pylist(), rows["mask_sha256"].to_pylist(), strict=True
+        ):
+            if self.masks.has(sha256):
+                continue
+            if same_store or not masks.has(sha256):
+                failures[id] = (
+                    f"its mask {MaskStore.name_of(sha256)} is no longer in {masks!r}: "
+                    "materialize the partition again"
+                )
+            else:
+                self.masks.put(masks.read(sha256))
+        if failures:
+            refused = pc.is_in(rows["reference_id"], value_set=pa.array(list(failures)))
+            rows = rows.filter(pc.invert(refused))
+        if rows.num_rows:
+            self.masks.folder.sync()
+        return rows, failures
+
+    def _commit(self, table: DeltaTable, rows: pa.Table, provenance: Provenance) -> bool:
+        """Make rows visible in one commit; False when another publisher was faster."""
+        application = f"segpipe/{provenance.dataset}/{provenance.model_run}"
+        version = (table.transaction_version(application) or 0) + 1
+        replaced = pc.sum(pc.is_valid(rows["previous_fingerprint"])).as_py()
+        properties = CommitProperties(
+            app_transactions=[Transaction(application, version)],
+            custom_metadata={
+                "segpipe.dataset": provenance.dataset,
+                "segpipe.model_run": provenance.model_run,
+                "segpipe.partition": provenance.partition,
+                "segpipe.run_id": provenance.run_id,
+                "segpipe.update": str(provenance.update).lower(),
+                "segpipe.inserted": str(rows.num_rows - replaced),
+                "segpipe.replaced": str(replaced),
+            },
+        )
+        # Sorted, so that each file covers a narrow range of items and most can be skipped.
+        rows = rows.sort_by("reference_id")
+        try:
+            if replaced:
+                self._merge(table, rows, provenance, properties)
+            else:
+                write_deltalake(table, rows, mode="append", commit_properties=properties)
+        except CommitFailedError:
+            return False
+        except (DeltaError, OSError) as error:
+            raise StorageError(
+                f"publishing to {self!r} failed: {_first_line(error)}. What was committed before "
+                "is complete; run again to publish the rest"
+            ) from None
+        return True
+
+    @staticmethod
+    def _merge(
+        table: DeltaTable, rows: pa.Table, provenance: Provenance, properties: CommitProperties
+    ) -> None:
+        target = _of_model_run(provenance, "target.")
+        (
+            table.merge(
+                rows,
+                f"{target} AND target.reference_id = source.reference_id",
+                source_alias="source",
+                target_alias="target",
+                commit_properties=properties,
+            )
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
+            .execute()
+        )
+
+
+def _published_rows(batch: PredictionBatch, provenance: Provenance) -> pa.Table:
+    """The batch as rows of the table."""
+    count = batch.rows.num_rows
+    given: dict[str, Any] = {
+        "dataset": provenance.dataset,
+        "model_run": provenance.model_run,
+        "partition": provenance.partition,
+        "run_id": provenance.run_id,
+        "previous_fingerprint": None,
+        "published_at": provenance.time,
+    }
+    columns = [
+        batch.segments
+        if field.name == "segments"
+        else pa.array([given[field.name]] * count, field.type)
+        if field.name in given
+        else batch.rows[field.name]
+        for field in PREDICTIONS
+    ]
+    return pa.Table.from_arrays(columns, schema=PREDICTIONS)
+
+
+def _with_own_commits(
+    planned: Plan, ids: pa.Array, prints: pa.Array, present: pa.Table, provenance: Provenance
+) -> Plan:
+    """The plan, where what this very run committed before an interruption counts as its doing.
+
+    A commit can succeed and its answer be lost, and a step can be retried. The rows say who wrote
+    them and what they replaced, so the receipt can say exactly what happened.
+    """
+    own = present.filter(pc.equal(present["run_id"], provenance.run_id))
+    if not own.num_rows:
+        return planned
+    place = pc.index_in(ids, value_set=column_array(own, "reference_id"))
+    is_own = pc.fill_null(pc.equal(column_array(own, "fingerprint").take(place), prints), False)
+    before = column_array(own, "previous_fingerprint").take(place)
+    did = pc.if_else(pc.is_null(before), Outcome.INSERTED.value, Outcome.REPLACED.value)
+    return Plan(
+        pc.if_else(is_own, did, planned.outcomes), pc.if_else(is_own, before, planned.previous)
+    )
+
+
+def _scan(table: DeltaTable, columns: list[str] | None, where: str | None) -> pa.Table:
+    # The native scan: Arrow's dataset reader calls back into Python from its own threads and
+    # can abort the interpreter at exit.
+    reader = pa.RecordBatchReader.from_stream(table.scan(columns=columns, predicate=where))
+    names = PREDICTIONS.names if columns is None else columns
+    return (
+        reader.read_all().select(names).cast(pa.schema([PREDICTIONS.field(name) for name in names]))
+    )
+
+
+def _of_model_run(provenance: Provenance, prefix: str = "") -> str:
+    return (
+        f"{prefix}dataset = {_quoted(provenance.dataset)} "
+        f"AND {prefix}model_run = {_quoted(provenance.model_run)}"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _wait(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))

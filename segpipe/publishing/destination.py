@@ -1,0 +1,43 @@
+"""The protocol of a place predictions are published to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pyarrow as pa
+
+from segpipe.predictions import PredictionBatch
+from segpipe.publishing.outcomes import Provenance
+from segpipe.storage import MaskStore
+
+
+class Destination(Protocol):
+    """A place predictions are published to.
+
+    Publishing is idempotent by content: whatever is interrupted, repeated or run beside another
+    publisher, a destination ends with exactly one prediction per item, and a batch without
+    ``update`` never changes what is there.
+    """
+
+    def publish(
+        self,
+        batch: PredictionBatch,
+        masks: MaskStore,
+        provenance: Provenance,
+        *,
+        dry_run: bool = False,
+    ) -> pa.Table:
+        """Publish a batch of one model run, of distinct items.
+
+        Args:
+            masks: where the batch's mask files are.
+            dry_run: say what would happen and touch nothing.
+
+        Returns:
+            Receipts, one per prediction.
+
+        Raises:
+            CatalogError: when the destination as a whole cannot be used.
+            StorageError: when its storage fails; a rerun completes what was begun.
+        """
+        ...

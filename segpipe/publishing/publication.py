@@ -1,0 +1,84 @@
+"""Publishing a whole partition: batches to a destination, receipts to a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from segpipe.materialization import Progress
+from segpipe.predictions import ValidatedPredictions
+from segpipe.publishing.destination import Destination
+from segpipe.publishing.outcomes import Outcome, Provenance, counts
+from segpipe.storage import Folder, MaskStore, folder_name
+from segpipe.tables import RECEIPTS, TableWriter, table_writer
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What publishing a partition came to.
+
+    Attributes:
+        outcomes: outcome -> number of predictions; every outcome is named.
+        failures: reference id and the destination's words, of the first ten that failed.
+        receipts: URL of the receipts table; None for a dry run.
+    """
+
+    outcomes: Mapping[str, int]
+    failures: tuple[tuple[str, str], ...]
+    receipts: str | None
+
+
+def publish(
+    predictions: ValidatedPredictions,
+    destination: Destination,
+    masks: MaskStore,
+    receipts: Folder,
+    provenance: Provenance,
+    *,
+    dry_run: bool = False,
+    rows_per_batch: int = 20_000,
+    progress: Progress | None = None,
+) -> Publication:
+    """Publish every validated prediction of a partition, a batch at a time.
+
+    Args:
+        masks: where the predictions' mask files are.
+        receipts: folder under which this run's receipts table is written.
+        dry_run: say what would happen; neither the destination nor the receipts are touched.
+
+    Raises:
+        TableError: if the partition's tables are missing or do not belong together.
+        CatalogError, StorageError: see the destination; batches published before stay.
+    """
+    folder = receipts.folder(
+        f"dataset={folder_name(provenance.dataset)}",
+        f"model_run={folder_name(provenance.model_run)}",
+        f"date={provenance.partition}",
+    )
+    name = f"{folder_name(provenance.run_id)}.parquet"
+    outcomes: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
+    failures: list[tuple[str, str]] = []
+    done = 0
+    with ExitStack() as stack:
+        table: TableWriter | None = None
+        if not dry_run:
+            table = stack.enter_context(table_writer(folder, name, RECEIPTS))
+        for batch in predictions.batches(rows_per_batch):
+            batch_receipts = destination.publish(batch, masks, provenance, dry_run=dry_run)
+            if table is not None:
+                table.write(batch_receipts)
+            outcomes.update(counts(batch_receipts))
+            if outcomes[Outcome.FAILED] and len(failures) < 10:
+                failures += [
+                    (row["reference_id"], row["message"])
+                    for row in batch_receipts.to_pylist()
+                    if row["outcome"] == Outcome.FAILED
+                ]
+            done += batch_receipts.num_rows
+            if progress is not None:
+                progress(done, len(predictions))
+    return Publication(
+        dict(outcomes), tuple(failures[:10]), None if dry_run else f"{folder.url}/{name}"
+    )

@@ -1,0 +1,149 @@
+"""What a rule is, and the catalogue they are collected in.
+
+A rule lives in one place: a function decorated with :func:`rule`, which holds its id, its default
+severity, what it means and how to fix it, and yields what it found. Ids are data: they stand in
+tables and reports, and never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segpipe.rules.evidence import Evidence
+
+
+class Severity(StrEnum):
+    """What a finding does to its row."""
+
+    REJECT = "reject"
+    WARN = "warn"
+    CONVERT = "convert"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a rule saw in one row: words, and the figures apart for whoever computes with them."""
+
+    message: str
+    found: str = ""
+    expected: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule broken by a row, with the severity that applied."""
+
+    rule: str
+    severity: Severity
+    message: str
+    found: str = ""
+    expected: str = ""
+
+
+Check = Callable[["Evidence"], Iterator[Found]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of the catalogue.
+
+    Attributes:
+        meaning: one sentence, why this is wrong.
+        remedy: one sentence, what to do.
+        yields_to: rules that explain the same symptom better; when one of them has a finding
+            for the row, this one keeps silent, so that one cause gives one finding.
+        check: None for rules that look at several rows and are applied where those are known.
+        essential: a row that breaks it cannot be published at all; no policy can change that.
+    """
+
+    id: str
+    severity: Severity
+    meaning: str
+    remedy: str
+    yields_to: frozenset[str]
+    check: Check | None
+    essential: bool = False
+
+
+CATALOGUE: dict[str, Rule] = {}
+
+
+def rule(
+    id: str,
+    severity: Severity,
+    *,
+    meaning: str,
+    remedy: str,
+    yields_to: tuple[str, ...] = (),
+    essential: bool = False,
+) -> Callable[[Check], Check]:
+    """Enter a check into the catalogue."""
+
+    def enter(check: Check) -> Check:
+        _enter(Rule(id, severity, meaning, remedy, frozenset(yields_to), check, essential))
+        return check
+
+    return enter
+
+
+def rule_across_rows(id: str, severity: Severity, *, meaning: str, remedy: str) -> Rule:
+    """Enter a rule that needs more than one row to be seen."""
+    entered = Rule(id, severity, meaning, remedy, frozenset(), None, essential=True)
+    _enter(entered)
+    return entered
+
+
+def _enter(entered: Rule) -> None:
+    if entered.id in CATALOGUE:
+        raise ValueError(f"rule {entered.id} is in the catalogue already")
+    CATALOGUE[entered.id] = entered
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a team decided for a model run.
+
+    Attributes:
+        severities: rule id -> severity, where it differs from the catalogue's.
+        max_pixels: limit on a mask's width times height.
+        max_bytes: limit on a mask file's size.
+    """
+
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    max_pixels: int = 100_000_000
+    max_bytes: int = 100_000_000
+
+    def severity_of(self, entered: Rule) -> Severity:
+        """The severity that applies to a rule under this policy."""
+        if entered.essential:
+            return entered.severity
+        return self.severities.get(entered.id, entered.severity)
+
+
+def judge(evidence: Evidence, policy: Policy) -> list[Finding]:
+    """Every finding of one row, in the catalogue's order, after precedence."""
+    broken: dict[str, list[Found]] = {}
+    for entered in CATALOGUE.values():
+        if entered.check is None or policy.severity_of(entered) is Severity.OFF:
+            continue
+        found = list(entered.check(evidence))
+        if found:
+            broken[entered.id] = found
+    return [
+        finding(CATALOGUE[id], policy, one)
+        for id, found in broken.items()
+        if not CATALOGUE[id].yields_to & broken.keys()
+        for one in found
+    ]
+
+
+def finding(entered: Rule, policy: Policy, found: Found) -> Finding:
+    """A finding of a rule with the severity the policy gives it."""
+    return Finding(
+        entered.id, policy.severity_of(entered), found.message, found.found, found.expected
+    )

@@ -1,0 +1,30 @@
+"""Everything the rules may look at for one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segpipe.declarations import Declaration
+from segpipe.manifest import ManifestRow
+from segpipe.mask import DecodedMask, MaskRefused
+from segpipe.segments import Measures
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One row and what came of it.
+
+    Attributes:
+        row: as it stands in the manifest.
+        declaration: its Segments.
+        size: height and width the item's image is known to have; either may be None.
+        refusal: why there is no mask to look at; None when there is one.
+        mask, measures: the decoded mask and what is true of its values; None when refused.
+    """
+
+    row: ManifestRow
+    declaration: Declaration
+    size: tuple[int | None, int | None] = (None, None)
+    refusal: MaskRefused | None = None
+    mask: DecodedMask | None = None
+    measures: Measures | None = None

@@ -1,0 +1,168 @@
+"""Rules about the row itself: its item and the Segments it declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from segpipe.rules.catalogue import Found, Severity, rule, rule_across_rows
+from segpipe.rules.evidence import Evidence
+from segpipe.rules.wording import listed
+
+
+@rule(
+    "REF-EMPTY",
+    Severity.REJECT,
+    meaning="The row does not say which dataset item it is a prediction for.",
+    remedy="Fill reference_id in the manifest.",
+    essential=True,
+)
+def ref_empty(evidence: Evidence) -> Iterator[Found]:
+    reference_id = evidence.row.reference_id
+    if reference_id is None or not reference_id.strip():
+        found = "null" if reference_id is None else repr(reference_id)
+        yield Found(
+            f"reference_id is {found}: write the dataset item's id into the manifest",
+            found=found,
+            expected="the item's id",
+        )
+
+
+REF_DUPLICATE = rule_across_rows(
+    "REF-DUPLICATE",
+    Severity.REJECT,
+    meaning="Two rows of one partition predict the same item, with different content.",
+    remedy="Keep one row per item; no order between rows or files is trusted to choose for you.",
+)
+
+
+@rule(
+    "SEGMENTS-INVALID",
+    Severity.REJECT,
+    meaning="The cell of Segments is not a list of objects with label and index.",
+    remedy="Write a list of {label, index, metadata}, or the same as JSON text.",
+    essential=True,
+)
+def segments_invalid(evidence: Evidence) -> Iterator[Found]:
+    problem = evidence.declaration.problem
+    if problem is not None:
+        yield Found(
+            f"{problem}; write a list of {{label, index, metadata}}, or the same as JSON text",
+            found=problem,
+            expected="a list of {label, index, metadata}",
+        )
+
+
+@rule(
+    "LABEL-EMPTY",
+    Severity.REJECT,
+    meaning="A Segment has no label, so its pixels belong to no class.",
+    remedy="Give every Segment its class name.",
+    essential=True,
+)
+def label_empty(evidence: Evidence) -> Iterator[Found]:
+    blank = [s for s in evidence.declaration.segments if s.label is None or not s.label.strip()]
+    if blank:
+        indexes = listed([repr(s.raw_index) for s in blank])
+        yield Found(
+            f"the Segment of index {indexes} has no usable label (found {blank[0].label!r}): "
+            "give it its class name",
+            found=repr(blank[0].label),
+            expected="a class name",
+        )
+
+
+@rule(
+    "INDEX-RANGE",
+    Severity.REJECT,
+    meaning="A Segment's index is not a pixel value an 8-bit mask can hold.",
+    remedy="Use whole numbers from 0 to 255; more instances need an importer's policy.",
+    essential=True,
+)
+def index_range(evidence: Evidence) -> Iterator[Found]:
+    wrong = [s for s in evidence.declaration.segments if s.index is None or not 0 <= s.index <= 255]
+    if wrong:
+        yield Found(
+            f"index {listed([s.name for s in wrong])}: expected a whole number from 0 to 255",
+            found=listed([repr(s.raw_index) for s in wrong]),
+            expected="0..255",
+        )
+
+
+@rule(
+    "INDEX-STRING",
+    Severity.CONVERT,
+    meaning="A Segment's index is written as text.",
+    remedy="Write indexes as integers; digits are read as the number they spell.",
+)
+def index_string(evidence: Evidence) -> Iterator[Found]:
+    texts = [
+        s
+        for s in evidence.declaration.segments
+        if s.index is not None and isinstance(s.raw_index, str)
+    ]
+    if texts:
+        raw = listed([repr(s.raw_index) for s in texts])
+        yield Found(f"index {raw} is text: read as a number", found=raw, expected="an integer")
+
+
+@rule(
+    "INDEX-DUPLICATE",
+    Severity.REJECT,
+    meaning="Two Segments claim the same pixel value.",
+    remedy="Give each Segment its own index, or merge the two.",
+    essential=True,
+)
+def index_duplicate(evidence: Evidence) -> Iterator[Found]:
+    labels: dict[int, list[str]] = {}
+    for segment in evidence.declaration.segments:
+        if segment.index is not None:
+            labels.setdefault(segment.index, []).append(repr(segment.label))
+    twice = {index: names for index, names in labels.items() if len(names) > 1}
+    if twice:
+        claims = listed([f"{index} by {' and '.join(names)}" for index, names in twice.items()])
+        yield Found(
+            f"index {claims}: each pixel value can stand for one Segment only",
+            found=claims,
+            expected="one Segment per index",
+        )
+
+
+@rule(
+    "METADATA-INVALID",
+    Severity.REJECT,
+    meaning="A Segment's metadata cannot be written as JSON, so it could not be published.",
+    remedy="Use finite numbers, text, lists and objects; leave a missing value out.",
+    essential=True,
+)
+def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
+    wrong = [s for s in evidence.declaration.segments if s.metadata_error is not None]
+    if wrong:
+        errors = listed([f"Segment {s.name}: {s.metadata_error}" for s in wrong], most=3)
+        yield Found(
+            f"{errors}; leave the key out or write a value JSON can hold",
+            found=str(wrong[0].metadata_error),
+            expected="finite JSON",
+        )
+
+
+@rule(
+    "CONFIDENCE-RANGE",
+    Severity.WARN,
+    meaning="A confidence lies outside [0, 1] or is not a number.",
+    remedy="Write confidences as fractions; divide percentages by 100.",
+)
+def confidence_range(evidence: Evidence) -> Iterator[Found]:
+    wrong = []
+    for segment in evidence.declaration.segments:
+        if "confidence" in segment.metadata and (
+            segment.confidence is None or not 0 <= segment.confidence <= 1
+        ):
+            value = segment.metadata["confidence"]
+            percent = ": percent?" if (segment.confidence or 0) > 1 else ""
+            wrong.append(f"{segment.name} has {value!r}{percent}")
+    if wrong:
+        yield Found(
+            f"confidence outside [0, 1]: Segment {listed(wrong)}",
+            found=wrong[0],
+            expected="0..1",
+        )

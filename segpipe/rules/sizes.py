@@ -1,0 +1,116 @@
+"""Rules about the mask's size against its image's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from segpipe.rules.catalogue import Found, Severity, rule
+from segpipe.rules.evidence import Evidence
+
+
+def _sizes(evidence: Evidence) -> tuple[int, int, int, int] | None:
+    """Mask height and width, image height and width (the mask's own where unknown)."""
+    height, width = evidence.size
+    if evidence.mask is None or (height is None and width is None):
+        return None
+    header = evidence.mask.header
+    return (
+        header.height,
+        header.width,
+        header.height if height is None else height,
+        header.width if width is None else width,
+    )
+
+
+def _shown(height: int, width: int) -> str:
+    return f"{width} x {height}"
+
+
+@rule(
+    "SIZE-MISMATCH",
+    Severity.REJECT,
+    meaning="The mask is not as large as its image, so its pixels belong to other places.",
+    remedy="Resize the network's output to the image with nearest neighbour, then write it.",
+    yields_to=("SIZE-SWAPPED",),
+)
+def size_mismatch(evidence: Evidence) -> Iterator[Found]:
+    sizes = _sizes(evidence)
+    if sizes is None or sizes[:2] == sizes[2:]:
+        return
+    height, width, image_height, image_width = sizes
+    yield Found(
+        f"the mask is {_shown(height, width)}, its image {_shown(image_height, image_width)} "
+        f"(width x height): {_difference(*sizes)}",
+        found=_shown(height, width),
+        expected=_shown(image_height, image_width),
+    )
+
+
+def _difference(height: int, width: int, image_height: int, image_width: int) -> str:
+    across, down = Fraction(width, image_width), Fraction(height, image_height)
+    if across == down:
+        simple = across.denominator <= 16 and across.numerator <= 16
+        ratio = f"exactly {across}" if simple else f"{float(across):.3f}"
+        return f"{ratio} of its size; resize it with nearest neighbour"
+    off = []
+    for found, wanted, smaller, larger in (
+        (width, image_width, "narrower", "wider"),
+        (height, image_height, "lower", "taller"),
+    ):
+        if found != wanted:
+            off.append(f"{abs(found - wanted)} px {smaller if found < wanted else larger}")
+    return " and ".join(off) + "; check the padding or cropping of the network's output"
+
+
+@rule(
+    "SIZE-SWAPPED",
+    Severity.REJECT,
+    meaning="The mask has its image's height as width and the reverse.",
+    remedy="Transpose the array before writing, or mind the image's EXIF orientation.",
+)
+def size_swapped(evidence: Evidence) -> Iterator[Found]:
+    sizes = _sizes(evidence)
+    if sizes is None or None in evidence.size:
+        return
+    height, width, image_height, image_width = sizes
+    if (height, width) == (image_width, image_height) and height != width:
+        yield Found(
+            f"the mask is {_shown(height, width)}, its image {_shown(image_height, image_width)} "
+            "(width x height): height and width are swapped, or the image has an EXIF orientation",
+            found=_shown(height, width),
+            expected=_shown(image_height, image_width),
+        )
+
+
+@rule(
+    "SIZE-INVALID",
+    Severity.REJECT,
+    meaning="The manifest's height or width is not a size in pixels.",
+    remedy="Write positive whole numbers, or leave the columns out.",
+)
+def size_invalid(evidence: Evidence) -> Iterator[Found]:
+    for name, value in (("height", evidence.row.height), ("width", evidence.row.width)):
+        if value is not None and (
+            not isinstance(value, (int, float)) or not value >= 1 or value != int(value)
+        ):
+            yield Found(
+                f"{name} is {value!r}: expected a positive whole number of pixels",
+                found=f"{name} {value!r}",
+                expected="a positive whole number",
+            )
+
+
+@rule(
+    "SIZE-UNVERIFIED",
+    Severity.WARN,
+    meaning="Nothing says how large the image is, so the mask's size was not checked.",
+    remedy="Add height and width columns, or an image_url that can be read.",
+    yields_to=("SIZE-INVALID",),
+)
+def size_unverified(evidence: Evidence) -> Iterator[Found]:
+    if evidence.mask is not None and None in evidence.size:
+        yield Found(
+            "the image's size is unknown: add height and width to the manifest, or an image_url "
+            "that can be read"
+        )

@@ -1,0 +1,89 @@
+"""Measuring the segments of a mask, all labels at once.
+
+One pass over the mask's horizontal runs (stretches of equal value within a row) gives presence,
+area, bounding box and centroid of every value; no value is looked for separately.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What is true of each value present in a mask; every array has one entry per value.
+
+    Attributes:
+        height, width: of the mask, pixels.
+        values: the values present, ascending, int64.
+        area: pixels of each value, int64.
+        left, top, right, bottom: first and last column and row of each value, int64, inclusive.
+        centroid_x, centroid_y: mean column and row of its pixels, float64; a pixel's own
+            coordinates are whole numbers.
+        first: flat (row-major) position of its first pixel, int64.
+    """
+
+    height: int
+    width: int
+    values: NDArray[np.int64]
+    area: NDArray[np.int64]
+    left: NDArray[np.int64]
+    top: NDArray[np.int64]
+    right: NDArray[np.int64]
+    bottom: NDArray[np.int64]
+    centroid_x: NDArray[np.float64]
+    centroid_y: NDArray[np.float64]
+    first: NDArray[np.int64]
+
+    @property
+    def pixels(self) -> int:
+        """Height times width."""
+        return self.height * self.width
+
+    def place_of(self, index: int) -> int | None:
+        """Position of a pixel value in the arrays; None where the mask does not hold it."""
+        place = int(np.searchsorted(self.values, index))
+        if place < self.values.size and self.values[place] == index:
+            return place
+        return None
+
+
+def measure(mask: NDArray[np.uint8]) -> Measures:
+    """Measure every value of an H x W uint8 mask (H, W >= 1) in one pass over its runs."""
+    height, width = mask.shape
+    begins = np.empty((height, width), dtype=bool)
+    begins[:, 0] = True
+    np.not_equal(mask[:, 1:], mask[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    values = mask.reshape(-1)[starts]
+    lengths = np.diff(starts, append=mask.size)
+    rows = starts // width
+    left = starts - rows * width
+
+    # Weighted sums of whole numbers stay exact in float64 up to 2**53, far above any mask.
+    area = np.bincount(values, weights=lengths, minlength=256).astype(np.int64)
+    columns_total = np.bincount(values, weights=lengths * (2 * left + lengths - 1), minlength=256)
+    rows_total = np.bincount(values, weights=lengths * rows, minlength=256)
+
+    present = np.flatnonzero(area)
+    order = np.argsort(values, kind="stable")  # runs grouped by value, in reading order
+    bounds = np.cumsum(np.bincount(values, minlength=256)[present])
+    offsets = np.concatenate(([0], bounds[:-1]))
+    left_sorted = left[order]
+    rows_sorted = rows[order]
+    return Measures(
+        height=height,
+        width=width,
+        values=present,
+        area=area[present],
+        left=np.minimum.reduceat(left_sorted, offsets),
+        top=rows_sorted[offsets],
+        right=np.maximum.reduceat(left_sorted + lengths[order] - 1, offsets),
+        bottom=rows_sorted[bounds - 1],
+        centroid_x=columns_total[present] / (2.0 * area[present]),
+        centroid_y=rows_total[present] / area[present],
+        first=starts[order][offsets],
+    )

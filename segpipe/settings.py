@@ -1,0 +1,153 @@
+"""Where things are and what the limits are: one declarative file, ``segpipe.toml``, in the root."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
+from typing import Any
+
+from segpipe.errors import SettingsError
+from segpipe.rules.catalogue import Policy
+from segpipe.sources import AllowedRoots
+from segpipe.storage import Folder, MaskStore
+
+#: The settings file, in the root.
+SETTINGS_FILE = "segpipe.toml"
+#: The environment variable that names the root for Dagster.
+ROOT_VARIABLE = "SEGPIPE_ROOT"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a segpipe installation is told.
+
+    Attributes:
+        root: fsspec URL or path that holds ``manifests/``, ``validated/``, ``masks/`` and
+            ``catalog/``, unless the four are named apart.
+        dataset: the dataset whose items the predictions are for; part of every identity.
+        manifests, validated, masks, catalog: URLs of the four places, where not under ``root``.
+        allowed_roots: folders masks may be read from, besides ``root`` and ``manifests``.
+        storage_options: given to fsspec and to the catalog for remote URLs.
+        first_date: the first day that can have a partition.
+        max_pixels, max_bytes: limits on one mask.
+        rows_per_chunk: manifest rows worked on at a time by one worker.
+        workers: threads within a step; 0 means one per processor.
+        publish_rows: predictions per catalog commit.
+    """
+
+    root: str
+    dataset: str = "default"
+    manifests: str = ""
+    validated: str = ""
+    masks: str = ""
+    catalog: str = ""
+    allowed_roots: tuple[str, ...] = ()
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    first_date: date = date(2025, 1, 1)
+    max_pixels: int = 100_000_000
+    max_bytes: int = 100_000_000
+    rows_per_chunk: int = 128
+    workers: int = 0
+    publish_rows: int = 20_000
+
+    @classmethod
+    def load(cls, root: str) -> Settings:
+        """The settings of a root: its ``segpipe.toml`` where there is one, defaults elsewhere.
+
+        Raises:
+            SettingsError: naming the file and the key, with the nearest key that exists.
+        """
+        if "://" not in root:
+            root = os.path.abspath(root)
+        folder = Folder(root)
+        if not folder.exists(SETTINGS_FILE):
+            return cls(root)
+        shown = f"{root}/{SETTINGS_FILE}"
+        try:
+            given = tomllib.loads(folder.read(SETTINGS_FILE).decode("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{shown} is not valid TOML: {error}") from None
+        return cls(root, **_checked(given, shown))
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """The settings of the root that ``SEGPIPE_ROOT`` names.
+
+        Raises:
+            SettingsError: if the variable is not set.
+        """
+        root = os.environ.get(ROOT_VARIABLE)
+        if not root:
+            raise SettingsError(
+                f"{ROOT_VARIABLE} is not set: set it to the folder or URL that holds manifests/, "
+                "or start Dagster with `segpipe dev --root DIR`"
+            )
+        return cls.load(root)
+
+    def with_allowed_roots(self, *roots: str) -> Settings:
+        """The same with more roots allowed."""
+        return replace(self, allowed_roots=(*self.allowed_roots, *roots))
+
+    def folder(self, name: str) -> Folder:
+        """One of the four places: ``manifests``, ``validated``, ``masks`` or ``catalog``."""
+        url = getattr(self, name) or f"{self.root.rstrip('/')}/{name}"
+        return Folder(url, self.storage_options if "://" in url else None)
+
+    def mask_store(self) -> MaskStore:
+        """Where canonical masks are kept."""
+        return MaskStore(self.folder("masks"))
+
+    def sources(self) -> AllowedRoots:
+        """Where masks and images may be read from."""
+        return AllowedRoots(
+            (self.root, self.folder("manifests").url, *self.allowed_roots),
+            self.storage_options,
+            self.max_bytes,
+        )
+
+    def policy(self) -> Policy:
+        """The limits and severities that apply."""
+        return Policy(max_pixels=self.max_pixels, max_bytes=self.max_bytes)
+
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "dataset": (str, "text"),
+    "manifests": (str, "a URL"),
+    "validated": (str, "a URL"),
+    "masks": (str, "a URL"),
+    "catalog": (str, "a URL"),
+    "allowed_roots": (list, "a list of URLs"),
+    "storage_options": (dict, "a table"),
+    "first_date": (date, "a date such as 2026-01-31, without quotes"),
+    "max_pixels": (int, "a positive whole number"),
+    "max_bytes": (int, "a positive whole number"),
+    "rows_per_chunk": (int, "a positive whole number"),
+    "workers": (int, "a whole number, 0 for one per processor"),
+    "publish_rows": (int, "a positive whole number"),
+}
+
+
+def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
+    known = [one.name for one in fields(Settings) if one.name != "root"]
+    settings: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f" (keys: {', '.join(known)})"
+            raise SettingsError(f"{shown}: unknown key {key!r}{hint}")
+        kind, words = _KINDS[key]
+        fits = isinstance(value, kind) and not isinstance(value, bool)
+        if kind is int and fits:
+            fits = value >= (0 if key == "workers" else 1)
+        if kind is list and fits:
+            fits = all(isinstance(member, str) for member in value)
+        if kind is str and fits:
+            fits = bool(value.strip())
+        if not fits:
+            raise SettingsError(f"{shown}: {key} is {value!r}, expected {words}")
+        settings[key] = tuple(value) if kind is list else value
+    return settings

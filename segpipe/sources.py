@@ -1,0 +1,167 @@
+"""Where masks and images may be read from, and reading them.
+
+A manifest is data from somewhere else: what it names is read only from the roots its operator
+allowed, whatever ``..``, symbolic links or absolute URLs it uses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image, UnidentifiedImageError
+
+from segpipe.errors import StorageError
+from segpipe.mask import MAX_BYTES, MaskRefused
+from segpipe.storage import open_filesystem, redacted
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that may be read: its filesystem, its path there, and its URL fit to be shown."""
+
+    filesystem: fsspec.AbstractFileSystem
+    path: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class AllowedRoots:
+    """The folders masks and images may be read from.
+
+    Args:
+        roots: fsspec URLs or local paths; a file is allowed when it lies below one of them.
+        storage_options: for the filesystems of these roots (credentials, endpoints).
+        max_bytes: limit on the size of one file.
+    """
+
+    roots: tuple[str, ...]
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    max_bytes: int = MAX_BYTES
+
+    @cached_property
+    def _root_places(self) -> tuple[str, ...]:
+        return tuple(map(_place, self.roots))
+
+    def with_root(self, url: str) -> AllowedRoots:
+        """The same with one more root."""
+        return AllowedRoots((*self.roots, url), self.storage_options, self.max_bytes)
+
+    def resolve(self, url: str, relative_to: str) -> Source:
+        """The file a manifest means.
+
+        Args:
+            url: absolute URL or path, or relative to the folder the manifest lies in.
+            relative_to: URL of that folder.
+
+        Raises:
+            MaskRefused: URL-REFUSED, when it lies outside every allowed root.
+        """
+        absolute = url if _is_absolute(url) else f"{relative_to.rstrip('/')}/{url}"
+        try:
+            place = _place(absolute)
+        except (ValueError, OSError) as error:
+            raise _refused(redacted(url), f"it is not a usable URL ({error})") from None
+        for root in self._root_places:
+            if _contains(root, place):
+                options = self.storage_options if "://" in absolute else {}
+                filesystem, path = open_filesystem(place, options)
+                return Source(filesystem, path, redacted(_shown(url, absolute)))
+        roots = ", ".join(map(redacted, self.roots)) or "none"
+        raise _refused(
+            redacted(absolute),
+            f"it lies outside the allowed roots ({roots}); to allow it, add its folder to "
+            "allowed_roots in segpipe.toml or pass --allow-root",
+        )
+
+    def read(self, source: Source) -> bytes:
+        """The whole file.
+
+        Raises:
+            MaskRefused: FILE-MISSING or TOO-LARGE.
+            StorageError: when the storage itself fails, which says nothing about the mask.
+        """
+        try:
+            if isinstance(source.filesystem, LocalFileSystem):
+                with Path(source.path).open("rb") as file:
+                    self._check_size(os.fstat(file.fileno()).st_size, source)
+                    return file.read(self.max_bytes + 1)
+            self._check_size(int(source.filesystem.size(source.path) or 0), source)
+            return bytes(source.filesystem.cat_file(source.path))
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise MaskRefused(
+                "FILE-MISSING",
+                f"there is no file at {source.shown}",
+                found="nothing",
+                expected=source.shown,
+            ) from None
+        except PermissionError:
+            raise MaskRefused(
+                "FILE-MISSING",
+                f"no permission to read {source.shown}",
+                found="permission denied",
+                expected=source.shown,
+            ) from None
+        except OSError as error:
+            raise StorageError(f"reading {source.shown} failed: {error}") from error
+
+    def _check_size(self, size: int, source: Source) -> None:
+        if size > self.max_bytes:
+            raise MaskRefused(
+                "TOO-LARGE",
+                f"the file has {size:,} bytes, over the limit of {self.max_bytes:,} "
+                "(setting max_bytes)",
+                found=f"{size} bytes",
+                expected=f"at most {self.max_bytes} bytes",
+            )
+
+    def image_size(self, source: Source) -> tuple[int, int] | None:
+        """Height and width in pixels from an image's header; None where it cannot be told."""
+        try:
+            with source.filesystem.open(source.path, "rb") as file, Image.open(file) as image:
+                return image.height, image.width
+        except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+            return None
+
+
+def _refused(shown: str, why: str) -> MaskRefused:
+    return MaskRefused(
+        "URL-REFUSED", f"{shown} is not read: {why}", found=shown, expected="an allowed root"
+    )
+
+
+def _is_absolute(url: str) -> bool:
+    return "://" in url or url.startswith("/") or url.startswith("file:") or os.path.isabs(url)
+
+
+def _shown(url: str, absolute: str) -> str:
+    return url if _is_absolute(url) else absolute
+
+
+def _place(url: str) -> str:
+    """The URL in a form in which "lies below" is a comparison of text: no links, no ``..``."""
+    if url.startswith("file:"):
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError(f"file: on another host, {parts.netloc}")
+        return os.path.realpath(unquote(parts.path))
+    if "://" not in url:
+        if "\0" in url:
+            raise ValueError("it holds a NUL character")
+        return os.path.realpath(url)
+    scheme, _, rest = url.partition("://")
+    bare, question, query = rest.partition("?")
+    if any(part in ("..", ".") for part in unquote(bare).split("/")):
+        raise ValueError("it holds '..'")
+    return f"{scheme.lower()}://{bare}{question}{query}"
+
+
+def _contains(root: str, place: str) -> bool:
+    return place == root or place.startswith(root.rstrip("/") + "/")

@@ -1,0 +1,242 @@
+"""Files under any fsspec URL: whole or not at all, and masks named by their content."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from segpipe.errors import SettingsError, StorageError
+
+
+def redacted(url: str) -> str:
+    """The URL without what may be a secret: query, fragment and user information.
+
+    A ``#`` or ``?`` in a plain path is part of a file's name and stays.
+    """
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    hidden = "?..." if parts.query else ""
+    return urlunsplit((parts.scheme, host, parts.path, "", "")) + hidden
+
+
+def folder_name(text: str) -> str:
+    """A name from data as one path component that cannot climb, hide or collide.
+
+    Letters, digits, ``-``, ``_`` and inner dots stay; everything else is percent-encoded, so
+    ``urllib.parse.unquote`` gives the text back.
+    """
+    encoded = quote(text, safe="")
+    return encoded.replace(".", "%2E", 1) if encoded.startswith(".") else encoded
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn an OSError into a StorageError that says what failed and what to do."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{doing} failed: {_words(error)}") from error
+
+
+def _words(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full. Free some space and run again; nothing was left half-written"
+    if error.errno == errno.EFBIG:
+        return "the file is larger than this place allows. Nothing was left half-written"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "no permission to write or read there. Choose another place or change its rights"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "a file is where a folder is needed"
+    if error.errno == errno.ENAMETOOLONG:
+        return "a name is too long for this file system (255 bytes at most)"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def open_filesystem(
+    url: str, storage_options: Mapping[str, Any] | None = None
+) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The fsspec filesystem of a URL and the path within it.
+
+    Raises:
+        SettingsError: when the URL's scheme is unknown or needs a package that is not installed.
+    """
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url, **dict(storage_options or {}))
+    except (ImportError, ValueError) as error:
+        raise SettingsError(f"cannot open {redacted(url)}: {error}") from None
+    return filesystem, str(path)
+
+
+class Folder:
+    """A folder under any fsspec URL. Files in it are written whole or not at all."""
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.url = url.rstrip("/") or "/"
+        self.storage_options = dict(storage_options or {})
+        self.filesystem, path = open_filesystem(self.url, self.storage_options)
+        self.path = path.rstrip("/")
+        self.is_local = isinstance(self.filesystem, LocalFileSystem)
+
+    def __repr__(self) -> str:
+        return f"Folder({redacted(self.url)!r})"
+
+    def folder(self, *names: str) -> Folder:
+        """A folder below this one; ``names`` are trusted path components."""
+        return Folder("/".join([self.url, *names]), self.storage_options)
+
+    def path_of(self, name: str) -> str:
+        """The filesystem path of a file in this folder."""
+        return f"{self.path}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there."""
+        return bool(self.filesystem.exists(self.path_of(name)))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None where there is none."""
+        try:
+            if self.is_local:
+                return os.stat(self.path_of(name)).st_size
+            return int(self.filesystem.info(self.path_of(name))["size"])
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            StorageError: if it cannot be read.
+        """
+        with storage_errors(f"reading {redacted(self.url)}/{name}"):
+            return bytes(self.filesystem.cat_file(self.path_of(name)))
+
+    def open_input(self, name: str) -> IO[bytes]:
+        """The file, opened for reading."""
+        with storage_errors(f"reading {redacted(self.url)}/{name}"):
+            handle: IO[bytes] = self.filesystem.open(self.path_of(name), "rb")
+            return handle
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file so that readers see the old content or the new, never a part.
+
+        Raises:
+            StorageError: if it cannot be written; the old content is then still there.
+        """
+        with self.open_output(name) as output:
+            output.write(data)
+
+    @contextmanager
+    def open_output(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to write to that appears under its name when the block ends without an error.
+
+        Raises:
+            StorageError: if it cannot be written; nothing is left behind then.
+        """
+        with storage_errors(f"writing {redacted(self.url)}/{name}"):
+            if self.is_local:
+                target = Path(self.path_of(name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with _replacing(target) as output:
+                    yield output
+            else:
+                # Object stores have no rename: a local file, then one upload, which is atomic.
+                with tempfile.NamedTemporaryFile(prefix="segpipe-") as output:
+                    yield output
+                    output.flush()
+                    self.filesystem.put_file(output.name, self.path_of(name))
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there."""
+        doing = f"removing {redacted(self.url)}/{name}"
+        with storage_errors(doing), suppress(FileNotFoundError):
+            self.filesystem.rm_file(self.path_of(name))
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut, once, before a commit refers to it."""
+        if self.is_local and hasattr(os, "sync"):
+            os.sync()
+
+
+class MaskStore:
+    """Immutable mask files, named by the SHA-256 of their bytes: ``<first two>/<sha256>.png``.
+
+    Two hex digits, not four: 65 536 folders make writing many times slower on local disks.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self._made: set[Path] = set()
+
+    def __repr__(self) -> str:
+        return f"MaskStore({redacted(self.folder.url)!r})"
+
+    @staticmethod
+    def name_of(sha256: str) -> str:
+        """Path of a mask below the store's folder."""
+        return f"{sha256[:2]}/{sha256}.png"
+
+    def has(self, sha256: str) -> bool:
+        """Whether the mask is in the store."""
+        return self.folder.size(self.name_of(sha256)) is not None
+
+    def put(self, data: bytes) -> str:
+        """Store PNG bytes unless they are there already; returns their SHA-256 (hex).
+
+        Raises:
+            StorageError: if they cannot be written.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        name = self.name_of(sha256)
+        with storage_errors(f"writing {redacted(self.folder.url)}/{name}"):
+            # A file of another length can only be the relic of a power cut: write it again.
+            if self.folder.size(name) != len(data):
+                if self.folder.is_local:
+                    self._put_local(name, data)
+                else:
+                    self.folder.filesystem.pipe_file(self.folder.path_of(name), data)
+        return sha256
+
+    def read(self, sha256: str) -> bytes:
+        """The PNG bytes of a mask.
+
+        Raises:
+            StorageError: if it is not there.
+        """
+        return self.folder.read(self.name_of(sha256))
+
+    def _put_local(self, name: str, data: bytes) -> None:
+        target = Path(self.folder.path_of(name))
+        if target.parent not in self._made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(target.parent)
+        with _replacing(target) as output:
+            output.write(data)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
+    """A file beside the target that takes its name when the block ends without an error."""
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as output:
+            yield output
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

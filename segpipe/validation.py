@@ -1,0 +1,268 @@
+"""Rules applied to a chunk of manifest rows: what is accepted, what is rejected, and why.
+
+One pass: a mask is read, decoded, measured, fingerprinted and stored once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from segpipe.declarations import Declaration, read_declaration
+from segpipe.manifest import ManifestChunk, ManifestRow
+from segpipe.mask import MaskRefused, canonical_png, decode_mask
+from segpipe.prediction import fingerprint_of_parts
+from segpipe.rules import Evidence, Finding, Policy, Severity, judge
+from segpipe.segments import Measures, measure
+from segpipe.sources import AllowedRoots, Source
+from segpipe.storage import MaskStore, redacted
+from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, table_of
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Everything a chunk needs to be validated, the same for all chunks of a partition.
+
+    Attributes:
+        dataset, model_run: of the predictions; None where a manifest is validated by itself.
+        sources: where masks and images may be read from.
+        masks: where canonical masks go.
+        policy: severities and limits.
+    """
+
+    dataset: str | None
+    model_run: str | None
+    sources: AllowedRoots
+    masks: MaskStore
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True)
+class ValidatedChunk:
+    """The rows of a chunk, judged.
+
+    Attributes:
+        validated: VALIDATED plus the manifest's carried columns.
+        segments: SEGMENTS, in the order of ``validated``.
+        rejected: REJECTED; all findings of every rejected row.
+        rows: rows judged.
+        findings: how many rows each rule spoke of, accepted rows included.
+    """
+
+    validated: pa.Table
+    segments: pa.Table
+    rejected: pa.Table
+    rows: int
+    findings: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    place: int
+    row: ManifestRow
+    declaration: Declaration
+    measures: Measures
+    mask_sha256: str
+    bytes: int
+    fingerprint: str
+    findings: Sequence[Finding]
+
+
+def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChunk:
+    """Judge every row of a chunk and store the masks of those accepted.
+
+    Raises:
+        StorageError: when the storage itself fails; nothing is said about any row then.
+    """
+    accepted: list[_Accepted] = []
+    rejected: list[tuple[ManifestRow, Finding]] = []
+    counts: Counter[str] = Counter()
+    for place, row in enumerate(chunk.rows):
+        evidence, data = _look(row, chunk.folder, validation)
+        findings = judge(evidence, validation.policy)
+        counts.update({found.rule for found in findings})
+        if any(found.severity is Severity.REJECT for found in findings):
+            rejected.extend((row, found) for found in findings)
+        else:
+            accepted.append(_accept(place, evidence, data, findings, validation.masks))
+    return ValidatedChunk(
+        validated=_validated_table(accepted, chunk.extras, validation),
+        segments=_segments_table(accepted, validation),
+        rejected=rejected_table(rejected, validation.dataset, validation.model_run),
+        rows=len(chunk.rows),
+        findings=counts,
+    )
+
+
+def _look(row: ManifestRow, folder: str, validation: Validation) -> tuple[Evidence, bytes]:
+    """Gather the evidence on one row; the mask's bytes come along for storing them."""
+    declaration = read_declaration(row.segments)
+    data = b""
+    try:
+        source = _resolve(row.mask_url, folder, validation.sources)
+        data = validation.sources.read(source)
+        mask = decode_mask(data, validation.policy.max_pixels)
+    except MaskRefused as refusal:
+        return Evidence(row, declaration, refusal=refusal), data
+    size = _known_size(row, folder, validation.sources)
+    return Evidence(row, declaration, size, None, mask, measure(mask.pixels)), data
+
+
+def _resolve(url: str | None, folder: str, sources: AllowedRoots) -> Source:
+    if url is None or not url.strip():
+        raise MaskRefused(
+            "FILE-MISSING",
+            "mask_url is empty: write where the mask file is into the manifest",
+            found="no URL",
+            expected="a URL or a path relative to the manifest",
+        )
+    return sources.resolve(url, folder)
+
+
+def _known_size(
+    row: ManifestRow, folder: str, sources: AllowedRoots
+) -> tuple[int | None, int | None]:
+    height, width = _pixels(row.height), _pixels(row.width)
+    if height is None and width is None and row.image_url:
+        try:
+            size = sources.image_size(sources.resolve(row.image_url, folder))
+        except MaskRefused:
+            size = None
+        if size is not None:
+            return size
+    return height, width
+
+
+def _pixels(value: object) -> int | None:
+    if isinstance(value, (int, float)) and value >= 1 and value == int(value):
+        return int(value)
+    return None
+
+
+def _accept(
+    place: int, evidence: Evidence, data: bytes, findings: Sequence[Finding], masks: MaskStore
+) -> _Accepted:
+    mask, measures = evidence.mask, evidence.measures
+    if mask is None or measures is None:
+        # A policy may silence any rule, but there is no publishing a mask nobody could read.
+        raise AssertionError(f"{evidence.row.manifest} row {evidence.row.number} has no mask")
+    stored = data if mask.canonical else canonical_png(mask.pixels)
+    described = [[s.index, s.label, s.metadata_text] for s in evidence.declaration.segments]
+    return _Accepted(
+        place=place,
+        row=evidence.row,
+        declaration=evidence.declaration,
+        measures=measures,
+        mask_sha256=masks.put(stored),
+        bytes=len(stored),
+        fingerprint=fingerprint_of_parts(
+            mask.pixels,
+            measures.height,
+            measures.width,
+            described,
+            evidence.row.annotation_id,
+        ),
+        findings=findings,
+    )
+
+
+def _validated_table(
+    accepted: Sequence[_Accepted], extras: pa.Table, validation: Validation
+) -> pa.Table:
+    rows = [one.row for one in accepted]
+    own = table_of(
+        {
+            "dataset": [validation.dataset] * len(rows),
+            "model_run": [validation.model_run] * len(rows),
+            "reference_id": [row.reference_id for row in rows],
+            "annotation_id": [row.annotation_id for row in rows],
+            "mask_path": [f"masks/{MaskStore.name_of(one.mask_sha256)}" for one in accepted],
+            "mask_sha256": [one.mask_sha256 for one in accepted],
+            "fingerprint": [one.fingerprint for one in accepted],
+            "height": [one.measures.height for one in accepted],
+            "width": [one.measures.width for one in accepted],
+            "n_segments": [len(one.declaration.segments) for one in accepted],
+            "bytes": [one.bytes for one in accepted],
+            "mask_url": [redacted(row.mask_url or "") for row in rows],
+            "image_url": [row.image_url and redacted(row.image_url) for row in rows],
+            "manifest": [row.manifest for row in rows],
+            "manifest_row": [row.number for row in rows],
+            "findings": [
+                [
+                    {"rule": f.rule, "severity": f.severity.value, "message": f.message}
+                    for f in one.findings
+                ]
+                for one in accepted
+            ],
+        },
+        VALIDATED,
+    )
+    if not extras.schema.names:
+        return own
+    carried = extras.take(pa.array([one.place for one in accepted], pa.int64()))
+    for column_field in extras.schema:
+        own = own.append_column(column_field, carried.column(column_field.name))
+    return own
+
+
+def _segments_table(accepted: Sequence[_Accepted], validation: Validation) -> pa.Table:
+    columns: dict[str, list[Any]] = {name: [] for name in SEGMENTS.names}
+    for one in accepted:
+        _append_segments(columns, one)
+    count = len(columns["label"])
+    columns["dataset"] = [validation.dataset] * count
+    columns["model_run"] = [validation.model_run] * count
+    return table_of(columns, SEGMENTS)
+
+
+def _append_segments(columns: dict[str, list[Any]], one: _Accepted) -> None:
+    measures = one.measures
+    place_of = {value: place for place, value in enumerate(measures.values.tolist())}
+    area, x, y = measures.area.tolist(), measures.left.tolist(), measures.top.tolist()
+    w = (measures.right - measures.left + 1).tolist()
+    h = (measures.bottom - measures.top + 1).tolist()
+    cx, cy = measures.centroid_x.tolist(), measures.centroid_y.tolist()
+    for segment in one.declaration.segments:
+        columns["reference_id"].append(one.row.reference_id)
+        columns["label"].append(segment.label)
+        columns["index"].append(segment.index)
+        columns["metadata"].append(segment.metadata_text)
+        columns["confidence"].append(segment.confidence)
+        place = place_of.get(segment.index) if segment.index is not None else None
+        pixels = 0 if place is None else area[place]
+        columns["area_px"].append(pixels)
+        columns["area_fraction"].append(pixels / measures.pixels)
+        for name, values in (
+            ("bbox_x", x),
+            ("bbox_y", y),
+            ("bbox_w", w),
+            ("bbox_h", h),
+            ("centroid_x", cx),
+            ("centroid_y", cy),
+        ):
+            columns[name].append(None if place is None else values[place])
+
+
+def rejected_table(
+    findings: Sequence[tuple[ManifestRow, Finding]], dataset: str | None, model_run: str | None
+) -> pa.Table:
+    """The rejected table's rows for these findings."""
+    return table_of(
+        {
+            "dataset": [dataset] * len(findings),
+            "model_run": [model_run] * len(findings),
+            "reference_id": [row.reference_id for row, _ in findings],
+            "manifest": [row.manifest for row, _ in findings],
+            "manifest_row": [row.number for row, _ in findings],
+            "rule": [found.rule for _, found in findings],
+            "severity": [found.severity.value for _, found in findings],
+            "message": [found.message for _, found in findings],
+            "found": [found.found for _, found in findings],
+            "expected": [found.expected for _, found in findings],
+        },
+        REJECTED,
+    )
