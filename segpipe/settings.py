@@ -34,6 +34,8 @@ class Settings:
         storage_options: given to fsspec and to the catalog for remote URLs.
         first_date: the first day that can have a partition.
         max_pixels, max_bytes: limits on one mask.
+        max_rejection_rate: share of a partition's rows, 0 to 1; when more are rejected,
+            something systematic is wrong and nothing of the partition is published.
         rows_per_chunk: manifest rows worked on at a time by one worker.
         workers: threads within a step; 0 means one per processor.
         publish_rows: predictions per catalog commit.
@@ -50,6 +52,7 @@ class Settings:
     first_date: date = date(2025, 1, 1)
     max_pixels: int = 100_000_000
     max_bytes: int = 100_000_000
+    max_rejection_rate: float = 0.5
     rows_per_chunk: int = 128
     workers: int = 0
     publish_rows: int = 20_000
@@ -125,6 +128,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "first_date": (date, "a date such as 2026-01-31, without quotes"),
     "max_pixels": (int, "a positive whole number"),
     "max_bytes": (int, "a positive whole number"),
+    "max_rejection_rate": (float, "a share from 0.0 to 1.0"),
     "rows_per_chunk": (int, "a positive whole number"),
     "workers": (int, "a whole number, 0 for one per processor"),
     "publish_rows": (int, "a positive whole number"),
@@ -143,6 +147,8 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
         fits = isinstance(value, kind) and not isinstance(value, bool)
         if kind is int and fits:
             fits = value >= (0 if key == "workers" else 1)
+        if kind is float and fits:
+            fits = 0 <= value <= 1
         if kind is list and fits:
             fits = all(isinstance(member, str) for member in value)
         if kind is str and fits:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from segpipe.predictions import PredictionBatch
+from segpipe.validated import PredictionBatch
 from segpipe.publishing.outcomes import Provenance
 from segpipe.storage import MaskStore
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from segpipe.materialization import Progress
-from segpipe.predictions import ValidatedPredictions
+from segpipe.validated import ValidatedPredictions
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
 from segpipe.storage import Folder, MaskStore, folder_name

@@ -1,0 +1,43 @@
+# Everything starts from Python (3.11 or newer) and make; `.venv` is made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+DEMO ?= demo
+export DAGSTER_HOME := $(CURDIR)/dagster_home
+
+.PHONY: help demo dev test lint bench clean
+
+help:
+	@echo "make demo   generate a small data set and publish it, end to end"
+	@echo "make dev    Dagster's UI and daemon on the demo data"
+	@echo "make test   the test suite"
+	@echo "make lint   formatting, lint, types, Dagster's own validation"
+	@echo "make bench  measure, as ratios to baselines in the same run"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segpipe needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/segpipe demo --root $(DEMO)
+
+dev: $(READY)
+	@test -d $(DEMO) || $(BIN)/segpipe demo --root $(DEMO)
+	$(BIN)/segpipe dev --root $(DEMO)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	SEGPIPE_ROOT=$(DEMO) $(BIN)/dagster definitions validate -w workspace.yaml --log-level warning
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,97 @@
+"""``segpipe demo``: a small data set made here, taken through the whole pipeline."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from segpipe.cli.console import say, step_progress
+from segpipe.cli.main import ALL_ACCEPTED
+from segpipe.cli.run import exit_status
+from segpipe.demo.landing import DemoLanding, write_demo_landing
+from segpipe.errors import SettingsError, StorageError
+from segpipe.materialization import REJECTED_FILE
+from segpipe.pipeline.instance import open_instance
+from segpipe.pipeline.runs import RunReport, run_partition
+from segpipe.report import ValidationReport
+from segpipe.root import Root
+from segpipe.settings import SETTINGS_FILE
+
+_SETTINGS = """\
+# The demo's settings; see the README for all keys.
+dataset = "demo-streets"
+first_date = 2026-01-05
+"""
+_COLUMNS = ("rows", "accepted", "rejected", "repeated", "inserted", "unchanged")
+
+
+def run_demo(root: str) -> int:
+    """Make the data, publish every partition, and say what happened; the exit status."""
+    begun = time.monotonic()
+    folder = Path(root).absolute()
+    landing = _make(folder)
+    opened = Root.open(str(folder))
+    reports: dict[str, RunReport] = {}
+    with open_instance(str(folder)) as instance:
+        for partition in opened.landing.partitions():
+            with step_progress(str(partition)) as progress:
+                report = run_partition(opened.settings, partition, instance, progress=progress)
+            reports[str(partition)] = report
+            if report.failure is not None:
+                return exit_status(report)
+            if len(reports) == 1:
+                print(_table_line("partition", _COLUMNS))
+            print(_table_line(str(partition), _figures(report)))
+    _tell_rejections(opened)
+    print()
+    print(f"{landing.rows} rows in {time.monotonic() - begun:.0f} s. Everything is in {root}/")
+    _tell_next(root)
+    return ALL_ACCEPTED
+
+
+def _make(folder: Path) -> DemoLanding:
+    settings = folder / SETTINGS_FILE
+    if settings.exists() and settings.read_text() != _SETTINGS:
+        raise SettingsError(f"{folder} is a root with settings of its own: choose another --root")
+    say(f"drawing street scenes and two model runs' masks into {folder}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.write_text(_SETTINGS)
+        return write_demo_landing(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(f"the demo data cannot be written into {folder}: {reason}") from None
+
+
+def _figures(report: RunReport) -> tuple[str, ...]:
+    summary, outcomes = report.summary, report.outcomes or {}
+    if summary is None:
+        return ("",) * len(_COLUMNS)
+    counted = (summary.rows, summary.accepted, summary.rejected, summary.repeated)
+    return tuple(map(str, (*counted, outcomes.get("inserted", 0), outcomes.get("unchanged", 0))))
+
+
+def _table_line(first: str, cells: tuple[str, ...]) -> str:
+    return f"{first:<44}" + "".join(f"{cell:>11}" for cell in cells)
+
+
+def _tell_rejections(root: Root) -> None:
+    print("\nwhat was rejected, and why:")
+    for partition in root.landing.partitions():
+        for rule in ValidationReport.read(root.tables(partition)).rules:
+            for example in rule.examples if rule.severity == "reject" else []:
+                print(f"  {example['reference_id']:<12} {rule.rule:<18} {example['message']}")
+
+
+def _tell_next(root: str) -> None:
+    example = "model_run=street-unet-v1/date=2026-01-05"
+    print(f"""
+next:
+  segpipe dev --root {root}
+      the asset graph, the partitions and their pictures, in a browser
+  segpipe run --root {root} --model-run street-unet-v1 --date 2026-01-05
+      publish a partition again: nothing changes
+  segpipe validate {root}/manifests/{example}/predictions.parquet
+      the same checks without Dagster, on any manifest
+  {root}/catalog/predictions
+      the published table (Delta Lake); rejected rows: {root}/validated/{example}/{REJECTED_FILE}""")

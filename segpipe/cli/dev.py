@@ -1,0 +1,34 @@
+"""``segpipe dev``: Dagster's UI and daemon on a root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from segpipe.cli.console import say
+from segpipe.errors import SettingsError
+from segpipe.pipeline.instance import open_instance, register_landed
+from segpipe.root import Root
+from segpipe.settings import ROOT_VARIABLE
+
+
+def run_dev(root: str, host: str, port: int) -> int:
+    """Register the root's model runs, then run ``dagster dev`` until it is stopped."""
+    opened = Root.open(root)
+    url = opened.settings.root
+    if "://" not in url and not Path(url).is_dir():
+        raise SettingsError(f"there is no folder {root}; `segpipe demo --root {root}` makes one")
+    with open_instance(url) as instance:
+        known = register_landed(instance, opened)
+    say(f"root            {url}")
+    say(f"model runs      {', '.join(known) or 'none yet'}")
+    say(f"Dagster home    {os.environ['DAGSTER_HOME']}")
+    say(f"UI              http://{host}:{port}")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "segpipe.pipeline.definitions"]
+    environment = {**os.environ, ROOT_VARIABLE: url}
+    try:
+        return subprocess.call([*command, "-h", host, "-p", str(port)], env=environment)
+    except KeyboardInterrupt:
+        return 0

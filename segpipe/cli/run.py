@@ -1,0 +1,52 @@
+"""``segpipe run``: one partition through Dagster, from a terminal or a scheduler."""
+
+from __future__ import annotations
+
+from segpipe.cli.console import say, step_progress
+from segpipe.cli.main import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
+from segpipe.partition import Partition
+from segpipe.pipeline.instance import open_instance
+from segpipe.pipeline.runs import RunReport, run_partition
+from segpipe.report import ValidationReport
+from segpipe.root import Root
+
+
+def run_one(root: str, model_run: str, date: str, *, update: bool, dry_run: bool) -> int:
+    """Materialize one partition and print what happened; the exit status."""
+    opened = Root.open(root)
+    partition = Partition(model_run, date)
+    opened.manifest(partition)  # a wrong name fails before Dagster keeps anything of it
+    with open_instance(opened.settings.root) as instance, step_progress(str(partition)) as progress:
+        report = run_partition(
+            opened.settings,
+            partition,
+            instance,
+            update=update,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    if report.summary is not None:
+        for line in ValidationReport.read(opened.tables(partition)).lines():
+            print(line)
+        print()
+    print(outcome_line(report, dry_run=dry_run))
+    return exit_status(report)
+
+
+def outcome_line(report: RunReport, *, dry_run: bool) -> str:
+    """What publishing came to, in a line."""
+    if report.outcomes is None:
+        return "nothing was published"
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in report.outcomes.items() if count)
+    verb = "would be published" if dry_run else "published"
+    return f"{verb}: {counts or 'nothing to publish'}"
+
+
+def exit_status(report: RunReport) -> int:
+    """0 all accepted, 1 some rows rejected, 2 the run failed (and says why)."""
+    if report.failure is not None:
+        say(f"error: {report.failure}")
+        return UNUSABLE
+    if report.summary is not None and report.summary.rejected:
+        return SOME_REJECTED
+    return ALL_ACCEPTED

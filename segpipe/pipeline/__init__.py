@@ -1,0 +1,1 @@
+"""segpipe as a Dagster project. The core library never imports this package."""

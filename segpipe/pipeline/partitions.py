@@ -1,0 +1,34 @@
+"""Partitions of the assets: day x model run."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import dagster as dg
+
+from segpipe.partition import Partition
+
+DATE, MODEL_RUN = "date", "model_run"
+
+#: Model runs are registered when their first manifest arrives.
+model_runs = dg.DynamicPartitionsDefinition(name="segpipe_model_runs")
+
+
+def day_by_model_run(first_date: date) -> dg.MultiPartitionsDefinition:
+    """All days from the first, today included, for every registered model run."""
+    days = dg.DailyPartitionsDefinition(start_date=first_date.isoformat(), end_offset=1)
+    return dg.MultiPartitionsDefinition({DATE: days, MODEL_RUN: model_runs})
+
+
+def partition_of(context: dg.AssetExecutionContext) -> Partition:
+    """The partition a step works on."""
+    keys = context.partition_key
+    if not isinstance(keys, dg.MultiPartitionKey):
+        raise TypeError(f"expected a day x model run partition, found {keys!r}")
+    by_dimension = keys.keys_by_dimension
+    return Partition(by_dimension[MODEL_RUN], by_dimension[DATE])
+
+
+def partition_key(partition: Partition) -> dg.MultiPartitionKey:
+    """Dagster's key of a partition."""
+    return dg.MultiPartitionKey({DATE: partition.date, MODEL_RUN: partition.model_run})

@@ -1,0 +1,103 @@
+"""Running a partition through Dagster without a UI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from segpipe.materialization import Summary
+from segpipe.partition import Partition
+from segpipe.pipeline.assets import StepProgress
+from segpipe.pipeline.build import JOB, build_definitions
+from segpipe.pipeline.instance import register
+from segpipe.pipeline.partitions import partition_key
+from segpipe.root import Root
+from segpipe.settings import Settings
+
+_OUTCOMES = ("inserted", "unchanged", "ignored", "replaced", "failed")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run of one partition came to.
+
+    Attributes:
+        failure: the first cause, in words; None where the run succeeded.
+        summary: of the validation; None where it did not get that far.
+        outcomes: outcome -> predictions; None where nothing was published.
+    """
+
+    run_id: str
+    failure: str | None
+    summary: Summary | None
+    outcomes: dict[str, int] | None
+
+
+def run_partition(
+    settings: Settings,
+    partition: Partition,
+    instance: dg.DagsterInstance,
+    *,
+    update: bool = False,
+    dry_run: bool = False,
+    progress: StepProgress | None = None,
+) -> RunReport:
+    """Materialize one partition in this process, recorded in the instance.
+
+    Raises:
+        ManifestError: if there is no such partition or its manifest cannot be used; no run is
+            begun then.
+    """
+    root = Root(settings)
+    root.manifest(partition)
+    register(instance, partition)
+    arguments = {} if progress is None else {"progress": progress}
+    job = build_definitions(settings, **arguments).resolve_job_def(JOB)
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=partition_key(partition),
+        raise_on_error=False,
+        run_config={
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            "ops": {"published_predictions": {"config": {"update": update, "dry_run": dry_run}}},
+        },
+    )
+    events = result.all_events
+    validated = any(event.is_step_materialization for event in events)
+    return RunReport(
+        result.run_id,
+        None if result.success else _first_cause(events),
+        Summary.read(root.tables(partition)) if validated else None,
+        _outcomes(events),
+    )
+
+
+def _first_cause(events: list[dg.DagsterEvent]) -> str:
+    for event in events:
+        if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed and check.blocking:
+                return f"check {check.check_name} failed: {check.description}"
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return str(data.user_failure_data.description)
+            if data.error is not None:
+                error = data.error.cause or data.error
+                return str(error.message).strip()
+    return "the run failed; see its page in Dagster"
+
+
+def _outcomes(events: list[dg.DagsterEvent]) -> dict[str, int] | None:
+    for event in reversed(events):
+        if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
+            entry = event.step_materialization_data.materialization
+        elif event.event_type == DagsterEventType.ASSET_OBSERVATION:
+            entry = event.asset_observation_data.asset_observation
+        else:
+            continue
+        if entry.asset_key == dg.AssetKey("published_predictions"):
+            return {name: int(str(entry.metadata[name].value)) for name in _OUTCOMES}
+    return None

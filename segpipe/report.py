@@ -1,0 +1,117 @@
+"""What a validation found, for people (text) and for CI (JSON)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from segpipe.materialization import REJECTED_FILE, Summary
+from segpipe.rules import CATALOGUE, Severity
+from segpipe.storage import Folder
+
+_EXAMPLES = 3
+
+
+@dataclass
+class RuleReport:
+    """The findings of one rule.
+
+    Attributes:
+        rows: rows the rule spoke of, accepted ones included.
+        rejected_rows: of these, rows that were rejected (for this rule or for another).
+        examples: the first few: reference id, manifest, row and message.
+    """
+
+    rule: str
+    severity: str
+    remedy: str
+    rows: int
+    rejected_rows: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """The summary of a pass and its findings by rule, the gravest and most frequent first."""
+
+    summary: Summary
+    rules: tuple[RuleReport, ...]
+
+    @classmethod
+    def read(cls, tables: Folder) -> ValidationReport:
+        """Put together from the tables of a finished pass.
+
+        Raises:
+            TableError: if they are not there.
+        """
+        summary = Summary.read(tables)
+        rules = {
+            rule: RuleReport(rule, CATALOGUE[rule].severity.value, CATALOGUE[rule].remedy, rows)
+            for rule, rows in summary.findings.items()
+            if rule in CATALOGUE and rows
+        }
+        for row in _rejected_rows(tables):
+            report = rules.get(row["rule"])
+            if report is None:
+                continue
+            report.severity = row["severity"]
+            report.rejected_rows += 1
+            if len(report.examples) < _EXAMPLES:
+                report.examples.append(
+                    {key: row[key] for key in ("reference_id", "manifest", "manifest_row")}
+                    | {"message": row["message"]}
+                )
+        gravest_first = [severity.value for severity in Severity]
+        order = sorted(
+            rules.values(), key=lambda r: (gravest_first.index(r.severity), -r.rows, r.rule)
+        )
+        return cls(summary, tuple(order))
+
+    def to_json(self) -> str:
+        """For programs."""
+        return json.dumps(
+            {"summary": asdict(self.summary), "rules": [asdict(rule) for rule in self.rules]},
+            indent=2,
+            ensure_ascii=False,
+        )
+
+    def lines(self) -> Iterator[str]:
+        """For people: counts, then each rule with examples and one line of advice."""
+        summary = self.summary
+        yield (
+            f"{summary.rows} rows: {summary.accepted} accepted, {summary.rejected} rejected"
+            + (f", {summary.repeated} repeated (kept once)" if summary.repeated else "")
+        )
+        for rule in self.rules:
+            if rule.severity == Severity.REJECT:
+                yield ""
+                yield f"{rule.rule}  {_rows(rule.rows)} rejected"
+                for example in rule.examples:
+                    yield (
+                        f"  {example['reference_id'] or '(no reference_id)'} "
+                        f"({example['manifest']} row {example['manifest_row']})"
+                    )
+                    yield f"    {example['message']}"
+                if rule.rejected_rows > len(rule.examples):
+                    yield f"  and {rule.rejected_rows - len(rule.examples)} more"
+                yield f"  -> {rule.remedy}"
+        notes = [rule for rule in self.rules if rule.severity != Severity.REJECT]
+        if notes:
+            yield ""
+            yield "published, with a note:"
+            for rule in notes:
+                yield f"  {rule.rule}  {_rows(rule.rows)}: {CATALOGUE[rule.rule].meaning}"
+
+
+def _rejected_rows(tables: Folder) -> Iterator[dict[str, Any]]:
+    with tables.open_input(REJECTED_FILE) as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(batch_size=4096):
+            yield from batch.to_pylist()
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"

@@ -1,0 +1,114 @@
+"""A segpipe root: manifests, validated tables, masks and catalog of one dataset, and the work on them.
+
+This is the Python interface to what the command line and the Dagster assets do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from segpipe.manifest import Manifest
+from segpipe.materialization import Progress, Summary, materialize
+from segpipe.partition import Landing, Partition
+from segpipe.publishing.catalog import Catalog
+from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.publication import Publication, publish
+from segpipe.settings import Settings
+from segpipe.storage import Folder, MaskStore
+from segpipe.validated import ValidatedPredictions
+from segpipe.validation import Validation
+
+
+@dataclass(frozen=True)
+class Root:
+    """The places of a root, opened."""
+
+    settings: Settings
+
+    @classmethod
+    def open(cls, url: str) -> Root:
+        """The root at a path or fsspec URL, with its ``segpipe.toml``.
+
+        Raises:
+            SettingsError: if the settings file cannot be used.
+        """
+        return cls(Settings.load(url))
+
+    @cached_property
+    def landing(self) -> Landing:
+        """Where manifests arrive."""
+        return Landing(self.settings.folder("manifests"))
+
+    @cached_property
+    def masks(self) -> MaskStore:
+        """Where canonical masks are kept."""
+        return self.settings.mask_store()
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The embedded catalog."""
+        return Catalog(self.settings.folder("catalog"), self.masks)
+
+    @property
+    def receipts(self) -> Folder:
+        """Where the receipts of publishing are kept."""
+        return self.settings.folder("catalog").folder("receipts")
+
+    def tables(self, partition: Partition) -> Folder:
+        """Where a partition's tables are."""
+        return self.settings.folder("validated").folder(*partition.folders)
+
+    def manifest(self, partition: Partition) -> Manifest:
+        """A partition's manifest.
+
+        Raises:
+            ManifestError: if there is none, or it cannot be used.
+        """
+        return self.landing.manifest(partition)
+
+    def materialize(self, partition: Partition, progress: Progress | None = None) -> Summary:
+        """Validate a partition's masks and write its tables; see ``materialization``."""
+        settings = self.settings
+        return materialize(
+            self.manifest(partition),
+            Validation(
+                settings.dataset,
+                partition.model_run,
+                settings.sources(),
+                self.masks,
+                settings.policy(),
+            ),
+            self.tables(partition),
+            workers=settings.workers,
+            rows_per_chunk=settings.rows_per_chunk,
+            progress=progress,
+        )
+
+    def validated(self, partition: Partition) -> ValidatedPredictions:
+        """A partition's validated predictions.
+
+        Raises:
+            TableError: if it was not materialized completely.
+        """
+        return ValidatedPredictions(self.tables(partition))
+
+    def publish(
+        self,
+        partition: Partition,
+        provenance: Provenance,
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Publication:
+        """Publish a partition's validated predictions; see ``publishing.publication``."""
+        return publish(
+            self.validated(partition),
+            self.catalog,
+            self.masks,
+            self.receipts,
+            provenance,
+            dry_run=dry_run,
+            rows_per_batch=self.settings.publish_rows,
+            progress=progress,
+        )
