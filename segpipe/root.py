@@ -1,4 +1,4 @@
-"""A segpipe root: manifests, validated tables, masks and catalog of one dataset, and the work on them.
+"""A segpipe root: one dataset's manifests, validated tables, masks and catalog, and work on them.
 
 This is the Python interface to what the command line and the Dagster assets do.
 """

@@ -116,7 +116,7 @@ def build_assets(first_date: date) -> list[dg.AssetsDefinition]:
             root.settings.dataset,
             partition.model_run,
             partition.date,
-            context.run_id,
+            context.run.run_id,
             datetime.now(UTC),
             config.update,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -65,7 +66,10 @@ def run_partition(
         },
     )
     events = result.all_events
-    validated = any(event.is_step_materialization for event in events)
+    validated = any(
+        event.is_step_materialization and event.asset_key == dg.AssetKey("validated_masks")
+        for event in events
+    )
     return RunReport(
         result.run_id,
         None if result.success else _first_cause(events),
@@ -74,7 +78,7 @@ def run_partition(
     )
 
 
-def _first_cause(events: list[dg.DagsterEvent]) -> str:
+def _first_cause(events: Sequence[dg.DagsterEvent]) -> str:
     for event in events:
         if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
@@ -90,8 +94,9 @@ def _first_cause(events: list[dg.DagsterEvent]) -> str:
     return "the run failed; see its page in Dagster"
 
 
-def _outcomes(events: list[dg.DagsterEvent]) -> dict[str, int] | None:
+def _outcomes(events: Sequence[dg.DagsterEvent]) -> dict[str, int] | None:
     for event in reversed(events):
+        entry: dg.AssetMaterialization | dg.AssetObservation
         if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             entry = event.step_materialization_data.materialization
         elif event.event_type == DagsterEventType.ASSET_OBSERVATION:

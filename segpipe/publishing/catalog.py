@@ -18,10 +18,10 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from segpipe.errors import CatalogError, StorageError
-from segpipe.validated import SEGMENT_LIST, PredictionBatch
 from segpipe.publishing.outcomes import Outcome, Plan, Provenance, plan, receipts
 from segpipe.storage import Folder, MaskStore, redacted
 from segpipe.tables import IDENTITY, column_array
+from segpipe.validated import SEGMENT_LIST, PredictionBatch
 
 #: What a published prediction is; the columns of the Delta table.
 PREDICTIONS = pa.schema(

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from segpipe.validated import PredictionBatch
 from segpipe.publishing.outcomes import Provenance
 from segpipe.storage import MaskStore
+from segpipe.validated import PredictionBatch
 
 
 class Destination(Protocol):

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from segpipe.materialization import Progress
-from segpipe.validated import ValidatedPredictions
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
 from segpipe.storage import Folder, MaskStore, folder_name
 from segpipe.tables import RECEIPTS, TableWriter, table_writer
+from segpipe.validated import ValidatedPredictions
 
 
 @dataclass(frozen=True)

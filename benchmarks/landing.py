@@ -1,0 +1,135 @@
+"""The data measured on: mask files and roots whose manifests name them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.masks import HEIGHT, WIDTH, MaskFile, write_masks
+from segpipe.partition import Partition
+
+#: The one partition of every root made here.
+PARTITION = Partition("bench", "2026-01-05")
+_INDEX = "_masks.json"
+# Part of the kept folder's name: raise it when the same seed gives other masks.
+_GENERATION = 1
+
+_SEGMENT = pa.struct(
+    [
+        pa.field("label", pa.string()),
+        pa.field("index", pa.int32()),
+        pa.field("metadata", pa.struct([pa.field("confidence", pa.float64())])),
+    ]
+)
+_MANIFEST = pa.schema(
+    [
+        pa.field("reference_id", pa.string()),
+        pa.field("mask_url", pa.string()),
+        pa.field("segments", pa.list_(_SEGMENT)),
+        pa.field("height", pa.int32()),
+        pa.field("width", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """A folder of mask files."""
+
+    folder: Path
+    files: tuple[MaskFile, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, in order."""
+        return [self.folder / file.name for file in self.files]
+
+    def facts(self) -> dict[str, float]:
+        """Count and means, for the report."""
+        count = len(self.files)
+        return {
+            "masks": count,
+            "width": WIDTH,
+            "height": HEIGHT,
+            "mean_bytes": round(sum(file.bytes for file in self.files) / count),
+            "mean_segments": round(sum(len(file.values) for file in self.files) / count, 1),
+        }
+
+
+@contextmanager
+def generated_masks(count: int, seed: int, *, keep: bool) -> Iterator[Masks]:
+    """Masks in the system's temporary folder; an earlier run's kept ones are used again.
+
+    Args:
+        keep: leave them there for the next run; otherwise they are removed at the end.
+    """
+    name = f"segpipe-benchmark-masks-{_GENERATION}-{seed}-{count}"
+    folder = Path(tempfile.gettempdir()) / name
+    if not (folder / _INDEX).exists():
+        # Made aside and renamed, so that a folder of this name is always complete.
+        making = folder.with_name(f"{name}-{uuid.uuid4().hex}")
+        try:
+            files = write_masks(making, count, seed)
+            index = [[file.name, file.values, file.bytes] for file in files]
+            (making / _INDEX).write_text(json.dumps(index))
+            folder = _named(making, folder)
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+    try:
+        index = json.loads((folder / _INDEX).read_text())
+        yield Masks(folder, tuple(MaskFile(name, tuple(values), n) for name, values, n in index))
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _named(making: Path, folder: Path) -> Path:
+    try:
+        making.rename(folder)
+    except OSError:  # a run beside this one was first; each then works on its own masks
+        return making
+    return folder
+
+
+def write_manifest(root: Path, masks: Masks, rows_per_mask: int = 1) -> None:
+    """Write the manifest of ``PARTITION`` below a root.
+
+    Args:
+        rows_per_mask: rows, each with a reference id of its own, that name the same file.
+    """
+    rows = [
+        {
+            "reference_id": f"item-{repetition:03d}-{file.name.removesuffix('.png')}",
+            "mask_url": str(masks.folder / file.name),
+            "segments": manifest_segments(file.values),
+            "height": HEIGHT,
+            "width": WIDTH,
+        }
+        for repetition in range(rows_per_mask)
+        for file in masks.files
+    ]
+    path = root.joinpath("manifests", *PARTITION.folders, "x.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=_MANIFEST), path, row_group_size=10_000)
+
+
+def manifest_segments(values: Sequence[int]) -> list[dict[str, object]]:
+    """The cell of Segments of a mask with these pixel values."""
+    return [
+        {
+            "label": f"class {value}",
+            "index": value,
+            "metadata": {"confidence": round(0.5 + value / 512, 3)},
+        }
+        for value in values
+    ]

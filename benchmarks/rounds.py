@@ -1,0 +1,58 @@
+"""Interleaved timing: every contender takes every block in turn, so drift hits all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+
+from benchmarks.contenders import Contender
+
+
+@dataclass
+class Times:
+    """Seconds per mask of each contender, by block."""
+
+    by_block: dict[str, dict[int, float]] = field(default_factory=dict)
+
+    def add(self, name: str, block: int, seconds_per_mask: float) -> None:
+        """Note one measurement."""
+        self.by_block.setdefault(name, {})[block] = seconds_per_mask
+
+    def milliseconds(self, name: str) -> float:
+        """Median over blocks of the time per mask."""
+        return 1000 * median(self.by_block[name].values())
+
+    def ratio(self, name: str, baseline: str) -> float:
+        """Median over the blocks both took of the ratio of their times."""
+        own, other = self.by_block[name], self.by_block[baseline]
+        return median(own[block] / other[block] for block in own.keys() & other.keys())
+
+
+def blocks(count: int, rows: int) -> list[slice]:
+    """``count`` masks in blocks of ``rows``; the last may be smaller."""
+    return [slice(first, min(first + rows, count)) for first in range(0, count, rows)]
+
+
+def interleaved(
+    contenders: Mapping[str, Contender], taking: list[slice], every: Mapping[str, int]
+) -> Times:
+    """Time all contenders on all blocks, round robin, each round starting with another one.
+
+    Args:
+        every: contender -> it takes only each n-th block, where that is not each one.
+    """
+    times = Times()
+    for number, block in enumerate(taking):
+        for name in _rotated(list(contenders), number):
+            if number % every.get(name, 1) == 0:
+                started = perf_counter()
+                contenders[name].run(block)
+                times.add(name, number, (perf_counter() - started) / (block.stop - block.start))
+    return times
+
+
+def _rotated(names: list[str], by: int) -> Iterator[str]:
+    for place in range(len(names)):
+        yield names[(place + by) % len(names)]

@@ -1,0 +1,321 @@
+"""Publishing to the embedded catalog: every outcome, row by row, and the laws behind them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+from PIL import Image
+
+from segpipe.errors import CatalogError, TableError
+from segpipe.publishing.catalog import Catalog
+from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.publication import Publication
+from segpipe.root import Root
+from tests.conftest import PARTITION, LandingWriter, striped_mask
+
+MakeProvenance = Callable[..., Provenance]
+
+
+def published(root: Root) -> dict[str, str]:
+    """What the catalog holds: reference id -> fingerprint; fails on an item held twice."""
+    table = root.catalog.read(["reference_id", "fingerprint"])
+    ids = table["reference_id"].to_pylist()
+    assert len(ids) == len(set(ids))
+    return dict(zip(ids, table["fingerprint"].to_pylist(), strict=True))
+
+
+def some(publication: Publication) -> dict[str, int]:
+    """The outcomes that occurred."""
+    return {outcome: count for outcome, count in publication.outcomes.items() if count}
+
+
+def receipts(publication: Publication) -> list[dict[str, object]]:
+    """The receipts table, read with plain pyarrow."""
+    assert publication.receipts is not None
+    # The file itself: its folders' names would be read as columns.
+    with Path(publication.receipts).open("rb") as handle:
+        rows: list[dict[str, object]] = pq.read_table(handle).to_pylist()
+    return rows
+
+
+@pytest.fixture
+def two_items(landing: LandingWriter, root: Root) -> Root:
+    """A root with predictions for items a and b, validated."""
+    landing.manifest([landing.row("a", (0, 1)), landing.row("b", (0, 2))])
+    root.materialize(PARTITION)
+    return root
+
+
+def change_item_a(landing: LandingWriter, root: Root) -> None:
+    """The model now says something else of item a, and the same of b."""
+    landing.manifest([landing.row("a", (0, 1), label="other"), landing.row("b", (0, 2))])
+    root.materialize(PARTITION)
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_an_item_without_a_prediction_is_inserted(
+    two_items: Root, provenance: MakeProvenance, update: bool
+) -> None:
+    publication = two_items.publish(PARTITION, provenance(update=update))
+    assert some(publication) == {"inserted": 2}
+    assert [row["previous_fingerprint"] for row in receipts(publication)] == [None, None]
+
+
+@pytest.mark.parametrize("update", [False, True])
+def test_the_same_prediction_again_is_unchanged_and_commits_nothing(
+    two_items: Root, provenance: MakeProvenance, update: bool
+) -> None:
+    two_items.publish(PARTITION, provenance())
+    version = two_items.catalog.version()
+    assert some(two_items.publish(PARTITION, provenance(update=update))) == {"unchanged": 2}
+    assert two_items.catalog.version() == version
+
+
+def test_another_prediction_without_update_is_ignored_and_what_is_there_stays(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    two_items.publish(PARTITION, provenance())
+    before, version = published(two_items), two_items.catalog.version()
+    change_item_a(landing, two_items)
+    publication = two_items.publish(PARTITION, provenance())
+    assert some(publication) == {"ignored": 1, "unchanged": 1}
+    assert published(two_items) == before
+    assert two_items.catalog.version() == version
+    ignored = next(row for row in receipts(publication) if row["outcome"] == "ignored")
+    assert ignored["reference_id"] == "a"
+    assert ignored["previous_fingerprint"] == before["a"] != ignored["fingerprint"]
+
+
+def test_another_prediction_with_update_is_replaced(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    two_items.publish(PARTITION, provenance())
+    before = published(two_items)
+    change_item_a(landing, two_items)
+    publication = two_items.publish(PARTITION, provenance(update=True))
+    assert some(publication) == {"replaced": 1, "unchanged": 1}
+    after = published(two_items)
+    assert after["b"] == before["b"]
+    assert after["a"] != before["a"]
+    replaced = next(row for row in receipts(publication) if row["outcome"] == "replaced")
+    assert (replaced["previous_fingerprint"], replaced["fingerprint"]) == (before["a"], after["a"])
+
+
+def test_one_batch_may_insert_and_replace_at_once(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    two_items.publish(PARTITION, provenance())
+    landing.manifest([landing.row("a", (0, 9)), landing.row("c", (0, 1)), landing.row("b", (0, 2))])
+    two_items.materialize(PARTITION)
+    publication = two_items.publish(PARTITION, provenance(update=True))
+    assert some(publication) == {"inserted": 1, "replaced": 1, "unchanged": 1}
+    assert sorted(published(two_items)) == ["a", "b", "c"]
+
+
+def test_a_prediction_whose_mask_was_lost_fails_and_the_others_go_through(
+    two_items: Root, provenance: MakeProvenance
+) -> None:
+    row = two_items.validated(PARTITION)
+    batch = next(row.batches(10))
+    lost = batch.rows["mask_sha256"][0].as_py()
+    two_items.masks.folder.remove(two_items.masks.name_of(lost))
+    publication = two_items.publish(PARTITION, provenance())
+    assert some(publication) == {"inserted": 1, "failed": 1}
+    failed = next(row for row in receipts(publication) if row["outcome"] == "failed")
+    assert "materialize the partition again" in str(failed["message"])
+    assert list(published(two_items)) == ["b"]
+    two_items.materialize(PARTITION)
+    assert some(two_items.publish(PARTITION, provenance())) == {"inserted": 1, "unchanged": 1}
+
+
+def test_dry_run_gives_the_same_outcomes_and_touches_nothing(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    def files() -> list[Path]:
+        return sorted(landing.root.rglob("*"))
+
+    before = files()
+    publication = two_items.publish(PARTITION, provenance(), dry_run=True)
+    assert some(publication) == {"inserted": 2}
+    assert publication.receipts is None
+    assert files() == before
+
+    two_items.publish(PARTITION, provenance())
+    change_item_a(landing, two_items)
+    before = files()
+    assert some(two_items.publish(PARTITION, provenance(), dry_run=True)) == {
+        "ignored": 1,
+        "unchanged": 1,
+    }
+    assert some(two_items.publish(PARTITION, provenance(update=True), dry_run=True)) == {
+        "replaced": 1,
+        "unchanged": 1,
+    }
+    assert files() == before
+
+
+def test_model_runs_do_not_touch_each_other(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    two_items.publish(PARTITION, provenance())
+    change_item_a(landing, two_items)
+    other = provenance(update=True, model_run="another")
+    assert some(two_items.publish(PARTITION, other)) == {"inserted": 2}
+    assert two_items.catalog.read().num_rows == 4
+
+
+def test_what_is_published_reads_back_pixel_for_pixel_with_everyday_tools(
+    landing: LandingWriter, root: Root, provenance: MakeProvenance
+) -> None:
+    mask = striped_mask((3, 7))
+    row = landing.row("a", (3, 7), annotation_id="mine")
+    landing.manifest([row])
+    root.materialize(PARTITION)
+    root.publish(PARTITION, provenance())
+    table = DeltaTable(f"{landing.root}/catalog/predictions").to_pandas()
+    assert table["annotation_id"].tolist() == ["mine"]
+    stored = landing.root / table["mask_path"][0]
+    assert np.array_equal(np.asarray(Image.open(stored)), mask)
+    segments = table["segments"][0]
+    assert [(s["index"], s["label"], s["area_px"]) for s in segments] == [
+        (3, "class 3", 24),
+        (7, "class 7", 24),
+    ]
+
+
+def test_duckdb_queries_nested_segments_without_segpipe(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    two_items.publish(PARTITION, provenance())
+    files = [str(p) for p in (landing.root / "catalog" / "predictions").rglob("*.parquet")]
+    rows = duckdb.sql(
+        f"""select reference_id, s.label, s.area_fraction
+            from (select reference_id, unnest(segments) as s from read_parquet({files!r}))
+            where s.confidence < 0.6 and s."index" = 2"""
+    ).fetchall()
+    assert rows == [("b", "class 2", 0.5)]
+
+
+def test_publishing_in_small_batches_equals_publishing_at_once(
+    landing: LandingWriter, tmp_path: Path, provenance: MakeProvenance
+) -> None:
+    landing.manifest([landing.row(f"item {n}", (0, n + 1)) for n in range(7)])
+    (landing.root / "segpipe.toml").write_text("publish_rows = 2\n")
+    small = Root.open(str(landing.root))
+    small.materialize(PARTITION)
+    assert some(small.publish(PARTITION, provenance())) == {"inserted": 7}
+    in_batches = small.catalog.read(["reference_id", "segments"]).sort_by("reference_id")
+    (landing.root / "segpipe.toml").write_text(f'catalog = "{tmp_path}/other"\n')
+    whole = Root.open(str(landing.root))
+    whole.publish(PARTITION, provenance())
+    assert whole.catalog.read(["reference_id", "segments"]).sort_by("reference_id") == in_batches
+
+
+def test_a_rerun_after_a_lost_answer_reports_what_its_own_commit_did(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    interrupted = provenance(run_id="interrupted")
+    two_items.publish(PARTITION, interrupted)
+    assert some(two_items.publish(PARTITION, interrupted)) == {"inserted": 2}
+    change_item_a(landing, two_items)
+    again = provenance(run_id="again", update=True)
+    first = receipts(two_items.publish(PARTITION, again))
+    second = receipts(two_items.publish(PARTITION, again))
+    replaced = [row for row in second if row["outcome"] == "replaced"]
+    assert [row["outcome"] for row in first] == [row["outcome"] for row in second]
+    assert [row["previous_fingerprint"] for row in replaced] == [
+        row["previous_fingerprint"] for row in first if row["outcome"] == "replaced"
+    ]
+
+
+def test_racing_publishers_leave_one_prediction_per_item_and_true_receipts(
+    landing: LandingWriter, root: Root, provenance: MakeProvenance
+) -> None:
+    """Four threads, each with catalog objects of its own, publish overlapping content."""
+    landing.manifest([landing.row(f"item {n}", (0, n + 1)) for n in range(20)])
+    (landing.root / "segpipe.toml").write_text("publish_rows = 5\n")
+    root.materialize(PARTITION)
+    outcomes: list[Publication] = []
+    failures: list[BaseException] = []
+    start = threading.Barrier(4)
+
+    def publish(own: Provenance) -> None:
+        try:
+            start.wait()
+            outcomes.append(Root.open(str(landing.root)).publish(PARTITION, own))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=publish, args=(provenance(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(published(root)) == 20
+    assert sum(publication.outcomes["inserted"] for publication in outcomes) == 20
+    assert sum(publication.outcomes["unchanged"] for publication in outcomes) == 60
+
+
+def test_a_delta_table_of_someone_else_is_refused(two_items: Root, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    write_deltalake(str(tmp_path / "theirs" / "predictions"), pa.table({"x": [1]}))
+    folder = two_items.settings.folder("catalog").__class__(str(tmp_path / "theirs"))
+    with pytest.raises(CatalogError, match="not one segpipe"):
+        Catalog(folder, two_items.masks).read()
+
+
+def test_publishing_before_materializing_says_so(root: Root, provenance: MakeProvenance) -> None:
+    with pytest.raises(TableError, match="materialize them first"):
+        root.publish(PARTITION, provenance())
+
+
+def test_tables_of_two_passes_are_never_mixed(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    """As after a crash between the renames of two tables."""
+    folder = Path(two_items.tables(PARTITION).path)
+    old = (folder / "segments.parquet").read_bytes()
+    change_item_a(landing, two_items)
+    (folder / "segments.parquet").write_bytes(old)
+    with pytest.raises(TableError, match="materialize the partition again"):
+        two_items.publish(PARTITION, provenance())
+
+
+def test_awkward_names_are_published_exactly(
+    landing: LandingWriter, root: Root, provenance: MakeProvenance
+) -> None:
+    ids = [
+        "it's",
+        'say "x"',
+        "a/b/../c",
+        "per%20cent",
+        "a#b?c=d",
+        "日本",
+        "A",
+        "a",
+        "new\nline",
+        " ",
+    ]
+    rows = [landing.row(id, (0, n + 1), name=f"m{n}") for n, id in enumerate(ids)]
+    landing.manifest(rows)
+    summary = root.materialize(PARTITION)
+    assert summary.findings.get("REF-EMPTY") == 1  # " " names no item
+    awkward = provenance(model_run="it's/..; DROP TABLE %2F é", dataset="d'\\x")
+    assert some(root.publish(PARTITION, awkward)) == {"inserted": len(ids) - 1}
+    assert some(root.publish(PARTITION, awkward)) == {"inserted": len(ids) - 1}  # same run
+    again = provenance(model_run=awkward.model_run, dataset=awkward.dataset)
+    assert some(root.publish(PARTITION, again)) == {"unchanged": len(ids) - 1}
+    table = root.catalog.read(["model_run", "reference_id"])
+    assert sorted(table["reference_id"].to_pylist()) == sorted(set(ids) - {" "})
+    assert pc.unique(table["model_run"]).to_pylist() == [awkward.model_run]
