@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.landing import PARTITION
 from segpipe.manifest import Manifest, ManifestChunk
+from segpipe.mask import decode_mask
 from segpipe.partition import Landing
+from segpipe.segments import Measures, measure
 from segpipe.sources import AllowedRoots
 from segpipe.storage import Folder, MaskStore
 from segpipe.validation import Validation, validate_chunk
-
-from benchmarks.landing import PARTITION
 
 
 class Contender(Protocol):
@@ -60,6 +61,19 @@ class Segpipe:
             raise AssertionError(f"segpipe accepted {accepted} of {rows} generated masks")
 
 
+class SegpipeMeasures:
+    """Only what the naive loops give, by segpipe: read, check and decode, measure."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def run(self, block: slice) -> None:
+        """Measure every mask of the block, all its values at once."""
+        kept: list[Measures] = []
+        for path in self._paths[block]:
+            kept.append(measure(decode_mask(path.read_bytes()).pixels))
+
+
 class NaiveAny:
     """The usual loop, at its best: one comparison per value, boxes from ``any`` over the axes."""
 
@@ -89,7 +103,7 @@ class NaiveAny:
 
 
 class NaiveWhere:
-    """The usual loop as often seen: the positions of every pixel of a value, then their extremes."""
+    """The usual loop as often seen: positions of all pixels of a value, then their extremes."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths

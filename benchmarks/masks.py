@@ -66,9 +66,7 @@ def _sites(random: np.random.Generator, count: int) -> NDArray[np.float32]:
     return np.stack([x, y], axis=1).astype(np.float32)
 
 
-def _warped(
-    coordinate: NDArray[np.float32], random: np.random.Generator
-) -> NDArray[np.float32]:
+def _warped(coordinate: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
     warped = np.broadcast_to(coordinate, (HEIGHT, WIDTH)).copy()
     for cells, amplitude in _OCTAVES:
         grid = random.uniform(-1.0, 1.0, (cells * HEIGHT // WIDTH + 1, cells))

@@ -1,101 +1,75 @@
-"""segpipe's stages apart, each on all masks of a block in turn."""
+"""segpipe's stages apart, each timed on every mask in the order and the caches of real work."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from benchmarks.landing import HEIGHT, WIDTH, MaskFile, Masks, manifest_segments
-from benchmarks.rounds import Times, interleaved
-from segpipe.declarations import Declaration, read_declaration
+from benchmarks.landing import Masks, manifest_segments
+from benchmarks.masks import HEIGHT, WIDTH, MaskFile
+from benchmarks.rounds import Times
+from segpipe.declarations import read_declaration
 from segpipe.manifest import ManifestRow
-from segpipe.mask import DecodedMask, canonical_png, decode_mask
+from segpipe.mask import canonical_png, decode_mask
 from segpipe.png import read_png
 from segpipe.prediction import fingerprint_of_parts
 from segpipe.rules import Evidence, Policy, judge
-from segpipe.segments import Measures, measure
+from segpipe.segments import measure
 from segpipe.sources import AllowedRoots
 from segpipe.storage import Folder, MaskStore
 
-#: The stages that are no part of validating a mask that is canonical already.
-BESIDE = ("np.bincount", "canonical_png (others only)")
+#: Timed too, but part of another stage here, or of none.
+BESIDE = ("sha256 of file", "read_png", "np.bincount", "canonical_png")
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """What every stage starts from, for one mask."""
+class Stages:
+    """Runs the stages on masks, one after the other, each under a clock of its own."""
 
-    path: Path
-    data: bytes
-    cell: list[dict[str, object]]
-    declaration: Declaration
-    mask: DecodedMask
-    measures: Measures
-    evidence: Evidence
-    described: list[list[object]]
-
-
-class _Stage:
-    """One function, called for every mask of a block that is prepared beforehand."""
-
-    def __init__(self, work: Callable[[_Prepared], object], prepared: list[_Prepared]) -> None:
-        self._work = work
-        self._prepared = prepared
+    def __init__(self, masks: Masks, store: Path) -> None:
+        self.times = Times()
+        self._files = masks.files
+        self._folder = str(masks.folder)
+        self._sources = AllowedRoots((self._folder,))
+        self._store = MaskStore(Folder(str(store)))
+        self._policy = Policy()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def run(self, block: slice) -> None:
-        """Do this stage for the block."""
-        for one in self._prepared[block]:
-            self._work(one)
+        """Take the masks of the block through all stages; the times are in ``times``."""
+        self._seconds.clear()
+        for file in self._files[block]:
+            self._one(file)
+        for name, seconds in self._seconds.items():
+            self.times.add(name, block.start, seconds / (block.stop - block.start))
 
+    def _one(self, file: MaskFile) -> None:
+        timed = self._timed
+        url = f"{self._folder}/{file.name}"
+        cell = manifest_segments(file.values)
+        declaration = timed("read_declaration", read_declaration, cell)
+        source = timed("AllowedRoots.resolve", self._sources.resolve, url, self._folder)
+        data = timed("read file", self._sources.read, source)
+        timed("sha256 of file", lambda: hashlib.sha256(data).hexdigest())
+        timed("read_png", read_png, data)
+        mask = timed("decode_mask (with read_png)", decode_mask, data)
+        measures = timed("measure", measure, mask.pixels)
+        row = ManifestRow("x.parquet", 0, file.name, url, cell, None, HEIGHT, WIDTH)
+        evidence = Evidence(row, declaration, (HEIGHT, WIDTH), None, mask, measures)
+        timed("judge (all rules)", judge, evidence, self._policy)
+        timed("MaskStore.put (with sha256)", self._store.put, data)
+        described = [[s.index, s.label, s.metadata_text] for s in declaration.segments]
+        timed("fingerprint", fingerprint_of_parts, mask.pixels, HEIGHT, WIDTH, described, None)
+        timed("np.bincount", lambda: np.bincount(mask.pixels.ravel(), minlength=256))
+        timed("canonical_png", canonical_png, mask.pixels)
 
-def measure_stages(masks: Masks, store: Path, taking: Sequence[slice]) -> Times:
-    """Time every stage; what it starts from is prepared outside the clock."""
-    prepared: list[_Prepared] = []
-    last = max(block.stop for block in taking)
-    for file in masks.files[:last]:
-        prepared.append(_prepared(masks.folder, file))
-    sources = AllowedRoots((str(masks.folder),))
-    folder = str(masks.folder)
-    put = MaskStore(Folder(str(store))).put
-    policy = Policy()
-    stages: dict[str, Callable[[_Prepared], object]] = {
-        "resolve + read file": lambda one: sources.read(sources.resolve(str(one.path), folder)),
-        "sha256 of file": lambda one: hashlib.sha256(one.data).hexdigest(),
-        "read_png": lambda one: read_png(one.data),
-        "decode_mask (with read_png)": lambda one: decode_mask(one.data),
-        "measure": lambda one: measure(one.mask.pixels),
-        "read_declaration": lambda one: read_declaration(one.cell),
-        "judge (all rules)": lambda one: judge(one.evidence, policy),
-        "fingerprint": lambda one: fingerprint_of_parts(
-            one.mask.pixels, HEIGHT, WIDTH, one.described, None
-        ),
-        "MaskStore.put (with sha256)": lambda one: put(one.data),
-        "np.bincount": lambda one: np.bincount(one.mask.pixels.ravel(), minlength=256),
-        "canonical_png (others only)": lambda one: canonical_png(one.mask.pixels),
-    }
-    contenders = {name: _Stage(work, prepared) for name, work in stages.items()}
-    return interleaved(contenders, list(taking), every={})
-
-
-def _prepared(folder: Path, file: MaskFile) -> _Prepared:
-    path = folder / file.name
-    data = path.read_bytes()
-    cell = manifest_segments(file.values)
-    declaration = read_declaration(cell)
-    mask = decode_mask(data)
-    measures = measure(mask.pixels)
-    row = ManifestRow("x.parquet", 0, file.name, str(path), cell, None, HEIGHT, WIDTH)
-    return _Prepared(
-        path=path,
-        data=data,
-        cell=cell,
-        declaration=declaration,
-        mask=mask,
-        measures=measures,
-        evidence=Evidence(row, declaration, (HEIGHT, WIDTH), None, mask, measures),
-        described=[[s.index, s.label, s.metadata_text] for s in declaration.segments],
-    )
+    def _timed(self, name: str, work: Callable[..., Any], *arguments: object) -> Any:
+        started = perf_counter()
+        result = work(*arguments)
+        self._seconds[name] += perf_counter() - started
+        return result

@@ -28,7 +28,7 @@ _COLOURS = np.array(
 )
 _PLAIN = frozenset({"background", "void", "unlabelled", "unlabeled", "ignore"})
 _PAPER, _INK = (250, 250, 248), (30, 30, 30)
-_LEGEND_WIDTH = 170
+_LEGEND_WIDTH = 190
 _LINE = 17
 
 
@@ -85,7 +85,8 @@ def colour_table(legend: Sequence[LegendEntry]) -> NDArray[np.float32]:
         if entry.label.lower() in _PLAIN:
             table[entry.index] = (160, 160, 160)
             continue
-        colour = _COLOURS[labels.index(entry.label) % len(_COLOURS)]
+        cycle, place = divmod(labels.index(entry.label), len(_COLOURS))
+        colour = _COLOURS[place] * 0.55**cycle  # beyond ten labels the same colours, darker
         nth = seen[entry.label] = seen.get(entry.label, -1) + 1
         shade = (0.0, 0.35, -0.25, 0.55)[nth % 4]
         towards = 255.0 if shade > 0 else 0.0
@@ -135,7 +136,7 @@ def _with_legend(
 
 
 def _legend_text(entry: LegendEntry) -> str:
-    label = entry.label if len(entry.label) <= 14 else entry.label[:13] + "…"
+    label = entry.label if len(entry.label) <= 16 else entry.label[:15] + "…"
     parts = [f"{entry.index} {label}"]
     if entry.confidence is not None:
         parts.append(f"{entry.confidence:.2f}")

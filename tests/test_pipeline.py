@@ -195,10 +195,16 @@ def test_a_root_of_its_own_gets_a_dagster_home_of_its_own(
         dagster_home("memory://bucket")
 
 
-def test_the_committed_instance_settings_are_the_ones_the_package_brings() -> None:
+@pytest.mark.parametrize(
+    ("committed", "packaged"),
+    [("dagster_home/dagster.yaml", "dagster.yaml"), ("workspace.yaml", "workspace.yaml")],
+)
+def test_the_committed_dagster_files_are_the_ones_the_package_brings(
+    committed: str, packaged: str
+) -> None:
     project = Path(__file__).resolve().parents[1]
-    ours = (project / "dagster_home" / "dagster.yaml").read_text()
-    assert (project / "segpipe" / "pipeline" / "dagster.yaml").read_text() == ours
+    ours = (project / committed).read_text()
+    assert (project / "segpipe" / "pipeline" / packaged).read_text() == ours
 
 
 def test_dagster_loads_the_workspace(landing: LandingWriter, root: Root) -> None:

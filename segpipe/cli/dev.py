@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 from segpipe.cli.console import say
@@ -26,7 +27,8 @@ def run_dev(root: str, host: str, port: int) -> int:
     say(f"model runs      {', '.join(known) or 'none yet'}")
     say(f"Dagster home    {os.environ['DAGSTER_HOME']}")
     say(f"UI              http://{host}:{port}")
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "segpipe.pipeline.definitions"]
+    workspace = str(files("segpipe.pipeline").joinpath("workspace.yaml"))
+    command = [sys.executable, "-m", "dagster", "dev", "-w", workspace]
     environment = {**os.environ, ROOT_VARIABLE: url}
     try:
         return subprocess.call([*command, "-h", host, "-p", str(port)], env=environment)

@@ -179,7 +179,7 @@ def _validated_results(
             "rows": summary.rows,
             "rejected": summary.rejected,
             "repeated": summary.repeated,
-            "rejection_rate": summary.rejection_rate,
+            "rejection_rate": round(summary.rejection_rate, 6),
             **findings,
             "table": dg.MetadataValue.path(f"{folder.url}/validated.parquet"),
             "masks": dg.MetadataValue.path(root.masks.folder.url),
