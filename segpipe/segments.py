@@ -24,6 +24,9 @@ class Measures:
         centroid_x, centroid_y: mean column and row of its pixels, float64; a pixel's own
             coordinates are whole numbers.
         first: flat (row-major) position of its first pixel, int64.
+        edge_pixels: pixels whose left and right neighbours differ.
+        between_pixels: of these, those of a value strictly between the two. In a mask of class
+            numbers that happens by chance only; interpolation makes a third of them so.
     """
 
     height: int
@@ -37,6 +40,8 @@ class Measures:
     centroid_x: NDArray[np.float64]
     centroid_y: NDArray[np.float64]
     first: NDArray[np.int64]
+    edge_pixels: int
+    between_pixels: int
 
     @property
     def pixels(self) -> int:
@@ -68,6 +73,7 @@ def measure(mask: NDArray[np.uint8]) -> Measures:
     columns_total = np.bincount(values, weights=lengths * (2 * left + lengths - 1), minlength=256)
     rows_total = np.bincount(values, weights=lengths * rows, minlength=256)
 
+    edge_pixels, between_pixels = _edges(values, lengths, left, width)
     present = np.flatnonzero(area)
     order = np.argsort(values, kind="stable")  # runs grouped by value, in reading order
     bounds = np.cumsum(np.bincount(values, minlength=256)[present])
@@ -86,4 +92,23 @@ def measure(mask: NDArray[np.uint8]) -> Measures:
         centroid_x=columns_total[present] / (2.0 * area[present]),
         centroid_y=rows_total[present] / area[present],
         first=starts[order][offsets],
+        edge_pixels=edge_pixels,
+        between_pixels=between_pixels,
     )
+
+
+def _edges(
+    values: NDArray[np.uint8], lengths: NDArray[np.int64], left: NDArray[np.int64], width: int
+) -> tuple[int, int]:
+    """Edge pixels, and those strictly between their neighbours, from the runs alone.
+
+    Only the ends of a run can be edge pixels; only a run of one pixel can lie between.
+    """
+    long = lengths > 1
+    after, before = left > 0, left + lengths < width
+    edges = np.count_nonzero(long & after) + np.count_nonzero(long & before)
+    single = np.flatnonzero(~long & after & before)
+    one, other, own = values[single - 1], values[single + 1], values[single]
+    edges += np.count_nonzero(one != other)
+    between = (np.minimum(one, other) < own) & (own < np.maximum(one, other))
+    return int(edges), int(np.count_nonzero(between))

@@ -69,7 +69,7 @@ def test_validate_rejects_bad_rows_with_status_1_and_keeps_the_good_ones(
         {**landing.row("null id"), "reference_id": None},
         {**landing.row("gone"), "mask_url": "masks/not-there.png"},
         landing.row("empty"),
-        landing.row("unmapped", (0, 255), segments=segment_cells([0])),
+        landing.row("unmapped", (0, 7), segments=segment_cells([0])),
         {**landing.row("small"), "height": 12, "width": 16},
     ]
     (masks / "empty.png").write_bytes(b"")
@@ -87,7 +87,7 @@ def test_validate_rejects_bad_rows_with_status_1_and_keeps_the_good_ones(
     messages = {row["rule"]: row["message"] for row in rejected}
     assert "masks/not-there.png" in messages["FILE-MISSING"]
     assert "0 bytes" in messages["PNG-UNREADABLE"]
-    assert "value 255: 24 px (50.0 %), first at (3, 0)" in messages["VALUE-NO-SEGMENT"]
+    assert "value 7: 24 px (50.0 %), first at (3, 0)" in messages["VALUE-NO-SEGMENT"]
     assert "exactly 1/2" in messages["SIZE-MISMATCH"]
     assert pq.read_table(tmp_path / "out" / "validated.parquet")["reference_id"].to_pylist() == [
         "good"

@@ -7,7 +7,7 @@ tables and reports, and never change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ class Found:
     message: str
     found: str = ""
     expected: str = ""
+    severity: Severity | None = None  # where this case is graver than the rule's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,9 @@ class Rule:
     Attributes:
         meaning: one sentence, why this is wrong.
         remedy: one sentence, what to do.
+        example: a few words that show a case.
         yields_to: rules that explain the same symptom better; when one of them has a finding
-            for the row, this one keeps silent, so that one cause gives one finding.
+            for the row, at least as grave, this one keeps silent: one cause gives one finding.
         check: None for rules that look at several rows and are applied where those are known.
         essential: a row that breaks it cannot be published at all; no policy can change that.
     """
@@ -68,6 +70,7 @@ class Rule:
     yields_to: frozenset[str]
     check: Check | None
     essential: bool = False
+    example: str = ""
 
 
 CATALOGUE: dict[str, Rule] = {}
@@ -81,11 +84,12 @@ def rule(
     remedy: str,
     yields_to: tuple[str, ...] = (),
     essential: bool = False,
+    example: str = "",
 ) -> Callable[[Check], Check]:
     """Enter a check into the catalogue."""
 
     def enter(check: Check) -> Check:
-        _enter(Rule(id, severity, meaning, remedy, frozenset(yields_to), check, essential))
+        _enter(Rule(id, severity, meaning, remedy, frozenset(yields_to), check, essential, example))
         return check
 
     return enter
@@ -127,23 +131,32 @@ class Policy:
 
 def judge(evidence: Evidence, policy: Policy) -> list[Finding]:
     """Every finding of one row, in the catalogue's order, after precedence."""
-    broken: dict[str, list[Found]] = {}
+    broken: dict[str, list[Finding]] = {}
     for entered in CATALOGUE.values():
         if entered.check is None or policy.severity_of(entered) is Severity.OFF:
             continue
-        found = list(entered.check(evidence))
+        found = [finding(entered, policy, one) for one in entered.check(evidence)]
         if found:
             broken[entered.id] = found
     return [
-        finding(CATALOGUE[id], policy, one)
+        one
         for id, found in broken.items()
-        if not CATALOGUE[id].yields_to & broken.keys()
         for one in found
+        if not _explained_better(one, CATALOGUE[id], broken)
     ]
 
 
-def finding(entered: Rule, policy: Policy, found: Found) -> Finding:
-    """A finding of a rule with the severity the policy gives it."""
-    return Finding(
-        entered.id, policy.severity_of(entered), found.message, found.found, found.expected
+def _explained_better(one: Finding, entered: Rule, broken: Mapping[str, Sequence[Finding]]) -> bool:
+    return any(
+        better.severity is Severity.REJECT or one.severity is not Severity.REJECT
+        for id in entered.yields_to & broken.keys()
+        for better in broken[id]
     )
+
+
+def finding(entered: Rule, policy: Policy, found: Found) -> Finding:
+    """A finding of a rule with the severity its case has, or the policy gives it."""
+    severity = policy.severity_of(entered)
+    if found.severity is not None and entered.id not in policy.severities:
+        severity = found.severity
+    return Finding(entered.id, severity, found.message, found.found, found.expected)

@@ -19,6 +19,7 @@ class Evidence:
         declaration: its Segments.
         size: height and width the item's image is known to have; either may be None.
         refusal: why there is no mask to look at; None when there is one.
+        declares_taxonomy: the row lists all classes there are, not those it found.
         mask, measures: the decoded mask and what is true of its values; None when refused.
     """
 
@@ -28,3 +29,4 @@ class Evidence:
     refusal: MaskRefused | None = None
     mask: DecodedMask | None = None
     measures: Measures | None = None
+    declares_taxonomy: bool = False
