@@ -92,7 +92,10 @@ class Duplicates:
         seen = self._seen[reference_id]
         if not seen.differs:
             return None
-        rows = listed([f"{manifest} row {number}" for manifest, number in seen.rows])
+        numbers: dict[str, list[str]] = {}
+        for manifest, number in seen.rows:
+            numbers.setdefault(manifest, []).append(str(number))
+        rows = listed([f"{name} rows {' and '.join(of)}" for name, of in numbers.items()])
         return Found(
             f"{len(seen.rows)} rows predict {reference_id!r} with different content ({rows}): "
             "keep one of them; no order between rows is trusted to choose",

@@ -167,8 +167,8 @@ def _narrow_grey16(samples: NDArray[np.generic]) -> tuple[NDArray[np.uint8], Rem
         advice = "fits after a remap" if distinct <= 256 else "too many ids for one 8-bit mask"
         raise MaskRefused(
             "MASK-16BIT",
-            f"16-bit grey, max {highest}, {distinct} distinct values: {advice}; use an importer "
-            "(segpipe import) or remap to 0..255",
+            f"16-bit grey, max {highest}, {distinct} distinct values: {advice}; remap the ids "
+            "to 0..255",
             found=f"max {highest}, {distinct} distinct",
             expected="values 0..255",
         )
@@ -186,8 +186,8 @@ def _grey_of_colour(
     ):
         raise MaskRefused(
             "MASK-COLOUR",
-            f"{name} with {_colours(colour)}, not an index mask; import it with its colour table "
-            "(segpipe import colour-map) or as COCO panoptic ids",
+            f"{name} with {_colours(colour)}, not an index mask; write the index values, or "
+            "translate the colours with the table (or the panoptic ids) they were made from",
             found=name,
             expected="8-bit greyscale or palette",
         )

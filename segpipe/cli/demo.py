@@ -77,14 +77,19 @@ def _table_line(first: str, cells: tuple[str, ...]) -> str:
 
 def _tell_rejections(root: Root) -> None:
     print("\nwhat was rejected, and why:")
+    lines: dict[str, None] = {}  # rows that contradict each other say the same
     for partition in root.landing.partitions():
         for rule in ValidationReport.read(root.tables(partition)).rules:
             for example in rule.examples if rule.severity == "reject" else []:
-                print(f"  {example['reference_id']:<12} {rule.rule:<18} {example['message']}")
+                lines[f"  {example['reference_id']}  {rule.rule}\n      {example['message']}"] = (
+                    None
+                )
+    print("\n".join(lines))
 
 
 def _tell_next(root: str) -> None:
     example = "model_run=street-unet-v1/date=2026-01-05"
+    rejected = f"{root}/validated/{example}/{REJECTED_FILE}"
     print(f"""
 next:
   segpipe dev --root {root}
@@ -94,4 +99,4 @@ next:
   segpipe validate {root}/manifests/{example}/predictions.parquet
       the same checks without Dagster, on any manifest
   {root}/catalog/predictions
-      the published table (Delta Lake); rejected rows: {root}/validated/{example}/{REJECTED_FILE}""")
+      the published table (Delta Lake); rejected rows: {rejected}""")

@@ -68,7 +68,7 @@ _refusal(
 _refusal(
     "MASK-COLOUR",
     "The PNG holds colours, not index values.",
-    "Write index values as 8-bit greyscale, or import it with its colour table.",
+    "Write index values as 8-bit greyscale, or translate the colours with their table.",
 )
 _refusal(
     "MASK-ALPHA",
@@ -78,7 +78,7 @@ _refusal(
 _refusal(
     "MASK-16BIT",
     "The PNG has 16-bit values beyond 255, as instance ids or probabilities have.",
-    "Use an importer, or remap the ids to 0..255.",
+    "Remap the ids to 0..255.",
 )
 _conversion(
     "CONV-PALETTE",

@@ -1,0 +1,1 @@
+"""Demo data drawn here: street scenes, two model runs, a few realistic defects."""
