@@ -91,7 +91,8 @@ def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
     try:
         metadata = canonical_metadata(_metadata(member))
     except MetadataError as error:
-        problem = str(error)
+        # A key may hold what is not Unicode; the message must.
+        problem = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
     except RecursionError:
         problem = "metadata is nested beyond reason"
     return DeclaredSegment(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segpipe.errors import ManifestError
-from segpipe.storage import Folder, redacted
+from segpipe.storage import Folder
 from segpipe.tables import VALIDATED
 
 #: Names under which the column of Segments is found, in this order.
@@ -130,7 +130,7 @@ class Manifest:
         """Stream the reference ids alone, as string arrays."""
         for file in self.files:
             for batch in _batches(file, ["reference_id"], 65_536):
-                yield batch.column(0).cast(pa.string())
+                yield _readable_text(batch.column(0), None)
 
 
 def _open(folder: Folder, name: str, shown: str) -> ManifestFile:
@@ -232,11 +232,18 @@ def _extras(files: Sequence[ManifestFile]) -> pa.Schema:
     """The carried columns of all files, under the names they get in the tables."""
     merged = pa.schema([])
     for file in files:
+        fields = [field for field in file.schema if field.name not in _KNOWN]
+        names = [carried_name(field.name) for field in fields]
+        for field, name in zip(fields, names, strict=True):
+            if names.count(name) > 1:
+                raise ManifestError(
+                    f"{file.shown}: column {field.name!r} would be carried as {name!r}, a name "
+                    "another column has as well; rename one of them"
+                )
         own = pa.schema(
             [
-                pa.field(carried_name(field.name), _storable(field.type))
-                for field in file.schema
-                if field.name not in _KNOWN
+                pa.field(name, _storable(field.type))
+                for field, name in zip(fields, names, strict=True)
             ]
         )
         try:
@@ -295,7 +302,7 @@ def _chunk(
     )
     carried = {carried_name(name): batch.column(names.index(name)) for name in names}
     columns = [
-        carried[field.name].cast(field.type)
+        _carried(carried[field.name], field.type)
         if field.name in carried
         else pa.nulls(count, field.type)
         for field in extras
@@ -304,19 +311,50 @@ def _chunk(
 
 
 def _cells(column: pa.Array) -> list[Any]:
+    if _is_text(_plain(column.type)):
+        return list(_readable_text(column, None).to_pylist())
     try:
         return list(column.to_pylist())
-    except UnicodeDecodeError:  # Parquet does not check text: lose the bad cells, not the file
+    except (UnicodeDecodeError, OverflowError, ValueError):  # lose the bad cells, not the file
         return [_cell(scalar) for scalar in column]
 
 
 def _cell(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
+    except (UnicodeDecodeError, OverflowError, ValueError):
+        return None
+
+
+def _readable_text(column: pa.Array, errors: str | None) -> pa.Array:
+    """A text column as strings. Parquet does not check that text is UTF-8: where it is not, the
+    cell becomes null, or is decoded with ``errors``."""
+    if pa.types.is_null(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
+    try:
+        column.validate(full=True)
+    except pa.ArrowException:
+        cells = column.cast(
+            pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
+        ).to_pylist()
+        return pa.array([_decoded(cell, errors) for cell in cells], pa.string())
+    return column.cast(pa.string())
+
+
+def _decoded(cell: bytes | None, errors: str | None) -> str | None:
+    if cell is None:
+        return None
+    try:
+        return cell.decode("utf-8", errors or "strict")
     except UnicodeDecodeError:
         return None
 
 
-def show_url(folder: Folder, name: str) -> str:
-    """URL of a file for messages, without secrets."""
-    return f"{redacted(folder.url)}/{name}"
+def _carried(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if _is_text(_plain(column.type)):
+        return _readable_text(column, "replace").cast(kind)
+    return column.cast(kind)

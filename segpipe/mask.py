@@ -79,6 +79,7 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
         rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
         raise MaskRefused(rule, str(error), found=str(error), expected="a whole PNG") from None
     samples = _decode_samples(file)
+    _check_complete(samples, file)
     pixels, conversion = _index_values(samples, file)
     remarks = [] if conversion is None else [conversion]
     remarks += _remarks(file)
@@ -123,6 +124,21 @@ def _decode_samples(file: PngFile) -> NDArray[np.generic]:
             found=str(error),
             expected="a whole PNG",
         ) from None
+
+
+def _check_complete(samples: NDArray[np.generic], file: PngFile) -> None:
+    # Pillow takes a stream that ends early for a whole one and leaves the missing rows zero. Rows
+    # are decoded in order, so anything but zeros in the last one proves that none is missing.
+    if not file.header.interlaced and samples[-1].any():
+        return
+    share = png.image_data_share(file)
+    if share < 1:
+        raise MaskRefused(
+            "PNG-UNREADABLE",
+            f"the image data ends after {int(100 * share)} % of the pixels; write the file again",
+            found=f"{int(100 * share)} % of the pixels",
+            expected="all pixels",
+        )
 
 
 def _index_values(

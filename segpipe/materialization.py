@@ -272,5 +272,14 @@ def _not(flags: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _update(digest: Any, table: pa.Table) -> None:
-    for row in table.to_pylist():
+    try:
+        rows = table.to_pylist()
+    except (OverflowError, ValueError, pa.ArrowException):
+        # A carried column may hold what Python cannot, such as dates beyond the year 9999.
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table.combine_chunks())
+        digest.update(sink.getvalue())
+        return
+    for row in rows:
         digest.update(json.dumps(row, sort_keys=True, default=str).encode())

@@ -29,6 +29,10 @@ _DEPTHS = {
     RGBA: (8, 16),
 }
 _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+# Interlacing: first column and row, and steps, of each of the seven passes.
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+)  # fmt: skip
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # Enough to find an orientation; a larger chunk is never copied, let alone inflated.
 _KEPT_ANCILLARY = {b"eXIf": 65_536, b"iTXt": 65_536}
@@ -70,9 +74,18 @@ class PngHeader:
 
     @property
     def raw_size(self) -> int:
-        """Bytes of filtered scan lines a non-interlaced image of this header inflates to."""
-        bits = self.width * self.depth * _CHANNELS[self.colour]
-        return self.height * (1 + (bits + 7) // 8)
+        """Bytes of filtered scan lines the image data of this header inflates to."""
+        if not self.interlaced:
+            return self._lines(self.width, self.height)
+        return sum(
+            self._lines(-(-(self.width - x) // dx), -(-(self.height - y) // dy))
+            for x, y, dx, dy in _ADAM7
+        )
+
+    def _lines(self, width: int, height: int) -> int:
+        if width <= 0 or height <= 0:
+            return 0
+        return height * (1 + (width * self.depth * _CHANNELS[self.colour] + 7) // 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +161,9 @@ def read_png(data: bytes) -> PngFile:
                     f"CRC of {kind.decode()} is wrong: the file is damaged; "
                     "write or download it again"
                 )
-            spans.append((place, end))
+            # A palette beside grey or colour samples is only a suggestion: left out.
+            if kind != b"PLTE" or header.colour == PALETTE:
+                spans.append((place, end))
         if kind == b"IDAT":
             if image_ended:
                 raise PngError("IDAT chunks are not consecutive")
@@ -226,15 +241,35 @@ def _cut(data: bytes, header: PngHeader, spans: list[tuple[int, int]], place: in
         pieces.append(data[place + 8 :])
     if not pieces:
         return f"the file ends after {len(data)} bytes, before its image data"
-    inflater, size = zlib.decompressobj(), 0
     try:
-        for piece in pieces:
-            while piece and size <= header.raw_size:
-                size += len(inflater.decompress(piece, 1 << 20))
-                piece = inflater.unconsumed_tail
+        share = min(100, 100 * _inflated(pieces, header.raw_size) // header.raw_size)
     except zlib.error:
         return f"the file ends after {len(data)} bytes and its image data is damaged"
-    if header.interlaced:
-        return f"the file ends after {len(data)} bytes, within its image data"
-    share = min(100, 100 * size // header.raw_size)
     return f"the file is cut: it ends after {len(data)} bytes, {share} % of the image"
+
+
+def image_data_share(file: PngFile) -> float:
+    """How much of its pixels a PNG's image data holds, 0 to 1; memory is bounded.
+
+    Decoders differ in what they do with a stream that ends early: some fill up with zeros.
+    """
+    pieces, place, data = [], 8, file.image_data
+    while place < len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] == b"IDAT":
+            pieces.append(data[place + 8 : end - 4])
+        place = end
+    try:
+        return _inflated(pieces, file.header.raw_size) / file.header.raw_size
+    except zlib.error:
+        return 0.0
+
+
+def _inflated(pieces: list[bytes], enough: int) -> int:
+    """Bytes the pieces of a zlib stream inflate to, at most about ``enough``."""
+    inflater, size = zlib.decompressobj(), 0
+    for piece in pieces:
+        while piece and size < enough:
+            size += len(inflater.decompress(piece, 1 << 20))
+            piece = inflater.unconsumed_tail
+    return min(size, enough)

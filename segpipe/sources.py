@@ -6,6 +6,7 @@ allowed, whatever ``..``, symbolic links or absolute URLs it uses.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,15 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from PIL import Image, UnidentifiedImageError
 
 from segpipe.errors import StorageError
+from segpipe.image import ImageSize, read_image_size
 from segpipe.mask import MAX_BYTES, MaskRefused
 from segpipe.storage import open_filesystem, redacted
+
+# Bytes fetched at a time from remote images, of which only the header is wanted.
+_HEADER_BLOCK = 65_536
+_LOCAL = LocalFileSystem()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,12 @@ class AllowedRoots:
             place = _place(absolute)
         except (ValueError, OSError) as error:
             raise _refused(redacted(url), f"it is not a usable URL ({error})") from None
-        for root in self._root_places:
-            if _contains(root, place):
-                options = self.storage_options if "://" in absolute else {}
-                filesystem, path = open_filesystem(place, options)
-                return Source(filesystem, path, redacted(_shown(url, absolute)))
+        if any(_contains(root, place) for root in self._root_places):
+            shown = redacted(url if _is_absolute(url) else absolute)
+            if "://" not in place:
+                # Not through a URL: a file's name may hold whatever URLs give a meaning to.
+                return Source(_LOCAL, place, shown)
+            return Source(*open_filesystem(place, self.storage_options), shown)
         roots = ", ".join(map(redacted, self.roots)) or "none"
         raise _refused(
             redacted(absolute),
@@ -96,21 +102,16 @@ class AllowedRoots:
             self._check_size(int(source.filesystem.size(source.path) or 0), source)
             return bytes(source.filesystem.cat_file(source.path))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise MaskRefused(
-                "FILE-MISSING",
-                f"there is no file at {source.shown}",
-                found="nothing",
-                expected=source.shown,
-            ) from None
+            raise _missing(f"there is no file at {source.shown}", source) from None
         except PermissionError:
-            raise MaskRefused(
-                "FILE-MISSING",
-                f"no permission to read {source.shown}",
-                found="permission denied",
-                expected=source.shown,
-            ) from None
+            raise _missing(f"no permission to read {source.shown}", source) from None
         except OSError as error:
-            raise StorageError(f"reading {source.shown} failed: {error}") from error
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+                reason = f"there can be no file at {source.shown} ({error.strerror})"
+                raise _missing(reason, source) from None
+            raise StorageError(
+                f"reading {source.shown} failed: {error.strerror or error}"
+            ) from None
 
     def _check_size(self, size: int, source: Source) -> None:
         if size > self.max_bytes:
@@ -122,13 +123,20 @@ class AllowedRoots:
                 expected=f"at most {self.max_bytes} bytes",
             )
 
-    def image_size(self, source: Source) -> tuple[int, int] | None:
-        """Height and width in pixels from an image's header; None where it cannot be told."""
+    def image_size(self, source: Source) -> ImageSize | None:
+        """Height and width of an image from its header; None where it cannot be told.
+
+        Only the header is fetched, not the whole image.
+        """
         try:
-            with source.filesystem.open(source.path, "rb") as file, Image.open(file) as image:
-                return image.height, image.width
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+            with source.filesystem.open(source.path, "rb", block_size=_HEADER_BLOCK) as file:
+                return read_image_size(file)
+        except OSError:
             return None
+
+
+def _missing(message: str, source: Source) -> MaskRefused:
+    return MaskRefused("FILE-MISSING", message, found="nothing", expected=source.shown)
 
 
 def _refused(shown: str, why: str) -> MaskRefused:
@@ -141,8 +149,11 @@ def _is_absolute(url: str) -> bool:
     return "://" in url or url.startswith("/") or url.startswith("file:") or os.path.isabs(url)
 
 
-def _shown(url: str, absolute: str) -> str:
-    return url if _is_absolute(url) else absolute
+def recorded(url: str, folder: str) -> str:
+    """A manifest's URL as tables hold it: as it was given, without what may be a secret."""
+    if "://" in folder and not _is_absolute(url):
+        return redacted(f"://{url}").removeprefix("://")
+    return redacted(url)
 
 
 def _place(url: str) -> str:
@@ -157,6 +168,8 @@ def _place(url: str) -> str:
             raise ValueError("it holds a NUL character")
         return os.path.realpath(url)
     scheme, _, rest = url.partition("://")
+    if "::" in url:
+        raise ValueError("it chains file systems with '::'")
     bare, question, query = rest.partition("?")
     if any(part in ("..", ".") for part in unquote(bare).split("/")):
         raise ValueError("it holds '..'")

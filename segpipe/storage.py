@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -26,10 +26,12 @@ def redacted(url: str) -> str:
     """
     if "://" not in url:
         return url
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    hidden = "?..." if parts.query else ""
-    return urlunsplit((parts.scheme, host, parts.path, "", "")) + hidden
+    # By hand: a URL that the library refuses to split may hold a secret all the same.
+    scheme, _, rest = url.partition("://")
+    bare, question, _ = rest.partition("?")
+    bare = bare.partition("#")[0]
+    host, slash, path = bare.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}" + ("?..." if question else "")
 
 
 def folder_name(text: str) -> str:

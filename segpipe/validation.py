@@ -5,6 +5,7 @@ One pass: a mask is read, decoded, measured, fingerprinted and stored once.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,8 @@ from segpipe.mask import MaskRefused, canonical_png, decode_mask
 from segpipe.prediction import fingerprint_of_parts
 from segpipe.rules import Evidence, Finding, Policy, Severity, judge
 from segpipe.segments import Measures, measure
-from segpipe.sources import AllowedRoots, Source
-from segpipe.storage import MaskStore, redacted
+from segpipe.sources import AllowedRoots, Source, recorded
+from segpipe.storage import MaskStore
 from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, table_of
 
 
@@ -90,7 +91,7 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
         else:
             accepted.append(_accept(place, evidence, data, findings, validation.masks))
     return ValidatedChunk(
-        validated=_validated_table(accepted, chunk.extras, validation),
+        validated=_validated_table(accepted, chunk, validation),
         segments=_segments_table(accepted, validation),
         rejected=rejected_table(rejected, validation.dataset, validation.model_run),
         rows=len(chunk.rows),
@@ -133,13 +134,13 @@ def _known_size(
         except MaskRefused:
             size = None
         if size is not None:
-            return size
+            return size.height, size.width
     return height, width
 
 
 def _pixels(value: object) -> int | None:
-    if isinstance(value, (int, float)) and value >= 1 and value == int(value):
-        return int(value)
+    if isinstance(value, (int, float)) and math.isfinite(value) and value >= 1:
+        return int(value) if value == int(value) else None
     return None
 
 
@@ -171,8 +172,9 @@ def _accept(
 
 
 def _validated_table(
-    accepted: Sequence[_Accepted], extras: pa.Table, validation: Validation
+    accepted: Sequence[_Accepted], chunk: ManifestChunk, validation: Validation
 ) -> pa.Table:
+    extras = chunk.extras
     rows = [one.row for one in accepted]
     own = table_of(
         {
@@ -187,8 +189,8 @@ def _validated_table(
             "width": [one.measures.width for one in accepted],
             "n_segments": [len(one.declaration.segments) for one in accepted],
             "bytes": [one.bytes for one in accepted],
-            "mask_url": [redacted(row.mask_url or "") for row in rows],
-            "image_url": [row.image_url and redacted(row.image_url) for row in rows],
+            "mask_url": [recorded(row.mask_url or "", chunk.folder) for row in rows],
+            "image_url": [row.image_url and recorded(row.image_url, chunk.folder) for row in rows],
             "manifest": [row.manifest for row in rows],
             "manifest_row": [row.number for row in rows],
             "findings": [

@@ -52,7 +52,14 @@ def _image(url: str | None, manifest: str, settings: Settings) -> Image.Image | 
     try:
         image = Image.open(io.BytesIO(sources.read(sources.resolve(url, folder))))
         image.load()
-    except (MaskRefused, SegpipeError, OSError, ValueError, SyntaxError):
+    except (
+        MaskRefused,
+        SegpipeError,
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ):
         return None  # a preview without its image is still a preview
     return image
 

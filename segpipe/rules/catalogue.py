@@ -159,4 +159,11 @@ def finding(entered: Rule, policy: Policy, found: Found) -> Finding:
     severity = policy.severity_of(entered)
     if found.severity is not None and entered.id not in policy.severities:
         severity = found.severity
-    return Finding(entered.id, severity, found.message, found.found, found.expected)
+    return Finding(
+        entered.id, severity, _told(found.message), _told(found.found), _told(found.expected)
+    )
+
+
+def _told(text: str) -> str:
+    """Text that can be written anywhere: what data holds may not even be Unicode."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -91,14 +92,18 @@ def size_swapped(evidence: Evidence) -> Iterator[Found]:
 )
 def size_invalid(evidence: Evidence) -> Iterator[Found]:
     for name, value in (("height", evidence.row.height), ("width", evidence.row.width)):
-        if value is not None and (
-            not isinstance(value, (int, float)) or not value >= 1 or value != int(value)
-        ):
+        if value is not None and not _is_pixels(value):
             yield Found(
                 f"{name} is {value!r}: expected a positive whole number of pixels",
                 found=f"{name} {value!r}",
                 expected="a positive whole number",
             )
+
+
+def _is_pixels(value: object) -> bool:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    return value >= 1 and value == int(value)
 
 
 @rule(
