@@ -17,6 +17,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.landing import Masks, generated_masks, write_manifest
 from benchmarks.machine import machine_facts
+from benchmarks.masks import SEGMENTS
 from benchmarks.memory import Peak, measure_peak
 from benchmarks.partitions import masks_per_second, measure_partition
 from benchmarks.report import MEASURES, NAIVE_ANY, NAIVE_WHERE, PILLOW, SEGPIPE, STAGES, Results
@@ -34,11 +35,12 @@ _REPETITIONS = 10
 def main(arguments: list[str] | None = None) -> None:
     """Run the measurements asked for and report them."""
     asked = _parser().parse_args(arguments)
+    segments = (min(asked.segments), max(asked.segments))
     count = _QUICK_MASKS if asked.quick else asked.masks
     machine = machine_facts()
     _say(f"generating {count:,} masks")
     with (
-        generated_masks(count, asked.seed, keep=asked.keep) as masks,
+        generated_masks(count, asked.seed, segments, keep=asked.keep) as masks,
         tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder,
     ):
         results = _measured(masks, Path(folder), machine, asked)
@@ -50,6 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--masks", type=_positive, default=2000, help="masks to generate (2000)")
     parser.add_argument("--seed", type=int, default=1, help="of the generated masks (1)")
+    parser.add_argument(
+        "--segments",
+        type=_values,
+        nargs=2,
+        default=SEGMENTS,
+        metavar=("FEWEST", "MOST"),
+        help=f"per mask ({SEGMENTS[0]} {SEGMENTS[1]}); the naive loops' time grows with them",
+    )
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK_MASKS} masks, fewer rounds")
     parser.add_argument("--memory", action="store_true", help="measure peak memory as well")
     parser.add_argument("--keep", action="store_true", help="keep the masks for the next run")
@@ -60,6 +70,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _values(text: str) -> int:
+    number = _positive(text)
+    if number > 256:
+        raise argparse.ArgumentTypeError("at most 256: a mask has 8 bits")
     return number
 
 

@@ -66,19 +66,22 @@ class Masks:
 
 
 @contextmanager
-def generated_masks(count: int, seed: int, *, keep: bool) -> Iterator[Masks]:
+def generated_masks(
+    count: int, seed: int, segments: tuple[int, int], *, keep: bool
+) -> Iterator[Masks]:
     """Masks in the system's temporary folder; an earlier run's kept ones are used again.
 
     Args:
+        segments: fewest and most per mask.
         keep: leave them there for the next run; otherwise they are removed at the end.
     """
-    name = f"segpipe-benchmark-masks-{_GENERATION}-{seed}-{count}"
+    name = f"segpipe-benchmark-masks-{_GENERATION}-{seed}-{count}-{segments[0]}-{segments[1]}"
     folder = Path(tempfile.gettempdir()) / name
     if not (folder / _INDEX).exists():
         # Made aside and renamed, so that a folder of this name is always complete.
         making = folder.with_name(f"{name}-{uuid.uuid4().hex}")
         try:
-            files = write_masks(making, count, seed)
+            files = write_masks(making, count, seed, segments)
             index = [[file.name, file.values, file.bytes] for file in files]
             (making / _INDEX).write_text(json.dumps(index))
             folder = _named(making, folder)

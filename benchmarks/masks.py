@@ -14,7 +14,8 @@ from PIL import Image
 from segpipe.chunks import default_workers
 
 WIDTH, HEIGHT = 640, 480
-FEWEST_SEGMENTS, MOST_SEGMENTS = 5, 20
+#: Fewest and most segments of a mask, where nothing else is asked for.
+SEGMENTS = (5, 20)
 # Smooth noise that bends the borders: grid cells across the mask, and amplitude in pixels.
 _OCTAVES = ((5, 55.0), (14, 28.0), (40, 9.0), (110, 3.0))
 
@@ -28,17 +29,19 @@ class MaskFile:
     bytes: int
 
 
-def write_masks(folder: Path, count: int, seed: int) -> list[MaskFile]:
+def write_masks(
+    folder: Path, count: int, seed: int, segments: tuple[int, int] = SEGMENTS
+) -> list[MaskFile]:
     """Write ``count`` masks as 8-bit greyscale PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(default_workers()) as pool:
-        return list(pool.map(partial(_write_mask, folder, seed), range(count)))
+        return list(pool.map(partial(_write_mask, folder, seed, segments), range(count)))
 
 
-def mask_of(seed: int, number: int) -> NDArray[np.uint8]:
+def mask_of(seed: int, number: int, within: tuple[int, int] = SEGMENTS) -> NDArray[np.uint8]:
     """The mask of this number: cells around jittered sites, seen through a smooth warp."""
     random = np.random.default_rng([seed, number])
-    segments = int(random.integers(FEWEST_SEGMENTS, MOST_SEGMENTS + 1))
+    segments = int(random.integers(within[0], within[1] + 1))
     sites = _sites(random, segments * int(random.integers(1, 4)))
     values = random.choice(256, segments, replace=False).astype(np.uint8)
     # Every value gets a site; the sites left over give some values a second, separate part.
@@ -48,8 +51,8 @@ def mask_of(seed: int, number: int) -> NDArray[np.uint8]:
     return value_of_site[_nearest(x, y, sites)]
 
 
-def _write_mask(folder: Path, seed: int, number: int) -> MaskFile:
-    mask = mask_of(seed, number)
+def _write_mask(folder: Path, seed: int, segments: tuple[int, int], number: int) -> MaskFile:
+    mask = mask_of(seed, number, segments)
     path = folder / f"{number:06d}.png"
     Image.fromarray(mask).save(path)
     present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))

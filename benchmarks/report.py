@@ -106,11 +106,24 @@ class Results:
         for name in own:
             ms = self.stages.milliseconds(name)
             lines.append(f"{name:<32}{ms:>9.3f}{ms / whole:>11.0%}")
-        rest = whole - sum(map(self.stages.milliseconds, own))
+        rest = self.whole.rest_milliseconds(SEGPIPE, self.stages, own)
         lines.append(f"{'tables, manifest and the rest':<32}{rest:>9.3f}{rest / whole:>11.0%}")
+        lines += self._beyond_decoding(rest)
         lines.append("for comparison")
         lines += [f"{'  ' + name:<32}{self.stages.milliseconds(name):>9.3f}" for name in BESIDE]
         return "\n".join(lines)
+
+    def _beyond_decoding(self, tables: float) -> list[str]:
+        """Validate + measure + table against the naive loops, decoding taken out of both."""
+        stages = ("read_declaration", "measure", "judge (all rules)")
+        own = tables + sum(self.stages.milliseconds(name) for name in stages)
+        lines = [f"{'validate + measure + table':<32}{own:>9.3f}"]
+        for naive in (NAIVE_ANY, NAIVE_WHERE):
+            loop = self.whole.milliseconds(naive) - self.whole.milliseconds(PILLOW)
+            lines.append(
+                f"{f'  {naive} without decoding':<32} {loop:.3f}, {loop / own:.1f} times it"
+            )
+        return lines
 
 
 def _partition(measured: Throughput) -> str:

@@ -12,7 +12,7 @@ from benchmarks.contenders import Contender
 
 @dataclass
 class Times:
-    """Seconds per mask of each contender, by block."""
+    """Seconds per mask of each contender, by block (the number of its first mask)."""
 
     by_block: dict[str, dict[int, float]] = field(default_factory=dict)
 
@@ -23,6 +23,13 @@ class Times:
     def milliseconds(self, name: str) -> float:
         """Median over blocks of the time per mask."""
         return 1000 * median(self.by_block[name].values())
+
+    def rest_milliseconds(self, name: str, parts: Times, of: list[str]) -> float:
+        """Median over blocks of the time per mask that these parts do not account for."""
+        return 1000 * median(
+            self.by_block[name][block] - sum(parts.by_block[part][block] for part in of)
+            for block in parts.by_block[of[0]]
+        )
 
     def ratio(self, name: str, baseline: str) -> float:
         """Median over the blocks both took of the ratio of their times."""
@@ -49,7 +56,9 @@ def interleaved(
             if number % every.get(name, 1) == 0:
                 started = perf_counter()
                 contenders[name].run(block)
-                times.add(name, number, (perf_counter() - started) / (block.stop - block.start))
+                times.add(
+                    name, block.start, (perf_counter() - started) / (block.stop - block.start)
+                )
     return times
 
 

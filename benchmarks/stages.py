@@ -36,6 +36,8 @@ class Stages:
         self._files = masks.files
         self._folder = str(masks.folder)
         self._sources = AllowedRoots((self._folder,))
+        for number in range(256):  # a store that is in use has its folders
+            (store / f"{number:02x}").mkdir(parents=True)
         self._store = MaskStore(Folder(str(store)))
         self._policy = Policy()
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -45,6 +47,8 @@ class Stages:
         self._seconds.clear()
         for file in self._files[block]:
             self._one(file)
+        for file in self._files[block]:  # apart, so as not to fill the caches between stages
+            self._beside((Path(self._folder) / file.name).read_bytes())
         for name, seconds in self._seconds.items():
             self.times.add(name, block.start, seconds / (block.stop - block.start))
 
@@ -55,8 +59,6 @@ class Stages:
         declaration = timed("read_declaration", read_declaration, cell)
         source = timed("AllowedRoots.resolve", self._sources.resolve, url, self._folder)
         data = timed("read file", self._sources.read, source)
-        timed("sha256 of file", lambda: hashlib.sha256(data).hexdigest())
-        timed("read_png", read_png, data)
         mask = timed("decode_mask (with read_png)", decode_mask, data)
         measures = timed("measure", measure, mask.pixels)
         row = ManifestRow("x.parquet", 0, file.name, url, cell, None, HEIGHT, WIDTH)
@@ -65,8 +67,14 @@ class Stages:
         timed("MaskStore.put (with sha256)", self._store.put, data)
         described = [[s.index, s.label, s.metadata_text] for s in declaration.segments]
         timed("fingerprint", fingerprint_of_parts, mask.pixels, HEIGHT, WIDTH, described, None)
-        timed("np.bincount", lambda: np.bincount(mask.pixels.ravel(), minlength=256))
-        timed("canonical_png", canonical_png, mask.pixels)
+
+    def _beside(self, data: bytes) -> None:
+        timed = self._timed
+        timed("sha256 of file", lambda: hashlib.sha256(data).hexdigest())
+        timed("read_png", read_png, data)
+        pixels = decode_mask(data).pixels
+        timed("np.bincount", lambda: np.bincount(pixels.ravel(), minlength=256))
+        timed("canonical_png", canonical_png, pixels)
 
     def _timed(self, name: str, work: Callable[..., Any], *arguments: object) -> Any:
         started = perf_counter()

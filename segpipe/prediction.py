@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 #: Part of every fingerprint; a change of what a fingerprint covers must change it.
 FINGERPRINT_VERSION = "segpipe-prediction-1"
 
+# json.dumps would build such an encoder for every call.
+_CANONICAL_JSON = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
 _MAX_DEPTH = 16
 _MAX_EXACT_FLOAT = 2**53
 
@@ -103,9 +107,7 @@ def metadata_json(canonical: Mapping[str, Any]) -> str:
     """Canonical metadata as JSON text: keys sorted, no spaces, Unicode as it is."""
     if not canonical:
         return "{}"
-    return json.dumps(
-        canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _CANONICAL_JSON(canonical)
 
 
 def fingerprint(

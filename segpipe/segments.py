@@ -59,38 +59,38 @@ class Measures:
 def measure(mask: NDArray[np.uint8]) -> Measures:
     """Measure every value of an H x W uint8 mask (H, W >= 1) in one pass over its runs."""
     height, width = mask.shape
-    begins = np.empty((height, width), dtype=bool)
-    begins[:, 0] = True
-    np.not_equal(mask[:, 1:], mask[:, :-1], out=begins[:, 1:])
+    flat = np.ascontiguousarray(mask).reshape(-1)
+    begins = np.empty(flat.size, dtype=bool)
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    begins[::width] = True
     starts = np.flatnonzero(begins)
-    values = mask.reshape(-1)[starts]
-    lengths = np.diff(starts, append=mask.size)
+    values = flat[starts]
+    lengths = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1] = flat.size - starts[-1]
     rows = starts // width
     left = starts - rows * width
 
-    # Weighted sums of whole numbers stay exact in float64 up to 2**53, far above any mask.
-    area = np.bincount(values, weights=lengths, minlength=256).astype(np.int64)
-    columns_total = np.bincount(values, weights=lengths * (2 * left + lengths - 1), minlength=256)
-    rows_total = np.bincount(values, weights=lengths * rows, minlength=256)
-
     edge_pixels, between_pixels = _edges(values, lengths, left, width)
-    present = np.flatnonzero(area)
     order = np.argsort(values, kind="stable")  # runs grouped by value, in reading order
-    bounds = np.cumsum(np.bincount(values, minlength=256)[present])
+    counts = np.bincount(values, minlength=256)
+    present = np.flatnonzero(counts)
+    bounds = np.cumsum(counts[present])
     offsets = np.concatenate(([0], bounds[:-1]))
-    left_sorted = left[order]
-    rows_sorted = rows[order]
+    grouped_left, grouped_rows, grouped_lengths = left[order], rows[order], lengths[order]
+    area = np.add.reduceat(grouped_lengths, offsets)
+    columns_twice = grouped_lengths * (2 * grouped_left + grouped_lengths - 1)
     return Measures(
         height=height,
         width=width,
         values=present,
-        area=area[present],
-        left=np.minimum.reduceat(left_sorted, offsets),
-        top=rows_sorted[offsets],
-        right=np.maximum.reduceat(left_sorted + lengths[order] - 1, offsets),
-        bottom=rows_sorted[bounds - 1],
-        centroid_x=columns_total[present] / (2.0 * area[present]),
-        centroid_y=rows_total[present] / area[present],
+        area=area,
+        left=np.minimum.reduceat(grouped_left, offsets),
+        top=grouped_rows[offsets],
+        right=np.maximum.reduceat(grouped_left + grouped_lengths - 1, offsets),
+        bottom=grouped_rows[bounds - 1],
+        centroid_x=np.add.reduceat(columns_twice, offsets) / (2.0 * area),
+        centroid_y=np.add.reduceat(grouped_lengths * grouped_rows, offsets) / area,
         first=starts[order][offsets],
         edge_pixels=edge_pixels,
         between_pixels=between_pixels,

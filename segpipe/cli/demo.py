@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -88,15 +89,16 @@ def _tell_rejections(root: Root) -> None:
 
 
 def _tell_next(root: str) -> None:
+    program = sys.argv[0] if sys.argv[0].startswith(".venv") else "segpipe"
     example = "model_run=street-unet-v1/date=2026-01-05"
     rejected = f"{root}/validated/{example}/{REJECTED_FILE}"
     print(f"""
 next:
-  segpipe dev --root {root}
+  {program} dev --root {root}
       the asset graph, the partitions and their pictures, in a browser
-  segpipe run --root {root} --model-run street-unet-v1 --date 2026-01-05
+  {program} run --root {root} --model-run street-unet-v1 --date 2026-01-05
       publish a partition again: nothing changes
-  segpipe validate {root}/manifests/{example}/predictions.parquet
+  {program} validate {root}/manifests/{example}/predictions.parquet
       the same checks without Dagster, on any manifest
   {root}/catalog/predictions
       the published table (Delta Lake); rejected rows: {rejected}""")

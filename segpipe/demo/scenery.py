@@ -1,220 +1,242 @@
-"""Drawing street scenes: crisp shapes into an index mask, light and texture into an image."""
+"""What stands still in a street: facades, trees, walls, fences, pavement and road."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-Colour = tuple[int, int, int]
-Point = tuple[float, float]
+from segpipe.demo.canvas import Canvas, Colour, Point, View, lit, mixed, one_of, varied
 
-SKY, ROAD_GREY = (168, 200, 228), (92, 94, 98)
+#: Places on an upright plane, in metres along it and above the ground, to pixels.
+Plane = Callable[[float, float], Point]
 
-
-@dataclass
-class Canvas:
-    """An image under construction: the same shapes go into an index mask and into colours.
-
-    Attributes:
-        mask: H x W, mode L, one value per shape.
-        paint: H x W, mode RGB.
-        labels: label of each index, in order.
-    """
-
-    height: int
-    width: int
-    mask: Image.Image = field(init=False)
-    paint: Image.Image = field(init=False)
-    labels: list[str] = field(default_factory=lambda: ["Background"])
-
-    def __post_init__(self) -> None:
-        self.mask = Image.new("L", (self.width, self.height), 0)
-        self.paint = Image.new("RGB", (self.width, self.height), SKY)
-
-    def add(self, label: str) -> int:
-        """Begin a new segment; returns its index."""
-        self.labels.append(label)
-        return len(self.labels) - 1
-
-    def polygon(self, index: int, points: Sequence[Point], colour: Colour) -> None:
-        """A filled polygon."""
-        ImageDraw.Draw(self.mask).polygon(points, fill=index)
-        ImageDraw.Draw(self.paint).polygon(points, fill=colour)
-
-    def ellipse(self, index: int, centre: Point, radii: Point, colour: Colour) -> None:
-        """A filled ellipse."""
-        box = (
-            centre[0] - radii[0],
-            centre[1] - radii[1],
-            centre[0] + radii[0],
-            centre[1] + radii[1],
-        )
-        ImageDraw.Draw(self.mask).ellipse(box, fill=index)
-        ImageDraw.Draw(self.paint).ellipse(box, fill=colour)
-
-    def box(
-        self, index: int, left: float, top: float, right: float, bottom: float, colour: Colour
-    ) -> None:
-        """A filled rectangle."""
-        self.polygon(index, [(left, top), (right, top), (right, bottom), (left, bottom)], colour)
-
-    def detail(self, points: Sequence[Point], colour: Colour) -> None:
-        """A mark within a segment, such as a window: seen in the image only."""
-        ImageDraw.Draw(self.paint).polygon(points, fill=colour)
-
-    def photograph(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The painted scene with light from above, soft blotches and grain; H x W x 3 uint8."""
-        colours = np.asarray(self.paint, np.float32)
-        light = np.linspace(1.08, 0.9, self.height, dtype=np.float32)[:, None, None]
-        coarse = rng.normal(0, 1, (self.height // 12 + 1, self.width // 12 + 1)).astype(np.float32)
-        blotches = Image.fromarray(coarse).resize(
-            (self.width, self.height), Image.Resampling.BICUBIC
-        )
-        grain = rng.normal(0, 3.5, (self.height, self.width)).astype(np.float32)
-        texture = np.asarray(blotches) * 5 + grain
-        lit: NDArray[np.uint8] = np.clip(colours * light + texture[..., None], 0, 255).astype(
-            np.uint8
-        )
-        return lit
+_HAZE: Colour = (206, 216, 224)
+_PLASTER: tuple[Colour, ...] = (
+    (196, 164, 132), (178, 172, 164), (206, 190, 158), (168, 122, 104), (152, 160, 164),
+    (214, 204, 186), (186, 140, 112),
+)  # fmt: skip
+_TILES: tuple[Colour, ...] = ((128, 82, 66), (96, 92, 96), (112, 74, 64))
+_LEAVES: tuple[Colour, ...] = ((66, 110, 52), (84, 124, 58), (58, 98, 60), (128, 122, 54))
+_PANE: Colour = (78, 96, 114)
+_STOREY = 3.2
 
 
-def varied(colour: Colour, rng: np.random.Generator, by: int = 18) -> Colour:
-    """A colour a little lighter or darker."""
-    red, green, blue = (int(np.clip(c + rng.integers(-by, by + 1), 0, 255)) for c in colour)
-    return red, green, blue
+def frontal(view: View, left: float, z: float) -> Plane:
+    """A plane facing the camera at distance ``z``, measured from ``left``."""
+    return lambda along, up: view.at(left + along, up, z)
 
 
-def building(
+def receding(view: View, x: float, near: float) -> Plane:
+    """A plane beside the camera at ``x``, measured from distance ``near`` away from the camera."""
+    return lambda along, up: view.at(x, up, near + along)
+
+
+def hazed(colour: Colour, z: float) -> Colour:
+    """A colour as seen through ``z`` metres of air."""
+    return mixed(colour, _HAZE, 0.6 * (1 - math.exp(-z / 90)))
+
+
+def quad(plane: Plane, left: float, right: float, low: float, high: float) -> list[Point]:
+    """A rectangle on a plane, in metres."""
+    return [plane(left, high), plane(right, high), plane(right, low), plane(left, low)]
+
+
+def wall_colour(rng: np.random.Generator) -> Colour:
+    """Plaster, brick or stone."""
+    return one_of(_PLASTER, rng)
+
+
+def facade(
     canvas: Canvas,
     index: int,
-    left: float,
-    right: float,
-    top: float,
-    bottom: float,
+    plane: Plane,
+    length: float,
+    storeys: int,
+    wall: Colour,
+    rng: np.random.Generator,
+    *,
+    roof: float = 0.0,
+) -> None:
+    """A house front of rows of windows over a ground floor; ``roof`` is its height in metres."""
+    high = storeys * _STOREY + 0.6
+    if roof:
+        inset = min(0.3 * length, roof)
+        tiles = one_of(_TILES, rng)
+        chimney = rng.uniform(0.3, 0.6) * length
+        canvas.polygon(
+            index, quad(plane, chimney, chimney + 0.8, high, high + roof + 0.7), lit(wall, 0.8)
+        )
+        corners = [(0, high), (inset, high + roof), (length - inset, high + roof), (length, high)]
+        canvas.polygon(index, [plane(*corner) for corner in corners], tiles)
+    canvas.polygon(index, quad(plane, 0, length, 0, high), wall)
+    canvas.detail(quad(plane, 0, length, high - 0.35, high), lit(wall, 1.12))
+    canvas.detail(quad(plane, 0, length, 0, 0.5), lit(wall, 0.72))
+    canvas.detail(quad(plane, 0, length, _STOREY, _STOREY + 0.2), lit(wall, 0.86))
+    bays = max(1, int(length / 2.2))
+    bay = length / bays
+    for storey in range(1, storeys):
+        for place in range(bays):
+            left = place * bay + 0.5 * bay - 0.55
+            _window(canvas, plane, left, storey * _STOREY + 0.8, wall, rng)
+    _ground_floor(canvas, plane, bays, bay, wall, rng)
+
+
+def _window(
+    canvas: Canvas, plane: Plane, left: float, low: float, wall: Colour, rng: np.random.Generator
+) -> None:
+    wide, high = 1.1, 1.7
+    canvas.detail(quad(plane, left - 0.12, left + wide + 0.12, low - 0.2, low), lit(wall, 1.15))
+    seen = rng.random()
+    pane = _PANE if seen < 0.7 else (150, 168, 182) if seen < 0.9 else (206, 190, 150)
+    canvas.detail(quad(plane, left, left + wide, low, low + high), varied(pane, rng))
+    canvas.detail(quad(plane, left, left + wide, low + high - 0.3, low + high), lit(pane, 0.7))
+    middle = left + wide / 2
+    canvas.detail(quad(plane, middle - 0.05, middle + 0.05, low, low + high), (222, 220, 212))
+
+
+def _ground_floor(
+    canvas: Canvas,
+    plane: Plane,
+    bays: int,
+    bay: float,
+    wall: Colour,
     rng: np.random.Generator,
 ) -> None:
-    """A facade with rows of windows and, sometimes, a pitched roof."""
-    walls = ((176, 142, 116), (158, 152, 146), (186, 170, 140), (142, 118, 112))
-    wall = varied(walls[int(rng.integers(len(walls)))], rng)
-    if rng.random() < 0.5:
-        peak = ((left + right) / 2, top - 0.18 * (right - left))
-        canvas.polygon(index, [(left, top), peak, (right, top)], varied((120, 78, 66), rng))
-    canvas.box(index, left, top, right, bottom, wall)
-    pane = varied((94, 116, 134), rng)
-    step = max(16.0, (right - left) / 5)
-    for x in np.arange(left + 0.25 * step, right - 0.5 * step, step):
-        for y in np.arange(top + 10, bottom - 26, 26):
-            w, h = 0.45 * step, 14
-            canvas.detail([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], pane)
+    door = int(rng.integers(bays))
+    shop = rng.random() < 0.5
+    awning = one_of(((156, 60, 54), (62, 96, 84), (70, 84, 122)), rng)
+    for place in range(bays):
+        left = place * bay
+        if place == door:
+            canvas.detail(quad(plane, left + 0.45, left + 1.55, 0, 2.4), (74, 58, 48))
+            canvas.detail(quad(plane, left + 0.6, left + 1.4, 1.7, 2.2), lit(_PANE, 1.3))
+        elif shop:
+            canvas.detail(
+                quad(plane, left + 0.15, left + bay - 0.15, 0.6, 2.4), varied((88, 100, 108), rng)
+            )
+            canvas.detail(quad(plane, left + 0.05, left + bay - 0.05, 2.4, 2.95), awning)
+        else:
+            _window(canvas, plane, left + 0.5 * bay - 0.55, 1.0, wall, rng)
 
 
 def tree(
-    canvas: Canvas, index: int, x: float, ground: float, size: float, rng: np.random.Generator
+    canvas: Canvas, index: int, foot: Point, high: float, z: float, rng: np.random.Generator
 ) -> None:
-    """A trunk and a crown of overlapping leaves."""
-    canvas.box(index, x - 0.05 * size, ground - 0.5 * size, x + 0.05 * size, ground, (96, 72, 52))
-    green = varied((74, 122, 62), rng)
-    for _ in range(9):
-        dx, dy = rng.normal(0, 0.16, 2) * size
-        radius = size * rng.uniform(0.14, 0.26)
-        centre = (x + dx, ground - 0.72 * size + dy)
-        canvas.ellipse(index, centre, (radius, radius), varied(green, rng, 10))
+    """A trunk and a crown of leaves, ``high`` pixels tall, at a distance of ``z`` metres."""
+    x, ground = foot
+    canvas.blob_shadow((x + 0.16 * high, ground), (0.3 * high, 0.035 * high), 0.35)
+    bark = hazed((86, 68, 54), z)
+    fork = ground - 0.5 * high
+    trunk = [(x - 0.035, 0.0), (x - 0.02, 0.5), (x + 0.02, 0.5), (x + 0.035, 0.0)]
+    canvas.polygon(
+        index, [(x + (px - x) * high, ground - up * high) for px, up in trunk], bark
+    )
+    canvas.detail(
+        [(x, ground), (x, fork), (x + 0.02 * high, fork), (x + 0.035 * high, ground)],
+        lit(bark, 0.78),
+    )
+    for side in (-1, 1):
+        tip = (x + side * 0.14 * high, ground - 0.66 * high)
+        canvas.polygon(
+            index, [(x - 0.014 * high, fork + 3), (x + 0.014 * high, fork + 3), tip], bark
+        )
+    leaves = hazed(one_of(_LEAVES, rng), z)
+    centre = (x, ground - 0.69 * high)
+    _crown(canvas, index, centre, 0.3 * high, leaves, rng)
+
+
+def _crown(
+    canvas: Canvas,
+    index: int,
+    centre: Point,
+    radius: float,
+    leaves: Colour,
+    rng: np.random.Generator,
+) -> None:
+    """Clusters of leaves, dark below and light above, with a ragged outline."""
+    around = rng.uniform(0, 2 * math.pi) + np.arange(7) * (2 * math.pi / 7)
+    clusters = [(0.0, 0.0, 0.72)]
+    clusters += [
+        (0.58 * math.cos(a), 0.52 * math.sin(a), float(rng.uniform(0.36, 0.52))) for a in around
+    ]
+    for dx, dy, share in clusters:
+        middle = (centre[0] + dx * radius, centre[1] + dy * radius)
+        canvas.ellipse(index, middle, (share * radius, 0.9 * share * radius), lit(leaves, 0.66))
+    count = int(np.clip(2.2 * radius, 50, 190))
+    angles = rng.uniform(0, 2 * math.pi, count)
+    reaches = np.sqrt(rng.uniform(0, 1, count)) * 1.04
+    places = np.stack([np.cos(angles), 0.92 * np.sin(angles)], 1) * reaches[:, None]
+    # From below upwards, so that the lighter upper leaves lie over the shaded ones.
+    for px, py in places[np.argsort(-places[:, 1])]:
+        light = 0.94 - 0.3 * py - 0.16 * px + float(rng.normal(0, 0.07))
+        size = radius * float(rng.uniform(0.07, 0.15))
+        spot = (centre[0] + px * radius, centre[1] + py * radius)
+        canvas.ellipse(index, spot, (size, 0.8 * size), lit(leaves, light))
+
+
+def wall(
+    canvas: Canvas, index: int, plane: Plane, length: float, high: float, colour: Colour
+) -> None:
+    """A garden wall with courses of stone and a coping; metres."""
+    canvas.polygon(index, quad(plane, 0, length, 0, high), colour)
+    course = 0.32
+    for row in range(int(high / course)):
+        low = row * course
+        canvas.detail(quad(plane, 0, length, low, low + 0.05), lit(colour, 0.82))
+        for joint in np.arange(0.5 * (row % 2), length - 0.06, 1.0):
+            canvas.detail(quad(plane, joint, joint + 0.06, low, low + course), lit(colour, 0.85))
+    canvas.detail(quad(plane, 0, length, high - 0.16, high), lit(colour, 1.18))
 
 
 def fence(
-    canvas: Canvas, index: int, left: float, right: float, ground: float, height: float
+    canvas: Canvas, index: int, plane: Plane, length: float, high: float, colour: Colour
 ) -> None:
-    """Posts and two rails; what is behind shows through."""
-    for x in np.arange(left, right, 13):
-        canvas.box(index, x, ground - height, x + 4, ground, (132, 104, 74))
-    for share in (0.25, 0.7):
-        y = ground - share * height
-        canvas.box(index, left, y - 2, right, y + 2, (120, 94, 66))
+    """Pointed boards on two rails; what is behind shows through. Metres."""
+    for low in (0.28 * high, 0.68 * high):
+        canvas.polygon(index, quad(plane, 0, length, low, low + 0.11), lit(colour, 0.82))
+    for left in np.arange(0, length - 0.14, 0.36):
+        board = [
+            plane(left, 0), plane(left, high - 0.12), plane(left + 0.08, high),
+            plane(left + 0.16, high - 0.12), plane(left + 0.16, 0),
+        ]  # fmt: skip
+        canvas.polygon(index, board, colour)
 
 
-def person(
+def ground(
     canvas: Canvas,
     index: int,
-    x: float,
-    ground: float,
-    size: float,
-    walking: bool,
-    rng: np.random.Generator,
+    view: View,
+    sides: tuple[float, float],
+    depths: tuple[float, float],
+    colour: Colour,
 ) -> None:
-    """Legs, coat, arms and head."""
-    coat = varied(((170, 60, 56), (58, 84, 140), (196, 160, 64))[int(rng.integers(3))], rng)
-    stride = 0.12 * size if walking else 0.03 * size
-    hip, shoulder = ground - 0.46 * size, ground - 0.82 * size
-    for side in (-1, 1):
-        foot = x + side * (stride + 0.03 * size)
-        canvas.polygon(
-            index,
-            [
-                (x - 0.05 * size, hip),
-                (x + 0.05 * size, hip),
-                (foot + 4, ground),
-                (foot - 4, ground),
-            ],
-            (52, 54, 66),
-        )
-    canvas.polygon(
-        index,
-        [
-            (x - 0.11 * size, shoulder), (x + 0.11 * size, shoulder),
-            (x + 0.13 * size, hip + 3), (x - 0.13 * size, hip + 3),
-        ],
-        coat,
-    )  # fmt: skip
-    canvas.ellipse(index, (x, ground - 0.91 * size), (0.07 * size, 0.085 * size), (214, 172, 146))
+    """A level strip between two sides (left, right) and two distances (near, far), in metres."""
+    canvas.polygon(index, strip(view, sides, depths), colour)
 
 
-def handbag(canvas: Canvas, index: int, x: float, ground: float, size: float) -> None:
-    """A bag hanging beside a person of this size."""
-    top, bottom = ground - 0.44 * size, ground - 0.3 * size
-    canvas.polygon(
-        index,
-        [(x - 7, top), (x + 7, top), (x + 10, bottom), (x - 10, bottom)],
-        (112, 52, 84),
-    )
-    canvas.polygon(
-        index, [(x - 3, top - 6), (x + 3, top - 6), (x + 6, top), (x - 6, top)], (112, 52, 84)
-    )
-
-
-def bird(canvas: Canvas, index: int, x: float, y: float, size: float) -> None:
-    """Two wings and a body against the sky."""
-    dark = (58, 60, 68)
-    canvas.polygon(
-        index,
-        [(x - size, y - 0.5 * size), (x - 0.2 * size, y - 0.1 * size), (x, y + 0.25 * size)],
-        dark,
-    )
-    canvas.polygon(
-        index,
-        [(x + size, y - 0.55 * size), (x + 0.2 * size, y - 0.1 * size), (x, y + 0.25 * size)],
-        dark,
-    )
-    canvas.ellipse(index, (x, y), (0.3 * size, 0.2 * size), dark)
-
-
-def car(
-    canvas: Canvas, index: int, x: float, ground: float, size: float, rng: np.random.Generator
-) -> None:
-    """A body, a cabin with windows, and wheels."""
-    colours = ((150, 44, 48), (60, 92, 136), (198, 198, 200), (48, 52, 56), (86, 128, 96))
-    paint = varied(colours[int(rng.integers(len(colours)))], rng)
-    high = 0.36 * size
-    canvas.box(index, x - 0.5 * size, ground - 0.68 * high, x + 0.5 * size, ground - 4, paint)
-    cabin = [
-        (x - 0.32 * size, ground - 0.68 * high), (x - 0.2 * size, ground - 1.2 * high),
-        (x + 0.2 * size, ground - 1.2 * high), (x + 0.34 * size, ground - 0.68 * high),
+def strip(view: View, sides: tuple[float, float], depths: tuple[float, float]) -> list[Point]:
+    """The corners in the image of a level strip; see :func:`ground`."""
+    (left, right), (near, far) = sides, depths
+    return [
+        view.at(left, 0, far), view.at(right, 0, far), view.at(right, 0, near),
+        view.at(left, 0, near),
     ]  # fmt: skip
-    canvas.polygon(index, cabin, paint)
-    glass = [(x + (px - x) * 0.82, py + (3 if py < ground - high else -1)) for px, py in cabin]
-    canvas.detail(glass, (150, 176, 190))
-    for side in (-0.3, 0.3):
-        canvas.ellipse(index, (x + side * size, ground - 4), (0.1 * size, 0.1 * size), (34, 34, 36))
+
+
+def slabs(
+    canvas: Canvas,
+    view: View,
+    sides: tuple[float, float],
+    depths: tuple[float, float],
+    colour: Colour,
+) -> None:
+    """Joints between paving slabs, as far away as they can be told apart."""
+    (left, right), (near, far) = sides, depths
+    joint = lit(colour, 0.87)
+    reach = min(far, 16.0)
+    for z in np.arange(near, reach, 0.9):
+        canvas.detail(strip(view, sides, (z, z + 0.05)), joint)
+    for x in np.arange(left, right, 0.9):
+        canvas.detail(strip(view, (x, x + 0.035), (near, reach)), joint)
