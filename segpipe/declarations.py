@@ -7,7 +7,7 @@ text. Whatever cannot be read keeps its raw value, so that a rule can show it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,26 @@ class Declaration:
         """The pixel values the row explains."""
         return frozenset(s.index for s in self.segments if s.index is not None)
 
+    @property
+    def signature(self) -> frozenset[tuple[int | None, str | None]]:
+        """The indexes and labels alone: equal for rows that list the same classes."""
+        return frozenset((s.index, s.label) for s in self.segments)
+
+    def with_ignored(
+        self, ignore_values: Mapping[int, str], present: Collection[int]
+    ) -> Declaration:
+        """The same with a visible Segment for each ignored value that is present and has none."""
+        missing = [v for v in ignore_values if v in present and v not in self.indexes]
+        if not missing or self.problem is not None:
+            return self
+        ignored = [
+            DeclaredSegment(
+                ignore_values[value], value, value, {"ignore": True}, '{"ignore":true}', None, None
+            )
+            for value in missing
+        ]
+        return Declaration(tuple(sorted((*self.segments, *ignored), key=_order)))
+
     def as_segments(self) -> tuple[Segment, ...]:
         """The Segments of a row that broke no rule."""
         return tuple(
@@ -80,8 +100,11 @@ def read_declaration(cell: object) -> Declaration:
         if not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
     parsed = [_segment(member) for member in cell]
-    parsed.sort(key=lambda s: (s.index is None, s.index or 0, s.label or ""))
-    return Declaration(tuple(parsed))
+    return Declaration(tuple(sorted(parsed, key=_order)))
+
+
+def _order(segment: DeclaredSegment) -> tuple[bool, int, str]:
+    return segment.index is None, segment.index or 0, segment.label or ""
 
 
 def _segment(member: Mapping[str, Any]) -> DeclaredSegment:

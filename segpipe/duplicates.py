@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from segpipe.items import reference_id_hashes
 from segpipe.manifest import Manifest
 from segpipe.rules import Found
 from segpipe.rules.wording import listed
@@ -37,7 +38,9 @@ def repeated_reference_ids(manifest: Manifest, hashes_at_once: int = _HASHES_AT_
         counted: Counter[str] = Counter()
         for ids in manifest.reference_ids():
             ids = ids.drop_null()
-            counted.update(ids.filter(pa.array(np.isin(_hashes(ids), suspects))).to_pylist())
+            counted.update(
+                ids.filter(pa.array(np.isin(reference_id_hashes(ids), suspects))).to_pylist()
+            )
         repeated.update({id: count for id, count in counted.items() if count > 1})
     return pa.array(list(repeated), pa.string())
 
@@ -45,17 +48,10 @@ def repeated_reference_ids(manifest: Manifest, hashes_at_once: int = _HASHES_AT_
 def _repeated_hashes(manifest: Manifest, part: int, parts: int) -> np.ndarray:
     collected = []
     for ids in manifest.reference_ids():
-        hashes = _hashes(ids.drop_null())
+        hashes = reference_id_hashes(ids.drop_null())
         collected.append(hashes if parts == 1 else hashes[hashes % parts == part])
     hashes = np.sort(np.concatenate(collected))
     return np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
-
-
-def _hashes(ids: pa.Array) -> np.ndarray:
-    from pandas.util import hash_array  # 0.3 s to import; only a run over a manifest needs it
-
-    hashes: np.ndarray = hash_array(np.asarray(ids.to_numpy(zero_copy_only=False), dtype=object))
-    return hashes
 
 
 @dataclass(slots=True)
@@ -108,3 +104,23 @@ class Duplicates:
         seen = self._seen[reference_id]
         first, seen.kept = not seen.kept, True
         return first
+
+
+# Masks looked back on. A bound, because a partition may hold any number of them.
+_LOOK_BACK = 200_000
+
+
+class SameMasks:
+    """Finds items that have the very same mask, among the last 200 000 predictions."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, str] = {}
+
+    def other_item(self, mask_sha256: str, reference_id: str) -> str | None:
+        """The item seen before with this mask; None where there was none."""
+        key = bytes.fromhex(mask_sha256[:32])
+        other = self._seen.pop(key, None)
+        self._seen[key] = reference_id if other is None else other
+        if len(self._seen) > _LOOK_BACK:
+            del self._seen[next(iter(self._seen))]
+        return other if other != reference_id else None

@@ -15,6 +15,7 @@ from PIL import JpegImagePlugin, TiffImagePlugin
 from segpipe import png
 
 _ORIENTATION_TAG = 0x0112
+_TIFF_WIDTH = TiffImagePlugin.IMAGEWIDTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +38,31 @@ def read_image_size(file: IO[bytes]) -> ImageSize | None:
         if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
             return _webp(start)
         if start.startswith(b"\xff\xd8\xff"):
-            return _with_orientation(JpegImagePlugin.JpegImageFile(file))
+            image = JpegImagePlugin.JpegImageFile(file)
+            return ImageSize(image.height, image.width, _orientation(image))
         if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _with_orientation(TiffImagePlugin.TiffImageFile(file))
+            tiff = TiffImagePlugin.TiffImageFile(file)
+            # The tags, because Pillow's own size is that of the rotated image.
+            height, width = tiff.tag_v2[TiffImagePlugin.IMAGELENGTH], tiff.tag_v2[_TIFF_WIDTH]
+            return ImageSize(int(height), int(width), _orientation(tiff))
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError, struct.error):
         return None
     return None
 
 
-def _with_orientation(
-    image: JpegImagePlugin.JpegImageFile | TiffImagePlugin.TiffImageFile,
-) -> ImageSize:
+def _orientation(image: JpegImagePlugin.JpegImageFile | TiffImagePlugin.TiffImageFile) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # any damage in metadata that is only reported
-        orientation = 1
-    if not isinstance(orientation, int) or not 1 <= orientation <= 8:
-        orientation = 1
-    return ImageSize(image.height, image.width, orientation)
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _webp(start: bytes) -> ImageSize | None:
     """The three kinds of WebP headers (RFC 9649, sections 2.5 to 2.7)."""
     kind = start[12:16]
+    if len(start) < 30:
+        return None
     if kind == b"VP8X":
         width = 1 + int.from_bytes(start[24:27], "little")
         height = 1 + int.from_bytes(start[27:30], "little")

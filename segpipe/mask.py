@@ -102,7 +102,7 @@ def _check_pixels(header: PngHeader, max_pixels: int) -> None:
         raise MaskRefused(
             "TOO-LARGE",
             f"the mask is {header.width} x {header.height} pixels, over the limit of "
-            f"{max_pixels:,} (setting max_pixels)",
+            f"{max_pixels:,} (max_pixels in the policy)",
             found=f"{header.width}x{header.height}",
             expected=f"at most {max_pixels} pixels",
         )

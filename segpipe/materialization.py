@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import IO, Any
 
@@ -23,14 +23,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segpipe.chunks import default_workers, map_chunks
-from segpipe.duplicates import Duplicates, repeated_reference_ids
+from segpipe.duplicates import Duplicates, SameMasks, repeated_reference_ids
 from segpipe.errors import TableError
 from segpipe.manifest import Manifest, ManifestRow
-from segpipe.rules import Finding, finding
-from segpipe.rules.rows import REF_DUPLICATE
+from segpipe.rules import Finding, Found, Severity, finding
+from segpipe.rules.rows import DUPLICATE_MASK, REF_DUPLICATE
 from segpipe.storage import Folder
 from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, TableWriter, table_writer
-from segpipe.validation import ValidatedChunk, Validation, rejected_table, validate_chunk
+from segpipe.validation import (
+    ValidatedChunk,
+    Validation,
+    rejected_table,
+    shared_list,
+    validate_chunk,
+)
 
 #: Part of every digest: bump it when the same masks may lead to other tables.
 CODE_VERSION = "1"
@@ -88,12 +94,12 @@ class Summary:
             TableError: if there is none.
         """
         if not folder.exists(SUMMARY_FILE):
-            raise TableError(f"{folder.url} holds no finished tables: materialize them first")
+            raise TableError(f"{folder.shown} holds no finished tables: materialize them first")
         try:
             return cls(**json.loads(folder.read(SUMMARY_FILE)))
         except (ValueError, TypeError) as error:
             raise TableError(
-                f"{folder.url}/{SUMMARY_FILE} is damaged ({error}): materialize again"
+                f"{folder.shown}/{SUMMARY_FILE} is damaged ({error}): materialize again"
             ) from None
 
 
@@ -119,17 +125,18 @@ def materialize(
         StorageError: if storage fails; the tables of an earlier pass are then untouched.
     """
     duplicates = Duplicates(repeated_reference_ids(manifest))
+    validation = replace(validation, taxonomy_list=shared_list(manifest))
     work = partial(validate_chunk, validation=validation)
     chunks = manifest.chunks(rows_per_chunk)
     with ExitStack() as stack:
-        tables = _Tables.open(stack, out, manifest.extras, duplicates)
+        tables = _Tables.open(stack, out, manifest.extras, duplicates, validation)
         done = 0
         for chunk in map_chunks(work, chunks, workers or default_workers()):
             tables.add(chunk)
             done += chunk.rows
             if progress is not None:
                 progress(done, manifest.rows)
-        summary = tables.finish(validation, manifest.rows)
+        summary = tables.finish(manifest.rows)
         validation.masks.folder.sync()
     out.write(SUMMARY_FILE, summary.to_json().encode())
     return summary
@@ -145,7 +152,10 @@ class _Tables:
         rejected: TableWriter,
         aside: _Aside,
         duplicates: Duplicates,
+        validation: Validation,
     ) -> None:
+        self._validation = validation
+        self._same_masks = SameMasks()
         self._validated, self._segments, self._rejected = validated, segments, rejected
         self._aside = aside
         self._duplicates = duplicates
@@ -157,14 +167,19 @@ class _Tables:
 
     @classmethod
     def open(
-        cls, stack: ExitStack, out: Folder, extras: pa.Schema, duplicates: Duplicates
+        cls,
+        stack: ExitStack,
+        out: Folder,
+        extras: pa.Schema,
+        duplicates: Duplicates,
+        validation: Validation,
     ) -> _Tables:
         """Open all tables for writing; they appear when the stack closes without an error."""
         schema = pa.schema([*VALIDATED, *extras])
         validated = stack.enter_context(table_writer(out, VALIDATED_FILE, schema))
         segments = stack.enter_context(table_writer(out, SEGMENTS_FILE, SEGMENTS))
         rejected = stack.enter_context(table_writer(out, REJECTED_FILE, REJECTED))
-        return cls(validated, segments, rejected, _Aside(stack, schema), duplicates)
+        return cls(validated, segments, rejected, _Aside(stack, schema), duplicates, validation)
 
     def add(self, chunk: ValidatedChunk) -> None:
         """Append a chunk; rows of items that occur twice are set aside."""
@@ -179,10 +194,10 @@ class _Tables:
             segments = segments.filter(_not(own))
         self._accept(validated, segments)
 
-    def finish(self, validation: Validation, rows: int) -> Summary:
+    def finish(self, rows: int) -> Summary:
         """Decide on the rows set aside and sum up."""
         for validated, segments in self._aside.chunks():
-            self._decide(validated, segments, validation)
+            self._decide(validated, segments)
         validated_digest = self._validated_digest.hexdigest()
         rejected_digest = self._rejected_digest.hexdigest()
         for table, digest in (
@@ -203,9 +218,45 @@ class _Tables:
         )
 
     def _accept(self, validated: pa.Table, segments: pa.Table) -> None:
+        validated = self._with_same_masks(validated)
         self._validated.write(validated)
         self._segments.write(segments)
         _update(self._validated_digest, validated)
+
+    def _with_same_masks(self, validated: pa.Table) -> pa.Table:
+        """The rows, with a finding where another item has the very same mask."""
+        policy = self._validation.policy
+        if policy.severity_of(DUPLICATE_MASK) is Severity.OFF:
+            return validated
+        told: dict[int, dict[str, str]] = {}
+        columns = zip(
+            validated["mask_sha256"].to_pylist(),
+            validated["reference_id"].to_pylist(),
+            validated["findings"].to_pylist(),
+            strict=True,
+        )
+        findings = []
+        for place, (mask_sha256, reference_id, own) in enumerate(columns):
+            findings.append(own)
+            if any(one["rule"] == "EMPTY-MASK" for one in own):
+                continue  # empty masks are equal without meaning anything by it
+            other = self._same_masks.other_item(mask_sha256, reference_id)
+            if other is not None:
+                words = f"{other!r} has the very same mask: did each item get its own?"
+                found = finding(DUPLICATE_MASK, policy, Found(words))
+                told[place] = {
+                    "rule": found.rule,
+                    "severity": found.severity.value,
+                    "message": found.message,
+                }
+        if not told:
+            return validated
+        self._findings[DUPLICATE_MASK.id] += len(told)
+        for place, one in told.items():
+            findings[place] = [*findings[place], one]
+        place = validated.schema.get_field_index("findings")
+        column = validated.schema.field("findings")
+        return validated.set_column(place, column, pa.array(findings, column.type))
 
     def _reject(self, rejected: pa.Table) -> None:
         self._rejected.write(rejected)
@@ -218,7 +269,8 @@ class _Tables:
         for row in zip(*(validated[name].to_pylist() for name in _WHOSE), strict=True):
             self._duplicates.note(*row)
 
-    def _decide(self, validated: pa.Table, segments: pa.Table, validation: Validation) -> None:
+    def _decide(self, validated: pa.Table, segments: pa.Table) -> None:
+        validation = self._validation
         keep: list[bool] = []
         conflicts: list[tuple[ManifestRow, Finding]] = []
         for row in zip(*(validated[name].to_pylist() for name in _WHOSE), strict=True):

@@ -17,6 +17,8 @@ _DATE = "date="
 # Dagster joins the two dimensions of a partition key with "|" and ranges of keys with "...".
 _FORBIDDEN = re.compile(r"[|,\[\]\x00-\x1f\x7f]|\.\.\.")
 
+_LONGEST = 240
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
@@ -28,10 +30,15 @@ class Partition:
     def __post_init__(self) -> None:
         if not self.model_run.strip():
             raise SettingsError("the model run has no name")
-        if _FORBIDDEN.search(self.model_run) or len(self.model_run.encode()) > 200:
+        if _FORBIDDEN.search(self.model_run):
             raise SettingsError(
-                f"model run {self.model_run[:80]!r}: a name has at most 200 bytes and none of "
-                "| , [ ] ... or control characters, which Dagster needs for partition keys"
+                f"model run {self.model_run[:80]!r}: a name has none of | , [ ] ... and control "
+                "characters, which Dagster needs for partition keys"
+            )
+        if len(folder_name(self.model_run)) > _LONGEST:
+            raise SettingsError(
+                f"model run {self.model_run[:80]!r}...: the name is too long to be a folder's "
+                f"({_LONGEST} characters, of which a letter beyond ASCII takes six or more)"
             )
         try:
             valid = date.fromisoformat(self.date).isoformat() == self.date
@@ -55,23 +62,28 @@ class Landing:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
 
-    def model_runs(self) -> dict[str, str]:
-        """Model run -> name of its folder, as encoded by whoever wrote it."""
-        return {
-            unquote(name.removeprefix(_MODEL_RUN)): name
-            for name in self._names(self.folder, "directory")
-            if name.startswith(_MODEL_RUN)
-        }
+    def model_runs(self) -> dict[str, list[str]]:
+        """Model run -> names of its folders, as encoded by whoever wrote them."""
+        found: dict[str, list[str]] = {}
+        for name in self._names(self.folder, "directory"):
+            if name.startswith(_MODEL_RUN):
+                found.setdefault(unquote(name.removeprefix(_MODEL_RUN)), []).append(name)
+        return found
 
     def partitions(self) -> Iterator[Partition]:
         """All partitions that have a folder, sorted; folders that are no partition are skipped."""
-        for model_run, name in sorted(self.model_runs().items()):
-            for day in self._names(self.folder.folder(name), "directory"):
-                if day.startswith(_DATE):
-                    try:
-                        yield Partition(model_run, day.removeprefix(_DATE))
-                    except SettingsError:
-                        continue
+        for model_run, names in sorted(self.model_runs().items()):
+            days = {
+                day.removeprefix(_DATE)
+                for name in names
+                for day in self._names(self.folder.folder(name), "directory")
+                if day.startswith(_DATE)
+            }
+            for day in sorted(days):
+                try:
+                    yield Partition(model_run, day)
+                except SettingsError:
+                    continue
 
     def manifest(self, partition: Partition) -> Manifest:
         """The manifest of a partition: all its Parquet files, in the order of their names.
@@ -80,29 +92,31 @@ class Landing:
             ManifestError: if there is none, or one of its files cannot be used.
         """
         model_runs = self.model_runs()
-        name = model_runs.get(partition.model_run)
-        if name is None:
+        names = model_runs.get(partition.model_run)
+        if names is None:
             known = ", ".join(sorted(model_runs)) or "none yet"
             raise ManifestError(
-                f"there is no model run {partition.model_run!r} in {self.folder.url} "
+                f"there is no model run {partition.model_run!r} in {self.folder.shown} "
                 f"(model runs: {known})"
             )
         day = f"{_DATE}{partition.date}"
-        folder = self.folder.folder(name, day)
         files = [
-            file
+            (folder, file, f"{name}/{day}/{file}")
+            for name in names
+            for folder in (self.folder.folder(name, day),)
             for file in self._names(folder, "file")
             if file.endswith(".parquet") and not file.startswith((".", "_"))
         ]
         if not files:
+            place = self.folder.folder(names[0], day).shown
             raise ManifestError(
-                f"there is no manifest for {partition}: expected *.parquet files in {folder.url}"
+                f"there is no manifest for {partition}: expected *.parquet files in {place}"
             )
-        return Manifest.open([(folder, file, f"{name}/{day}/{file}") for file in files])
+        return Manifest.open(files)
 
     @staticmethod
     def _names(folder: Folder, kind: str) -> list[str]:
-        with storage_errors(f"listing {folder.url}"):
+        with storage_errors(f"listing {folder.shown}"):
             try:
                 entries = folder.filesystem.ls(folder.path, detail=True)
             except (FileNotFoundError, NotADirectoryError):

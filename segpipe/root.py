@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from segpipe.items import ItemList
 from segpipe.manifest import Manifest
 from segpipe.materialization import Progress, Summary, materialize
 from segpipe.partition import Landing, Partition
@@ -72,17 +73,25 @@ class Root:
         settings = self.settings
         return materialize(
             self.manifest(partition),
-            Validation(
-                settings.dataset,
-                partition.model_run,
-                settings.sources(),
-                self.masks,
-                settings.policy(),
-            ),
+            self.validation(partition.model_run),
             self.tables(partition),
             workers=settings.workers,
             rows_per_chunk=settings.rows_per_chunk,
             progress=progress,
+        )
+
+    def validation(self, model_run: str) -> Validation:
+        """What the predictions of a model run are validated with."""
+        settings = self.settings
+        policy = settings.policies.of(model_run)
+        items = None
+        if policy.items is not None:
+            url = policy.items
+            if "://" not in url:
+                url = f"{settings.root.rstrip('/')}/{url}" if not url.startswith("/") else url
+            items = ItemList.read(url, settings.storage_options)
+        return Validation(
+            settings.dataset, model_run, settings.sources(), self.masks, policy, items
         )
 
     def validated(self, partition: Partition) -> ValidatedPredictions:

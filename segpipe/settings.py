@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 from segpipe.errors import SettingsError
-from segpipe.rules.catalogue import Policy
+from segpipe.rules.policy import Policies, nearest
 from segpipe.sources import AllowedRoots
 from segpipe.storage import Folder, MaskStore
 
@@ -33,9 +32,7 @@ class Settings:
         allowed_roots: folders masks may be read from, besides ``root`` and ``manifests``.
         storage_options: given to fsspec and to the catalog for remote URLs.
         first_date: the first day that can have a partition.
-        max_pixels, max_bytes: limits on one mask.
-        max_rejection_rate: share of a partition's rows, 0 to 1; when more are rejected,
-            something systematic is wrong and nothing of the partition is published.
+        policies: what applies to the predictions, by model run (``policy``, ``model_runs``).
         rows_per_chunk: manifest rows worked on at a time by one worker.
         workers: threads within a step; 0 means one per processor.
         publish_rows: predictions per catalog commit.
@@ -50,9 +47,7 @@ class Settings:
     allowed_roots: tuple[str, ...] = ()
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     first_date: date = date(2025, 1, 1)
-    max_pixels: int = 100_000_000
-    max_bytes: int = 100_000_000
-    max_rejection_rate: float = 0.5
+    policies: Policies = field(default_factory=Policies)
     rows_per_chunk: int = 128
     workers: int = 0
     publish_rows: int = 20_000
@@ -106,17 +101,11 @@ class Settings:
 
     def sources(self) -> AllowedRoots:
         """Where masks and images may be read from."""
-        return AllowedRoots(
-            (self.root, self.folder("manifests").url, *self.allowed_roots),
-            self.storage_options,
-            self.max_bytes,
-        )
-
-    def policy(self) -> Policy:
-        """The limits and severities that apply."""
-        return Policy(max_pixels=self.max_pixels, max_bytes=self.max_bytes)
+        roots = (self.root, self.folder("manifests").url, *self.allowed_roots)
+        return AllowedRoots(roots, self.storage_options)
 
 
+_POLICY_TABLES = ("policy", "model_runs")
 _KINDS: dict[str, tuple[type, str]] = {
     "dataset": (str, "text"),
     "manifests": (str, "a URL"),
@@ -126,9 +115,6 @@ _KINDS: dict[str, tuple[type, str]] = {
     "allowed_roots": (list, "a list of URLs"),
     "storage_options": (dict, "a table"),
     "first_date": (date, "a date such as 2026-01-31, without quotes"),
-    "max_pixels": (int, "a positive whole number"),
-    "max_bytes": (int, "a positive whole number"),
-    "max_rejection_rate": (float, "a share from 0.0 to 1.0"),
     "rows_per_chunk": (int, "a positive whole number"),
     "workers": (int, "a whole number, 0 for one per processor"),
     "publish_rows": (int, "a positive whole number"),
@@ -136,19 +122,17 @@ _KINDS: dict[str, tuple[type, str]] = {
 
 
 def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
-    known = [one.name for one in fields(Settings) if one.name != "root"]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"policies": Policies.read(given, shown)}
     for key, value in given.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f" (keys: {', '.join(known)})"
+        if key in _POLICY_TABLES:
+            continue
+        if key not in _KINDS:
+            hint = nearest(key, [*_KINDS, *_POLICY_TABLES])
             raise SettingsError(f"{shown}: unknown key {key!r}{hint}")
         kind, words = _KINDS[key]
         fits = isinstance(value, kind) and not isinstance(value, bool)
         if kind is int and fits:
             fits = value >= (0 if key == "workers" else 1)
-        if kind is float and fits:
-            fits = 0 <= value <= 1
         if kind is list and fits:
             fits = all(isinstance(member, str) for member in value)
         if kind is str and fits:

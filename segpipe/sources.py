@@ -44,12 +44,10 @@ class AllowedRoots:
     Args:
         roots: fsspec URLs or local paths; a file is allowed when it lies below one of them.
         storage_options: for the filesystems of these roots (credentials, endpoints).
-        max_bytes: limit on the size of one file.
     """
 
     roots: tuple[str, ...]
     storage_options: Mapping[str, Any] = field(default_factory=dict)
-    max_bytes: int = MAX_BYTES
 
     @cached_property
     def _root_places(self) -> tuple[str, ...]:
@@ -57,7 +55,7 @@ class AllowedRoots:
 
     def with_root(self, url: str) -> AllowedRoots:
         """The same with one more root."""
-        return AllowedRoots((*self.roots, url), self.storage_options, self.max_bytes)
+        return AllowedRoots((*self.roots, url), self.storage_options)
 
     def resolve(self, url: str, relative_to: str) -> Source:
         """The file a manifest means.
@@ -87,8 +85,8 @@ class AllowedRoots:
             "allowed_roots in segpipe.toml or pass --allow-root",
         )
 
-    def read(self, source: Source) -> bytes:
-        """The whole file.
+    def read(self, source: Source, max_bytes: int = MAX_BYTES) -> bytes:
+        """The whole file, if it has at most ``max_bytes``.
 
         Raises:
             MaskRefused: FILE-MISSING or TOO-LARGE.
@@ -97,9 +95,9 @@ class AllowedRoots:
         try:
             if isinstance(source.filesystem, LocalFileSystem):
                 with Path(source.path).open("rb") as file:
-                    self._check_size(os.fstat(file.fileno()).st_size, source)
-                    return file.read(self.max_bytes + 1)
-            self._check_size(int(source.filesystem.size(source.path) or 0), source)
+                    _check_size(os.fstat(file.fileno()).st_size, max_bytes, source)
+                    return file.read(max_bytes + 1)
+            _check_size(int(source.filesystem.size(source.path) or 0), max_bytes, source)
             return bytes(source.filesystem.cat_file(source.path))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise _missing(f"there is no file at {source.shown}", source) from None
@@ -113,16 +111,6 @@ class AllowedRoots:
                 f"reading {source.shown} failed: {error.strerror or error}"
             ) from None
 
-    def _check_size(self, size: int, source: Source) -> None:
-        if size > self.max_bytes:
-            raise MaskRefused(
-                "TOO-LARGE",
-                f"the file has {size:,} bytes, over the limit of {self.max_bytes:,} "
-                "(setting max_bytes)",
-                found=f"{size} bytes",
-                expected=f"at most {self.max_bytes} bytes",
-            )
-
     def image_size(self, source: Source) -> ImageSize | None:
         """Height and width of an image from its header; None where it cannot be told.
 
@@ -133,6 +121,17 @@ class AllowedRoots:
                 return read_image_size(file)
         except OSError:
             return None
+
+
+def _check_size(size: int, limit: int, source: Source) -> None:
+    if size > limit:
+        raise MaskRefused(
+            "TOO-LARGE",
+            f"{source.shown} has {size:,} bytes, over the limit of {limit:,} (max_bytes in the "
+            "policy)",
+            found=f"{size} bytes",
+            expected=f"at most {limit} bytes",
+        )
 
 
 def _missing(message: str, source: Source) -> MaskRefused:
@@ -152,7 +151,8 @@ def _is_absolute(url: str) -> bool:
 def recorded(url: str, folder: str) -> str:
     """A manifest's URL as tables hold it: as it was given, without what may be a secret."""
     if "://" in folder and not _is_absolute(url):
-        return redacted(f"://{url}").removeprefix("://")
+        bare, question, _ = url.partition("?")
+        return f"{bare}?..." if question else bare
     return redacted(url)
 
 

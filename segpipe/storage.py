@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -55,6 +56,10 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise StorageError(f"{doing} failed: {_words(error)}") from error
 
 
+# What may be a secret in the words of a library's error: user information and query strings.
+_SECRETS = re.compile(r"(?<=//)[^/@\s]+@|\?\S+")
+
+
 def _words(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full. Free some space and run again; nothing was left half-written"
@@ -66,7 +71,10 @@ def _words(error: OSError) -> str:
         return "a file is where a folder is needed"
     if error.errno == errno.ENAMETOOLONG:
         return "a name is too long for this file system (255 bytes at most)"
-    return error.strerror or str(error) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    words = error.strerror or str(error) or type(error).__name__
+    return _SECRETS.sub("...", words)
 
 
 def open_filesystem(
@@ -77,6 +85,9 @@ def open_filesystem(
     Raises:
         SettingsError: when the URL's scheme is unknown or needs a package that is not installed.
     """
+    if "://" not in url:
+        # Not as a URL: a file's name may hold whatever URLs give a meaning to.
+        return LocalFileSystem(), os.path.abspath(os.path.expanduser(url))
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **dict(storage_options or {}))
     except (ImportError, ValueError) as error:
@@ -95,7 +106,12 @@ class Folder:
         self.is_local = isinstance(self.filesystem, LocalFileSystem)
 
     def __repr__(self) -> str:
-        return f"Folder({redacted(self.url)!r})"
+        return f"Folder({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """Its URL without what may be a secret, for messages and tables."""
+        return redacted(self.url)
 
     def folder(self, *names: str) -> Folder:
         """A folder below this one; ``names`` are trusted path components."""
@@ -124,12 +140,12 @@ class Folder:
         Raises:
             StorageError: if it cannot be read.
         """
-        with storage_errors(f"reading {redacted(self.url)}/{name}"):
+        with storage_errors(f"reading {self.shown}/{name}"):
             return bytes(self.filesystem.cat_file(self.path_of(name)))
 
     def open_input(self, name: str) -> IO[bytes]:
         """The file, opened for reading."""
-        with storage_errors(f"reading {redacted(self.url)}/{name}"):
+        with storage_errors(f"reading {self.shown}/{name}"):
             handle: IO[bytes] = self.filesystem.open(self.path_of(name), "rb")
             return handle
 
@@ -149,7 +165,7 @@ class Folder:
         Raises:
             StorageError: if it cannot be written; nothing is left behind then.
         """
-        with storage_errors(f"writing {redacted(self.url)}/{name}"):
+        with storage_errors(f"writing {self.shown}/{name}"):
             if self.is_local:
                 target = Path(self.path_of(name))
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +180,7 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
-        doing = f"removing {redacted(self.url)}/{name}"
+        doing = f"removing {self.shown}/{name}"
         with storage_errors(doing), suppress(FileNotFoundError):
             self.filesystem.rm_file(self.path_of(name))
 
@@ -185,7 +201,7 @@ class MaskStore:
         self._made: set[Path] = set()
 
     def __repr__(self) -> str:
-        return f"MaskStore({redacted(self.folder.url)!r})"
+        return f"MaskStore({self.folder.shown!r})"
 
     @staticmethod
     def name_of(sha256: str) -> str:
@@ -204,7 +220,7 @@ class MaskStore:
         """
         sha256 = hashlib.sha256(data).hexdigest()
         name = self.name_of(sha256)
-        with storage_errors(f"writing {redacted(self.folder.url)}/{name}"):
+        with storage_errors(f"writing {self.folder.shown}/{name}"):
             # A file of another length can only be the relic of a power cut: write it again.
             if self.folder.size(name) != len(data):
                 if self.folder.is_local:

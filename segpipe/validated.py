@@ -72,7 +72,7 @@ class ValidatedPredictions:
         expected = table["reference_id"].take(pa.array(owner))
         if segments.num_rows != owner.size or not segments["reference_id"].equals(expected):
             raise TableError(
-                f"{self.folder.url}: the segment table does not follow the validated table; "
+                f"{self.folder.shown}: the segment table does not follow the validated table; "
                 "materialize the partition again"
             )
         names = [field.name for field in MEASURED]
@@ -92,18 +92,18 @@ class ValidatedPredictions:
     def _check(self, name: str, digest: str) -> None:
         if not self.folder.exists(name):
             raise TableError(
-                f"{self.folder.url}/{name} is missing: materialize the partition again"
+                f"{self.folder.shown}/{name} is missing: materialize the partition again"
             )
         with self.folder.open_input(name) as handle:
             try:
                 notes = pq.ParquetFile(handle).metadata.metadata or {}
             except pa.ArrowException as error:
                 raise TableError(
-                    f"{self.folder.url}/{name} is damaged ({error}): materialize again"
+                    f"{self.folder.shown}/{name} is damaged ({error}): materialize again"
                 ) from None
         if notes.get(DIGEST_KEY.encode()) != digest.encode():
             raise TableError(
-                f"{self.folder.url}/{name} comes from another pass than {self.folder.url}'s "
+                f"{self.folder.shown}/{name} comes from another pass than {self.folder.shown}'s "
                 "summary, as after a crash: materialize the partition again"
             )
 

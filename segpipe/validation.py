@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from segpipe.declarations import Declaration, read_declaration
-from segpipe.manifest import ManifestChunk, ManifestRow
+from segpipe.items import ItemList
+from segpipe.manifest import Manifest, ManifestChunk, ManifestRow
 from segpipe.mask import MaskRefused, canonical_png, decode_mask
 from segpipe.prediction import fingerprint_of_parts
 from segpipe.rules import Evidence, Finding, Policy, Severity, judge
@@ -33,6 +34,9 @@ class Validation:
         sources: where masks and images may be read from.
         masks: where canonical masks go.
         policy: severities and limits.
+        items: the dataset's items; None where they are not checked.
+        taxonomy_list: indexes and labels of a list of all classes that rows repeat, whatever is
+            in their image; None where every row lists what it found.
     """
 
     dataset: str | None
@@ -40,6 +44,8 @@ class Validation:
     sources: AllowedRoots
     masks: MaskStore
     policy: Policy = field(default_factory=Policy)
+    items: ItemList | None = None
+    taxonomy_list: frozenset[tuple[int | None, str | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,9 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
     accepted: list[_Accepted] = []
     rejected: list[tuple[ManifestRow, Finding]] = []
     counts: Counter[str] = Counter()
-    for place, row in enumerate(chunk.rows):
-        evidence, data = _look(row, chunk.folder, validation)
-        findings = judge(evidence, validation.policy)
+    for place, (row, known) in enumerate(zip(chunk.rows, _known(chunk, validation), strict=True)):
+        evidence, data = look(row, chunk.folder, validation, known)
+        findings = judge(evidence)
         counts.update({found.rule for found in findings})
         if any(found.severity is Severity.REJECT for found in findings):
             rejected.extend((row, found) for found in findings)
@@ -99,18 +105,65 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
     )
 
 
-def _look(row: ManifestRow, folder: str, validation: Validation) -> tuple[Evidence, bytes]:
-    """Gather the evidence on one row; the mask's bytes come along for storing them."""
-    declaration = read_declaration(row.segments)
+def _known(chunk: ManifestChunk, validation: Validation) -> Sequence[bool | None]:
+    if validation.items is None:
+        return [None] * len(chunk.rows)
+    return validation.items.contains([row.reference_id for row in chunk.rows])
+
+
+def look(
+    row: ManifestRow, folder: str, validation: Validation, known_item: bool | None = None
+) -> tuple[Evidence, bytes]:
+    """Gather the evidence on one row; the mask file's bytes come along for storing them.
+
+    Args:
+        folder: URL of the manifest's folder.
+
+    Raises:
+        StorageError: when the storage itself fails.
+    """
+    policy = validation.policy
+    declared = read_declaration(row.segments)
     data = b""
     try:
         source = _resolve(row.mask_url, folder, validation.sources)
-        data = validation.sources.read(source)
-        mask = decode_mask(data, validation.policy.max_pixels)
+        data = validation.sources.read(source, policy.max_bytes)
+        mask = decode_mask(data, policy.max_pixels)
     except MaskRefused as refusal:
-        return Evidence(row, declaration, refusal=refusal), data
-    size = _known_size(row, folder, validation.sources)
-    return Evidence(row, declaration, size, None, mask, measure(mask.pixels)), data
+        evidence = Evidence(row, declared, policy, refusal=refusal, known_item=known_item)
+        return evidence, data
+    measures = measure(mask.pixels)
+    evidence = Evidence(
+        row,
+        declared.with_ignored(policy.ignore_values, measures.values.tolist()),
+        policy,
+        size=_known_size(row, folder, validation.sources),
+        mask=mask,
+        measures=measures,
+        declares_taxonomy=_declares_taxonomy(declared, validation),
+        known_item=known_item,
+    )
+    return evidence, data
+
+
+def _declares_taxonomy(declared: Declaration, validation: Validation) -> bool:
+    taxonomy = validation.policy.taxonomy
+    if taxonomy and {s.label for s in declared.segments} >= taxonomy.keys():
+        return True
+    return validation.taxonomy_list is not None and declared.signature == validation.taxonomy_list
+
+
+def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] | None:
+    """The list of Segments that a manifest's rows share: a taxonomy, not what each row found.
+
+    Told from the first two rows, so that it does not depend on how rows are cut into chunks.
+    """
+    rows = next(manifest.chunks(2)).rows
+    if len(rows) < 2:
+        return None
+    first, second = (read_declaration(row.segments) for row in rows)
+    same = first.problem is None and first.signature == second.signature
+    return first.signature if same and len(first.segments) > 1 else None
 
 
 def _resolve(url: str | None, folder: str, sources: AllowedRoots) -> Source:

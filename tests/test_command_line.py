@@ -226,7 +226,7 @@ def test_run_on_a_partition_that_is_not_there_says_what_is(
     ("toml", "words"),
     [
         ("datset = 'x'", ["unknown key 'datset'", "did you mean 'dataset'?"]),
-        ("max_pixels = -1", ["max_pixels is -1", "positive whole number"]),
+        ("[policy]\nmax_pixels = -1", ["max_pixels is -1", "positive whole number"]),
         ("first_date = 'soon'", ["first_date is 'soon'", "a date such as"]),
         ("dataset = ", ["not valid TOML"]),
     ],

@@ -92,7 +92,8 @@ def build_assets(first_date: date) -> list[dg.AssetsDefinition]:
         with _plain_failures():
             summary = root.materialize(partition, lambda *rows: progress("validating", *rows))
             yield from _validated_results(root, root.validated(partition), summary)
-            yield checks.rejection_rate(summary, root.settings)
+            policy = root.settings.policies.of(partition.model_run)
+            yield checks.rejection_rate(summary, policy.max_rejection_rate)
             yield checks.every_pixel_explained(root.tables(partition))
 
     @dg.asset(

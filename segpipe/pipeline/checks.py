@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from segpipe.materialization import SEGMENTS_FILE, VALIDATED_FILE, Summary
 from segpipe.publishing.publication import Publication
-from segpipe.settings import Settings
 from segpipe.storage import Folder
 
 REJECTION_RATE = dg.AssetCheckSpec(
@@ -31,9 +30,9 @@ NOTHING_FAILED = dg.AssetCheckSpec(
 )
 
 
-def rejection_rate(summary: Summary, settings: Settings) -> dg.AssetCheckResult:
+def rejection_rate(summary: Summary, limit: float) -> dg.AssetCheckResult:
     """Compare the share of rejected rows with the limit."""
-    rate, limit = summary.rejection_rate, settings.max_rejection_rate
+    rate = summary.rejection_rate
     passed = rate <= limit
     return dg.AssetCheckResult(
         check_name=REJECTION_RATE.name,

@@ -80,5 +80,5 @@ def publish(
             if progress is not None:
                 progress(done, len(predictions))
     return Publication(
-        dict(outcomes), tuple(failures[:10]), None if dry_run else f"{folder.url}/{name}"
+        dict(outcomes), tuple(failures[:10]), None if dry_run else f"{folder.shown}/{name}"
     )

@@ -8,12 +8,13 @@ tables and reports, and never change.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segpipe.rules.evidence import Evidence
+    from segpipe.rules.policy import Policy
 
 
 class Severity(StrEnum):
@@ -95,9 +96,11 @@ def rule(
     return enter
 
 
-def rule_across_rows(id: str, severity: Severity, *, meaning: str, remedy: str) -> Rule:
+def rule_across_rows(
+    id: str, severity: Severity, *, meaning: str, remedy: str, essential: bool = False
+) -> Rule:
     """Enter a rule that needs more than one row to be seen."""
-    entered = Rule(id, severity, meaning, remedy, frozenset(), None, essential=True)
+    entered = Rule(id, severity, meaning, remedy, frozenset(), None, essential)
     _enter(entered)
     return entered
 
@@ -108,29 +111,9 @@ def _enter(entered: Rule) -> None:
     CATALOGUE[entered.id] = entered
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What a team decided for a model run.
-
-    Attributes:
-        severities: rule id -> severity, where it differs from the catalogue's.
-        max_pixels: limit on a mask's width times height.
-        max_bytes: limit on a mask file's size.
-    """
-
-    severities: Mapping[str, Severity] = field(default_factory=dict)
-    max_pixels: int = 100_000_000
-    max_bytes: int = 100_000_000
-
-    def severity_of(self, entered: Rule) -> Severity:
-        """The severity that applies to a rule under this policy."""
-        if entered.essential:
-            return entered.severity
-        return self.severities.get(entered.id, entered.severity)
-
-
-def judge(evidence: Evidence, policy: Policy) -> list[Finding]:
+def judge(evidence: Evidence) -> list[Finding]:
     """Every finding of one row, in the catalogue's order, after precedence."""
+    policy = evidence.policy
     broken: dict[str, list[Finding]] = {}
     for entered in CATALOGUE.values():
         if entered.check is None or policy.severity_of(entered) is Severity.OFF:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from segpipe.declarations import Declaration
 from segpipe.manifest import ManifestRow
 from segpipe.mask import DecodedMask, MaskRefused
+from segpipe.rules.policy import Policy
 from segpipe.segments import Measures
 
 
@@ -19,14 +20,18 @@ class Evidence:
         declaration: its Segments.
         size: height and width the item's image is known to have; either may be None.
         refusal: why there is no mask to look at; None when there is one.
+        policy: of the model run.
+        known_item: whether the item is in the dataset's list of items; None without a list.
         declares_taxonomy: the row lists all classes there are, not those it found.
         mask, measures: the decoded mask and what is true of its values; None when refused.
     """
 
     row: ManifestRow
     declaration: Declaration
+    policy: Policy
     size: tuple[int | None, int | None] = (None, None)
     refusal: MaskRefused | None = None
     mask: DecodedMask | None = None
     measures: Measures | None = None
     declares_taxonomy: bool = False
+    known_item: bool | None = None

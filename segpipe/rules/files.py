@@ -53,7 +53,7 @@ _refusal(
 _refusal(
     "TOO-LARGE",
     "The mask is larger than the limits allow, by bytes or by pixels.",
-    "If it is meant to be that large, raise max_bytes or max_pixels in segpipe.toml.",
+    "If it is meant to be that large, raise max_bytes or max_pixels in the policy.",
 )
 _refusal(
     "FILE-NOT-PNG",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from segpipe.rules.catalogue import Found, Severity, rule, rule_across_rows
 from segpipe.rules.evidence import Evidence
 from segpipe.rules.wording import listed
+from segpipe.storage import redacted
 
 
 @rule(
@@ -27,11 +28,38 @@ def ref_empty(evidence: Evidence) -> Iterator[Found]:
         )
 
 
+@rule(
+    "REF-UNKNOWN",
+    Severity.REJECT,
+    meaning="The item is not in the dataset's list of items.",
+    remedy="Correct the reference_id, or add the item to the dataset first.",
+    example="reference_id 'frame-7.png' where the list has 'frame-7'",
+    yields_to=("REF-EMPTY",),
+)
+def ref_unknown(evidence: Evidence) -> Iterator[Found]:
+    if evidence.known_item is False:
+        yield Found(
+            f"{evidence.row.reference_id!r} is not an item of the dataset (list: "
+            f"{redacted(evidence.policy.items or '')}): correct the id, or add the item first",
+            found=repr(evidence.row.reference_id),
+            expected="an item of the dataset",
+        )
+
+
 REF_DUPLICATE = rule_across_rows(
     "REF-DUPLICATE",
     Severity.REJECT,
     meaning="Two rows of one partition predict the same item, with different content.",
     remedy="Keep one row per item; no order between rows or files is trusted to choose for you.",
+    essential=True,
+)
+
+
+DUPLICATE_MASK = rule_across_rows(
+    "DUPLICATE-MASK",
+    Severity.WARN,
+    meaning="Two items have the very same mask, pixel for pixel.",
+    remedy="Check that each item got its own prediction; a still video explains it, too.",
 )
 
 
@@ -53,25 +81,6 @@ def segments_invalid(evidence: Evidence) -> Iterator[Found]:
 
 
 @rule(
-    "LABEL-EMPTY",
-    Severity.REJECT,
-    meaning="A Segment has no label, so its pixels belong to no class.",
-    remedy="Give every Segment its class name.",
-    essential=True,
-)
-def label_empty(evidence: Evidence) -> Iterator[Found]:
-    blank = [s for s in evidence.declaration.segments if s.label is None or not s.label.strip()]
-    if blank:
-        indexes = listed([repr(s.raw_index) for s in blank])
-        yield Found(
-            f"the Segment of index {indexes} has no usable label (found {blank[0].label!r}): "
-            "give it its class name",
-            found=repr(blank[0].label),
-            expected="a class name",
-        )
-
-
-@rule(
     "INDEX-RANGE",
     Severity.REJECT,
     meaning="A Segment's index is not a pixel value an 8-bit mask can hold.",
@@ -85,6 +94,25 @@ def index_range(evidence: Evidence) -> Iterator[Found]:
             f"index {listed([s.name for s in wrong])}: expected a whole number from 0 to 255",
             found=listed([repr(s.raw_index) for s in wrong]),
             expected="0..255",
+        )
+
+
+@rule(
+    "INDEX-OVERFLOW",
+    Severity.REJECT,
+    meaning="More Segments than an 8-bit mask has values, or than the policy allows.",
+    remedy="Keep the best 255 and merge the rest per label, or publish the semantic view.",
+    example="300 instances in one image",
+    essential=True,
+)
+def index_overflow(evidence: Evidence) -> Iterator[Found]:
+    count, limit = len(evidence.declaration.segments), min(256, evidence.policy.max_segments)
+    if count > limit:
+        yield Found(
+            f"{count} Segments, and at most {limit} are possible (max_segments in the policy, 256 "
+            "in any case): keep the best and merge the rest per label, or write the semantic view",
+            found=f"{count} Segments",
+            expected=f"at most {limit}",
         )
 
 
@@ -135,12 +163,21 @@ def index_duplicate(evidence: Evidence) -> Iterator[Found]:
     essential=True,
 )
 def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
-    wrong = [s for s in evidence.declaration.segments if s.metadata_error is not None]
+    limit = evidence.policy.max_metadata_bytes
+    wrong = []
+    for segment in evidence.declaration.segments:
+        size = len(segment.metadata_text.encode())
+        if segment.metadata_error is not None:
+            wrong.append(f"Segment {segment.name}: {segment.metadata_error}")
+        elif size > limit:
+            wrong.append(
+                f"Segment {segment.name}: metadata has {size:,} bytes, over the limit of {limit:,} "
+                "(max_metadata_bytes in the policy)"
+            )
     if wrong:
-        errors = listed([f"Segment {s.name}: {s.metadata_error}" for s in wrong], most=3)
         yield Found(
-            f"{errors}; leave the key out or write a value JSON can hold",
-            found=str(wrong[0].metadata_error),
+            f"{listed(wrong, most=3)}; leave the key out or write a value JSON can hold",
+            found=wrong[0],
             expected="finite JSON",
         )
 

@@ -1,0 +1,197 @@
+"""What a team decided for its model runs: severities, ignored values, taxonomy, limits.
+
+One declarative table (``[policy]`` in segpipe.toml) for all model runs, and one per model run
+(``[model_runs."NAME"]``) that overrides it key by key.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from segpipe.errors import SettingsError
+from segpipe.rules.catalogue import CATALOGUE, Rule, Severity
+
+TASKS = ("semantic", "instance", "panoptic")
+KINDS = ("thing", "stuff")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What applies to the predictions of a model run.
+
+    Attributes:
+        severities: rule id -> severity, where it differs from the catalogue's.
+        ignore_values: pixel value -> label of the visible Segment its pixels get.
+        taxonomy: label -> ``thing`` or ``stuff``; empty where labels are not checked.
+        task: ``semantic``, ``instance`` or ``panoptic``; None where it is not declared.
+        items: URL of a list of the dataset's items (Parquet, CSV or text); None for no check.
+        max_rejection_rate: share of a partition's rows, 0 to 1; when more are rejected,
+            something systematic is wrong and nothing of the partition is published.
+        max_pixels: limit on a mask's width times height.
+        max_bytes: limit on a mask file's size.
+        max_segments: limit on a row's Segments.
+        max_metadata_bytes: limit on one Segment's metadata as JSON.
+    """
+
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    ignore_values: Mapping[int, str] = field(default_factory=dict)
+    taxonomy: Mapping[str, str] = field(default_factory=dict)
+    task: str | None = None
+    items: str | None = None
+    max_rejection_rate: float = 0.5
+    max_pixels: int = 100_000_000
+    max_bytes: int = 100_000_000
+    max_segments: int = 256
+    max_metadata_bytes: int = 65_536
+
+    def severity_of(self, rule: Rule) -> Severity:
+        """The severity that applies to a rule under this policy."""
+        return rule.severity if rule.essential else self.severities.get(rule.id, rule.severity)
+
+    def overridden(self, given: Mapping[str, Any], shown: str) -> Policy:
+        """This policy with the keys of a TOML table taken over.
+
+        Args:
+            shown: the file and table, for messages.
+
+        Raises:
+            SettingsError: naming the key, what was found and what was expected.
+        """
+        return replace(self, **{key: _read(key, value, shown) for key, value in given.items()})
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The policy of a dataset and what its model runs do differently."""
+
+    common: Policy = field(default_factory=Policy)
+    by_model_run: Mapping[str, Policy] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], shown: str) -> Policies:
+        """From a TOML file's ``policy`` and ``model_runs`` tables.
+
+        Raises:
+            SettingsError: naming the table and key.
+        """
+        common = Policy().overridden(_table(given.get("policy", {}), shown, "policy"), shown)
+        model_runs = _table(given.get("model_runs", {}), shown, "model_runs")
+        return cls(
+            common,
+            {
+                name: common.overridden(
+                    _table(table, shown, f"model_runs.{name}"), f"{shown}, model run {name!r}"
+                )
+                for name, table in model_runs.items()
+            },
+        )
+
+    def of(self, model_run: str | None) -> Policy:
+        """The policy of a model run."""
+        return self.by_model_run.get(model_run or "", self.common)
+
+
+def _table(value: object, shown: str, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{shown}: {name} is {value!r}, expected a table [{name}]")
+    return value
+
+
+def _read(key: str, value: object, shown: str) -> Any:
+    reader = _READERS.get(key)
+    if reader is None:
+        known = [one.name for one in fields(Policy)]
+        raise SettingsError(f"{shown}: unknown key {key!r} in the policy{nearest(key, known)}")
+    try:
+        return reader(value)
+    except ValueError as error:
+        raise SettingsError(f"{shown}: {key} is {value!r}: {error}") from None
+
+
+def nearest(given: str, known: list[str]) -> str:
+    """``; did you mean 'dataset'?`` or the list of what there is."""
+    close = difflib.get_close_matches(given, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(known)})"
+
+
+def _severities(value: object) -> Mapping[str, Severity]:
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a table of rule = severity")
+    read = {}
+    for rule, severity in value.items():
+        if rule not in CATALOGUE:
+            raise ValueError(f"there is no rule {rule!r}{nearest(rule, list(CATALOGUE))}")
+        if severity not in ("reject", "warn", "off"):
+            raise ValueError(f"{rule} = {severity!r}, expected reject, warn or off")
+        if CATALOGUE[rule].essential and severity != "reject":
+            raise ValueError(f"{rule} cannot be {severity!r}: such a row cannot be published")
+        read[rule] = Severity(severity)
+    return read
+
+
+def _ignore_values(value: object) -> Mapping[int, str]:
+    if not isinstance(value, Mapping):
+        raise ValueError('expected a table such as {255 = "void"}')
+    read = {}
+    for number, label in value.items():
+        if not str(number).isdigit() or not 0 <= int(number) <= 255:
+            raise ValueError(f"{number!r} is not a pixel value from 0 to 255")
+        if not isinstance(label, str) or not label.strip():
+            raise ValueError(f"{number} needs a label")
+        read[int(number)] = label
+    return read
+
+
+def _taxonomy(value: object) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError('expected a table of label = "thing" or "stuff"')
+    for label, kind in value.items():
+        if kind not in KINDS:
+            raise ValueError(f"{label!r} = {kind!r}, expected thing or stuff")
+    return dict(value)
+
+
+def _task(value: object) -> str:
+    if value not in TASKS:
+        raise ValueError(f"expected {', '.join(TASKS)}")
+    return str(value)
+
+
+def _url(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected a URL")
+    return value
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError("expected a share from 0.0 to 1.0")
+    return float(value)
+
+
+def positive(value: object) -> int:
+    """A positive whole number.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("expected a positive whole number")
+    return value
+
+
+_READERS: dict[str, Callable[[object], object]] = {
+    "severities": _severities,
+    "ignore_values": _ignore_values,
+    "taxonomy": _taxonomy,
+    "task": _task,
+    "items": _url,
+    "max_rejection_rate": _share,
+    "max_pixels": positive,
+    "max_bytes": positive,
+    "max_segments": positive,
+    "max_metadata_bytes": positive,
+}
