@@ -83,13 +83,16 @@ class Canvas:
 
     def sky(self, horizon: float, rng: np.random.Generator) -> None:
         """Background: blue above, paler towards the horizon, with soft clouds."""
-        down = np.clip(np.arange(self.height) / max(1.0, horizon), 0, 1)[:, None, None]
-        high = np.array([112, 160, 214]) + rng.integers(-10, 11)
-        low = np.array([214, 226, 234]) + rng.integers(-6, 7)
-        veil = soft_noise(rng, self.height, self.width, (7, 4))
-        veil += 0.5 * soft_noise(rng, self.height, self.width, (18, 11))
+        # A quarter of the size is enough for something so soft, and much quicker.
+        height, width = self.height // 4 + 1, self.width // 4 + 1
+        share = np.linspace(0, self.height / max(1.0, horizon), height, dtype=np.float32)
+        down = np.minimum(share, 1)[:, None, None] ** 0.8
+        high = np.array([112, 160, 214], np.float32) + rng.integers(-10, 11)
+        low = np.array([214, 226, 234], np.float32) + rng.integers(-6, 7)
+        veil = soft_noise(rng, height, width, (4, 7))
+        veil += 0.5 * soft_noise(rng, height, width, (9, 19))
         cloud = np.clip(veil - rng.uniform(0.1, 0.7), 0, 1)[..., None] * 0.7
-        clear = high + (low - high) * down**0.8
+        clear = high + (low - high) * down
         sky = clear + (np.array([246, 246, 244]) - clear) * cloud
         self._paint.paste(Image.fromarray(sky.astype(np.uint8)).resize(self._paint.size))
 

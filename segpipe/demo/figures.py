@@ -62,9 +62,7 @@ def person(
         hip = at(0.35 * knee_at, 0.5)
         _limb(canvas, index, [hip, at(knee_at, 0.27), at(foot_at, 0.04)],
               (0.052 * high, 0.036 * high), cloth)  # fmt: skip
-        canvas.ellipse(
-            index, at(foot_at + 0.02, 0.018), (0.05 * high, 0.02 * high), (40, 34, 32)
-        )
+        canvas.ellipse(index, at(foot_at + 0.02, 0.018), (0.05 * high, 0.02 * high), (40, 34, 32))
     hem = 0.36 if long_coat else 0.46
     torso = [(-0.07, 0.84), (0.07, 0.84), (0.115, 0.79), (0.095, 0.62), (0.105, hem),
              (-0.105, hem), (-0.095, 0.62), (-0.115, 0.79)]  # fmt: skip

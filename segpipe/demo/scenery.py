@@ -130,9 +130,7 @@ def tree(
     bark = hazed((86, 68, 54), z)
     fork = ground - 0.5 * high
     trunk = [(x - 0.035, 0.0), (x - 0.02, 0.5), (x + 0.02, 0.5), (x + 0.035, 0.0)]
-    canvas.polygon(
-        index, [(x + (px - x) * high, ground - up * high) for px, up in trunk], bark
-    )
+    canvas.polygon(index, [(x + (px - x) * high, ground - up * high) for px, up in trunk], bark)
     canvas.detail(
         [(x, ground), (x, fork), (x + 0.02 * high, fork), (x + 0.035 * high, ground)],
         lit(bark, 0.78),
@@ -164,14 +162,14 @@ def _crown(
     for dx, dy, share in clusters:
         middle = (centre[0] + dx * radius, centre[1] + dy * radius)
         canvas.ellipse(index, middle, (share * radius, 0.9 * share * radius), lit(leaves, 0.66))
-    count = int(np.clip(2.2 * radius, 50, 190))
+    count = int(np.clip(3.2 * radius, 60, 240))
     angles = rng.uniform(0, 2 * math.pi, count)
     reaches = np.sqrt(rng.uniform(0, 1, count)) * 1.04
     places = np.stack([np.cos(angles), 0.92 * np.sin(angles)], 1) * reaches[:, None]
     # From below upwards, so that the lighter upper leaves lie over the shaded ones.
     for px, py in places[np.argsort(-places[:, 1])]:
         light = 0.94 - 0.3 * py - 0.16 * px + float(rng.normal(0, 0.07))
-        size = radius * float(rng.uniform(0.07, 0.15))
+        size = radius * float(rng.uniform(0.055, 0.125))
         spot = (centre[0] + px * radius, centre[1] + py * radius)
         canvas.ellipse(index, spot, (size, 0.8 * size), lit(leaves, light))
 

@@ -1,4 +1,7 @@
-"""Street scenes with panoptic masks, and what two imperfect models say of them."""
+"""Street scenes with panoptic masks, and what two imperfect models say of them.
+
+Everything is drawn by this package from a random generator: equal generators, equal pixels.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.demo import scenery
-from segpipe.demo.scenery import Canvas
+from segpipe.demo import figures, scenery
+from segpipe.demo.canvas import Canvas, View, soft_noise
+from segpipe.demo.streets import street_across, street_along
 from segpipe.prediction import Segment
 
-_POSES = ("standing", "walking")
-_STUFF = frozenset({"Background", "Building", "Wall", "Fence", "Pavement", "Road"})
+_THINGS = frozenset({"Person", "Car", "Bird", "Handbag", "Tree"})
+_SMALL = {"Bird", "Handbag"}
+# Fewer pixels than this are what occlusion leaves over, not something to see.
+_LEAST_PIXELS = 24
+_SEED_CONFIDENCES = (0.1, 0.3, 0.3, 0.7, 0.42, 0.6, 0.9, 0.8, 0.8, 0.8)
 
 
 @dataclass(frozen=True)
@@ -34,151 +41,146 @@ class Scene:
 def draw_scene(
     rng: np.random.Generator, reference_id: str, height: int = 360, width: int = 480
 ) -> Scene:
-    """A street: buildings and trees behind a pavement and a road, with people, cars and birds."""
+    """A street with houses, trees, cars, people and birds, seen along or across.
+
+    Every segment has ``confidence`` in its metadata; persons have ``pose``, and things that the
+    image's border cuts have ``truncated``.
+
+    Args:
+        height: of image and mask, in pixels.
+        width: of image and mask, in pixels.
+    """
     canvas = Canvas(height, width)
-    horizon = height * rng.uniform(0.5, 0.6)
-    kerb = height * rng.uniform(0.68, 0.76)
-    _houses(canvas, horizon, rng)
-    for _ in range(int(rng.integers(1, 5))):
-        x, size = rng.uniform(0, width), rng.uniform(70, 150)
-        scenery.tree(canvas, canvas.add("Tree"), x, horizon + 6, size, rng)
-    if rng.random() < 0.6:
-        _wall(canvas, horizon, rng)
-    if rng.random() < 0.6:
-        left = rng.uniform(0, 0.5 * width)
-        right = left + rng.uniform(0.2, 0.5) * width
-        scenery.fence(canvas, canvas.add("Fence"), left, right, horizon + 8, rng.uniform(22, 34))
-    paving = scenery.varied((164, 160, 152), rng)
-    canvas.box(canvas.add("Pavement"), 0, horizon, width, kerb, paving)
-    _road(canvas, kerb, rng)
-    poses: dict[int, str] = {}
-    for _ in range(int(rng.integers(0, 4))):
-        pose = _POSES[int(rng.integers(2))]
-        index = canvas.add("Person")
-        poses[index] = pose
-        ground = rng.uniform(horizon + 14, kerb)
-        size = rng.uniform(70, 110)
-        scenery.person(
-            canvas, index, rng.uniform(20, width - 20), ground, size, pose == "walking", rng
-        )
-    for _ in range(int(rng.integers(0, 4))):
-        ground = rng.uniform(kerb + 26, height - 6)
-        size = rng.uniform(0.7, 1.2) * (90 + 0.5 * (ground - kerb))
-        scenery.car(canvas, canvas.add("Car"), rng.uniform(0, width), ground, size, rng)
-    for _ in range(int(rng.integers(0, 5))):
-        x, y = rng.uniform(10, width - 10), rng.uniform(10, 0.3 * height)
-        scenery.bird(canvas, canvas.add("Bird"), x, y, rng.uniform(7, 13))
-    return _finish(canvas, reference_id, rng, poses)
+    street = street_along if rng.random() < 0.5 else street_across
+    poses = street(canvas, rng)
+    drawn = canvas.mask
+    for index in range(1, len(canvas.labels)):
+        if 0 < np.count_nonzero(drawn == index) < _LEAST_PIXELS:
+            drawn = _without(drawn, index)
+    visible = np.flatnonzero(np.bincount(drawn.ravel(), minlength=256)).tolist()
+    renumber = np.zeros(256, np.uint8)
+    renumber[visible] = np.arange(len(visible))
+    mask = renumber[drawn]
+    at_border = _values_at_border(mask)
+    segments = []
+    for new, old in enumerate(visible):
+        label = canvas.labels[old]
+        metadata: dict[str, object] = {"confidence": round(float(rng.beta(9, 2)), 2)}
+        if old in poses:
+            metadata["pose"] = poses[old]
+        if label in _THINGS and new in at_border:
+            metadata["truncated"] = True
+        segments.append(Segment(label, new, metadata))
+    return Scene(reference_id, canvas.photograph(rng), mask, tuple(segments))
 
 
 def seed_example(reference_id: str = "seed-street") -> Scene:
-    """The example every description of segpipe uses: eleven segments, indexes 0 to 10."""
+    """The example every description of segpipe uses: eleven segments, indexes 0 to 10.
+
+    360 x 480 pixels. Background has no confidence; the others have the documented ones.
+    """
     rng = np.random.default_rng(11)
     canvas = Canvas(360, 480)
-    house = canvas.add("Building")
-    scenery.building(canvas, house, 20, 190, 70, 210, rng)
-    scenery.building(canvas, house, 196, 300, 104, 210, rng)
-    scenery.tree(canvas, canvas.add("Tree"), 372, 214, 150, rng)
-    wall = canvas.add("Wall")
-    canvas.box(wall, 0, 182, 250, 214, (150, 134, 122))
-    scenery.fence(canvas, canvas.add("Fence"), 262, 478, 214, 34)
-    canvas.box(canvas.add("Pavement"), 0, 212, 480, 360, (164, 160, 152))
-    scenery.person(canvas, canvas.add("Person"), 214, 322, 150, False, rng)
-    scenery.handbag(canvas, canvas.add("Handbag"), 244, 322, 150)
-    for x, y in ((250, 46), (318, 28), (420, 52)):
-        scenery.bird(canvas, canvas.add("Bird"), x, y, 14)
-    confidences = (0.1, 0.3, 0.3, 0.7, 0.42, 0.6, 0.9, 0.8, 0.8, 0.8)
+    _draw_seed_example(canvas, rng)
     segments = [Segment("Background", 0)]
-    for index, confidence in enumerate(confidences, start=1):
+    for index, confidence in enumerate(_SEED_CONFIDENCES, start=1):
         metadata: dict[str, object] = {"confidence": confidence}
         if canvas.labels[index] == "Person":
             metadata["pose"] = "standing"
         segments.append(Segment(canvas.labels[index], index, metadata))
-    return Scene(reference_id, canvas.photograph(rng), np.asarray(canvas.mask), tuple(segments))
+    return Scene(reference_id, canvas.photograph(rng), canvas.mask, tuple(segments))
+
+
+def _draw_seed_example(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Segments are begun in the documented order, and drawn from far to near."""
+    view = View(480, 360, 190.0, 240.0, 2.4, 430.0)
+    canvas.sky(view.horizon, rng)
+    building, tree, wall, fence, pavement, person, handbag = (
+        canvas.add(label)
+        for label in ("Building", "Tree", "Wall", "Fence", "Pavement", "Person", "Handbag")
+    )
+    paving = (172, 167, 158)
+    scenery.ground(canvas, pavement, view, (-99, 99), (1, 60), paving)
+    scenery.slabs(canvas, view, (-12, 12), (5, 15.6), paving)
+    house = scenery.frontal(view, -13.2, 24.0)
+    scenery.facade(canvas, building, house, 10.6, 2, (206, 186, 152), rng, roof=2.6)
+    annexe = scenery.frontal(view, -2.6, 24.0)
+    scenery.facade(canvas, building, annexe, 6.4, 2, (178, 130, 108), rng)
+    scenery.tree(canvas, tree, view.at(6.6, 0, 19.0), 162, 12.0, rng)
+    canvas.shadow(scenery.strip(view, (-13, 1.2), (15.2, 16.0)), 0.3)
+    scenery.wall(canvas, wall, scenery.frontal(view, -12.0, 16.0), 13.2, 1.5, (162, 142, 124))
+    scenery.fence(canvas, fence, scenery.frontal(view, 1.5, 16.0), 9.0, 1.4, (146, 116, 84))
+    foot = view.at(-0.45, 0, 7.0)
+    high = 1.75 * view.scale(7.0)
+    figures.person(canvas, person, foot, high, "standing", rng)
+    figures.handbag(
+        canvas, handbag, (foot[0] + 0.15 * high, foot[1] - 0.44 * high), 17, (124, 52, 70)
+    )
+    for centre, span in (((262.0, 52.0), 30.0), ((322.0, 30.0), 24.0), ((436.0, 48.0), 34.0)):
+        figures.bird(canvas, canvas.add("Bird"), centre, span, rng)
 
 
 def predicted(scene: Scene, rng: np.random.Generator, skill: float) -> Scene:
-    """What a model makes of a scene: things a little displaced, small ones missed, less sure.
+    """What a model makes of a scene: wavering outlines, small things missed, less sure.
+
+    The prediction is valid: its segments are those of the scene that still have pixels.
 
     Args:
         skill: 0 to 1; how close to the drawn scene the prediction is.
     """
-    mask = scene.mask.copy()
+    mask = scene.mask
+    areas = np.bincount(mask.ravel(), minlength=256)
     for segment in scene.segments:
-        if segment.label in _STUFF:
-            continue
-        own = scene.mask == segment.index
-        # What is behind an object is not known: its surroundings take its place.
-        behind = _behind(scene.mask, own)
-        mask[own] = behind
-        if own.sum() < 120 and rng.random() > skill:
-            continue
-        dy, dx = (round(step) for step in rng.normal(0, 3 * (1 - skill), 2))
-        mask[np.roll(own, (dy, dx), axis=(0, 1))] = segment.index
-    kept = [s for s in scene.segments if (mask == s.index).any()]
+        small = segment.label in _SMALL or (segment.label in _THINGS and areas[segment.index] < 400)
+        if small and rng.random() < 0.5 * (1 - skill):
+            mask = _without(mask, segment.index)
+    mask = _wavered(mask, rng, 4.5 * (1 - skill))
+    areas = np.bincount(mask.ravel(), minlength=256)
     segments = tuple(
-        Segment(s.label, s.index, {**s.metadata, **_less_sure(s, rng, skill)}) for s in kept
+        Segment(s.label, s.index, {**s.metadata, **_less_sure(s, rng, skill)})
+        for s in scene.segments
+        if areas[s.index]
     )
     return Scene(scene.reference_id, scene.image, mask, segments)
 
 
-def _houses(canvas: Canvas, ground: float, rng: np.random.Generator) -> None:
-    left = rng.uniform(-40, 20)
-    while left < canvas.width - 30:
-        right = left + rng.uniform(80, 170)
-        top = ground - rng.uniform(80, 150)
-        scenery.building(canvas, canvas.add("Building"), left, right, top, ground + 4, rng)
-        left = right + rng.choice([2.0, 30.0, 60.0])
+def _wavered(mask: NDArray[np.uint8], rng: np.random.Generator, pixels: float) -> NDArray[np.uint8]:
+    """The mask with its outlines displaced by about so many pixels, differently here and there."""
+    height, width = mask.shape
+    cells = (max(2, width // 20), max(2, height // 20))
+    down, along = (pixels * soft_noise(rng, height, width, cells) for _ in range(2))
+    # Clipping, not wrapping: what leaves the image on one side must not enter on the other.
+    rows = np.clip(np.arange(height)[:, None] + np.rint(down).astype(np.intp), 0, height - 1)
+    columns = np.clip(np.arange(width) + np.rint(along).astype(np.intp), 0, width - 1)
+    wavered: NDArray[np.uint8] = mask[rows, columns]
+    return wavered
 
 
-def _wall(canvas: Canvas, ground: float, rng: np.random.Generator) -> None:
-    left = rng.uniform(0, 0.6 * canvas.width)
-    right = left + rng.uniform(0.2, 0.4) * canvas.width
-    colour = scenery.varied((150, 134, 122), rng)
-    canvas.box(canvas.add("Wall"), left, ground - rng.uniform(16, 30), right, ground + 6, colour)
+def _without(mask: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+    """The mask without a region: in every row the nearest values to its left take its place."""
+    own = mask == index
+    across, down = np.flatnonzero(own.any(axis=0)), np.flatnonzero(own.any(axis=1))
+    if not len(across):
+        return mask
+    left, top, bottom = max(0, int(across[0]) - 1), int(down[0]), int(down[-1]) + 1
+    part, inside = mask[top:bottom, left:], own[top:bottom, left:]
+    source = np.where(inside, -1, np.arange(part.shape[1]))
+    source = np.maximum.accumulate(source, axis=1)
+    # At the image's left border there is nothing to the left: the first other value serves.
+    first = np.argmin(inside, axis=1)[:, None]
+    filled = mask.copy()
+    filled[top:bottom, left:] = np.take_along_axis(part, np.where(source < 0, first, source), 1)
+    return filled
 
 
-def _road(canvas: Canvas, kerb: float, rng: np.random.Generator) -> None:
-    index = canvas.add("Road")
-    canvas.box(index, 0, kerb, canvas.width, canvas.height, scenery.varied(scenery.ROAD_GREY, rng))
-    y = (kerb + canvas.height) / 2
-    for x in range(-20, canvas.width, 70):
-        canvas.detail([(x, y), (x + 34, y), (x + 30, y + 6), (x - 6, y + 6)], (214, 210, 190))
-
-
-def _finish(
-    canvas: Canvas, reference_id: str, rng: np.random.Generator, poses: dict[int, str]
-) -> Scene:
-    """Number the visible segments without gaps and give them their metadata."""
-    drawn = np.asarray(canvas.mask)
-    visible = np.flatnonzero(np.bincount(drawn.ravel(), minlength=256)).tolist()
-    renumber = np.zeros(256, np.uint8)
-    renumber[visible] = np.arange(len(visible))
-    segments = []
-    for new, old in enumerate(visible):
-        metadata: dict[str, object] = {"confidence": round(float(rng.beta(9, 2)), 2)}
-        if old in poses:
-            metadata["pose"] = poses[old]
-        segments.append(Segment(canvas.labels[old], new, metadata))
-    return Scene(reference_id, canvas.photograph(rng), renumber[drawn], tuple(segments))
-
-
-def _behind(mask: NDArray[np.uint8], own: NDArray[np.bool_]) -> int:
-    """The value most often found around a region."""
-    around = np.zeros_like(own)
-    around[1:] |= own[:-1]
-    around[:-1] |= own[1:]
-    around[:, 1:] |= own[:, :-1]
-    around[:, :-1] |= own[:, 1:]
-    return int(np.bincount(mask[around & ~own], minlength=1).argmax())
+def _values_at_border(mask: NDArray[np.uint8]) -> set[int]:
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return set(np.unique(border).tolist())
 
 
 def _less_sure(segment: Segment, rng: np.random.Generator, skill: float) -> dict[str, object]:
     sure = segment.confidence
     if sure is None:
         return {}
-    return {
-        "confidence": round(
-            float(np.clip(sure - abs(rng.normal(0, 0.3 * (1 - skill))), 0.05, 1)), 2
-        )
-    }
+    doubt = abs(float(rng.normal(0, 0.3 * (1 - skill))))
+    return {"confidence": round(min(1.0, max(0.05, sure - doubt)), 2)}
