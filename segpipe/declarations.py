@@ -149,10 +149,15 @@ def _metadata_object(value: object) -> Mapping[str, Any]:
             value = json.loads(value)
         except ValueError as error:
             raise MetadataError(f"metadata is not valid JSON ({error})") from None
+        if isinstance(value, list):
+            raise MetadataError("metadata is a list, expected an object")
     if value is None:
         return {}
     if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value):
-        return dict(value)  # how pyarrow gives a map
+        members = dict(value)  # how pyarrow gives a map
+        if len(members) < len(value):
+            raise MetadataError("metadata has a key twice")
+        return members
     if not isinstance(value, Mapping):
         raise MetadataError(f"metadata is {_kind(value)}, expected an object")
     return value

@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 from segpipe.errors import SettingsError
 from segpipe.storage import Folder, redacted, storage_errors
 
+# An id such as 000123 or 1e5 is text, whatever it looks like.
+_AS_TEXT = pa.csv.ConvertOptions(
+    column_types={"reference_id": pa.string()}, strings_can_be_null=False
+)
+
 
 class ItemList:
     """Reference ids, held as 8 bytes each.
@@ -45,9 +50,10 @@ class ItemList:
                 if name.endswith(".parquet"):
                     column = pq.read_table(handle, columns=["reference_id"])["reference_id"]
                 elif name.endswith(".csv"):
-                    column = pa.csv.read_csv(handle)["reference_id"]
+                    column = pa.csv.read_csv(handle, convert_options=_AS_TEXT)["reference_id"]
                 else:
-                    column = pa.chunked_array([handle.read().decode("utf-8").split("\n")])
+                    lines = handle.read().decode("utf-8-sig").splitlines()
+                    column = pa.chunked_array([[line for line in lines if line]], pa.string())
             ids = pa.concat_arrays(column.cast(pa.string()).chunks)
         except (pa.ArrowException, KeyError, ValueError) as error:
             raise SettingsError(

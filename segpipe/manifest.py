@@ -23,9 +23,11 @@ from segpipe.tables import VALIDATED
 SEGMENT_COLUMNS = ("segments", "annotations")
 _TEXT = ("reference_id", "mask_url", "annotation_id", "image_url")
 _SIZES = ("height", "width")
-_KNOWN = (*_TEXT, *_SIZES, *SEGMENT_COLUMNS)
 # A carried column of one of these names gets the prefix "manifest_": the name is taken.
 _TAKEN = frozenset([*VALIDATED.names, "date"])
+# Text that is not UTF-8 costs a row its identity or its mask; where it only travels along, its
+# bytes are shown.
+_UNDECODABLE = {"annotation_id": "backslashreplace"}
 _EXPECTED_SEGMENTS = "list<struct<label, index, metadata>> or the same as a JSON string"
 
 
@@ -232,7 +234,8 @@ def _extras(files: Sequence[ManifestFile]) -> pa.Schema:
     """The carried columns of all files, under the names they get in the tables."""
     merged = pa.schema([])
     for file in files:
-        fields = [field for field in file.schema if field.name not in _KNOWN]
+        used = (*_TEXT, *_SIZES, segment_column(file.schema))
+        fields = [field for field in file.schema if field.name not in used]
         names = [carried_name(field.name) for field in fields]
         for field, name in zip(fields, names, strict=True):
             if names.count(name) > 1:
@@ -282,7 +285,9 @@ def _chunk(
     names = batch.schema.names
     count = batch.num_rows
     cells: Mapping[str, list[Any]] = {
-        name: _cells(batch.column(names.index(name))) if name in names else [None] * count
+        name: _cells(batch.column(names.index(name)), _UNDECODABLE.get(name))
+        if name in names
+        else [None] * count
         for name in (*_TEXT, *_SIZES, segment_column(batch.schema))
     }
     rows = tuple(
@@ -310,9 +315,9 @@ def _chunk(
     return ManifestChunk(file.folder.url, rows, pa.Table.from_arrays(columns, schema=extras))
 
 
-def _cells(column: pa.Array) -> list[Any]:
+def _cells(column: pa.Array, errors: str | None = None) -> list[Any]:
     if _is_text(_plain(column.type)):
-        return list(_readable_text(column, None).to_pylist())
+        return list(_readable_text(column, errors).to_pylist())
     try:
         return list(column.to_pylist())
     except (UnicodeDecodeError, OverflowError, ValueError):  # lose the bad cells, not the file
@@ -356,5 +361,5 @@ def _decoded(cell: bytes | None, errors: str | None) -> str | None:
 
 def _carried(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if _is_text(_plain(column.type)):
-        return _readable_text(column, "replace").cast(kind)
+        return _readable_text(column, "backslashreplace").cast(kind)
     return column.cast(kind)

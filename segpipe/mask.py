@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ MAX_BYTES = 100_000_000
 # Pillow scales 1-, 2- and 4-bit grey up to 0..255 (x255, x85, x17); dividing undoes it exactly.
 _PILLOW_SCALE = {1: 255, 2: 85, 4: 17}
 _ORIENTATION_TAG = 0x0112
+_EXIF_SHORT = 3
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([2-8])")
 
 
@@ -266,16 +268,26 @@ def _orientation(file: PngFile) -> int:
     """EXIF or XMP orientation, 1 (as stored) where there is none or it cannot be read."""
     for kind, body in file.ancillary:
         if kind == b"eXIf":
-            exif = Image.Exif()
-            try:
-                exif.load(b"Exif\0\0" + body)
-                value = exif.get(_ORIENTATION_TAG, 1)
-            except Exception:  # any damage in metadata that is reported, never applied
-                continue
-            if isinstance(value, int) and 2 <= value <= 8:
+            value = exif_orientation(body)
+            if value != 1:
                 return value
         elif kind == b"iTXt" and body.startswith(b"XML:com.adobe.xmp\0"):
             match = _XMP_ORIENTATION.search(body)
             if match:
                 return int(match[1])
+    return 1
+
+
+def exif_orientation(body: bytes) -> int:
+    """Orientation (1 to 8) from EXIF data; 1 where it says nothing, or is damaged."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])
+    if order is None or len(body) < 10:
+        return 1
+    start = struct.unpack_from(f"{order}I", body, 4)[0]
+    entries = body[start + 2 :] if start + 2 <= len(body) else b""
+    count = struct.unpack_from(f"{order}H", body, start)[0] if entries else 0
+    for place in range(0, min(12 * count, len(entries) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", entries, place)
+        if tag == _ORIENTATION_TAG and kind == _EXIF_SHORT and 1 <= value <= 8:
+            return int(value)
     return 1

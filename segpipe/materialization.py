@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import IO, Any
@@ -305,7 +305,9 @@ class _Aside:
                 temporary = tempfile.TemporaryFile(prefix="segpipe-")  # noqa: SIM115
                 file = self._stack.enter_context(temporary)
                 self._files.append(file)
-                self._writers.append(pq.ParquetWriter(file, schema))
+                writer = pq.ParquetWriter(file, schema)
+                self._stack.callback(_close, writer)
+                self._writers.append(writer)
         for writer, table in zip(self._writers, tables, strict=True):
             writer.write_table(table, row_group_size=max(1, table.num_rows))
 
@@ -317,6 +319,12 @@ class _Aside:
             validated, segments = map(pq.ParquetFile, self._files)
             for group in range(validated.num_row_groups):
                 yield validated.read_row_group(group), segments.read_row_group(group)
+
+
+def _close(writer: pq.ParquetWriter) -> None:
+    # On the way out of a failure; closing twice does nothing.
+    with suppress(Exception):
+        writer.close()
 
 
 def _not(flags: pa.ChunkedArray) -> pa.ChunkedArray:

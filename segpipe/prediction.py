@@ -81,9 +81,10 @@ def confidence_of(metadata: Mapping[str, Any]) -> float | None:
     if value is None or isinstance(value, bool):
         return None
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def canonical_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

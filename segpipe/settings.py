@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from segpipe.errors import SettingsError
@@ -130,7 +130,7 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
             hint = nearest(key, [*_KINDS, *_POLICY_TABLES])
             raise SettingsError(f"{shown}: unknown key {key!r}{hint}")
         kind, words = _KINDS[key]
-        fits = isinstance(value, kind) and not isinstance(value, bool)
+        fits = isinstance(value, kind) and not isinstance(value, (bool, datetime))
         if kind is int and fits:
             fits = value >= (0 if key == "workers" else 1)
         if kind is list and fits:

@@ -19,6 +19,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from segpipe.errors import SettingsError, StorageError
 
+_USER_INFORMATION = re.compile(r"^(?:[^/@?#]*@|[^/@?#:]*:[^@]*@)")
+
 
 def redacted(url: str) -> str:
     """The URL without what may be a secret: query, fragment and user information.
@@ -27,12 +29,12 @@ def redacted(url: str) -> str:
     """
     if "://" not in url:
         return url
-    # By hand: a URL that the library refuses to split may hold a secret all the same.
+    # By hand: a URL that the library refuses to split may hold a secret all the same, and a
+    # password may hold any character.
     scheme, _, rest = url.partition("://")
+    rest = _USER_INFORMATION.sub("", rest)
     bare, question, _ = rest.partition("?")
-    bare = bare.partition("#")[0]
-    host, slash, path = bare.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}" + ("?..." if question else "")
+    return f"{scheme}://{bare.partition('#')[0]}" + ("?..." if question else "")
 
 
 def folder_name(text: str) -> str:

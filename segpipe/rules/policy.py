@@ -128,6 +128,8 @@ def _severities(value: object) -> Mapping[str, Severity]:
             raise ValueError(f"{rule} = {severity!r}, expected reject, warn or off")
         if CATALOGUE[rule].essential and severity != "reject":
             raise ValueError(f"{rule} cannot be {severity!r}: such a row cannot be published")
+        if CATALOGUE[rule].check is None and severity == "reject" and not CATALOGUE[rule].essential:
+            raise ValueError(f"{rule} is seen after its row was accepted: warn or off")
         read[rule] = Severity(severity)
     return read
 

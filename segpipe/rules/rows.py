@@ -58,7 +58,7 @@ REF_DUPLICATE = rule_across_rows(
 DUPLICATE_MASK = rule_across_rows(
     "DUPLICATE-MASK",
     Severity.WARN,
-    meaning="Two items have the very same mask, pixel for pixel.",
+    meaning="Two items have the very same mask file, byte for byte.",
     remedy="Check that each item got its own prediction; a still video explains it, too.",
 )
 

@@ -34,7 +34,12 @@ _ADAM7_LAST = (1, 0, 2, 1)
 def chunk(kind: bytes, body: bytes = b"", crc: int | None = None) -> bytes:
     """A PNG chunk; ``crc`` replaces the right checksum."""
     right = zlib.crc32(kind + body)
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", right if crc is None else crc)
+    return (
+        struct.pack(">I", len(body))
+        + kind
+        + body
+        + struct.pack(">I", right if crc is None else crc)
+    )
 
 
 def ihdr(width: int, height: int, depth: int = 8, colour: int = GREY, interlace: int = 0) -> bytes:
@@ -221,7 +226,10 @@ class Inbox:
         }
 
     def manifest(
-        self, rows: pa.Table | Sequence[Mapping[str, Any]], name: str = "part-0.parquet", **options: Any
+        self,
+        rows: pa.Table | Sequence[Mapping[str, Any]],
+        name: str = "part-0.parquet",
+        **options: Any,
     ) -> str:
         """Write a manifest file."""
         if not isinstance(rows, pa.Table):

@@ -33,7 +33,11 @@ def test_a_small_mask_measured_by_hand() -> None:
         7: (5, 1, 0, 4, 2, 2),
         9: (1, 0, 2, 0, 2, 10),
     }
-    assert measures.centroid_x.tolist() == [17 / 9, (2 + 3 + 1 + 2 + 4) / 5, 0.0]
+    assert measures.centroid_x.tolist() == [
+        (0 + 1 + 4 + 0 + 3 + 4 + 1 + 2 + 3) / 9,
+        (2 + 3 + 1 + 2 + 4) / 5,
+        0.0,
+    ]
     assert measures.centroid_y.tolist() == [(3 * 0 + 3 * 1 + 3 * 2) / 9, (2 + 2) / 5, 2.0]
 
 
@@ -127,3 +131,17 @@ def test_a_value_is_looked_up_by_its_number() -> None:
         None,
         None,
     ]
+
+
+@settings(max_examples=80, deadline=None)
+@given(masks(side=9))
+def test_edges_and_what_lies_between_them_are_as_counting_pixel_by_pixel_says(
+    mask: np.ndarray,
+) -> None:
+    edges = between = 0
+    for row in mask.tolist():
+        for left, own, right in zip(row, row[1:], row[2:], strict=False):
+            edges += left != right
+            between += min(left, right) < own < max(left, right)
+    measures = measure(mask)
+    assert (measures.edge_pixels, measures.between_pixels) == (edges, between)

@@ -1,0 +1,373 @@
+"""Settings of a root, names of partitions, and finding manifests in the landing folder."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from segpipe.errors import ManifestError, SettingsError
+from segpipe.partition import Landing, Partition
+from segpipe.settings import Settings
+from segpipe.storage import Folder
+
+# --- settings
+
+
+def load(tmp_path: Path, text: str) -> Settings:
+    (tmp_path / "segpipe.toml").write_text(text, encoding="utf-8")
+    return Settings.load(str(tmp_path))
+
+
+def problem(tmp_path: Path, text: str) -> str:
+    with pytest.raises(SettingsError) as refused:
+        load(tmp_path, text)
+    assert f"{tmp_path}/segpipe.toml" in str(refused.value)
+    return str(refused.value)
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    loaded = Settings.load(str(tmp_path))
+    assert loaded == Settings(str(tmp_path))
+    assert (loaded.dataset, loaded.allowed_roots, loaded.workers) == ("default", (), 0)
+    policy = loaded.policies.of("any")
+    assert (policy.max_pixels, policy.max_bytes) == (100_000_000, 100_000_000)
+    assert (policy.severities, policy.ignore_values, policy.taxonomy) == ({}, {}, {})
+    for name in ("manifests", "validated", "masks", "catalog"):
+        assert loaded.folder(name).url == f"{tmp_path}/{name}"
+
+
+def test_every_setting_is_read(tmp_path: Path) -> None:
+    loaded = load(
+        tmp_path,
+        """
+        dataset = "street"
+        manifests = "memory://landing"
+        validated = "/somewhere/validated"
+        allowed_roots = ["/data/masks", "s3://bucket/masks"]
+        first_date = 2026-01-31
+        rows_per_chunk = 16
+        workers = 3
+        publish_rows = 5
+        [storage_options]
+        key = "TOPSECRET"
+        """,
+    )
+    assert loaded == Settings(
+        str(tmp_path),
+        dataset="street",
+        manifests="memory://landing",
+        validated="/somewhere/validated",
+        allowed_roots=("/data/masks", "s3://bucket/masks"),
+        storage_options={"key": "TOPSECRET"},
+        first_date=date(2026, 1, 31),
+        rows_per_chunk=16,
+        workers=3,
+        publish_rows=5,
+    )
+    assert loaded.folder("manifests").url == "memory://landing"
+    assert loaded.folder("masks").url == f"{tmp_path}/masks"
+    assert "TOPSECRET" not in repr(loaded)
+
+
+def test_a_policy_is_read_and_overridden_by_model_run_key_by_key(tmp_path: Path) -> None:
+    policies = load(
+        tmp_path,
+        """
+        [policy]
+        max_pixels = 1000
+        max_bytes = 2000
+        max_rejection_rate = 0.25
+        ignore_values = {255 = "void"}
+        task = "semantic"
+        [policy.severities]
+        SIZE-UNVERIFIED = "reject"
+        [policy.taxonomy]
+        road = "stuff"
+        car = "thing"
+        [model_runs."unet v2"]
+        max_pixels = 7
+        severities = {SIZE-UNVERIFIED = "off"}
+        """,
+    ).policies
+    common, own = policies.of("another"), policies.of("unet v2")
+    assert (common.max_pixels, common.max_bytes, common.max_rejection_rate) == (1000, 2000, 0.25)
+    assert (own.max_pixels, own.max_bytes) == (7, 2000)
+    assert own.ignore_values == common.ignore_values == {255: "void"}
+    assert common.taxonomy == {"road": "stuff", "car": "thing"}
+    assert common.task == "semantic"
+    assert common.severities == {"SIZE-UNVERIFIED": "reject"}
+    assert own.severities == {"SIZE-UNVERIFIED": "off"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_pixel = 5", "unknown key 'max_pixel' in the policy; did you mean 'max_pixels'?"),
+        ("max_pixels = 0", "max_pixels is 0: expected a positive whole number"),
+        ("max_bytes = -1", "expected a positive whole number"),
+        ("max_bytes = 1.5", "expected a positive whole number"),
+        ("max_pixels = true", "expected a positive whole number"),
+        ('max_pixels = "16"', "expected a positive whole number"),
+        ("max_rejection_rate = 1.5", "expected a share from 0.0 to 1.0"),
+        ("max_rejection_rate = nan", "expected a share from 0.0 to 1.0"),
+        ('severities = {SIZE-MISMATC = "warn"}', "did you mean 'SIZE-MISMATCH'?"),
+        ('severities = {SIZE-MISMATCH = "loud"}', "expected reject, warn or off"),
+        ('severities = {FILE-MISSING = "off"}', "FILE-MISSING cannot be 'off'"),
+        ('ignore_values = {256 = "void"}', "not a pixel value from 0 to 255"),
+        ('ignore_values = {-1 = "void"}', "not a pixel value from 0 to 255"),
+        ('ignore_values = {255 = " "}', "255 needs a label"),
+        ('taxonomy = {road = "surface"}', "expected thing or stuff"),
+        ('task = "detection"', "expected semantic, instance, panoptic"),
+    ],
+)
+def test_a_wrong_policy_is_named_with_what_was_expected(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    assert said in problem(tmp_path, f"[policy]\n{text}")
+    assert said in problem(tmp_path, f"[model_runs.unet]\n{text}")
+
+
+def test_masks_may_be_read_from_the_root_the_manifests_and_the_allowed_roots(
+    tmp_path: Path,
+) -> None:
+    loaded = load(tmp_path, 'manifests = "/landing"\nallowed_roots = ["/data"]')
+    roots = loaded.with_allowed_roots("/more").sources().roots
+    assert roots == (str(tmp_path), "/landing", "/data", "/more")
+
+
+def test_storage_options_are_for_remote_places_only(tmp_path: Path) -> None:
+    loaded = load(tmp_path, 'masks = "memory://masks"\n[storage_options]\nkey = "k"')
+    assert loaded.folder("masks").storage_options == {"key": "k"}
+    assert loaded.folder("catalog").storage_options == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("worker = 5", "unknown key 'worker'; did you mean 'workers'?"),
+        ("zzz = 5", "unknown key 'zzz' (there are: dataset,"),
+        ("publish_rows = 0", "publish_rows is 0, expected a positive whole number"),
+        ("publish_rows = -1", "expected a positive whole number"),
+        ("publish_rows = 1.5", "expected a positive whole number"),
+        ("publish_rows = true", "expected a positive whole number"),
+        ('root = "/elsewhere"', "unknown key 'root'"),
+        ('rows_per_chunk = "16"', "expected a positive whole number"),
+        ("workers = -1", "0 for one per processor"),
+        ('dataset = " "', "dataset is ' ', expected text"),
+        ("dataset = 3", "dataset is 3, expected text"),
+        ('allowed_roots = "/data"', "expected a list of URLs"),
+        ("allowed_roots = [1]", "expected a list of URLs"),
+        ('first_date = "2026-01-31"', "without quotes"),
+        ("first_date = 2026-01-31T10:00:00", "expected a date"),
+        ("storage_options = 1", "expected a table"),
+        ("dataset = ", "not valid TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_was_expected(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    assert said in problem(tmp_path, text)
+
+
+def test_bytes_that_are_no_text_are_not_valid_toml(tmp_path: Path) -> None:
+    (tmp_path / "segpipe.toml").write_bytes(b'dataset = "\xff"')
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        Settings.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(("text", "share"), [("0", 0), ("1", 1), ("0.0", 0), ("1.0", 1)])
+def test_the_ends_of_a_share_may_be_written_as_whole_numbers(
+    tmp_path: Path, text: str, share: int
+) -> None:
+    assert (
+        load(tmp_path, f"[policy]\nmax_rejection_rate = {text}").policies.common.max_rejection_rate
+        == share
+    )
+
+
+def test_a_local_root_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Settings.load("root").root == f"{tmp_path}/root"
+    assert Settings.load("memory://root").root == "memory://root"
+
+
+def test_the_environment_names_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGPIPE_ROOT", str(tmp_path))
+    assert Settings.from_environment() == Settings(str(tmp_path))
+    for unset in ("", None):
+        if unset is None:
+            monkeypatch.delenv("SEGPIPE_ROOT")
+        else:
+            monkeypatch.setenv("SEGPIPE_ROOT", unset)
+        with pytest.raises(SettingsError, match="SEGPIPE_ROOT is not set"):
+            Settings.from_environment()
+
+
+# --- partitions
+
+
+@pytest.mark.parametrize(
+    "model_run", ["unet", "UNet v1.2", "a/b", "..", "größe", "%2F", "a=b", "~"]
+)
+def test_a_partition_has_two_folders_that_give_its_names_back(model_run: str) -> None:
+    run, day = Partition(model_run, "2026-01-05").folders
+    assert day == "date=2026-01-05"
+    assert "/" not in run
+    assert unquote(run.removeprefix("model_run=")) == model_run
+
+
+@pytest.mark.parametrize(
+    "model_run",
+    ["", "  ", "a|b", "a,b", "a[0]", "a...b", "a\nb", "a\0b", "a\x7fb", "x" * 256, "é" * 201],
+)
+def test_a_name_that_cannot_be_a_partition_key_is_refused(model_run: str) -> None:
+    with pytest.raises(SettingsError):
+        Partition(model_run, "2026-01-05")
+
+
+@pytest.mark.parametrize(
+    "day",
+    ["", "2026-1-5", "20260105", "2026-02-30", "05.01.2026", "2026-01-05T00:00", "2026-W02-1"],
+)
+def test_a_day_is_written_as_year_month_day(day: str) -> None:
+    with pytest.raises(SettingsError, match="YYYY-MM-DD"):
+        Partition("unet", day)
+
+
+@pytest.mark.parametrize("length", [30, 60, 100, 150, 199, 200, 201, 240, 255])
+@pytest.mark.parametrize("letter", ["x", "é", "/"])
+def test_every_name_that_is_allowed_can_be_a_folder(
+    tmp_path: Path, letter: str, length: int
+) -> None:
+    try:
+        folders = Partition(letter * length, "2026-01-05").folders
+    except SettingsError as error:
+        assert len(quote(letter * length, safe="")) > 200
+        assert "too long" in str(error)
+        return
+    folder = Folder(str(tmp_path)).folder(*folders)
+    folder.write("validated.parquet", b"")
+    assert folder.exists("validated.parquet")
+
+
+def test_partitions_sort_by_model_run_and_day() -> None:
+    keys = [("b", "2026-01-01"), ("a", "2026-01-02"), ("a", "2026-01-01")]
+    assert [str(p) for p in sorted(Partition(*key) for key in keys)] == [
+        "model_run=a date=2026-01-01",
+        "model_run=a date=2026-01-02",
+        "model_run=b date=2026-01-01",
+    ]
+
+
+# --- landing
+
+
+def put_manifest(folder: Path, name: str = "part-0.parquet", rows: int = 1) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    column = [f"item-{i}" for i in range(rows)]
+    pq.write_table(
+        pa.table(dict.fromkeys(("reference_id", "mask_url", "segments"), column)), folder / name
+    )
+
+
+def landing(tmp_path: Path) -> Landing:
+    return Landing(Folder(str(tmp_path)))
+
+
+def test_partitions_are_found_and_sorted_and_other_folders_left_alone(tmp_path: Path) -> None:
+    for name in (
+        "model_run=unet/date=2026-01-06",
+        "model_run=unet/date=2026-01-05",
+        "model_run=a b/date=2026-01-05",
+        "model_run=a%2Fb/date=2026-01-05",
+        "model_run=unet/date=someday",
+        "model_run=unet/other",
+        "model_run=x|y/date=2026-01-05",
+        "other/date=2026-01-05",
+    ):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "model_run=file").write_bytes(b"")
+    assert list(landing(tmp_path).partitions()) == [
+        Partition("a b", "2026-01-05"),
+        Partition("a/b", "2026-01-05"),
+        Partition("unet", "2026-01-05"),
+        Partition("unet", "2026-01-06"),
+    ]
+
+
+def test_a_landing_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert list(landing(tmp_path / "none").partitions()) == []
+
+
+def test_a_partitions_manifest_is_all_its_parquet_files_by_name(tmp_path: Path) -> None:
+    day = tmp_path / "model_run=unet/date=2026-01-05"
+    for name in ("b.parquet", "a.parquet", ".hidden.parquet", "_temporary.parquet"):
+        put_manifest(day, name)
+    (day / "notes.txt").write_bytes(b"")
+    (day / "folder.parquet").mkdir()
+    manifest = landing(tmp_path).manifest(Partition("unet", "2026-01-05"))
+    assert [file.shown for file in manifest.files] == [
+        "model_run=unet/date=2026-01-05/a.parquet",
+        "model_run=unet/date=2026-01-05/b.parquet",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a b", "a::b", "größe", "gr%C3%B6%C3%9Fe", "a#b"])
+def test_a_folder_is_found_however_its_writer_encoded_the_name(tmp_path: Path, name: str) -> None:
+    put_manifest(tmp_path / f"model_run={name}/date=2026-01-05")
+    (partition,) = landing(tmp_path).partitions()
+    assert landing(tmp_path).manifest(partition).rows == 1
+
+
+def test_two_folders_that_mean_the_same_model_run_are_not_silently_made_one(
+    tmp_path: Path,
+) -> None:
+    """Either both are read, or somebody is told: no manifest may vanish."""
+    put_manifest(tmp_path / "model_run=a b/date=2026-01-05", rows=1)
+    put_manifest(tmp_path / "model_run=a%20b/date=2026-01-05", rows=2)
+    try:
+        rows = landing(tmp_path).manifest(Partition("a b", "2026-01-05")).rows
+    except ManifestError as error:
+        assert "model_run=a%20b" in str(error)
+    else:
+        assert rows == 3
+
+
+def test_what_is_not_there_is_said_with_what_is(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="none yet"):
+        landing(tmp_path).manifest(Partition("unet", "2026-01-05"))
+    put_manifest(tmp_path / "model_run=unet/date=2026-01-05")
+    with pytest.raises(ManifestError, match=r"model runs: unet"):
+        landing(tmp_path).manifest(Partition("u-net", "2026-01-05"))
+    with pytest.raises(ManifestError, match="no manifest for model_run=unet date=2026-01-06"):
+        landing(tmp_path).manifest(Partition("unet", "2026-01-06"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(min_size=1, max_size=60), st.dates())
+def test_any_partition_is_found_again_under_the_folders_it_names(
+    folder: Path, model_run: str, day: date
+) -> None:
+    try:
+        partition = Partition(model_run, day.isoformat())
+    except SettingsError:
+        assume(False)
+    run_folder, day_folder = partition.folders
+    assume(len(run_folder) <= 255)
+    put_manifest(folder / run_folder / day_folder)
+    assert partition in list(landing(folder).partitions())
+    (file,) = landing(folder).manifest(partition).files
+    assert file.shown == f"{run_folder}/{day_folder}/part-0.parquet"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return tmp_path_factory.mktemp("landing")
