@@ -64,6 +64,7 @@ class Summary:
         rejected: rows in the rejected table.
         repeated: rows equal to an accepted one of the same item; kept once, these not.
         segments: rows of the segment table.
+        taxonomy_size: Segments of the one list all rows share; 0 where rows list what they found.
         findings: rule -> rows it spoke of, accepted ones (warnings, conversions) included.
         validated_digest, rejected_digest: of the tables' content.
     """
@@ -73,6 +74,7 @@ class Summary:
     rejected: int
     repeated: int
     segments: int
+    taxonomy_size: int
     findings: Mapping[str, int]
     validated_digest: str
     rejected_digest: str
@@ -212,6 +214,7 @@ class _Tables:
             rejected=self._rejected_rows,
             repeated=self._repeated,
             segments=self._segments.rows,
+            taxonomy_size=len(self._validation.taxonomy_list or ()),
             findings=dict(sorted(self._findings.items())),
             validated_digest=validated_digest,
             rejected_digest=rejected_digest,

@@ -26,6 +26,7 @@ _COLOURS = np.array(
     ],
     np.float32,
 )
+_MARK = (230, 0, 60)
 _PLAIN = frozenset({"background", "void", "unlabelled", "unlabeled", "ignore"})
 _PAPER, _INK = (250, 250, 248), (30, 30, 30)
 _LEGEND_WIDTH = 190
@@ -49,6 +50,7 @@ def overlay(
     *,
     title: str = "",
     longest_side: int = 420,
+    marked: NDArray[np.bool_] | None = None,
 ) -> Image.Image:
     """The mask drawn over its image, segments outlined, with a legend to its right.
 
@@ -57,6 +59,7 @@ def overlay(
         legend: one entry per pixel value to name; labels share a colour, instances a shade.
         image: of any size; grey paper where there is none.
         longest_side: of the picture without legend, in pixels.
+        marked: H x W; pixels to show in red, kept visible however far the picture is scaled.
     """
     height, width = mask.shape
     scale = min(1.0, longest_side / max(height, width))
@@ -72,8 +75,20 @@ def overlay(
     share = opacity[small][..., None]
     blended = under * (1 - share) + table[small] * share
     blended[_edges(small)] = (255, 255, 255)
+    if marked is not None:
+        blended[_scaled_marks(marked, small.shape)] = _MARK
+        unmarked = np.bincount(mask[~marked], minlength=256)
+        table[(np.bincount(mask[marked], minlength=256) > 0) & (unmarked == 0)] = _MARK
     picture = Image.fromarray(blended.astype(np.uint8))
     return _with_legend(picture, legend, table, title)
+
+
+def _scaled_marks(marked: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Marks in a smaller picture: a pixel is marked if any of those it stands for is."""
+    rows, columns = np.nonzero(marked)
+    scaled = np.zeros(shape, bool)
+    scaled[rows * shape[0] // marked.shape[0], columns * shape[1] // marked.shape[1]] = True
+    return scaled
 
 
 def colour_table(legend: Sequence[LegendEntry]) -> NDArray[np.float32]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segpipe.materialization import REJECTED_FILE, Summary
+from segpipe.materialization import REJECTED_FILE, VALIDATED_FILE, Summary
 from segpipe.rules import CATALOGUE, Severity
 from segpipe.storage import Folder
 
 _EXAMPLES = 3
+_EXAMPLE_KEYS = ("reference_id", "manifest", "manifest_row", "message")
 
 
 @dataclass
@@ -32,6 +34,13 @@ class RuleReport:
     rows: int
     rejected_rows: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a finding's severity, and the finding as an example while there are few."""
+        if not self.examples:
+            self.severity = row["severity"]
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append({key: row[key] for key in _EXAMPLE_KEYS})
 
 
 @dataclass(frozen=True)
@@ -55,16 +64,12 @@ class ValidationReport:
             if rule in CATALOGUE and rows
         }
         for row in _rejected_rows(tables):
-            report = rules.get(row["rule"])
-            if report is None:
-                continue
-            report.severity = row["severity"]
-            report.rejected_rows += 1
-            if len(report.examples) < _EXAMPLES:
-                report.examples.append(
-                    {key: row[key] for key in ("reference_id", "manifest", "manifest_row")}
-                    | {"message": row["message"]}
-                )
+            if row["rule"] in rules:
+                rules[row["rule"]].rejected_rows += 1
+                rules[row["rule"]].add(row)
+        for row in _noted_rows(tables):
+            if row["rule"] in rules:
+                rules[row["rule"]].add(row)
         gravest_first = [severity.value for severity in Severity]
         order = sorted(
             rules.values(), key=lambda r: (gravest_first.index(r.severity), -r.rows, r.rule)
@@ -86,16 +91,16 @@ class ValidationReport:
             f"{summary.rows} rows: {summary.accepted} accepted, {summary.rejected} rejected"
             + (f", {summary.repeated} repeated (kept once)" if summary.repeated else "")
         )
+        if summary.taxonomy_size:
+            yield (
+                f"rows list the same {summary.taxonomy_size} Segments, a taxonomy: those without "
+                "pixels are not told mask by mask"
+            )
         for rule in self.rules:
             if rule.severity == Severity.REJECT:
                 yield ""
                 yield f"{rule.rule}  {_rows(rule.rows)} rejected"
-                for example in rule.examples:
-                    yield (
-                        f"  {example['reference_id'] or '(no reference_id)'} "
-                        f"({example['manifest']} row {example['manifest_row']})"
-                    )
-                    yield f"    {example['message']}"
+                yield from _example_lines(rule)
                 if rule.rejected_rows > len(rule.examples):
                     yield f"  and {rule.rejected_rows - len(rule.examples)} more"
                 yield f"  -> {rule.remedy}"
@@ -105,6 +110,27 @@ class ValidationReport:
             yield "published, with a note:"
             for rule in notes:
                 yield f"  {rule.rule}  {_rows(rule.rows)}: {CATALOGUE[rule.rule].meaning}"
+                if rule.severity == Severity.WARN:
+                    yield from (f"  {line}" for line in _example_lines(rule))
+
+
+def _example_lines(rule: RuleReport) -> Iterator[str]:
+    for example in rule.examples:
+        yield (
+            f"  {example['reference_id'] or '(no reference_id)'} "
+            f"({example['manifest']} row {example['manifest_row']})"
+        )
+        yield f"    {example['message']}"
+
+
+def _noted_rows(tables: Folder) -> Iterator[dict[str, Any]]:
+    """The findings of accepted rows."""
+    columns = ["reference_id", "manifest", "manifest_row", "findings"]
+    with tables.open_input(VALIDATED_FILE) as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(batch_size=4096, columns=columns):
+            noted = batch.filter(pc.greater(pc.list_value_length(batch["findings"]), 0))
+            for row in noted.to_pylist():
+                yield from (row | finding for finding in row["findings"])
 
 
 def _rejected_rows(tables: Folder) -> Iterator[dict[str, Any]]:

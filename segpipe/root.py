@@ -15,10 +15,15 @@ from segpipe.partition import Landing, Partition
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication, publish
+from segpipe.report import ValidationReport
+from segpipe.report_page import write_page
 from segpipe.settings import Settings
 from segpipe.storage import Folder, MaskStore
 from segpipe.validated import ValidatedPredictions
 from segpipe.validation import Validation
+
+#: The report page beside a partition's tables.
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,21 @@ class Root:
         return Validation(
             settings.dataset, model_run, settings.sources(), self.masks, policy, items
         )
+
+    def write_report_page(self, partition: Partition) -> str:
+        """Write the report on a materialized partition as an HTML page; returns its URL.
+
+        Raises:
+            TableError: if the partition was not materialized.
+        """
+        tables = self.tables(partition)
+        page = write_page(
+            ValidationReport.read(tables),
+            self.manifest(partition),
+            self.validation(partition.model_run),
+        )
+        tables.write(REPORT_FILE, page)
+        return f"{tables.shown}/{REPORT_FILE}"
 
     def validated(self, partition: Partition) -> ValidatedPredictions:
         """A partition's validated predictions.

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 from segpipe.errors import SettingsError
@@ -64,12 +65,8 @@ class Settings:
         folder = Folder(root)
         if not folder.exists(SETTINGS_FILE):
             return cls(root)
-        shown = f"{root}/{SETTINGS_FILE}"
-        try:
-            given = tomllib.loads(folder.read(SETTINGS_FILE).decode("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{shown} is not valid TOML: {error}") from None
-        return cls(root, **_checked(given, shown))
+        shown = f"{folder.shown}/{SETTINGS_FILE}"
+        return cls(root, **_checked(_parsed(folder.read(SETTINGS_FILE), shown), shown))
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -103,6 +100,25 @@ class Settings:
         """Where masks and images may be read from."""
         roots = (self.root, self.folder("manifests").url, *self.allowed_roots)
         return AllowedRoots(roots, self.storage_options)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file on the local disk.
+
+    Raises:
+        SettingsError: if there is none, or it is not TOML.
+    """
+    try:
+        return _parsed(path.read_bytes(), str(path))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _parsed(content: bytes, shown: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{shown} is not valid TOML: {error}") from None
 
 
 _POLICY_TABLES = ("policy", "model_runs")

@@ -24,6 +24,9 @@ from segpipe.sources import AllowedRoots, Source, recorded
 from segpipe.storage import MaskStore
 from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, table_of
 
+# Rows that have to list the same Segments for the list to be taken for a taxonomy.
+_FIRST_ROWS = 8
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -156,14 +159,12 @@ def _declares_taxonomy(declared: Declaration, validation: Validation) -> bool:
 def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] | None:
     """The list of Segments that a manifest's rows share: a taxonomy, not what each row found.
 
-    Told from the first two rows, so that it does not depend on how rows are cut into chunks.
+    Told from the first rows alone, so that it does not depend on how rows are cut into chunks.
     """
-    rows = next(manifest.chunks(2)).rows
-    if len(rows) < 2:
-        return None
-    first, second = (read_declaration(row.segments) for row in rows)
-    same = first.problem is None and first.signature == second.signature
-    return first.signature if same and len(first.segments) > 1 else None
+    rows = next(manifest.chunks(_FIRST_ROWS)).rows
+    lists = {read_declaration(row.segments).signature for row in rows}
+    (shared, *others) = lists
+    return shared if not others and len(rows) > 1 and len(shared) > 1 else None
 
 
 def _resolve(url: str | None, folder: str, sources: AllowedRoots) -> Source:

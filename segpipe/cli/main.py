@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -58,19 +59,36 @@ def demo(root: str) -> int:
     help="Another folder or URL masks may be read from; the manifests' own are allowed.",
 )
 @click.option(
+    "--policy",
+    metavar="FILE",
+    help="A TOML file with a [policy] table, as segpipe.toml has.",
+)
+@click.option("--html", metavar="FILE", help="Write a page with a picture per rule as well.")
+@click.option(
     "--workers", type=click.IntRange(0), default=0, help="Threads; one per processor by default."
 )
-def validate(
-    manifests: Sequence[str], out: str, output: str, allow_root: Sequence[str], workers: int
-) -> int:
+def validate(manifests: Sequence[str], **options: Any) -> int:
     """Check the masks of MANIFEST files (or a folder of them); publish nothing.
 
     All files together are taken as one model run's predictions. Masks are read from below the
     manifests' folders, and from --allow-root.
     """
-    from segpipe.cli.validate import run_validate
+    from segpipe.cli.validate import ValidateOptions, run_validate
 
-    return run_validate(manifests, out, output, allow_root, workers)
+    return run_validate(manifests, ValidateOptions(**options))
+
+
+@cli.command()
+@click.argument("rule", required=False, metavar="[ID]")
+def rules(rule: str | None) -> int:
+    """List the rules masks and rows are checked against, or explain one."""
+    from segpipe.cli.rules import explain_rule, list_rules
+
+    if rule is None:
+        list_rules()
+    else:
+        explain_rule(rule)
+    return ALL_ACCEPTED
 
 
 @cli.command()

@@ -16,6 +16,7 @@ from segpipe.pipeline.partitions import day_by_model_run, partition_of
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication
 from segpipe.root import Root
+from segpipe.validated import ValidatedPredictions
 
 _SHARED: dict[str, Any] = {
     "group_name": "segmentation_predictions",
@@ -91,7 +92,8 @@ def build_assets(first_date: date) -> list[dg.AssetsDefinition]:
         partition = partition_of(context)
         with _plain_failures():
             summary = root.materialize(partition, lambda *rows: progress("validating", *rows))
-            yield from _validated_results(root, root.validated(partition), summary)
+            page = root.write_report_page(partition)
+            yield from _validated_results(root, root.validated(partition), summary, page)
             policy = root.settings.policies.of(partition.model_run)
             yield checks.rejection_rate(summary, policy.max_rejection_rate)
             yield checks.every_pixel_explained(root.tables(partition))
@@ -168,7 +170,7 @@ def _validated_specs() -> list[dg.AssetSpec]:
 
 
 def _validated_results(
-    root: Root, validated: Any, summary: Summary
+    root: Root, validated: ValidatedPredictions, summary: Summary, page: str
 ) -> Iterator[dg.MaterializeResult[Any]]:
     folder = validated.folder
     findings: dict[str, Any] = {f"findings/{rule}": n for rule, n in summary.findings.items()}
@@ -200,6 +202,7 @@ def _validated_results(
         asset_key="rejected_predictions",
         metadata={
             "rejected_rows": summary.rejected,
+            "report": dg.MetadataValue.path(page),
             **({} if rejections is None else {"first_rejections": rejections}),
             "table": dg.MetadataValue.path(f"{folder.url}/rejected.parquet"),
         },

@@ -70,8 +70,8 @@ class Rule:
     remedy: str
     yields_to: frozenset[str]
     check: Check | None
-    essential: bool = False
-    example: str = ""
+    essential: bool
+    example: str
 
 
 CATALOGUE: dict[str, Rule] = {}
@@ -83,9 +83,9 @@ def rule(
     *,
     meaning: str,
     remedy: str,
+    example: str,
     yields_to: tuple[str, ...] = (),
     essential: bool = False,
-    example: str = "",
 ) -> Callable[[Check], Check]:
     """Enter a check into the catalogue."""
 
@@ -97,10 +97,16 @@ def rule(
 
 
 def rule_across_rows(
-    id: str, severity: Severity, *, meaning: str, remedy: str, essential: bool = False
+    id: str,
+    severity: Severity,
+    *,
+    meaning: str,
+    remedy: str,
+    example: str,
+    essential: bool = False,
 ) -> Rule:
     """Enter a rule that needs more than one row to be seen."""
-    entered = Rule(id, severity, meaning, remedy, frozenset(), None, essential)
+    entered = Rule(id, severity, meaning, remedy, frozenset(), None, essential, example)
     _enter(entered)
     return entered
 

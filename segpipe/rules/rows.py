@@ -15,6 +15,7 @@ from segpipe.storage import redacted
     Severity.REJECT,
     meaning="The row does not say which dataset item it is a prediction for.",
     remedy="Fill reference_id in the manifest.",
+    example="reference_id = null",
     essential=True,
 )
 def ref_empty(evidence: Evidence) -> Iterator[Found]:
@@ -51,6 +52,7 @@ REF_DUPLICATE = rule_across_rows(
     Severity.REJECT,
     meaning="Two rows of one partition predict the same item, with different content.",
     remedy="Keep one row per item; no order between rows or files is trusted to choose for you.",
+    example="frame-7 in rows 12 and 40, with other Segments",
     essential=True,
 )
 
@@ -60,6 +62,7 @@ DUPLICATE_MASK = rule_across_rows(
     Severity.WARN,
     meaning="Two items have the very same mask file, byte for byte.",
     remedy="Check that each item got its own prediction; a still video explains it, too.",
+    example="frame-7 and frame-8 with the same file",
 )
 
 
@@ -68,6 +71,7 @@ DUPLICATE_MASK = rule_across_rows(
     Severity.REJECT,
     meaning="The cell of Segments is not a list of objects with label and index.",
     remedy="Write a list of {label, index, metadata}, or the same as JSON text.",
+    example='segments = \'[{"label": "Road"\' (cut JSON), or a null cell',
     essential=True,
 )
 def segments_invalid(evidence: Evidence) -> Iterator[Found]:
@@ -85,6 +89,7 @@ def segments_invalid(evidence: Evidence) -> Iterator[Found]:
     Severity.REJECT,
     meaning="A Segment's index is not a pixel value an 8-bit mask can hold.",
     remedy="Use whole numbers from 0 to 255; more instances need an importer's policy.",
+    example="index 300, -1, 1.5 or null",
     essential=True,
 )
 def index_range(evidence: Evidence) -> Iterator[Found]:
@@ -121,6 +126,7 @@ def index_overflow(evidence: Evidence) -> Iterator[Found]:
     Severity.CONVERT,
     meaning="A Segment's index is written as text.",
     remedy="Write indexes as integers; digits are read as the number they spell.",
+    example="index '7'",
 )
 def index_string(evidence: Evidence) -> Iterator[Found]:
     texts = [
@@ -138,6 +144,7 @@ def index_string(evidence: Evidence) -> Iterator[Found]:
     Severity.REJECT,
     meaning="Two Segments claim the same pixel value.",
     remedy="Give each Segment its own index, or merge the two.",
+    example="Road and Car both with index 3",
     essential=True,
 )
 def index_duplicate(evidence: Evidence) -> Iterator[Found]:
@@ -160,6 +167,7 @@ def index_duplicate(evidence: Evidence) -> Iterator[Found]:
     Severity.REJECT,
     meaning="A Segment's metadata cannot be written as JSON, so it could not be published.",
     remedy="Use finite numbers, text, lists and objects; leave a missing value out.",
+    example="confidence = NaN",
     essential=True,
 )
 def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
@@ -187,6 +195,7 @@ def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
     Severity.WARN,
     meaning="A confidence lies outside [0, 1] or is not a number.",
     remedy="Write confidences as fractions; divide percentages by 100.",
+    example="confidence = 97.0",
 )
 def confidence_range(evidence: Evidence) -> Iterator[Found]:
     wrong = []

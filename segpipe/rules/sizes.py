@@ -33,6 +33,7 @@ def _shown(height: int, width: int) -> str:
     Severity.REJECT,
     meaning="The mask is not as large as its image, so its pixels belong to other places.",
     remedy="Resize the network's output to the image with nearest neighbour, then write it.",
+    example="a 320 x 240 mask for a 640 x 480 image",
     yields_to=("SIZE-SWAPPED",),
 )
 def size_mismatch(evidence: Evidence) -> Iterator[Found]:
@@ -69,6 +70,7 @@ def _difference(height: int, width: int, image_height: int, image_width: int) ->
     Severity.REJECT,
     meaning="The mask has its image's height as width and the reverse.",
     remedy="Transpose the array before writing, or mind the image's EXIF orientation.",
+    example="a 480 x 640 mask for a 640 x 480 image",
 )
 def size_swapped(evidence: Evidence) -> Iterator[Found]:
     sizes = _sizes(evidence)
@@ -89,6 +91,7 @@ def size_swapped(evidence: Evidence) -> Iterator[Found]:
     Severity.REJECT,
     meaning="The manifest's height or width is not a size in pixels.",
     remedy="Write positive whole numbers, or leave the columns out.",
+    example="height = 0",
 )
 def size_invalid(evidence: Evidence) -> Iterator[Found]:
     for name, value in (("height", evidence.row.height), ("width", evidence.row.width)):
@@ -111,6 +114,7 @@ def _is_pixels(value: object) -> bool:
     Severity.WARN,
     meaning="Nothing says how large the image is, so the mask's size was not checked.",
     remedy="Add height and width columns, or an image_url that can be read.",
+    example="no height, width or image_url",
     yields_to=("SIZE-INVALID",),
 )
 def size_unverified(evidence: Evidence) -> Iterator[Found]:

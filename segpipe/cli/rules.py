@@ -1,0 +1,34 @@
+"""``segpipe rules``: the catalogue, listed or explained."""
+
+from __future__ import annotations
+
+from segpipe.errors import SettingsError
+from segpipe.rules import CATALOGUE
+from segpipe.rules.policy import nearest
+
+
+def list_rules() -> None:
+    """Every rule in a line."""
+    for rule in CATALOGUE.values():
+        print(f"{rule.id:<20} {rule.severity.value:<8} {rule.meaning}")
+    print("\nsegpipe rules ID explains one; severities can be changed in [policy.severities]")
+
+
+def explain_rule(id: str) -> None:
+    """One rule, with an example.
+
+    Raises:
+        SettingsError: if there is no such rule, with the nearest one there is.
+    """
+    rule = CATALOGUE.get(id.upper())
+    if rule is None:
+        raise SettingsError(f"there is no rule {id!r}{nearest(id.upper(), list(CATALOGUE))}")
+    fixed = " (cannot be changed: such a row could not be published)" if rule.essential else ""
+    print(f"{rule.id}  {rule.severity.value}{fixed}\n")
+    print(f"  {rule.meaning}\n")
+    print(f"  example:     {rule.example}")
+    print(f"  what to do:  {rule.remedy}")
+    if rule.yields_to:
+        print(
+            f"  silent where one of these explains it better: {', '.join(sorted(rule.yields_to))}"
+        )
