@@ -94,7 +94,7 @@ class ValidationReport:
         if summary.taxonomy_size:
             yield (
                 f"rows list the same {summary.taxonomy_size} Segments, a taxonomy: those without "
-                "pixels are not told mask by mask"
+                "pixels are not told one by one"
             )
         for rule in self.rules:
             if rule.severity == Severity.REJECT:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,7 @@ from segpipe.errors import StorageError
 from segpipe.image import ImageSize, read_image_size
 from segpipe.mask import MAX_BYTES, MaskRefused
 from segpipe.storage import open_filesystem, redacted
+from segpipe.web import check_address, is_web, open_web_header, read_web
 
 # Bytes fetched at a time from remote images, of which only the header is wanted.
 _HEADER_BLOCK = 65_536
@@ -30,9 +32,10 @@ _LOCAL = LocalFileSystem()
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that may be read: its filesystem, its path there, and its URL fit to be shown."""
+    """A file that may be read: its filesystem (None on the web), its path or URL there, and its
+    URL fit to be shown."""
 
-    filesystem: fsspec.AbstractFileSystem
+    filesystem: fsspec.AbstractFileSystem | None
     path: str
     shown: str
 
@@ -52,6 +55,12 @@ class AllowedRoots:
     @cached_property
     def _root_places(self) -> tuple[str, ...]:
         return tuple(map(_place, self.roots))
+
+    @cached_property
+    def _web_hosts(self) -> frozenset[str]:
+        return frozenset(
+            (urlsplit(root).hostname or "").lower() for root in self.roots if is_web(root)
+        )
 
     def with_root(self, url: str) -> AllowedRoots:
         """The same with one more root."""
@@ -77,6 +86,9 @@ class AllowedRoots:
             if "://" not in place:
                 # Not through a URL: a file's name may hold whatever URLs give a meaning to.
                 return Source(_LOCAL, place, shown)
+            if is_web(place):
+                check_address(place, self._web_hosts)
+                return Source(None, place, shown)
             return Source(*open_filesystem(place, self.storage_options), shown)
         roots = ", ".join(map(redacted, self.roots)) or "none"
         raise _refused(
@@ -89,14 +101,14 @@ class AllowedRoots:
         """The whole file, if it has at most ``max_bytes``.
 
         Raises:
-            MaskRefused: FILE-MISSING or TOO-LARGE.
+            MaskRefused: FILE-MISSING, TOO-LARGE, or URL-REFUSED for a redirect.
             StorageError: when the storage itself fails, which says nothing about the mask.
         """
+        if source.filesystem is None:
+            return read_web(source.path, max_bytes)
         try:
             if isinstance(source.filesystem, LocalFileSystem):
-                with Path(source.path).open("rb") as file:
-                    _check_size(os.fstat(file.fileno()).st_size, max_bytes, source)
-                    return file.read(max_bytes + 1)
+                return _read_local(source, max_bytes)
             _check_size(int(source.filesystem.size(source.path) or 0), max_bytes, source)
             return bytes(source.filesystem.cat_file(source.path))
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -117,10 +129,23 @@ class AllowedRoots:
         Only the header is fetched, not the whole image.
         """
         try:
+            if source.filesystem is None:
+                return read_image_size(open_web_header(source.path, _HEADER_BLOCK))
+            if isinstance(source.filesystem, LocalFileSystem) and not Path(source.path).is_file():
+                return None
             with source.filesystem.open(source.path, "rb", block_size=_HEADER_BLOCK) as file:
                 return read_image_size(file)
-        except OSError:
+        except (OSError, MaskRefused):
             return None
+
+
+def _read_local(source: Source, max_bytes: int) -> bytes:
+    status = os.stat(source.path)
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer, for ever
+        raise _missing(f"there is no regular file at {source.shown}", source)
+    _check_size(status.st_size, max_bytes, source)
+    with Path(source.path).open("rb") as file:
+        return file.read(max_bytes + 1)
 
 
 def _check_size(size: int, limit: int, source: Source) -> None:

@@ -105,7 +105,7 @@ def test_a_shared_list_of_classes_is_one_quiet_line(landing: LandingWriter, root
     root.materialize(PARTITION)
     assert list(ValidationReport.read(root.tables(PARTITION)).lines()) == [
         "5 rows: 5 accepted, 0 rejected",
-        "rows list the same 12 Segments, a taxonomy: those without pixels are not told mask by mask",
+        "rows list the same 12 Segments, a taxonomy: those without pixels are not told one by one",
     ]
 
 
