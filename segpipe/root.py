@@ -14,7 +14,7 @@ from segpipe.materialization import Progress, Summary, materialize
 from segpipe.partition import Landing, Partition
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance
-from segpipe.publishing.publication import Publication, publish
+from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
 from segpipe.report import ValidationReport
 from segpipe.report_page import write_page
 from segpipe.settings import Settings
@@ -128,6 +128,7 @@ class Root:
         provenance: Provenance,
         *,
         dry_run: bool = False,
+        verify_masks: int | None = VERIFIED_MASKS,
         progress: Progress | None = None,
     ) -> Publication:
         """Publish a partition's validated predictions; see ``publishing.publication``."""
@@ -138,6 +139,7 @@ class Root:
             self.receipts,
             provenance,
             dry_run=dry_run,
+            verify_masks=verify_masks,
             rows_per_batch=self.settings.publish_rows,
             progress=progress,
         )

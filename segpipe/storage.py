@@ -10,6 +10,8 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -19,6 +21,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from segpipe.errors import SettingsError, StorageError
 
+#: Age at which a mask that is stored again counts as new again.
+RENEWED_AFTER = timedelta(days=1)
 _USER_INFORMATION = re.compile(r"^(?:[^/@?#]*@|[^/@?#:]*:[^@]*@)")
 
 
@@ -97,6 +101,26 @@ def open_filesystem(
     return filesystem, str(path)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as its file system lists it."""
+
+    path: str
+    size: int
+    modified: datetime
+
+
+def _stored(path: str, info: Mapping[str, Any]) -> StoredFile:
+    """From fsspec's description; the file systems name the time of writing differently."""
+    value = info.get("mtime") or info.get("LastModified") or info.get("created")
+    modified = datetime.now(UTC)  # where a store does not tell: never old enough to be removed
+    if isinstance(value, (int, float)):
+        modified = datetime.fromtimestamp(value, UTC)
+    elif isinstance(value, datetime):
+        modified = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return StoredFile(path, int(info["size"]), modified)
+
+
 class Folder:
     """A folder under any fsspec URL. Files in it are written whole or not at all."""
 
@@ -127,14 +151,29 @@ class Folder:
         """Whether the file is there."""
         return bool(self.filesystem.exists(self.path_of(name)))
 
-    def size(self, name: str) -> int | None:
-        """Bytes of a file; None where there is none."""
+    def stored(self, name: str) -> StoredFile | None:
+        """Size and age of a file; None where there is none."""
+        path = self.path_of(name)
         try:
             if self.is_local:
-                return os.stat(self.path_of(name)).st_size
-            return int(self.filesystem.info(self.path_of(name))["size"])
-        except FileNotFoundError:
+                status = os.stat(path)
+                return StoredFile(
+                    path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
+                )
+            return _stored(path, self.filesystem.info(path))
+        except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def files(self) -> Iterator[StoredFile]:
+        """All files below, however deep.
+
+        Raises:
+            StorageError: if they cannot be listed.
+        """
+        with storage_errors(f"listing {self.shown}"):
+            found = self.filesystem.find(self.path, detail=True)
+        for path, info in found.items():
+            yield _stored(str(path), info)
 
     def read(self, name: str) -> bytes:
         """The whole file.
@@ -212,7 +251,7 @@ class MaskStore:
 
     def has(self, sha256: str) -> bool:
         """Whether the mask is in the store."""
-        return self.folder.size(self.name_of(sha256)) is not None
+        return self.folder.stored(self.name_of(sha256)) is not None
 
     def put(self, data: bytes) -> str:
         """Store PNG bytes unless they are there already; returns their SHA-256 (hex).
@@ -223,12 +262,13 @@ class MaskStore:
         sha256 = hashlib.sha256(data).hexdigest()
         name = self.name_of(sha256)
         with storage_errors(f"writing {self.folder.shown}/{name}"):
+            stored = self.folder.stored(name)
             # A file of another length can only be the relic of a power cut: write it again.
-            if self.folder.size(name) != len(data):
-                if self.folder.is_local:
-                    self._put_local(name, data)
-                else:
-                    self.folder.filesystem.pipe_file(self.folder.path_of(name), data)
+            if stored is None or stored.size != len(data):
+                self._write(name, data)
+            elif stored.modified < datetime.now(UTC) - RENEWED_AFTER:
+                # A young file is safe from being vacuumed before a table refers to it.
+                self._renew(name, data)
         return sha256
 
     def read(self, sha256: str) -> bytes:
@@ -239,13 +279,23 @@ class MaskStore:
         """
         return self.folder.read(self.name_of(sha256))
 
-    def _put_local(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes) -> None:
+        if not self.folder.is_local:
+            self.folder.filesystem.pipe_file(self.folder.path_of(name), data)
+            return
         target = Path(self.folder.path_of(name))
         if target.parent not in self._made:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._made.add(target.parent)
         with _replacing(target) as output:
             output.write(data)
+
+    def _renew(self, name: str, data: bytes) -> None:
+        if self.folder.is_local:
+            with suppress(OSError):
+                os.utime(self.folder.path_of(name))
+        else:
+            self._write(name, data)
 
 
 @contextmanager

@@ -160,6 +160,7 @@ def test_checks_are_recorded_with_the_run(
         "rejection_rate": True,
         "every_pixel_explained": True,
         "nothing_failed": True,
+        "published_equals_validated": True,
     }
 
 

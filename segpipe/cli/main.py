@@ -101,11 +101,20 @@ def rules(rule: str | None) -> int:
 @click.option(
     "--dry-run", is_flag=True, help="Validate, say what publishing would do, and publish nothing."
 )
-def run(root: str, model_run: str, date: str, update: bool, dry_run: bool) -> int:
+@click.option(
+    "--verify",
+    type=click.Choice(["sample", "all"]),
+    default="sample",
+    show_default=True,
+    help="Masks to read back and compare after publishing.",
+)
+def run(root: str, model_run: str, date: str, update: bool, dry_run: bool, verify: str) -> int:
     """Materialize one partition through Dagster: validate its masks and publish them."""
     from segpipe.cli.run import run_one
 
-    return run_one(root, model_run, date, update=update, dry_run=dry_run)
+    return run_one(
+        root, model_run, date, update=update, dry_run=dry_run, verify_all=verify == "all"
+    )
 
 
 @cli.command()
@@ -117,6 +126,87 @@ def dev(root: str, port: int, host: str) -> int:
     from segpipe.cli.dev import run_dev
 
     return run_dev(root, host, port)
+
+
+_root_option = click.option("--root", required=True, help=_ROOT_HELP)
+
+
+@cli.command()
+@_root_option
+@click.option("--most", type=click.IntRange(1), help="Show only the newest.")
+def history(root: str, most: int | None) -> None:
+    """List the catalog's versions: when, who, what, how many."""
+    from segpipe.cli.catalog import show_history
+
+    show_history(root, most)
+
+
+@cli.command()
+@_root_option
+@click.argument("before", type=click.IntRange(0), metavar="V1")
+@click.argument("after", type=click.IntRange(0), metavar="V2")
+def diff(root: str, before: int, after: int) -> None:
+    """Show what changed from version V1 to V2, per item and Segment."""
+    from segpipe.cli.catalog import show_diff
+
+    show_diff(root, before, after)
+
+
+@cli.command()
+@_root_option
+@click.argument("version", type=click.IntRange(0))
+def restore(root: str, version: int) -> None:
+    """Make the catalog hold what it held at VERSION; can itself be undone."""
+    from segpipe.cli.catalog import restore as restore_version
+
+    restore_version(root, version)
+
+
+@cli.command()
+@_root_option
+@click.option("--model-run", required=True, metavar="M")
+@click.option("--date", metavar="YYYY-MM-DD", help="Only what this partition published.")
+@click.option("--ids", metavar="FILE", help="A text file with one reference id a line.")
+@click.argument("reference_ids", nargs=-1, metavar="[REFERENCE_ID]...")
+def unpublish(
+    root: str, model_run: str, date: str | None, ids: str | None, reference_ids: Sequence[str]
+) -> None:
+    """Remove predictions from the catalog, by item or partition; recorded, undone by restore."""
+    from segpipe.cli.catalog import unpublish as unpublish_predictions
+
+    unpublish_predictions(root, model_run, reference_ids, ids, date)
+
+
+@cli.command()
+@_root_option
+@click.option("--retention-hours", type=click.IntRange(0), default=168, show_default=True)
+@click.option("--dry-run/--no-dry-run", default=True, show_default=True)
+def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
+    """Delete table files and masks that no version within the retention needs."""
+    from segpipe.cli.catalog import vacuum as vacuum_catalog
+
+    vacuum_catalog(root, retention_hours, dry_run)
+
+
+@cli.command()
+@_root_option
+def optimize(root: str) -> None:
+    """Write the table's many small files as few large ones."""
+    from segpipe.cli.catalog import optimize as optimize_catalog
+
+    optimize_catalog(root)
+
+
+@cli.command()
+@_root_option
+@click.option("--model-run", metavar="M", help="Only this model run's prediction.")
+@click.option("--out", default="overlay.png", show_default=True, metavar="FILE")
+@click.argument("reference_id")
+def show(root: str, model_run: str | None, out: str, reference_id: str) -> None:
+    """Print an item's published Segments and write an overlay picture."""
+    from segpipe.cli.catalog import show as show_item
+
+    show_item(root, reference_id, model_run, out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,7 +11,9 @@ from segpipe.report import ValidationReport
 from segpipe.root import Root
 
 
-def run_one(root: str, model_run: str, date: str, *, update: bool, dry_run: bool) -> int:
+def run_one(
+    root: str, model_run: str, date: str, *, update: bool, dry_run: bool, verify_all: bool
+) -> int:
     """Materialize one partition and print what happened; the exit status."""
     opened = Root.open(root)
     partition = Partition(model_run, date)
@@ -23,6 +25,7 @@ def run_one(root: str, model_run: str, date: str, *, update: bool, dry_run: bool
             instance,
             update=update,
             dry_run=dry_run,
+            verify_all=verify_all,
             progress=progress,
         )
     if report.summary is not None:

@@ -9,12 +9,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import CatalogError, SegpipeError
 from segpipe.materialization import CODE_VERSION, Summary
 from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.partitions import day_by_model_run, partition_of
 from segpipe.publishing.outcomes import Provenance
-from segpipe.publishing.publication import Publication
+from segpipe.publishing.publication import VERIFIED_MASKS, Publication
+from segpipe.publishing.verification import Verification
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
 
@@ -39,6 +40,12 @@ class PublishConfig(dg.Config):
     dry_run: bool = Field(
         default=False,
         description="Say what would happen and touch nothing; the asset is not materialized.",
+    )
+
+    verify_all: bool = Field(
+        default=False,
+        description="After publishing, decode every mask that was published and compare it; "
+        "otherwise a sample.",
     )
 
 
@@ -102,7 +109,7 @@ def build_assets(first_date: date) -> list[dg.AssetsDefinition]:
         partitions_def=partitions,
         deps=["validated_masks", "segments"],
         kinds={"deltalake"},
-        check_specs=[checks.NOTHING_FAILED],
+        check_specs=[checks.NOTHING_FAILED, checks.READ_BACK],
         output_required=False,
         description="The predictions of the partition, published to the catalog: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
@@ -128,10 +135,21 @@ def build_assets(first_date: date) -> list[dg.AssetsDefinition]:
                 partition,
                 provenance,
                 dry_run=config.dry_run,
+                verify_masks=None if config.verify_all else VERIFIED_MASKS,
                 progress=lambda *rows: progress("publishing", *rows),
             )
-            yield _published_result(context, root, publication, config)
             yield checks.nothing_failed(publication)
+            yield checks.published_equals_validated(
+                publication.verification or Verification(0, 0, ())
+            )
+            mismatches = publication.verification.mismatches if publication.verification else ()
+            if mismatches:
+                first = mismatches[0]
+                raise CatalogError(
+                    f"reading back does not confirm {len(mismatches)} receipts, the first of "
+                    f"{first.reference_id!r}: {first.words}"
+                )
+            yield _published_result(context, root, publication, config)
 
     return [prediction_manifest, validate_masks, published_predictions]
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from segpipe.materialization import SEGMENTS_FILE, VALIDATED_FILE, Summary
 from segpipe.publishing.publication import Publication
+from segpipe.publishing.verification import Verification
 from segpipe.storage import Folder
 
 REJECTION_RATE = dg.AssetCheckSpec(
@@ -27,6 +28,12 @@ NOTHING_FAILED = dg.AssetCheckSpec(
     "nothing_failed",
     asset="published_predictions",
     description="The destination refused none of the predictions.",
+)
+READ_BACK = dg.AssetCheckSpec(
+    "published_equals_validated",
+    asset="published_predictions",
+    description="Read back: the catalog holds what the receipts say, and of a sample the masks' "
+    "pixels and Segments give the published fingerprint.",
 )
 
 
@@ -81,4 +88,24 @@ def nothing_failed(publication: Publication) -> dg.AssetCheckResult:
         passed=not failed,
         metadata={"failed": failed},
         description=f"{failed} predictions failed ({words})" if failed else "none failed",
+    )
+
+
+def published_equals_validated(verification: Verification) -> dg.AssetCheckResult:
+    """Report receipts that reading back did not confirm."""
+    mismatches = verification.mismatches
+    first = "; ".join(f"{m.reference_id}: {m.words}" for m in mismatches[:5])
+    return dg.AssetCheckResult(
+        check_name=READ_BACK.name,
+        asset_key="published_predictions",
+        passed=not mismatches,
+        metadata={
+            "receipts": verification.receipts,
+            "masks_decoded": verification.masks,
+            "mismatches": len(mismatches),
+        },
+        description=f"{len(mismatches)} receipts not confirmed ({first}): publish again with "
+        "update, or restore an earlier version"
+        if mismatches
+        else "what the receipts say is what the catalog holds",
     )

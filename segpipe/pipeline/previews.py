@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 
 import dagster as dg
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from segpipe.errors import SegpipeError
+from segpipe.images import image_of
 from segpipe.mask import MaskRefused, decode_mask
 from segpipe.overlay import LegendEntry, encoded, overlay
 from segpipe.settings import Settings
@@ -40,28 +40,8 @@ def _picture(batch: PredictionBatch, place: int, settings: Settings) -> Image.Im
         LegendEntry(s["index"], s["label"], s["confidence"], s["area_fraction"])
         for s in batch.segments[place].as_py()
     ]
-    image = _image(row["image_url"], row["manifest"], settings)
+    image = image_of(row["image_url"], row["manifest"], settings)
     return overlay(np.asarray(mask), legend, image, title=row["reference_id"])
-
-
-def _image(url: str | None, manifest: str, settings: Settings) -> Image.Image | None:
-    if not url:
-        return None
-    folder = f"{settings.folder('manifests').url}/{manifest.rpartition('/')[0]}"
-    sources = settings.sources()
-    try:
-        image = Image.open(io.BytesIO(sources.read(sources.resolve(url, folder))))
-        image.load()
-    except (
-        MaskRefused,
-        SegpipeError,
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ):
-        return None  # a preview without its image is still a preview
-    return image
 
 
 def first_rejections(table: pa.Table) -> dg.TableMetadataValue | None:

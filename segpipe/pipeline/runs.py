@@ -43,6 +43,7 @@ def run_partition(
     *,
     update: bool = False,
     dry_run: bool = False,
+    verify_all: bool = False,
     progress: StepProgress | None = None,
 ) -> RunReport:
     """Materialize one partition in this process, recorded in the instance.
@@ -62,7 +63,11 @@ def run_partition(
         raise_on_error=False,
         run_config={
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            "ops": {"published_predictions": {"config": {"update": update, "dry_run": dry_run}}},
+            "ops": {
+                "published_predictions": {
+                    "config": {"update": update, "dry_run": dry_run, "verify_all": verify_all}
+                }
+            },
         },
     )
     events = result.all_events

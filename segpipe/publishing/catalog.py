@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from segpipe.errors import CatalogError, StorageError
 from segpipe.publishing.outcomes import Outcome, Plan, Provenance, plan, receipts
+from segpipe.publishing.verification import VERIFIED_COLUMNS, Verification, verify
 from segpipe.storage import Folder, MaskStore, redacted
 from segpipe.tables import IDENTITY, column_array
 from segpipe.validated import SEGMENT_LIST, PredictionBatch
@@ -84,13 +85,16 @@ class Catalog:
         if pc.count_distinct(ids).as_py() != len(ids):
             raise CatalogError("a batch holds two predictions for one item; validate it first")
         for attempt in range(_ATTEMPTS):
-            table = self._table(create=not dry_run)
+            table = self.open() or (None if dry_run else self._create())
             present = self._present(table, ids, provenance)
             planned = plan(ids, prints, present, update=provenance.update)
             failures: dict[str, str] = {}
             if table is not None and not dry_run:
                 to_write, failures = self._to_write(rows, planned, masks)
-                if to_write.num_rows and not self._commit(table, to_write, provenance):
+                conflict = self._commit(table, to_write, provenance)
+                if conflict is not None:
+                    if self.version() == table.version():
+                        raise StorageError(f"publishing to {self!r} failed: {conflict}")
                     _wait(attempt)
                     continue
             planned = _with_own_commits(planned, ids, prints, present, provenance)
@@ -99,33 +103,74 @@ class Catalog:
             f"{self!r}: other runs kept publishing to {provenance.model_run!r}; run again"
         )
 
-    def read(self, columns: list[str] | None = None, where: str | None = None) -> pa.Table:
+    def verify(self, receipts: pa.Table, provenance: Provenance, masks: int | None) -> Verification:
+        """See :meth:`segpipe.publishing.destination.Destination.verify`."""
+        ids = column_array(receipts, "reference_id").to_pylist()
+        identity = (provenance.dataset, provenance.model_run)
+
+        def rows_of(start: int, stop: int) -> pa.Table:
+            return self.read_items(*identity, ids[start:stop], VERIFIED_COLUMNS)
+
+        return verify(receipts, rows_of, self.masks, masks)
+
+    def read(
+        self,
+        columns: list[str] | None = None,
+        where: str | None = None,
+        *,
+        version: int | None = None,
+    ) -> pa.Table:
         """Published predictions as Arrow; empty where nothing was published yet.
 
         Args:
             columns: names to read; all where None.
             where: an SQL predicate on the columns.
+            version: of the catalog; the newest where None.
+
+        Raises:
+            CatalogError: if the version does not exist or its files were vacuumed.
         """
-        table = self._table(create=False)
+        table = self.open(version)
         if table is None:
             names = PREDICTIONS.names if columns is None else columns
             return pa.schema([PREDICTIONS.field(name) for name in names]).empty_table()
-        return _scan(table, columns, where)
+        try:
+            return _scan(table, columns, where)
+        except (DeltaError, OSError) as error:
+            raise CatalogError(f"{self!r} cannot be read: {first_line(error)}") from None
+
+    def read_items(
+        self,
+        dataset: str,
+        model_run: str,
+        reference_ids: Sequence[str],
+        columns: list[str],
+        *,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Published predictions of some items of a model run."""
+        listed = ", ".join(map(quoted, reference_ids))
+        where = f"{of_model_run(dataset, model_run)} AND reference_id IN ({listed})"
+        return self.read(columns, where, version=version)
 
     def version(self) -> int | None:
         """The table's version; None where there is no table yet."""
-        table = self._table(create=False)
+        table = self.open()
         return None if table is None else table.version()
 
-    def _table(self, *, create: bool) -> DeltaTable | None:
+    def open(self, version: int | None = None) -> DeltaTable | None:
+        """The Delta table at a version, the newest where None; None where there is none yet.
+
+        Raises:
+            CatalogError: if it cannot be read, or is not a segpipe catalog.
+        """
         try:
-            table = DeltaTable(self.uri, storage_options=self._options)
+            table = DeltaTable(self.uri, version=version, storage_options=self._options)
         except TableNotFoundError:
-            if not create:
-                return None
-            table = self._create()
+            return None
         except (DeltaError, OSError) as error:
-            raise CatalogError(f"{self!r} cannot be opened: {_first_line(error)}") from None
+            at = "" if version is None else f" at version {version}"
+            raise CatalogError(f"{self!r} cannot be opened{at}: {first_line(error)}") from None
         found = table.metadata().configuration.get(_FORMAT_KEY)
         if found != _FORMAT:
             raise CatalogError(
@@ -150,7 +195,7 @@ class Catalog:
         except CommitFailedError:  # another run created it meanwhile
             return DeltaTable(self.uri, storage_options=self._options)
         except (DeltaError, OSError) as error:
-            raise StorageError(f"{self!r} cannot be created: {_first_line(error)}") from None
+            raise StorageError(f"{self!r} cannot be created: {first_line(error)}") from None
 
     def _present(self, table: DeltaTable | None, ids: pa.Array, provenance: Provenance) -> pa.Table:
         """What the table holds for the batch's items, at the table's version."""
@@ -158,8 +203,8 @@ class Catalog:
             return pa.schema([PREDICTIONS.field(name) for name in _PRESENT]).empty_table()
         span = pc.min_max(ids).as_py()
         where = (
-            f"{_of_model_run(provenance)} AND reference_id >= {_quoted(span['min'])} "
-            f"AND reference_id <= {_quoted(span['max'])}"
+            f"{of_model_run(provenance.dataset, provenance.model_run)} "
+            f"AND reference_id >= {quoted(span['min'])} AND reference_id <= {quoted(span['max'])}"
         )
         present = _scan(table, _PRESENT, where)
         if pc.count_distinct(present["reference_id"]).as_py() != present.num_rows:
@@ -199,9 +244,12 @@ class Catalog:
             self.masks.folder.sync()
         return rows, failures
 
-    def _commit(self, table: DeltaTable, rows: pa.Table, provenance: Provenance) -> bool:
-        """Make rows visible in one commit; False when another publisher was faster."""
-        application = f"segpipe/{provenance.dataset}/{provenance.model_run}"
+    def _commit(self, table: DeltaTable, rows: pa.Table, provenance: Provenance) -> str | None:
+        """Make rows visible in one commit; the log's words where it was refused, as when another
+        publisher was faster."""
+        if not rows.num_rows:
+            return None
+        application = application_of(provenance.dataset, provenance.model_run)
         version = (table.transaction_version(application) or 0) + 1
         replaced = pc.sum(pc.is_valid(rows["previous_fingerprint"])).as_py()
         properties = CommitProperties(
@@ -223,20 +271,20 @@ class Catalog:
                 self._merge(table, rows, provenance, properties)
             else:
                 write_deltalake(table, rows, mode="append", commit_properties=properties)
-        except CommitFailedError:
-            return False
+        except CommitFailedError as error:
+            return first_line(error)
         except (DeltaError, OSError) as error:
             raise StorageError(
-                f"publishing to {self!r} failed: {_first_line(error)}. What was committed before "
+                f"publishing to {self!r} failed: {first_line(error)}. What was committed before "
                 "is complete; run again to publish the rest"
             ) from None
-        return True
+        return None
 
     @staticmethod
     def _merge(
         table: DeltaTable, rows: pa.Table, provenance: Provenance, properties: CommitProperties
     ) -> None:
-        target = _of_model_run(provenance, "target.")
+        target = of_model_run(provenance.dataset, provenance.model_run, "target.")
         (
             table.merge(
                 rows,
@@ -303,18 +351,23 @@ def _scan(table: DeltaTable, columns: list[str] | None, where: str | None) -> pa
     )
 
 
-def _of_model_run(provenance: Provenance, prefix: str = "") -> str:
-    return (
-        f"{prefix}dataset = {_quoted(provenance.dataset)} "
-        f"AND {prefix}model_run = {_quoted(provenance.model_run)}"
-    )
+def application_of(dataset: str, model_run: str) -> str:
+    """The Delta application whose transactions order the commits of a model run."""
+    return f"segpipe/{dataset}/{model_run}"
 
 
-def _quoted(text: str) -> str:
+def of_model_run(dataset: str, model_run: str, prefix: str = "") -> str:
+    """The predicate for a model run's predictions."""
+    return f"{prefix}dataset = {quoted(dataset)} AND {prefix}model_run = {quoted(model_run)}"
+
+
+def quoted(text: str) -> str:
+    """Text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library's error says, without its trace."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.verification import Verification
 from segpipe.storage import MaskStore
 from segpipe.validated import PredictionBatch
 
@@ -39,5 +40,13 @@ class Destination(Protocol):
         Raises:
             CatalogError: when the destination as a whole cannot be used.
             StorageError: when its storage fails; a rerun completes what was begun.
+        """
+        ...
+
+    def verify(self, receipts: pa.Table, provenance: Provenance, masks: int | None) -> Verification:
+        """Read back what receipts claim.
+
+        Args:
+            masks: how many masks to decode; all where None.
         """
         ...

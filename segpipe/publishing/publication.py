@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from segpipe.materialization import Progress
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
+from segpipe.publishing.verification import Verification
 from segpipe.storage import Folder, MaskStore, folder_name
 from segpipe.tables import RECEIPTS, TableWriter, table_writer
 from segpipe.validated import ValidatedPredictions
+
+#: Masks of each batch that are read back and decoded, where nothing else is asked for.
+VERIFIED_MASKS = 20
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,13 @@ class Publication:
     Attributes:
         outcomes: outcome -> number of predictions; every outcome is named.
         failures: reference id and the destination's words, of the first ten that failed.
+        verification: what reading back found; None for a dry run.
         receipts: URL of the receipts table; None for a dry run.
     """
 
     outcomes: Mapping[str, int]
     failures: tuple[tuple[str, str], ...]
+    verification: Verification | None
     receipts: str | None
 
 
@@ -38,6 +44,7 @@ def publish(
     provenance: Provenance,
     *,
     dry_run: bool = False,
+    verify_masks: int | None = VERIFIED_MASKS,
     rows_per_batch: int = 20_000,
     progress: Progress | None = None,
 ) -> Publication:
@@ -47,6 +54,7 @@ def publish(
         masks: where the predictions' mask files are.
         receipts: folder under which this run's receipts table is written.
         dry_run: say what would happen; neither the destination nor the receipts are touched.
+        verify_masks: masks of each batch to read back and decode; all where None.
 
     Raises:
         TableError: if the partition's tables are missing or do not belong together.
@@ -60,6 +68,7 @@ def publish(
     name = f"{folder_name(provenance.run_id)}.parquet"
     outcomes: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
     failures: list[tuple[str, str]] = []
+    checks: list[Verification] = []
     done = 0
     with ExitStack() as stack:
         table: TableWriter | None = None
@@ -69,6 +78,7 @@ def publish(
             batch_receipts = destination.publish(batch, masks, provenance, dry_run=dry_run)
             if table is not None:
                 table.write(batch_receipts)
+                checks.append(destination.verify(batch_receipts, provenance, verify_masks))
             outcomes.update(counts(batch_receipts))
             if outcomes[Outcome.FAILED] and len(failures) < 10:
                 failures += [
@@ -80,5 +90,16 @@ def publish(
             if progress is not None:
                 progress(done, len(predictions))
     return Publication(
-        dict(outcomes), tuple(failures[:10]), None if dry_run else f"{folder.shown}/{name}"
+        dict(outcomes),
+        tuple(failures[:10]),
+        None if dry_run else _together(checks),
+        None if dry_run else f"{folder.shown}/{name}",
+    )
+
+
+def _together(checks: list[Verification]) -> Verification:
+    return Verification(
+        sum(check.receipts for check in checks),
+        sum(check.masks for check in checks),
+        tuple(mismatch for check in checks for mismatch in check.mismatches),
     )

@@ -1,0 +1,151 @@
+"""Commands on the catalog: history, diff, restore, unpublish, vacuum, optimize, show."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from segpipe.cli.console import say
+from segpipe.errors import CatalogError
+from segpipe.images import image_of
+from segpipe.mask import decode_mask
+from segpipe.overlay import LegendEntry, encoded, overlay
+from segpipe.publishing import maintenance
+from segpipe.publishing.catalog import of_model_run, quoted
+from segpipe.publishing.history import diff, history
+from segpipe.root import Root
+from segpipe.storage import Folder
+
+
+def show_history(root: str, most: int | None) -> None:
+    """A line per version, newest first."""
+    versions = history(Root.open(root).catalog, most)
+    if not versions:
+        print("nothing was published yet")
+    for version in versions:
+        notes = ", ".join(f"{name} {value}" for name, value in version.notes.items() if value)
+        time = f"{version.time:%Y-%m-%d %H:%M:%S}"
+        print(f"{version.version:>6}  {time}  {version.operation:<10} {notes}")
+
+
+def show_diff(root: str, before: int, after: int) -> None:
+    """A line per item that differs."""
+    changes = diff(Root.open(root).catalog, before, after).to_pylist()
+    for row in changes:
+        print(f"{row['change']:<9} {row['model_run']}  {row['reference_id']}")
+        for sign, name in (("+", "added"), ("-", "removed"), ("~", "changed")):
+            for segment in row[f"segments_{name}"] or ():
+                print(f"          {sign} {segment}")
+    counts = {
+        c: sum(row["change"] == c for row in changes) for c in ("added", "replaced", "removed")
+    }
+    print(", ".join(f"{count} {change}" for change, count in counts.items()))
+
+
+def restore(root: str, version: int) -> None:
+    """Make the catalog hold what it held then."""
+    new = maintenance.restore(Root.open(root).catalog, version, _run_id())
+    print(f"version {new} holds what version {version} held")
+
+
+def unpublish(
+    root: str, model_run: str, reference_ids: Sequence[str], ids_file: str | None, date: str | None
+) -> None:
+    """Remove predictions, recorded and undoable."""
+    opened = Root.open(root)
+    ids: list[str] | None = list(reference_ids)
+    if ids_file is not None:
+        try:
+            ids = [*reference_ids, *filter(None, Path(ids_file).read_text("utf-8").splitlines())]
+        except (OSError, UnicodeDecodeError) as error:
+            raise CatalogError(f"{ids_file} cannot be read: {error}") from None
+    before = opened.catalog.version()
+    removed = maintenance.unpublish(
+        opened.catalog,
+        opened.settings.dataset,
+        model_run,
+        _run_id(),
+        reference_ids=ids or None,
+        partition=date,
+    )
+    print(f"{removed} predictions unpublished")
+    if removed:
+        print(f"undo it with: segpipe restore --root {root} {before}")
+
+
+def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
+    """Clear away what no retained version needs."""
+    opened = Root.open(root)
+    done = maintenance.vacuum(
+        opened.catalog,
+        opened.settings.folder("validated"),
+        retention_hours=retention_hours,
+        dry_run=dry_run,
+    )
+    verb = "would be removed (--no-dry-run does it)" if dry_run else "removed"
+    size = done.mask_bytes / 1e6
+    print(f"{done.table_files} table files and {done.mask_files} masks ({size:.1f} MB) {verb}")
+
+
+def optimize(root: str) -> None:
+    """Compact the table's files."""
+    figures = maintenance.optimize(Root.open(root).catalog, _run_id())
+    print(f"{figures['removed']} files written as {figures['added']}")
+
+
+def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
+    """Write an overlay and print the Segments of an item's published predictions."""
+    opened = Root.open(root)
+    where = f"dataset = {quoted(opened.settings.dataset)} AND reference_id = {quoted(reference_id)}"
+    if model_run is not None:
+        where = (
+            f"{of_model_run(opened.settings.dataset, model_run)} "
+            f"AND reference_id = {quoted(reference_id)}"
+        )
+    rows = opened.catalog.read(where=where).sort_by("model_run").to_pylist()
+    if not rows:
+        whose = "" if model_run is None else f" by model run {model_run!r}"
+        raise CatalogError(f"no prediction for {reference_id!r}{whose} is published")
+    for row in rows:
+        print(f"{row['reference_id']}  {row['model_run']}  {row['width']} x {row['height']}")
+        for s in row["segments"]:
+            sure = "" if s["confidence"] is None else f"{s['confidence']:.2f}"
+            print(
+                f"  {s['index']:>3}  {s['label']:<24} {sure:>5} {100 * s['area_fraction']:6.1f} %  "
+                f"{s['metadata'] if s['metadata'] != '{}' else ''}"
+            )
+    place = Path(out).absolute()
+    Folder(str(place.parent)).write(
+        place.name, encoded(_sheet([_picture(opened, r) for r in rows]))
+    )
+    say(f"picture written to {out}")
+
+
+def _picture(root: Root, row: dict[str, Any]) -> Image.Image:
+    mask = decode_mask(root.masks.read(row["mask_sha256"])).pixels
+    legend = [
+        LegendEntry(s["index"], s["label"], s["confidence"], s["area_fraction"])
+        for s in row["segments"]
+    ]
+    image = image_of(row["image_url"], row["manifest"], root.settings)
+    title = f"{row['reference_id']}  {row['model_run']}"
+    return overlay(mask, legend, image, title=title, longest_side=640)
+
+
+def _sheet(pictures: Sequence[Image.Image]) -> Image.Image:
+    sheet = Image.new(
+        "RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (250, 250, 248)
+    )
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
+def _run_id() -> str:
+    return f"cli-{uuid.uuid4()}"

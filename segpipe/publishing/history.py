@@ -1,0 +1,132 @@
+"""What was published when, by whom, and what changed between two versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from segpipe.errors import CatalogError
+from segpipe.publishing.catalog import Catalog
+
+#: What each commit's metadata is called in the table's log.
+NOTE = "segpipe."
+_OPERATIONS = {
+    "CREATE TABLE": "create",
+    "DELETE": "unpublish",
+    "MERGE": "publish",
+    "OPTIMIZE": "optimize",
+    "RESTORE": "restore",
+    "VACUUM END": "vacuum",
+    "VACUUM START": "vacuum",
+    "WRITE": "publish",
+}
+_IDENTITY = ["dataset", "model_run", "reference_id"]
+
+#: One row per item that differs between two versions.
+DIFFERENCES = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in _IDENTITY),
+        pa.field("change", pa.string()),
+        pa.field("fingerprint_before", pa.string()),
+        pa.field("fingerprint_after", pa.string()),
+        pa.field("segments_added", pa.list_(pa.string())),
+        pa.field("segments_removed", pa.list_(pa.string())),
+        pa.field("segments_changed", pa.list_(pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One commit of the catalog.
+
+    Attributes:
+        operation: create, publish, unpublish, restore, optimize or vacuum.
+        notes: model run, partition, run id, update, and the counts, where the commit has them.
+    """
+
+    version: int
+    time: datetime
+    operation: str
+    notes: Mapping[str, str]
+
+
+def history(catalog: Catalog, most: int | None = None) -> list[Version]:
+    """The catalog's versions, newest first; empty where nothing was published yet."""
+    table = catalog.open()
+    if table is None:
+        return []
+    return [
+        Version(
+            int(entry["version"]),
+            datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
+            str(entry.get(f"{NOTE}operation") or _OPERATIONS.get(entry["operation"], "other")),
+            {
+                key.removeprefix(NOTE): str(value)
+                for key, value in sorted(entry.items())
+                if key.startswith(NOTE) and key != f"{NOTE}operation"
+            },
+        )
+        for entry in table.history(most)
+    ]
+
+
+def diff(catalog: Catalog, before: int, after: int) -> pa.Table:
+    """What changed between two versions, per item: DIFFERENCES, sorted by identity.
+
+    ``change`` is ``added``, ``replaced`` or ``removed``; segments are named ``index label``.
+
+    Raises:
+        CatalogError: if a version does not exist or its files were vacuumed.
+    """
+    old, new = (_fingerprints(catalog, version) for version in (before, after))
+    rows = old.join(new, keys=_IDENTITY, join_type="full outer", right_suffix="_after")
+    same = pc.fill_null(pc.equal(rows["fingerprint"], rows["fingerprint_after"]), False)
+    changed = rows.filter(pc.invert(same)).sort_by([(name, "ascending") for name in _IDENTITY])
+    return pa.Table.from_pylist(list(_differences(catalog, changed, before, after)), DIFFERENCES)
+
+
+def _fingerprints(catalog: Catalog, version: int) -> pa.Table:
+    return catalog.read([*_IDENTITY, "fingerprint"], version=version)
+
+
+def _differences(
+    catalog: Catalog, changed: pa.Table, before: int, after: int
+) -> Iterator[dict[str, Any]]:
+    for row in changed.to_pylist():
+        old, new = row["fingerprint"], row["fingerprint_after"]
+        change = "added" if old is None else "removed" if new is None else "replaced"
+        identity = {name: row[name] for name in _IDENTITY}
+        yield {
+            **identity,
+            "change": change,
+            "fingerprint_before": old,
+            "fingerprint_after": new,
+            **(_changed_segments(catalog, identity, before, after) if change == "replaced" else {}),
+        }
+
+
+def _changed_segments(
+    catalog: Catalog, identity: Mapping[str, str], before: int, after: int
+) -> dict[str, list[str]]:
+    old, new = (_segments(catalog, identity, version) for version in (before, after))
+    return {
+        "segments_added": [name for name in new if name not in old],
+        "segments_removed": [name for name in old if name not in new],
+        "segments_changed": [name for name in new if name in old and new[name] != old[name]],
+    }
+
+
+def _segments(catalog: Catalog, identity: Mapping[str, str], version: int) -> dict[str, Any]:
+    rows = catalog.read_items(
+        identity["dataset"], identity["model_run"], [identity["reference_id"]],
+        ["segments"], version=version,
+    )  # fmt: skip
+    if rows.num_rows != 1:
+        raise CatalogError(f"version {version} holds {identity['reference_id']!r} not just once")
+    return {f"{s['index']} {s['label']}": s for s in rows["segments"][0].as_py()}

@@ -1,0 +1,213 @@
+"""Undoing, tidying and clearing away: restore, unpublish, optimize, vacuum."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from segpipe.errors import CatalogError, StorageError
+from segpipe.materialization import VALIDATED_FILE
+from segpipe.publishing.catalog import Catalog, application_of, first_line, of_model_run, quoted
+from segpipe.publishing.history import NOTE
+from segpipe.storage import RENEWED_AFTER, Folder, storage_errors
+
+_ATTEMPTS = 20
+_IDS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Vacuumed:
+    """What was, or for a dry run would be, cleared away."""
+
+    table_files: int
+    mask_files: int
+    mask_bytes: int
+    dry_run: bool
+
+
+def restore(catalog: Catalog, version: int, run_id: str) -> int:
+    """Make the catalog hold what it held at a version; returns the new version.
+
+    Nothing is lost: the versions in between stay and can be restored again.
+
+    Raises:
+        CatalogError: if there is no such version, or its files were vacuumed.
+    """
+
+    def commit(table: DeltaTable) -> None:
+        if not 0 <= version <= table.version():
+            raise CatalogError(
+                f"there is no version {version}: the catalog is at {table.version()}"
+            )
+        earlier = catalog.open(version)
+        touched = {_model_run(p) for t in (table, earlier) if t is not None for p in t.partitions()}
+        notes = {"operation": "restore", "run_id": run_id, "restored": str(version)}
+        try:
+            table.restore(version, commit_properties=_properties(table, sorted(touched), notes))
+        except CommitFailedError:
+            raise
+        except (DeltaError, OSError) as error:
+            raise CatalogError(
+                f"version {version} cannot be restored ({first_line(error)}): were its files "
+                "vacuumed?"
+            ) from None
+
+    return _committed(catalog, commit)
+
+
+def unpublish(
+    catalog: Catalog,
+    dataset: str,
+    model_run: str,
+    run_id: str,
+    *,
+    reference_ids: Sequence[str] | None = None,
+    partition: str | None = None,
+) -> int:
+    """Remove predictions of a model run: those of some items, of a partition, or both.
+
+    Recorded in the history, and undone by restoring the version before. Returns how many went.
+
+    Raises:
+        CatalogError: if neither items nor a partition are named.
+    """
+    if reference_ids is None and partition is None:
+        raise CatalogError("name the items or the partition to unpublish")
+    removed = 0
+    ids = None if reference_ids is None else list(dict.fromkeys(reference_ids))
+    for start in range(0, 1 if ids is None else len(ids), _IDS_AT_ONCE):
+        where = of_model_run(dataset, model_run)
+        if ids is not None:
+            listed = ", ".join(map(quoted, ids[start : start + _IDS_AT_ONCE]))
+            where += f" AND reference_id IN ({listed})"
+        if partition is not None:
+            where += f" AND partition = {quoted(partition)}"
+        count = catalog.read(["reference_id"], where).num_rows
+        if not count:
+            continue
+        notes = {
+            "operation": "unpublish",
+            "dataset": dataset,
+            "model_run": model_run,
+            "partition": partition or "",
+            "run_id": run_id,
+            "removed": str(count),
+        }
+
+        def commit(table: DeltaTable, where: str = where, notes: dict[str, str] = notes) -> None:
+            table.delete(
+                where,
+                commit_properties=_properties(table, [(dataset, model_run)], notes),
+            )
+
+        _committed(catalog, commit)
+        removed += count
+    return removed
+
+
+def optimize(catalog: Catalog, run_id: str) -> dict[str, int]:
+    """Write many small files of the table as few large ones; returns files added and removed."""
+    figures: dict[str, int] = {}
+
+    def commit(table: DeltaTable) -> None:
+        notes = {f"{NOTE}operation": "optimize", f"{NOTE}run_id": run_id}
+        metrics = table.optimize.compact(commit_properties=CommitProperties(custom_metadata=notes))
+        figures.update(added=metrics["numFilesAdded"], removed=metrics["numFilesRemoved"])
+
+    _committed(catalog, commit)
+    return figures
+
+
+def vacuum(
+    catalog: Catalog, validated: Folder, *, retention_hours: int = 168, dry_run: bool = True
+) -> Vacuumed:
+    """Delete what no version within the retention needs: table files, then mask files.
+
+    A mask is kept while any table file that is left, any materialized partition, or its age (it may
+    belong to a run that has not finished) speaks for it. Storing a mask again renews its age.
+
+    Args:
+        validated: folder of the materialized partitions, whose masks are kept.
+
+    Raises:
+        CatalogError, StorageError: if something cannot be read; nothing more is deleted then.
+    """
+    table = catalog.open()
+    files: list[str] = []
+    if table is not None:
+        try:
+            files = table.vacuum(retention_hours, dry_run=dry_run, enforce_retention_duration=False)
+        except (DeltaError, OSError) as error:
+            raise StorageError(f"{catalog!r} cannot be vacuumed: {first_line(error)}") from None
+    needed = _referenced(catalog, validated, set(files) if dry_run else set())
+    # Twice the age at which storing a mask again renews it, so that a run cannot lose it.
+    before = datetime.now(UTC) - max(timedelta(hours=retention_hours), 2 * RENEWED_AFTER)
+    masks, size = 0, 0
+    for mask in catalog.masks.folder.files():
+        name = mask.path.rpartition("/")[2]
+        if mask.modified < before and name.removesuffix(".png") not in needed:
+            masks, size = masks + 1, size + mask.size
+            if not dry_run:
+                with storage_errors(f"removing {mask.path}"):
+                    catalog.masks.folder.filesystem.rm_file(mask.path)
+    return Vacuumed(len(files), masks, size, dry_run)
+
+
+def _referenced(catalog: Catalog, validated: Folder, leaving: set[str]) -> set[str]:
+    """SHA-256 of every mask a table file or a materialized partition refers to."""
+    needed: set[str] = set()
+    folder = Folder(f"{catalog.folder.url}/predictions", catalog.folder.storage_options)
+    for place, wanted in ((folder, None), (validated, VALIDATED_FILE)):
+        for path in (file.path for file in place.files()):
+            if not path.endswith(".parquet" if wanted is None else f"/{wanted}"):
+                continue
+            if path.removeprefix(f"{place.path}/") in leaving:
+                continue
+            with storage_errors(f"reading {path}"), place.filesystem.open(path, "rb") as handle:
+                for batch in pq.ParquetFile(handle).iter_batches(columns=["mask_sha256"]):
+                    needed.update(pc.unique(batch.column(0)).to_pylist())
+    return needed
+
+
+def _model_run(partition: dict[str, Any]) -> tuple[str, str]:
+    return str(partition["dataset"]), str(partition["model_run"])
+
+
+def _properties(
+    table: DeltaTable, model_runs: Sequence[tuple[str, str]], notes: dict[str, str]
+) -> CommitProperties:
+    """Notes for the log, and a transaction per model run that any running publisher conflicts
+    with: what it planned was planned on what is no longer there."""
+    transactions = []
+    for dataset, model_run in model_runs:
+        application = application_of(dataset, model_run)
+        version = (table.transaction_version(application) or 0) + 1
+        transactions.append(Transaction(application, version))
+    return CommitProperties(
+        app_transactions=transactions,
+        custom_metadata={f"{NOTE}{key}": value for key, value in notes.items()},
+    )
+
+
+def _committed(catalog: Catalog, commit: Any) -> int:
+    """Run a commit against the newest version until no other is faster."""
+    for attempt in range(_ATTEMPTS):
+        table = catalog.open()
+        if table is None:
+            raise CatalogError(f"{catalog!r} holds nothing yet")
+        try:
+            commit(table)
+        except CommitFailedError:
+            time.sleep(0.05 * (attempt + 1))
+            continue
+        version = catalog.version()
+        return -1 if version is None else version
+    raise CatalogError(f"{catalog!r}: other runs kept committing; run again")
