@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from segpipe.manifest import Manifest
     from segpipe.mask import canonical_png, decode_mask
     from segpipe.prediction import Segment, SegmentationPrediction, fingerprint
-    from segpipe.publishing.catalog import Catalog
+    from segpipe.publishing.catalog import Catalog, open_catalog
+    from segpipe.root import Root
     from segpipe.segments import measure
     from segpipe.settings import Settings
 
@@ -31,11 +32,14 @@ _HOMES = {
     "decode_mask": "segpipe.mask",
     "fingerprint": "segpipe.prediction",
     "measure": "segpipe.segments",
+    "open_catalog": "segpipe.publishing.catalog",
+    "Root": "segpipe.root",
 }
 
 __all__ = [
     "Catalog",
     "Manifest",
+    "Root",
     "Segment",
     "SegmentationPrediction",
     "SegpipeError",
@@ -45,6 +49,7 @@ __all__ = [
     "decode_mask",
     "fingerprint",
     "measure",
+    "open_catalog",
 ]
 
 

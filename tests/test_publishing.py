@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from deltalake import DeltaTable
 from PIL import Image
 
+import segpipe
 from segpipe.errors import CatalogError, TableError
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance
@@ -319,3 +321,48 @@ def test_awkward_names_are_published_exactly(
     table = root.catalog.read(["model_run", "reference_id"])
     assert sorted(table["reference_id"].to_pylist()) == sorted(set(ids) - {" "})
     assert pc.unique(table["model_run"]).to_pylist() == [awkward.model_run]
+
+
+def test_a_catalog_is_opened_by_its_url_alone(
+    landing: LandingWriter, two_items: Root, provenance: MakeProvenance
+) -> None:
+    with pytest.raises(CatalogError, match="nothing was published there yet"):
+        segpipe.open_catalog(str(landing.root))
+    two_items.publish(PARTITION, provenance())
+    for url in (landing.root / "catalog", landing.root):
+        catalog = segpipe.open_catalog(str(url))
+        frame = catalog.read().to_pandas().set_index("reference_id")
+        assert list(frame.index) == ["a", "b"]
+        stored = catalog.masks.read(frame["mask_sha256"]["a"])
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(stored))), striped_mask((0, 1)))
+
+
+def test_the_documented_query_finds_unsure_persons_that_cover_much_of_their_image(
+    landing: LandingWriter, root: Root, provenance: MakeProvenance
+) -> None:
+    def person(confidence: float) -> list[dict[str, object]]:
+        metadata = [{"confidence": 0.9}, {"confidence": confidence}]
+        return [
+            {"label": label, "index": index, "metadata": metadata[index]}
+            for index, label in enumerate(("Road", "Person"))
+        ]
+
+    few = np.zeros((6, 8), np.uint8)
+    few[0, 0] = 1
+    landing.manifest(
+        [
+            landing.row("sure", (0, 1), segments=person(0.8)),
+            landing.row("unsure", (0, 1), segments=person(0.2)),
+            {**landing.row("small", segments=person(0.1)), "mask_url": landing.mask("few", few)},
+        ]
+    )
+    root.materialize(PARTITION)
+    root.publish(PARTITION, provenance())
+    # DuckDB reads any Arrow stream; where its delta extension is, delta_scan(url) says the same.
+    predictions = DeltaTable(root.catalog.uri).scan()  # noqa: F841
+    found = duckdb.sql(
+        """SELECT reference_id, s.confidence, s.area_fraction
+           FROM (SELECT reference_id, unnest(segments) AS s FROM predictions)
+           WHERE s.label = 'Person' AND s.confidence < 0.3 AND s.area_fraction > 0.1"""
+    ).fetchall()
+    assert found == [("unsure", 0.2, 0.5)]

@@ -7,6 +7,7 @@ orphan mask is harmless.
 
 from __future__ import annotations
 
+import posixpath
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,8 @@ PREDICTIONS = pa.schema(
 #: The table's folder in the catalog.
 TABLE = "predictions"
 _FORMAT_KEY, _FORMAT = "segpipe.format", "1"
+# Where the mask files are, relative to the catalog's folder where that is possible.
+_MASKS_KEY = "segpipe.masks"
 _ATTEMPTS = 60
 _PRESENT = ["reference_id", "fingerprint", "run_id", "previous_fingerprint"]
 
@@ -179,6 +182,12 @@ class Catalog:
             )
         return table
 
+    def _masks_url(self) -> str:
+        own, masks = self.folder.url, self.masks.folder.url
+        if own.partition("://")[0] == masks.partition("://")[0] or "://" not in own + masks:
+            return posixpath.relpath(masks, own)
+        return self.masks.folder.shown
+
     def _create(self) -> DeltaTable:
         try:
             return DeltaTable.create(
@@ -188,7 +197,7 @@ class Catalog:
                 partition_by=["dataset", "model_run"],
                 name="predictions",
                 description="Published segmentation predictions, one row per item and model run",
-                configuration={_FORMAT_KEY: _FORMAT},
+                configuration={_FORMAT_KEY: _FORMAT, _MASKS_KEY: self._masks_url()},
                 storage_options=self._options,
                 raise_if_key_not_exists=False,
             )
@@ -297,6 +306,29 @@ class Catalog:
             .when_not_matched_insert_all()
             .execute()
         )
+
+
+def open_catalog(url: str, storage_options: Mapping[str, str] | None = None) -> Catalog:
+    """The catalog in a folder, for reading: ``open_catalog("demo/catalog").read()``.
+
+    Args:
+        url: of the catalog's folder, or of the root that holds it as ``catalog/``.
+        storage_options: for remote URLs.
+
+    Raises:
+        CatalogError: if there is none.
+    """
+    for place in (url.rstrip("/"), f"{url.rstrip('/')}/catalog"):
+        folder = Folder(place, storage_options)
+        # The masks are named by the table itself, so that the folder is all one has to know.
+        table = Catalog(folder, MaskStore(folder), storage_options).open()
+        if table is not None:
+            masks = table.metadata().configuration.get(_MASKS_KEY, "../masks")
+            if "://" not in masks and not masks.startswith("/"):
+                scheme, separator, path = place.rpartition("://")
+                masks = f"{scheme}{separator}{posixpath.normpath(f'{path}/{masks}')}"
+            return Catalog(folder, MaskStore(Folder(masks, storage_options)), storage_options)
+    raise CatalogError(f"there is no catalog in {redacted(url)}: nothing was published there yet")
 
 
 def _published_rows(batch: PredictionBatch, provenance: Provenance) -> pa.Table:
