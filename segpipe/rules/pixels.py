@@ -228,8 +228,13 @@ def values_interpolated(evidence: Evidence) -> Iterator[Found]:
     example="a sigmoid's output times 255",
 )
 def probability_map(evidence: Evidence) -> Iterator[Found]:
-    many = len(unexplained(evidence))
-    if many > _MANY_VALUES and _share_between(evidence) > _INTERPOLATED_SHARE:
+    values, measures = unexplained(evidence), evidence.measures
+    many = len(values)
+    if measures is None or many <= _MANY_VALUES:
+        return
+    # Interpolation leaves values without a Segment at edges only; scores are everywhere.
+    pixels = int(measures.area[np.isin(measures.values, list(values))].sum())
+    if 2 * pixels > measures.pixels and _share_between(evidence) > _INTERPOLATED_SHARE:
         yield _found(
             f"{many} values without a Segment, changing gradually: these look like scores; apply "
             "argmax or a threshold first",
