@@ -136,11 +136,13 @@ def look(
         evidence = Evidence(row, declared, policy, refusal=refusal, known_item=known_item)
         return evidence, data
     measures = measure(mask.pixels)
+    size = _known_size(row, folder, validation.sources)
     evidence = Evidence(
         row,
         declared.with_ignored(policy.ignore_values, measures.values.tolist()),
         policy,
-        size=_known_size(row, folder, validation.sources),
+        size=(size.height, size.width),
+        image_orientation=size.orientation,
         mask=mask,
         measures=measures,
         declares_taxonomy=_declares_taxonomy(declared, validation),
@@ -178,9 +180,14 @@ def _resolve(url: str | None, folder: str, sources: AllowedRoots) -> Source:
     return sources.resolve(url, folder)
 
 
-def _known_size(
-    row: ManifestRow, folder: str, sources: AllowedRoots
-) -> tuple[int | None, int | None]:
+@dataclass(frozen=True, slots=True)
+class _KnownSize:
+    height: int | None
+    width: int | None
+    orientation: int = 1
+
+
+def _known_size(row: ManifestRow, folder: str, sources: AllowedRoots) -> _KnownSize:
     height, width = _pixels(row.height), _pixels(row.width)
     if height is None and width is None and row.image_url:
         try:
@@ -188,8 +195,8 @@ def _known_size(
         except MaskRefused:
             size = None
         if size is not None:
-            return size.height, size.width
-    return height, width
+            return _KnownSize(size.height, size.width, size.orientation)
+    return _KnownSize(height, width)
 
 
 def _pixels(value: object) -> int | None:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from segpipe.errors import SettingsError
 from segpipe.partition import Partition
@@ -194,3 +195,18 @@ def test_the_validate_command_takes_a_policy_file(landing: LandingWriter, tmp_pa
     assert segpipe("validate", manifest, "--out", tmp_path / "o").returncode == 1
     done = segpipe("validate", manifest, "--out", tmp_path / "o", "--policy", policy)
     assert done.returncode == 0, done.stdout
+
+
+def test_an_image_with_an_orientation_explains_a_swapped_mask(
+    landing: LandingWriter, root: Root
+) -> None:
+    row = {**landing.row("a"), "height": None, "width": None, "image_url": "photo.jpg"}
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = Image.new("RGB", (6, 8))  # stored upright; the mask is 8 wide and 6 high
+    photo.save(landing.folder(PARTITION) / "photo.jpg", exif=exif)
+    landing.manifest([row])
+    root.materialize(PARTITION)
+    (rejected,) = table(root, "rejected")
+    assert rejected["rule"] == "SIZE-SWAPPED"
+    assert "the image has EXIF orientation 6" in str(rejected["message"])

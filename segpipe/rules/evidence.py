@@ -19,6 +19,7 @@ class Evidence:
         row: as it stands in the manifest.
         declaration: its Segments.
         size: height and width the item's image is known to have; either may be None.
+        image_orientation: EXIF orientation of the image, where its header was read; 1 otherwise.
         refusal: why there is no mask to look at; None when there is one.
         policy: of the model run.
         known_item: whether the item is in the dataset's list of items; None without a list.
@@ -35,3 +36,4 @@ class Evidence:
     measures: Measures | None = None
     declares_taxonomy: bool = False
     known_item: bool | None = None
+    image_orientation: int = 1

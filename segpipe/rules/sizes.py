@@ -80,10 +80,20 @@ def size_swapped(evidence: Evidence) -> Iterator[Found]:
     if (height, width) == (image_width, image_height) and height != width:
         yield Found(
             f"the mask is {_shown(height, width)}, its image {_shown(image_height, image_width)} "
-            "(width x height): height and width are swapped, or the image has an EXIF orientation",
+            f"(width x height): height and width are swapped{_orientation(evidence)}",
             found=_shown(height, width),
             expected=_shown(image_height, image_width),
         )
+
+
+def _orientation(evidence: Evidence) -> str:
+    orientation = evidence.image_orientation
+    if orientation >= 5:
+        return (
+            f"; the image has EXIF orientation {orientation}, which the model's input was rotated "
+            "by: predict on the pixels as stored, or store the image rotated"
+        )
+    return "; transpose the array, or look for an EXIF orientation in the image"
 
 
 @rule(
