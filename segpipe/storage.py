@@ -287,8 +287,13 @@ class MaskStore:
         if target.parent not in self._made:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._made.add(target.parent)
-        with _replacing(target) as output:
-            output.write(data)
+        try:
+            with _replacing(target) as output:
+                output.write(data)
+        except FileNotFoundError:  # the folder made before was removed meanwhile
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _replacing(target) as output:
+                output.write(data)
 
     def _renew(self, name: str, data: bytes) -> None:
         if self.folder.is_local:

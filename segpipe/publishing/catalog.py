@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from segpipe.errors import CatalogError, StorageError
@@ -50,6 +51,8 @@ TABLE = "predictions"
 _FORMAT_KEY, _FORMAT = "segpipe.format", "1"
 # Where the mask files are, relative to the catalog's folder where that is possible.
 _MASKS_KEY = "segpipe.masks"
+# Where receipts carry the version of the table they speak of.
+_VERSION_KEY = "segpipe.version"
 _ATTEMPTS = 60
 _PRESENT = ["reference_id", "fingerprint", "run_id", "previous_fingerprint"]
 
@@ -91,9 +94,8 @@ class Catalog:
             table = self.open() or (None if dry_run else self._create())
             present = self._present(table, ids, provenance)
             planned = plan(ids, prints, present, update=provenance.update)
-            failures: dict[str, str] = {}
+            to_write, failures = self._to_write(rows, planned, masks, dry_run=dry_run)
             if table is not None and not dry_run:
-                to_write, failures = self._to_write(rows, planned, masks)
                 conflict = self._commit(table, to_write, provenance)
                 if conflict is not None:
                     if self.version() == table.version():
@@ -101,7 +103,9 @@ class Catalog:
                     _wait(attempt)
                     continue
             planned = _with_own_commits(planned, ids, prints, present, provenance)
-            return receipts(ids, prints, planned, provenance, failures)
+            told = receipts(ids, prints, planned, provenance, failures)
+            version = "" if table is None else str(table.version())
+            return told.replace_schema_metadata({_VERSION_KEY: version})
         raise CatalogError(
             f"{self!r}: other runs kept publishing to {provenance.model_run!r}; run again"
         )
@@ -110,9 +114,11 @@ class Catalog:
         """See :meth:`segpipe.publishing.destination.Destination.verify`."""
         ids = column_array(receipts, "reference_id").to_pylist()
         identity = (provenance.dataset, provenance.model_run)
+        told = (receipts.schema.metadata or {}).get(_VERSION_KEY.encode(), b"")
 
-        def rows_of(start: int, stop: int) -> pa.Table:
-            return self.read_items(*identity, ids[start:stop], VERIFIED_COLUMNS)
+        def rows_of(start: int, stop: int, *, now: bool) -> pa.Table:
+            version = None if now or not told else int(told)
+            return self.read_items(*identity, ids[start:stop], VERIFIED_COLUMNS, version=version)
 
         return verify(receipts, rows_of, self.masks, masks)
 
@@ -158,11 +164,14 @@ class Catalog:
 
     def version(self) -> int | None:
         """The table's version; None where there is no table yet."""
-        table = self.open()
+        table = self.open(any_columns=True)
         return None if table is None else table.version()
 
-    def open(self, version: int | None = None) -> DeltaTable | None:
+    def open(self, version: int | None = None, *, any_columns: bool = False) -> DeltaTable | None:
         """The Delta table at a version, the newest where None; None where there is none yet.
+
+        Args:
+            any_columns: open it although columns are missing or changed, as for restoring it.
 
         Raises:
             CatalogError: if it cannot be read, or is not a segpipe catalog.
@@ -180,7 +189,21 @@ class Catalog:
                 f"{redacted(self.uri)} is a Delta table, but not one segpipe {_FORMAT} can publish "
                 f"to ({_FORMAT_KEY} is {found!r}): choose another catalog, or upgrade segpipe"
             )
+        if not any_columns:
+            self._check_columns(table)
         return table
+
+    def _check_columns(self, table: DeltaTable) -> None:
+        """Columns added by others are left alone; one that is missing or changed is refused."""
+        there = {field.name: field.type for field in table.schema().fields}
+        for field in DeltaSchema.from_arrow(PREDICTIONS).fields:
+            found = there.get(field.name)
+            if found != field.type:
+                words = "missing" if found is None else f"of another type ({found})"
+                raise CatalogError(
+                    f"{redacted(self.uri)}: the column {field.name!r} is {words}: the table was "
+                    "changed by something other than segpipe; restore an earlier version of it"
+                )
 
     def _masks_url(self) -> str:
         own, masks = self.folder.url, self.masks.folder.url
@@ -224,7 +247,7 @@ class Catalog:
         return present
 
     def _to_write(
-        self, rows: pa.Table, planned: Plan, masks: MaskStore
+        self, rows: pa.Table, planned: Plan, masks: MaskStore, *, dry_run: bool
     ) -> tuple[pa.Table, dict[str, str]]:
         """The rows to commit, their masks stored; and who cannot be, with the reason."""
         rows = rows.set_column(
@@ -244,12 +267,12 @@ class Catalog:
                     f"its mask {MaskStore.name_of(sha256)} is no longer in {masks!r}: "
                     "materialize the partition again"
                 )
-            else:
+            elif not dry_run:
                 self.masks.put(masks.read(sha256))
         if failures:
             refused = pc.is_in(rows["reference_id"], value_set=pa.array(list(failures)))
             rows = rows.filter(pc.invert(refused))
-        if rows.num_rows:
+        if rows.num_rows and not dry_run:
             self.masks.folder.sync()
         return rows, failures
 
@@ -273,6 +296,7 @@ class Catalog:
                 "segpipe.replaced": str(replaced),
             },
         )
+        rows = _with_added_columns(rows, table)
         # Sorted, so that each file covers a narrow range of items and most can be skipped.
         rows = rows.sort_by("reference_id")
         try:
@@ -351,6 +375,14 @@ def _published_rows(batch: PredictionBatch, provenance: Provenance) -> pa.Table:
         for field in PREDICTIONS
     ]
     return pa.Table.from_arrays(columns, schema=PREDICTIONS)
+
+
+def _with_added_columns(rows: pa.Table, table: DeltaTable) -> pa.Table:
+    """The rows with nulls for the columns that others added to the table."""
+    for field in pa.schema(table.schema().to_arrow()):
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows
 
 
 def _with_own_commits(

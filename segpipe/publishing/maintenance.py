@@ -47,7 +47,7 @@ def restore(catalog: Catalog, version: int, run_id: str) -> int:
             raise CatalogError(
                 f"there is no version {version}: the catalog is at {table.version()}"
             )
-        earlier = catalog.open(version)
+        earlier = catalog.open(version, any_columns=True)
         touched = {_model_run(p) for t in (table, earlier) if t is not None for p in t.partitions()}
         notes = {"operation": "restore", "run_id": run_id, "restored": str(version)}
         try:
@@ -200,7 +200,7 @@ def _properties(
 def _committed(catalog: Catalog, commit: Any) -> int:
     """Run a commit against the newest version until no other is faster."""
     for attempt in range(_ATTEMPTS):
-        table = catalog.open()
+        table = catalog.open(any_columns=True)
         if table is None:
             raise CatalogError(f"{catalog!r} holds nothing yet")
         try:
