@@ -5,12 +5,13 @@ READY := .venv/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 
-.PHONY: help demo dev test lint bench clean
+.PHONY: help demo dev test test-slow lint bench clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
 	@echo "make dev    Dagster's UI and daemon on the demo data"
 	@echo "make test   the test suite"
+	@echo "make test-slow  the longer tests: 200 kills, 100 races, more mutations"
 	@echo "make lint   formatting, lint, types, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
 
@@ -28,7 +29,10 @@ dev: $(READY)
 	$(BIN)/segpipe dev --root $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	SEGPIPE_KILLS=200 $(BIN)/python -m pytest -m slow
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

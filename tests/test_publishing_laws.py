@@ -379,7 +379,8 @@ class PublishingMachine(RuleBasedStateMachine):
                 return original(*given, **more)
             if point == "half the masks":
                 rows, planned, masks = given
-                original(rows.slice(0, len(rows) // 2), _sliced(planned, len(rows) // 2), masks)
+                half = len(rows) // 2
+                original(rows.slice(0, half), _sliced(planned, half), masks, **more)
             if point == "answer":
                 original(*given, **more)
             raise Crash(point)

@@ -327,7 +327,6 @@ def test_a_run_killed_at_any_instant_and_run_again_is_as_if_nothing_had_happened
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif("SEGPIPE_KILLS" not in os.environ, reason="set SEGPIPE_KILLS=200 to run it")
 def test_many_runs_killed_at_any_instant_and_run_again(
     world: World, tmp_path: Path, children: Callable[[], Child]
 ) -> None:
@@ -416,7 +415,6 @@ def test_two_processes_at_once_are_as_one_after_the_other(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif("SEGPIPE_KILLS" not in os.environ, reason="set SEGPIPE_KILLS=200 to run it")
 def test_two_processes_at_once_a_hundred_times(
     world: World, tmp_path: Path, children: Callable[[], Child]
 ) -> None:
