@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from segpipe.errors import TableError
 from segpipe.items import ItemList
 from segpipe.manifest import Manifest
 from segpipe.materialization import Progress, Summary, materialize
@@ -131,9 +132,22 @@ class Root:
         verify_masks: int | None = VERIFIED_MASKS,
         progress: Progress | None = None,
     ) -> Publication:
-        """Publish a partition's validated predictions; see ``publishing.publication``."""
+        """Publish a partition's validated predictions; see ``publishing.publication``.
+
+        Raises:
+            TableError: also when more of the partition was rejected than the policy allows.
+        """
+        validated = self.validated(partition)
+        rate = validated.summary.rejection_rate
+        limit = self.settings.policies.of(partition.model_run).max_rejection_rate
+        if rate > limit:
+            raise TableError(
+                f"{validated.summary.rejected} of {validated.summary.rows} rows were rejected, "
+                f"more than max_rejection_rate ({limit:g}) allows: something systematic is wrong; "
+                "mend it and materialize again, or raise the limit"
+            )
         return publish(
-            self.validated(partition),
+            validated,
             self.catalog,
             self.masks,
             self.receipts,

@@ -61,12 +61,18 @@ class Settings:
             SettingsError: naming the file and the key, with the nearest key that exists.
         """
         if "://" not in root:
-            root = os.path.abspath(root)
+            root = os.path.abspath(os.path.expanduser(root))
         folder = Folder(root)
         if not folder.exists(SETTINGS_FILE):
             return cls(root)
         shown = f"{folder.shown}/{SETTINGS_FILE}"
-        return cls(root, **_checked(_parsed(folder.read(SETTINGS_FILE), shown), shown))
+        given = _checked(_parsed(folder.read(SETTINGS_FILE), shown), shown)
+        for key in ("manifests", "validated", "masks", "catalog"):
+            if key in given:
+                given[key] = _below(root, given[key])
+        if "allowed_roots" in given:
+            given["allowed_roots"] = tuple(_below(root, url) for url in given["allowed_roots"])
+        return cls(root, **given)
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -100,6 +106,13 @@ class Settings:
         """Where masks and images may be read from."""
         roots = (self.root, self.folder("manifests").url, *self.allowed_roots)
         return AllowedRoots(roots, self.storage_options)
+
+
+def _below(root: str, url: str) -> str:
+    """A URL of the settings file: absolute, or relative to the root the file lies in."""
+    if "://" in url or url.startswith(("/", "~", "file:")):
+        return url
+    return f"{root.rstrip('/')}/{url}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

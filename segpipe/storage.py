@@ -253,6 +253,32 @@ class MaskStore:
         """Whether the mask is in the store."""
         return self.folder.stored(self.name_of(sha256)) is not None
 
+    def keep(self, sha256: str) -> bool:
+        """Whether the mask is in the store; if so, it counts as new, and no vacuum takes it."""
+        name = self.name_of(sha256)
+        stored = self.folder.stored(name)
+        if stored is None:
+            return False
+        if stored.modified < datetime.now(UTC) - RENEWED_AFTER:
+            try:
+                self._renew(name, None)
+            except (StorageError, FileNotFoundError):
+                return False  # it was taken this very moment
+        return True
+
+    def remove_if_older(self, sha256: str, before: datetime) -> bool:
+        """Remove a mask unless it was renewed meanwhile; whether it went.
+
+        Raises:
+            StorageError: if it cannot be removed.
+        """
+        name = self.name_of(sha256)
+        stored = self.folder.stored(name)
+        if stored is None or stored.modified >= before:
+            return False
+        self.folder.remove(name)
+        return True
+
     def put(self, data: bytes) -> str:
         """Store PNG bytes unless they are there already; returns their SHA-256 (hex).
 
@@ -295,12 +321,12 @@ class MaskStore:
             with _replacing(target) as output:
                 output.write(data)
 
-    def _renew(self, name: str, data: bytes) -> None:
+    def _renew(self, name: str, data: bytes | None) -> None:
         if self.folder.is_local:
-            with suppress(OSError):
+            with suppress(PermissionError):
                 os.utime(self.folder.path_of(name))
         else:
-            self._write(name, data)
+            self._write(name, self.folder.read(name) if data is None else data)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,9 @@ class ValidatedPredictions:
             self.folder.open_input(VALIDATED_FILE) as validated,
             self.folder.open_input(SEGMENTS_FILE) as segments,
         ):
+            # The files that are read, not those that were there when this was made.
+            _check_digest(self.folder, VALIDATED_FILE, validated, self.summary.validated_digest)
+            _check_digest(self.folder, SEGMENTS_FILE, segments, self.summary.validated_digest)
             measured = _Reader(segments)
             for batch in pq.ParquetFile(validated).iter_batches(batch_size=rows):
                 table = pa.Table.from_batches([batch])
@@ -95,17 +99,19 @@ class ValidatedPredictions:
                 f"{self.folder.shown}/{name} is missing: materialize the partition again"
             )
         with self.folder.open_input(name) as handle:
-            try:
-                notes = pq.ParquetFile(handle).metadata.metadata or {}
-            except pa.ArrowException as error:
-                raise TableError(
-                    f"{self.folder.shown}/{name} is damaged ({error}): materialize again"
-                ) from None
-        if notes.get(DIGEST_KEY.encode()) != digest.encode():
-            raise TableError(
-                f"{self.folder.shown}/{name} comes from another pass than {self.folder.shown}'s "
-                "summary, as after a crash: materialize the partition again"
-            )
+            _check_digest(self.folder, name, handle, digest)
+
+
+def _check_digest(folder: Folder, name: str, handle: IO[bytes], digest: str) -> None:
+    try:
+        notes = pq.ParquetFile(handle).metadata.metadata or {}
+    except pa.ArrowException as error:
+        raise TableError(f"{folder.shown}/{name} is damaged ({error}): materialize again") from None
+    if notes.get(DIGEST_KEY.encode()) != digest.encode():
+        raise TableError(
+            f"{folder.shown}/{name} comes from another pass than {folder.shown}'s "
+            "summary, as after a crash: materialize the partition again"
+        )
 
 
 class _Reader:

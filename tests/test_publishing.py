@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -16,7 +17,7 @@ from deltalake import DeltaTable
 from PIL import Image
 
 import segpipe
-from segpipe.errors import CatalogError, TableError
+from segpipe.errors import CatalogError, StorageError, TableError
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication
@@ -366,3 +367,50 @@ def test_the_documented_query_finds_unsure_persons_that_cover_much_of_their_imag
            WHERE s.label = 'Person' AND s.confidence < 0.3 AND s.area_fraction > 0.1"""
     ).fetchall()
     assert found == [("unsure", 0.2, 0.5)]
+
+
+def test_a_partition_with_too_many_rejections_is_not_published_by_itself_either(
+    landing: LandingWriter, root: Root, provenance: MakeProvenance
+) -> None:
+    bad = [{**landing.row(f"bad {n}"), "height": 7} for n in range(3)]
+    landing.manifest([landing.row("good"), *bad])
+    root.materialize(PARTITION)
+    with pytest.raises(TableError, match=r"3 of 4 rows were rejected.*max_rejection_rate \(0.5\)"):
+        root.publish(PARTITION, provenance())
+    assert root.catalog.version() is None
+
+
+def test_receipts_of_what_was_published_before_a_failure_are_kept(
+    landing: LandingWriter, root: Root, provenance: MakeProvenance
+) -> None:
+    landing.manifest([landing.row(f"item {n}", (0, n + 1)) for n in range(5)])
+    (landing.root / "segpipe.toml").write_text("publish_rows = 2\n")
+    small = Root.open(str(landing.root))
+    small.materialize(PARTITION)
+    commits = iter(range(10))
+    catalog = small.catalog
+    really = catalog._commit
+
+    def second_fails(*arguments: Any) -> str | None:
+        if next(commits) == 1:
+            raise StorageError("the disk is full")
+        return really(*arguments)
+
+    catalog._commit = second_fails  # type: ignore[method-assign]
+    own = provenance()
+    with pytest.raises(StorageError, match="disk is full"):
+        small.publish(PARTITION, own)
+    (kept,) = (landing.root / "catalog" / "receipts").rglob("*.parquet")
+    with kept.open("rb") as handle:
+        assert pq.read_table(handle)["outcome"].to_pylist() == ["inserted"] * 2
+
+
+def test_places_in_the_settings_are_relative_to_the_root_and_not_to_where_one_stands(
+    landing: LandingWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing.root.mkdir(parents=True)
+    (landing.root / "segpipe.toml").write_text('catalog = "cat"\nallowed_roots = ["more"]\n')
+    monkeypatch.chdir(tmp_path)
+    settings = Root.open(str(landing.root)).settings
+    assert settings.folder("catalog").path == f"{landing.root}/cat"
+    assert settings.allowed_roots == (f"{landing.root}/more",)

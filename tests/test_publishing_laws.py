@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,6 +22,7 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -425,20 +427,36 @@ class PublishingMachine(RuleBasedStateMachine):
     # --- two at once -----------------------------------------------------------------------
 
     @rule(
+        data=st.data(),
         first=wanted_predictions,
-        second=wanted_predictions,
         first_updates=st.booleans(),
         second_updates=st.booleans(),
         second_model_run=model_runs,
     )
     def another_run_publishes_between_plan_and_commit(
         self,
+        data: st.DataObject,
         first: Wanted,
-        second: Wanted,
         first_updates: bool,
         second_updates: bool,
         second_model_run: str,
     ) -> None:
+        # At least one item that both speak of: the others could not go wrong.
+        both = st.dictionaries(
+            st.sampled_from(sorted(first)), st.integers(0, len(CONTENTS) - 1), min_size=1
+        )
+        second = {**data.draw(both), **data.draw(wanted_predictions)}
+        self.publish_between(first, second, first_updates, second_updates, second_model_run)
+
+    def publish_between(
+        self,
+        first: Wanted,
+        second: Wanted,
+        first_updates: bool,
+        second_updates: bool,
+        second_model_run: str = MODEL_RUNS[0],
+    ) -> None:
+        """The first run has its plan; the second publishes; the first commits."""
         other = self.provenance(second_model_run, DAYS[1], second_updates)
         told: Receipts = {}
 
@@ -459,6 +477,10 @@ class PublishingMachine(RuleBasedStateMachine):
     ) -> None:
         present = sorted(self.held[MODEL_RUNS[0]])
         ids = data.draw(st.lists(st.sampled_from(present), min_size=1, unique=True))
+        self.unpublish_between(first, ids, updates)
+
+    def unpublish_between(self, first: Wanted, ids: Sequence[str], updates: bool) -> None:
+        """The first run has its plan; items are unpublished; the first commits."""
 
         def interlope() -> None:
             removed = maintenance.unpublish(
@@ -473,7 +495,10 @@ class PublishingMachine(RuleBasedStateMachine):
     def restoring_happens_between_plan_and_commit(
         self, data: st.DataObject, first: Wanted, updates: bool
     ) -> None:
-        version = data.draw(st.sampled_from(self.earlier()))
+        self.restore_between(first, data.draw(st.sampled_from(self.earlier())), updates)
+
+    def restore_between(self, first: Wanted, version: int, updates: bool) -> None:
+        """The first run has its plan; a version is restored; the first commits."""
 
         def foretold() -> None:
             self.held = self.versions[version]
@@ -488,6 +513,10 @@ class PublishingMachine(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.versions))
     @rule(first=wanted_predictions, updates=st.booleans())
     def optimizing_happens_between_plan_and_commit(self, first: Wanted, updates: bool) -> None:
+        self.optimize_between(first, updates)
+
+    def optimize_between(self, first: Wanted, updates: bool) -> None:
+        """The first run has its plan; the table is compacted; the first commits."""
         self.interrupted_by(
             lambda: maintenance.optimize(self.opened(), "optimizing"), lambda: None, first, updates
         )
@@ -548,7 +577,7 @@ class PublishingMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: bool(self.versions))
     @rule(
-        ids=st.none() | st.lists(st.sampled_from(ITEMS), max_size=4),
+        ids=st.none() | st.lists(st.sampled_from(ITEMS), min_size=1, max_size=4),
         day=st.none() | days,
         model_run=model_runs,
     )
@@ -655,3 +684,59 @@ def test_whatever_happens_the_catalog_holds_what_the_model_holds() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.fixture
+def machine() -> Iterator[PublishingMachine]:
+    """The machine, to be driven by hand."""
+    made = PublishingMachine()
+    yield made
+    made.the_catalog_holds_what_the_model_holds()
+    made.earlier_versions_stay_readable()
+    made.teardown()
+
+
+@pytest.mark.parametrize("second_updates", [False, True])
+@pytest.mark.parametrize("first_updates", [False, True])
+@pytest.mark.parametrize("there", ["nothing", "anything", "nothing of theirs"])
+def test_another_run_between_plan_and_commit_in_every_combination(
+    machine: PublishingMachine, there: str, first_updates: bool, second_updates: bool
+) -> None:
+    """Every item is a combination of what is there, what the first run says and the second."""
+    present: Wanted = {}
+    first: Wanted = {}
+    second: Wanted = {}
+    for number, (held, mine, theirs) in enumerate(
+        product((None, 0, 1, 2), (None, 0, 1), (None, 0, 1))
+    ):
+        item = f"item {number:02d}"
+        for wanted, content in ((present, held), (first, mine), (second, theirs)):
+            if content is not None:
+                wanted[item] = content
+    if there != "anything":
+        # Only inserts: two plain appends do not conflict in Delta, so this is the hardest.
+        taken = set(present)
+        first = {id: content for id, content in first.items() if id not in taken}
+        second = {id: content for id, content in second.items() if id not in taken}
+        present = {} if there == "nothing" else {"other": 0}
+    if present:
+        by = machine.provenance(MODEL_RUNS[0], DAYS[0], False)
+        machine.publish_and_check(present, by, 100)
+    machine.publish_between(first, second, first_updates, second_updates)
+
+
+@pytest.mark.parametrize("updates", [False, True])
+@pytest.mark.parametrize("between", ["unpublish", "restore", "optimize"])
+def test_maintenance_between_plan_and_commit_is_taken_into_account(
+    machine: PublishingMachine, between: str, updates: bool
+) -> None:
+    """The first run finds a there as it says, b otherwise, and c not; then they change."""
+    for wanted in ({"a": 1, "b": 1, "z": 1}, {"a": 0, "b": 0, "c": 0}):
+        machine.publish_and_check(wanted, machine.provenance(MODEL_RUNS[0], DAYS[0], True), 100)
+    first = {"a": 0, "b": 2, "new": 0}
+    if between == "unpublish":
+        machine.unpublish_between(first, ["a", "b"], updates)
+    elif between == "restore":
+        machine.restore_between(first, machine.earlier()[0], updates)
+    else:
+        machine.optimize_between(first, updates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 from PIL import Image
 
 from segpipe.cli.console import say
-from segpipe.errors import CatalogError
+from segpipe.errors import CatalogError, SettingsError
 from segpipe.images import image_of
-from segpipe.mask import decode_mask
+from segpipe.mask import MaskRefused, decode_mask
 from segpipe.overlay import LegendEntry, encoded, overlay
+from segpipe.partition import Partition
 from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import of_model_run, quoted
 from segpipe.publishing.history import diff, history
@@ -23,7 +25,7 @@ from segpipe.storage import Folder
 
 def show_history(root: str, most: int | None) -> None:
     """A line per version, newest first."""
-    versions = history(Root.open(root).catalog, most)
+    versions = history(_root(root).catalog, most)
     if not versions:
         print("nothing was published yet")
     for version in versions:
@@ -34,7 +36,7 @@ def show_history(root: str, most: int | None) -> None:
 
 def show_diff(root: str, before: int, after: int) -> None:
     """A line per item that differs."""
-    changes = diff(Root.open(root).catalog, before, after).to_pylist()
+    changes = diff(_root(root).catalog, before, after).to_pylist()
     for row in changes:
         print(f"{row['change']:<9} {row['model_run']}  {row['reference_id']}")
         for sign, name in (("+", "added"), ("-", "removed"), ("~", "changed")):
@@ -48,7 +50,7 @@ def show_diff(root: str, before: int, after: int) -> None:
 
 def restore(root: str, version: int) -> None:
     """Make the catalog hold what it held then."""
-    new = maintenance.restore(Root.open(root).catalog, version, _run_id())
+    new = maintenance.restore(_root(root).catalog, version, _run_id())
     print(f"version {new} holds what version {version} held")
 
 
@@ -56,50 +58,55 @@ def unpublish(
     root: str, model_run: str, reference_ids: Sequence[str], ids_file: str | None, date: str | None
 ) -> None:
     """Remove predictions, recorded and undoable."""
-    opened = Root.open(root)
-    ids: list[str] | None = list(reference_ids)
+    opened = _root(root)
+    ids: list[str] | None = list(reference_ids) or None
     if ids_file is not None:
         try:
             ids = [*reference_ids, *filter(None, Path(ids_file).read_text("utf-8").splitlines())]
         except (OSError, UnicodeDecodeError) as error:
             raise CatalogError(f"{ids_file} cannot be read: {error}") from None
+    if date is not None:
+        Partition(model_run, date)  # says what is wrong with it
     before = opened.catalog.version()
     removed = maintenance.unpublish(
         opened.catalog,
         opened.settings.dataset,
         model_run,
         _run_id(),
-        reference_ids=ids or None,
+        reference_ids=ids,
         partition=date,
     )
     print(f"{removed} predictions unpublished")
     if removed:
-        print(f"undo it with: segpipe restore --root {root} {before}")
+        print(f"undo it with: segpipe restore --root {shlex.quote(root)} {before}")
 
 
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
     """Clear away what no retained version needs."""
-    opened = Root.open(root)
+    opened = _root(root)
     done = maintenance.vacuum(
         opened.catalog,
         opened.settings.folder("validated"),
+        masks_too=not opened.settings.masks,
         retention_hours=retention_hours,
         dry_run=dry_run,
     )
     verb = "would be removed (--no-dry-run does it)" if dry_run else "removed"
     size = done.mask_bytes / 1e6
+    if opened.settings.masks:
+        print("masks are left alone: the store was named apart, and others may use it")
     print(f"{done.table_files} table files and {done.mask_files} masks ({size:.1f} MB) {verb}")
 
 
 def optimize(root: str) -> None:
     """Compact the table's files."""
-    figures = maintenance.optimize(Root.open(root).catalog, _run_id())
+    figures = maintenance.optimize(_root(root).catalog, _run_id())
     print(f"{figures['removed']} files written as {figures['added']}")
 
 
 def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
     """Write an overlay and print the Segments of an item's published predictions."""
-    opened = Root.open(root)
+    opened = _root(root)
     where = f"dataset = {quoted(opened.settings.dataset)} AND reference_id = {quoted(reference_id)}"
     if model_run is not None:
         where = (
@@ -126,7 +133,12 @@ def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
 
 
 def _picture(root: Root, row: dict[str, Any]) -> Image.Image:
-    mask = decode_mask(root.masks.read(row["mask_sha256"])).pixels
+    try:
+        mask = decode_mask(root.masks.read(row["mask_sha256"]), max_pixels=2**31).pixels
+    except MaskRefused as refusal:
+        raise CatalogError(
+            f"the stored mask of {row['reference_id']!r} is damaged: {refusal.message}"
+        ) from None
     legend = [
         LegendEntry(s["index"], s["label"], s["confidence"], s["area_fraction"])
         for s in row["segments"]
@@ -145,6 +157,17 @@ def _sheet(pictures: Sequence[Image.Image]) -> Image.Image:
         sheet.paste(picture, (0, top))
         top += picture.height
     return sheet
+
+
+def _root(url: str) -> Root:
+    """The root, which has to be there.
+
+    Raises:
+        SettingsError: if it is a local path and no folder.
+    """
+    if "://" not in url and not Path(url).is_dir():
+        raise SettingsError(f"there is no folder {url}")
+    return Root.open(url)
 
 
 def _run_id() -> str:

@@ -50,6 +50,9 @@ def exit_status(report: RunReport) -> int:
     if report.failure is not None:
         say(f"error: {report.failure}")
         return UNUSABLE
-    if report.summary is not None and report.summary.rejected:
+    failed = (report.outcomes or {}).get("failed", 0)
+    if failed:
+        say(f"{failed} predictions failed to be published; the receipts say why")
+    if failed or (report.summary is not None and report.summary.rejected):
         return SOME_REJECTED
     return ALL_ACCEPTED

@@ -126,7 +126,7 @@ def build_assets(first_date: date) -> list[dg.AssetsDefinition]:
             root.settings.dataset,
             partition.model_run,
             partition.date,
-            context.run.run_id,
+            context.run.root_run_id or context.run.run_id,  # the same when a run is retried
             datetime.now(UTC),
             config.update,
         )

@@ -9,14 +9,16 @@ import dagster as dg
 from segpipe.partition import Partition
 
 DATE, MODEL_RUN = "date", "model_run"
+#: Days from today on (UTC) that have a partition: clocks east of UTC are a day ahead.
+DAYS_AHEAD = 2
 
 #: Model runs are registered when their first manifest arrives.
 model_runs = dg.DynamicPartitionsDefinition(name="segpipe_model_runs")
 
 
 def day_by_model_run(first_date: date) -> dg.MultiPartitionsDefinition:
-    """All days from the first, today included, for every registered model run."""
-    days = dg.DailyPartitionsDefinition(start_date=first_date.isoformat(), end_offset=1)
+    """All days from the first to tomorrow, for every registered model run."""
+    days = dg.DailyPartitionsDefinition(start_date=first_date.isoformat(), end_offset=DAYS_AHEAD)
     return dg.MultiPartitionsDefinition({DATE: days, MODEL_RUN: model_runs})
 
 

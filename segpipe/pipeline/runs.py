@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType
 
+from segpipe.errors import SettingsError
 from segpipe.materialization import Summary
 from segpipe.partition import Partition
 from segpipe.pipeline.assets import StepProgress
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import register
-from segpipe.pipeline.partitions import partition_key
+from segpipe.pipeline.partitions import DAYS_AHEAD, partition_key
 from segpipe.root import Root
 from segpipe.settings import Settings
 
@@ -54,6 +56,7 @@ def run_partition(
     """
     root = Root(settings)
     root.manifest(partition)
+    _check_day(settings, partition)
     register(instance, partition)
     arguments = {} if progress is None else {"progress": progress}
     job = build_definitions(settings, **arguments).resolve_job_def(JOB)
@@ -71,6 +74,8 @@ def run_partition(
         },
     )
     events = result.all_events
+    if not result.success and "DagsterExecutionInterruptedError" in _first_cause(events):
+        raise KeyboardInterrupt
     validated = any(
         event.is_step_materialization and event.asset_key == dg.AssetKey("validated_masks")
         for event in events
@@ -81,6 +86,16 @@ def run_partition(
         Summary.read(root.tables(partition)) if validated else None,
         _outcomes(events),
     )
+
+
+def _check_day(settings: Settings, partition: Partition) -> None:
+    first = settings.first_date
+    last = datetime.now(UTC).date() + timedelta(days=DAYS_AHEAD - 1)
+    if not first <= date.fromisoformat(partition.date) <= last:
+        raise SettingsError(
+            f"date {partition.date} has no partition: they go from {first} (first_date in "
+            f"segpipe.toml) to {last}"
+        )
 
 
 def _first_cause(events: Sequence[dg.DagsterEvent]) -> str:

@@ -143,10 +143,7 @@ class Catalog:
         if table is None:
             names = PREDICTIONS.names if columns is None else columns
             return pa.schema([PREDICTIONS.field(name) for name in names]).empty_table()
-        try:
-            return _scan(table, columns, where)
-        except (DeltaError, OSError) as error:
-            raise CatalogError(f"{self!r} cannot be read: {first_line(error)}") from None
+        return self._scan(table, columns, where)
 
     def read_items(
         self,
@@ -229,6 +226,21 @@ class Catalog:
         except (DeltaError, OSError) as error:
             raise StorageError(f"{self!r} cannot be created: {first_line(error)}") from None
 
+    def _scan(
+        self,
+        table: DeltaTable,
+        columns: list[str] | None,
+        where: str | None,
+        ids: pa.Array | None = None,
+    ) -> pa.Table:
+        try:
+            return _scan(table, columns, where, ids)
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise CatalogError(
+                f"{self!r} cannot be read at version {table.version()}: {first_line(error)[:300]}. "
+                "Were its files vacuumed or deleted? Restore a version whose files are there"
+            ) from None
+
     def _present(self, table: DeltaTable | None, ids: pa.Array, provenance: Provenance) -> pa.Table:
         """What the table holds for the batch's items, at the table's version."""
         if table is None or not len(ids):
@@ -238,7 +250,8 @@ class Catalog:
             f"{of_model_run(provenance.dataset, provenance.model_run)} "
             f"AND reference_id >= {quoted(span['min'])} AND reference_id <= {quoted(span['max'])}"
         )
-        present = _scan(table, _PRESENT, where)
+        # Filtered as it streams: a span of ids may hold the whole model run.
+        present = self._scan(table, _PRESENT, where, ids)
         if pc.count_distinct(present["reference_id"]).as_py() != present.num_rows:
             raise CatalogError(
                 f"{self!r} holds two predictions for one item of {provenance.model_run!r}: it was "
@@ -260,7 +273,7 @@ class Catalog:
         for id, sha256 in zip(
             rows["reference_id"].to_pylist(), rows["mask_sha256"].to_pylist(), strict=True
         ):
-            if self.masks.has(sha256):
+            if self.masks.has(sha256) if dry_run else self.masks.keep(sha256):
                 continue
             if same_store or not masks.has(sha256):
                 failures[id] = (
@@ -405,14 +418,23 @@ def _with_own_commits(
     )
 
 
-def _scan(table: DeltaTable, columns: list[str] | None, where: str | None) -> pa.Table:
+def _scan(
+    table: DeltaTable, columns: list[str] | None, where: str | None, ids: pa.Array | None = None
+) -> pa.Table:
     # The native scan: Arrow's dataset reader calls back into Python from its own threads and
     # can abort the interpreter at exit.
     reader = pa.RecordBatchReader.from_stream(table.scan(columns=columns, predicate=where))
-    names = PREDICTIONS.names if columns is None else columns
-    return (
-        reader.read_all().select(names).cast(pa.schema([PREDICTIONS.field(name) for name in names]))
+    schema = pa.schema(
+        [PREDICTIONS.field(name) for name in (PREDICTIONS.names if columns is None else columns)]
     )
+    parts = [schema.empty_table()]
+    for batch in reader:
+        part = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+        if ids is not None:
+            part = part.filter(pc.is_in(part["reference_id"], value_set=ids))
+        if part.num_rows:
+            parts.append(part)
+    return pa.concat_tables(parts)
 
 
 def application_of(dataset: str, model_run: str) -> str:

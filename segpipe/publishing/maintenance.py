@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +16,20 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from segpipe.errors import CatalogError, StorageError
 from segpipe.materialization import VALIDATED_FILE
-from segpipe.publishing.catalog import Catalog, application_of, first_line, of_model_run, quoted
+from segpipe.publishing.catalog import (
+    TABLE,
+    Catalog,
+    application_of,
+    first_line,
+    of_model_run,
+    quoted,
+)
 from segpipe.publishing.history import NOTE
 from segpipe.storage import RENEWED_AFTER, Folder, storage_errors
 
 _ATTEMPTS = 20
 _IDS_AT_ONCE = 500
+_MASK_NAME = re.compile(r"/[0-9a-f]{2}/([0-9a-f]{64})\.png$")
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ def restore(catalog: Catalog, version: int, run_id: str) -> int:
             raise CatalogError(
                 f"there is no version {version}: the catalog is at {table.version()}"
             )
+        if version == table.version():
+            return
         earlier = catalog.open(version, any_columns=True)
         touched = {_model_run(p) for t in (table, earlier) if t is not None for p in t.partitions()}
         notes = {"operation": "restore", "run_id": run_id, "restored": str(version)}
@@ -79,11 +90,11 @@ def unpublish(
     Raises:
         CatalogError: if neither items nor a partition are named.
     """
-    if reference_ids is None and partition is None:
+    if not reference_ids and partition is None:
         raise CatalogError("name the items or the partition to unpublish")
     removed = 0
     ids = None if reference_ids is None else list(dict.fromkeys(reference_ids))
-    for start in range(0, 1 if ids is None else len(ids), _IDS_AT_ONCE):
+    for start in range(0, 1 if ids is None else len(ids), _IDS_AT_ONCE):  # no ids: nothing
         where = of_model_run(dataset, model_run)
         if ids is not None:
             listed = ", ".join(map(quoted, ids[start : start + _IDS_AT_ONCE]))
@@ -127,7 +138,12 @@ def optimize(catalog: Catalog, run_id: str) -> dict[str, int]:
 
 
 def vacuum(
-    catalog: Catalog, validated: Folder, *, retention_hours: int = 168, dry_run: bool = True
+    catalog: Catalog,
+    validated: Folder,
+    *,
+    masks_too: bool = True,
+    retention_hours: int = 168,
+    dry_run: bool = True,
 ) -> Vacuumed:
     """Delete what no version within the retention needs: table files, then mask files.
 
@@ -136,29 +152,42 @@ def vacuum(
 
     Args:
         validated: folder of the materialized partitions, whose masks are kept.
+        masks_too: False where other roots may use the same mask store: what they need is not
+            known here.
 
     Raises:
         CatalogError, StorageError: if something cannot be read; nothing more is deleted then.
     """
-    table = catalog.open()
-    files: list[str] = []
-    if table is not None:
-        try:
-            files = table.vacuum(retention_hours, dry_run=dry_run, enforce_retention_duration=False)
-        except (DeltaError, OSError) as error:
-            raise StorageError(f"{catalog!r} cannot be vacuumed: {first_line(error)}") from None
-    needed = _referenced(catalog, validated, set(files) if dry_run else set())
+    # What is needed is known before anything is deleted, so that a failure costs nothing.
+    files = _vacuum_table(catalog, retention_hours, dry_run=True)
+    needed = _referenced(catalog, validated, set(files)) if masks_too else set()
+    if not dry_run:
+        _vacuum_table(catalog, retention_hours, dry_run=False)
     # Twice the age at which storing a mask again renews it, so that a run cannot lose it.
     before = datetime.now(UTC) - max(timedelta(hours=retention_hours), 2 * RENEWED_AFTER)
     masks, size = 0, 0
-    for mask in catalog.masks.folder.files():
-        name = mask.path.rpartition("/")[2]
-        if mask.modified < before and name.removesuffix(".png") not in needed:
+    for mask in catalog.masks.folder.files() if masks_too else ():
+        name = _MASK_NAME.search(mask.path)
+        if name is not None and mask.modified < before and name[1] not in needed:
+            if not dry_run and not catalog.masks.remove_if_older(name[1], before):
+                continue
             masks, size = masks + 1, size + mask.size
-            if not dry_run:
-                with storage_errors(f"removing {mask.path}"):
-                    catalog.masks.folder.filesystem.rm_file(mask.path)
     return Vacuumed(len(files), masks, size, dry_run)
+
+
+def _vacuum_table(catalog: Catalog, retention_hours: int, *, dry_run: bool) -> list[str]:
+    table = catalog.open()
+    if table is None:
+        return []
+    try:
+        found: list[str] = table.vacuum(
+            retention_hours, dry_run=dry_run, enforce_retention_duration=False
+        )
+    except (DeltaError, OSError) as error:
+        raise StorageError(f"{catalog!r} cannot be vacuumed: {first_line(error)}") from None
+    # The log goes on listing files that an earlier vacuum deleted.
+    folder = catalog.folder.folder(TABLE)
+    return [file for file in dict.fromkeys(found) if folder.stored(file) is not None]
 
 
 def _referenced(catalog: Catalog, validated: Folder, leaving: set[str]) -> set[str]:
@@ -169,7 +198,7 @@ def _referenced(catalog: Catalog, validated: Folder, leaving: set[str]) -> set[s
         for path in (file.path for file in place.files()):
             if not path.endswith(".parquet" if wanted is None else f"/{wanted}"):
                 continue
-            if path.removeprefix(f"{place.path}/") in leaving:
+            if path.removeprefix(f"{place.path}/") in leaving or "/_delta_log/" in path:
                 continue
             with storage_errors(f"reading {path}"), place.filesystem.open(path, "rb") as handle:
                 for batch in pq.ParquetFile(handle).iter_batches(columns=["mask_sha256"]):

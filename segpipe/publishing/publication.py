@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from segpipe.errors import SegpipeError
 from segpipe.materialization import Progress
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
@@ -69,13 +70,18 @@ def publish(
     outcomes: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
     failures: list[tuple[str, str]] = []
     checks: list[Verification] = []
+    failure: SegpipeError | None = None
     done = 0
     with ExitStack() as stack:
         table: TableWriter | None = None
         if not dry_run:
             table = stack.enter_context(table_writer(folder, name, RECEIPTS))
         for batch in predictions.batches(rows_per_batch):
-            batch_receipts = destination.publish(batch, masks, provenance, dry_run=dry_run)
+            try:
+                batch_receipts = destination.publish(batch, masks, provenance, dry_run=dry_run)
+            except SegpipeError as error:
+                failure = error  # the receipts of what was published before are kept
+                break
             if table is not None:
                 table.write(batch_receipts)
                 checks.append(destination.verify(batch_receipts, provenance, verify_masks))
@@ -89,6 +95,8 @@ def publish(
             done += batch_receipts.num_rows
             if progress is not None:
                 progress(done, len(predictions))
+    if failure is not None:
+        raise failure
     return Publication(
         dict(outcomes),
         tuple(failures[:10]),
