@@ -19,6 +19,7 @@ from PIL import Image
 from segpipe.errors import CatalogError, SegpipeError
 from segpipe.mask import canonical_png
 from segpipe.partition import Partition
+from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.history import diff, history
 from segpipe.publishing.maintenance import optimize, restore, unpublish, vacuum
@@ -538,6 +539,25 @@ def test_vacuum_does_not_take_a_mask_that_was_renewed_after_it_looked(
     cleared(root, 0)
     assert shas(root) == relic
     assert relic <= masks_in(root)
+
+
+def test_vacuum_does_not_take_the_masks_of_a_version_restored_while_it_looked(
+    replaced_once: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vacuum has seen what is needed; an earlier version is restored; vacuum goes on."""
+    referenced = maintenance._referenced
+    restored: list[int] = []
+
+    def then_restore(*given: Any) -> set[str]:
+        needed = referenced(*given)
+        if not restored:
+            restored.append(restore(replaced_once.catalog, 1, "undo"))
+        return needed
+
+    monkeypatch.setattr(maintenance, "_referenced", then_restore)
+    cleared(replaced_once, 0)
+    assert restored
+    assert shas(replaced_once) <= masks_in(replaced_once)
 
 
 def test_vacuum_beside_a_publishing_process_takes_nothing_that_is_needed(

@@ -90,7 +90,7 @@ def unpublish(
     Raises:
         CatalogError: if neither items nor a partition are named.
     """
-    if not reference_ids and partition is None:
+    if not reference_ids and not partition:
         raise CatalogError("name the items or the partition to unpublish")
     removed = 0
     ids = None if reference_ids is None else list(dict.fromkeys(reference_ids))
