@@ -90,7 +90,7 @@ def unpublish(
     Raises:
         CatalogError: if neither items nor a partition are named.
     """
-    if not reference_ids and not partition:
+    if reference_ids == [] or (reference_ids is None and not partition):
         raise CatalogError("name the items or the partition to unpublish")
     removed = 0
     ids = None if reference_ids is None else list(dict.fromkeys(reference_ids))
@@ -159,8 +159,12 @@ def vacuum(
         CatalogError, StorageError: if something cannot be read; nothing more is deleted then.
     """
     # What is needed is known before anything is deleted, so that a failure costs nothing.
-    files = _vacuum_table(catalog, retention_hours, dry_run=True)
-    needed = _referenced(catalog, validated, set(files)) if masks_too else set()
+    while True:
+        version = catalog.version()
+        files = _vacuum_table(catalog, retention_hours, dry_run=True)
+        needed = _referenced(catalog, validated, set(files)) if masks_too else set()
+        if catalog.version() == version:  # else another run committed meanwhile: look again
+            break
     if not dry_run:
         _vacuum_table(catalog, retention_hours, dry_run=False)
     # Twice the age at which storing a mask again renews it, so that a run cannot lose it.
