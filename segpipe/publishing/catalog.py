@@ -331,6 +331,10 @@ class Catalog:
         table: DeltaTable, rows: pa.Table, provenance: Provenance, properties: CommitProperties
     ) -> None:
         target = of_model_run(provenance.dataset, provenance.model_run, "target.")
+        # The range lets the merge skip files; without it every file of the table is read.
+        span = pc.min_max(rows["reference_id"]).as_py()
+        target += f" AND target.reference_id >= {quoted(span['min'])}"
+        target += f" AND target.reference_id <= {quoted(span['max'])}"
         (
             table.merge(
                 rows,
