@@ -18,6 +18,9 @@ from PIL import Image
 from segpipe.partition import Partition
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
+from tests.s3_fixtures import flaky_s3, s3, s3_server
+
+__all__ = ["flaky_s3", "s3", "s3_server"]  # fixtures for all tests
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
