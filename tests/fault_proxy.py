@@ -77,16 +77,20 @@ class Rule:
         return True
 
 
-@dataclass(frozen=True)
+@dataclass
 class Passed:
-    """A request that came by: what was asked, what the store answered, what was done to it."""
+    """A request that came by: what was asked, what the store answered, what was done to it.
+
+    Kept up to date while it passes, always before the client can know: who has an answer finds it
+    counted.
+    """
 
     method: str
     path: str
     fault: Fault | None
-    status: int | None  # of the store; None where it was not asked or did not answer
-    bytes_in: int
-    bytes_out: int
+    status: int | None = None  # of the store; None where it was not asked or did not answer
+    bytes_in: int = 0
+    bytes_out: int = 0
 
 
 class FaultProxy:
@@ -162,7 +166,7 @@ class FaultProxy:
 
     @property
     def log(self) -> list[Passed]:
-        """Every request so far, in the order they ended."""
+        """Every request so far, in the order they came."""
         with self._lock:
             return list(self._log)
 
@@ -235,37 +239,30 @@ class FaultProxy:
             return next((rule for rule in self._rules if rule.strikes(method, path)), None)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        exchange = _Exchange(self, request, self._struck(request.method, request.raw_path))
-        try:
-            return await exchange.answer()
-        finally:
-            with self._lock:
-                self._log.append(exchange.passed())
+        rule = self._struck(request.method, request.raw_path)
+        passed = Passed(request.method, request.raw_path, rule.fault if rule else None)
+        with self._lock:
+            self._log.append(passed)
+        return await _Exchange(self._session, self.upstream, request, rule, passed).answer()
 
 
 class _Exchange:
     """One request on its way."""
 
-    def __init__(self, proxy: FaultProxy, request: web.Request, rule: Rule | None) -> None:
-        self.proxy = proxy
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        upstream: str,
+        request: web.Request,
+        rule: Rule | None,
+        passed: Passed,
+    ) -> None:
+        self.session = session
+        self.upstream = upstream
         self.request = request
         self.rule = rule
-        self.fault = rule.fault if rule else None
-        self.status: int | None = None
-        self.bytes_in = 0
-        self.bytes_out = 0
-
-    def passed(self) -> Passed:
-        """What to remember of it."""
-        request = self.request
-        return Passed(
-            request.method,
-            request.raw_path,
-            self.fault,
-            self.status,
-            self.bytes_in,
-            self.bytes_out,
-        )
+        self.fault = passed.fault
+        self.passed = passed
 
     async def answer(self) -> web.StreamResponse:
         """The answer to the client, with what goes wrong on the way."""
@@ -284,13 +281,13 @@ class _Exchange:
 
     async def _forward(self) -> web.StreamResponse:
         request = self.request
-        url = yarl.URL(self.proxy.upstream + request.raw_path, encoded=True)
+        url = yarl.URL(self.upstream + request.raw_path, encoded=True)
         headers = [(name, value) for name, value in request.headers.items() if _kept(name)]
         body = self._body() if request.can_read_body else None
-        async with self.proxy._session.request(
+        async with self.session.request(
             request.method, url, headers=headers, data=body, allow_redirects=False
         ) as answer:
-            self.status = answer.status
+            self.passed.status = answer.status
             if self.fault is Fault.STORED_THEN_CUT:
                 await answer.read()
                 return self._cut()
@@ -303,10 +300,10 @@ class _Exchange:
         """The request's body, piece by piece."""
         half = (self.request.content_length or 0) // 2
         async for piece in self.request.content.iter_chunked(_PIECE):
-            if self.fault is Fault.CUT_IN_REQUEST and self.bytes_in + len(piece) > half:
-                yield piece[: half - self.bytes_in]
+            if self.fault is Fault.CUT_IN_REQUEST and self.passed.bytes_in + len(piece) > half:
+                yield piece[: half - self.passed.bytes_in]
                 raise _HalfwayThroughError
-            self.bytes_in += len(piece)
+            self.passed.bytes_in += len(piece)
             yield piece
 
     async def _relay(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
@@ -317,14 +314,14 @@ class _Exchange:
         await response.prepare(self.request)
         half = (answer.content_length or 0) // 2
         async for piece in answer.content.iter_chunked(_PIECE):
-            if self.fault is Fault.CUT_IN_ANSWER and self.bytes_out + len(piece) > half:
-                rest = piece[: half - self.bytes_out]
-                self.bytes_out += len(rest)
+            if self.fault is Fault.CUT_IN_ANSWER and self.passed.bytes_out + len(piece) > half:
+                rest = piece[: half - self.passed.bytes_out]
+                self.passed.bytes_out += len(rest)
                 await response.write(rest)
                 await asyncio.sleep(0.05)  # the half that was sent arrives before the end does
                 self._cut()
                 return response
-            self.bytes_out += len(piece)
+            self.passed.bytes_out += len(piece)
             await response.write(piece)
         await response.write_eof()
         return response

@@ -213,7 +213,7 @@ class TestDeltaOnTheServer:
         assert final.version() == 20
         assert [entry["version"] for entry in final.history()] == list(range(20, -1, -1))
 
-    def test_a_commit_that_was_stored_but_answered_500_is_there_once(
+    def test_rows_of_a_commit_that_was_stored_but_answered_500_are_there_once(
         self, s3: Bucket, flaky_s3: FlakyBucket
     ) -> None:
         table = f"{flaky_s3.url}/table"
@@ -221,6 +221,7 @@ class TestDeltaOnTheServer:
         flaky_s3.proxy.fail(Fault.STORED_BUT_500, method="PUT", path=r"_delta_log/", nth=1)
         write_deltalake(table, pa.table({"number": [1]}), mode="append")
         assert flaky_s3.proxy.faults == {Fault.STORED_BUT_500: 1}
+        # deltalake takes its own commit for another's and commits the same file again.
         rows = DeltaTable(table, storage_options=s3.delta_options).to_pyarrow_table()
         assert sorted(rows["number"].to_pylist()) == [0, 1]
 
