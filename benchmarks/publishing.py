@@ -31,8 +31,9 @@ from benchmarks.machine import machine_facts
 from benchmarks.memory import peak_mib
 from benchmarks.report import RESULTS
 from segpipe.mask import canonical_png
-from segpipe.publishing.catalog import PREDICTIONS, Catalog
+from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance, counts
+from segpipe.publishing.table import PREDICTIONS, WRITING
 from segpipe.storage import Folder, MaskStore
 from segpipe.validated import SEGMENT_LIST, PredictionBatch
 
@@ -225,9 +226,8 @@ def fill(folder: Path, rows: int, chunk: int) -> None:
             else table[field.name]
             for field in PREDICTIONS
         ]
-        write_deltalake(
-            catalog.uri, pa.Table.from_arrays(columns, schema=PREDICTIONS), mode="append"
-        )
+        rows_there = pa.Table.from_arrays(columns, schema=PREDICTIONS)
+        write_deltalake(catalog.uri, rows_there, mode="append", writer_properties=WRITING)
 
 
 def measure(folder: Path, case: Case, rows: int, batch: int) -> Figures:

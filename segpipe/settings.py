@@ -100,7 +100,8 @@ class Settings:
 
     def mask_store(self) -> MaskStore:
         """Where canonical masks are kept."""
-        return MaskStore(self.folder("masks"))
+        folder = self.folder("masks")
+        return MaskStore(folder, folder.shown if self.masks else "masks")
 
     def sources(self) -> AllowedRoots:
         """Where masks and images may be read from."""

@@ -8,19 +8,26 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from segpipe.errors import SettingsError, StorageError
+from segpipe.object_store import filesystem_options
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Requests to an object store under way at a time.
+_AT_ONCE = 32
 #: Age at which a mask that is stored again counts as new again.
 RENEWED_AFTER = timedelta(days=1)
 _USER_INFORMATION = re.compile(r"^(?:[^/@?#]*@|[^/@?#:]*:[^@]*@)")
@@ -95,7 +102,9 @@ def open_filesystem(
         # Not as a URL: a file's name may hold whatever URLs give a meaning to.
         return LocalFileSystem(), os.path.abspath(os.path.expanduser(url))
     try:
-        filesystem, path = fsspec.core.url_to_fs(url, **dict(storage_options or {}))
+        filesystem, path = fsspec.core.url_to_fs(
+            url, **filesystem_options(url, storage_options or {})
+        )
     except (ImportError, ValueError) as error:
         raise SettingsError(f"cannot open {redacted(url)}: {error}") from None
     return filesystem, str(path)
@@ -219,6 +228,16 @@ class Folder:
                     output.flush()
                     self.filesystem.put_file(output.name, self.path_of(name))
 
+    def each(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """``work`` on every item, in order; several at once where each waits for a network.
+
+        At most one list of results is held: meant for small ones, such as a verdict per file.
+        """
+        if self.is_local or len(items) < 2:
+            return list(map(work, items))
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="segpipe-storage") as pool:
+            return list(pool.map(work, items))
+
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
         doing = f"removing {self.shown}/{name}"
@@ -235,10 +254,16 @@ class MaskStore:
     """Immutable mask files, named by the SHA-256 of their bytes: ``<first two>/<sha256>.png``.
 
     Two hex digits, not four: 65 536 folders make writing many times slower on local disks.
+
+    Args:
+        folder: holds the files.
+        known_as: how tables name the folder: relative to the root where it is below it, else its
+            URL.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, known_as: str = "masks") -> None:
         self.folder = folder
+        self._known_as = known_as
         self._made: set[Path] = set()
 
     def __repr__(self) -> str:
@@ -248,6 +273,10 @@ class MaskStore:
     def name_of(sha256: str) -> str:
         """Path of a mask below the store's folder."""
         return f"{sha256[:2]}/{sha256}.png"
+
+    def path_of(self, sha256: str) -> str:
+        """How tables name a mask's file."""
+        return f"{self._known_as}/{self.name_of(sha256)}"
 
     def has(self, sha256: str) -> bool:
         """Whether the mask is in the store."""

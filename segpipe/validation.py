@@ -243,7 +243,7 @@ def _validated_table(
             "model_run": [validation.model_run] * len(rows),
             "reference_id": [row.reference_id for row in rows],
             "annotation_id": [row.annotation_id for row in rows],
-            "mask_path": [f"masks/{MaskStore.name_of(one.mask_sha256)}" for one in accepted],
+            "mask_path": [validation.masks.path_of(one.mask_sha256) for one in accepted],
             "mask_sha256": [one.mask_sha256 for one in accepted],
             "fingerprint": [one.fingerprint for one in accepted],
             "height": [one.measures.height for one in accepted],

@@ -36,10 +36,11 @@ from hypothesis.stateful import (
 from segpipe.mask import canonical_png, decode_mask
 from segpipe.prediction import Segment, canonical_metadata, fingerprint, metadata_json
 from segpipe.publishing import maintenance
-from segpipe.publishing.catalog import PREDICTIONS, Catalog
+from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication, publish
+from segpipe.publishing.table import PREDICTIONS
 from segpipe.storage import Folder, MaskStore
 from segpipe.validated import SEGMENT_LIST, PredictionBatch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import pyarrow as pa
 
-from segpipe.publishing.catalog import PREDICTIONS
+from segpipe.publishing.table import PREDICTIONS
 from segpipe.tables import REJECTED, SEGMENTS, VALIDATED
 
 _MEANINGS = {

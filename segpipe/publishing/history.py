@@ -26,6 +26,9 @@ _OPERATIONS = {
     "WRITE": "publish",
 }
 _IDENTITY = ["dataset", "model_run", "reference_id"]
+_ITEMS_AT_ONCE = 500
+# Segments by "index label".
+_Segments = Mapping[str, Any]
 
 #: One row per item that differs between two versions.
 DIFFERENCES = pa.schema(
@@ -58,7 +61,7 @@ class Version:
 
 def history(catalog: Catalog, most: int | None = None) -> list[Version]:
     """The catalog's versions, newest first; empty where nothing was published yet."""
-    table = catalog.open(any_columns=True)
+    table = catalog.table.open(any_columns=True)
     if table is None:
         return []
     return [
@@ -98,23 +101,28 @@ def _fingerprints(catalog: Catalog, version: int) -> pa.Table:
 def _differences(
     catalog: Catalog, changed: pa.Table, before: int, after: int
 ) -> Iterator[dict[str, Any]]:
-    for row in changed.to_pylist():
-        old, new = row["fingerprint"], row["fingerprint_after"]
-        change = "added" if old is None else "removed" if new is None else "replaced"
-        identity = {name: row[name] for name in _IDENTITY}
-        yield {
-            **identity,
-            "change": change,
-            "fingerprint_before": old,
-            "fingerprint_after": new,
-            **(_changed_segments(catalog, identity, before, after) if change == "replaced" else {}),
-        }
+    for start in range(0, changed.num_rows, _ITEMS_AT_ONCE):
+        rows = changed.slice(start, _ITEMS_AT_ONCE)
+        replaced = rows.filter(
+            pc.and_(pc.is_valid(rows["fingerprint"]), pc.is_valid(rows["fingerprint_after"]))
+        )
+        old, new = (_segments(catalog, replaced, version) for version in (before, after))
+        for row in rows.to_pylist():
+            was, now = row.pop("fingerprint"), row.pop("fingerprint_after")
+            change = "added" if was is None else "removed" if now is None else "replaced"
+            segments = {}
+            if change == "replaced":
+                segments = _changed_segments(*(whole[tuple(row.values())] for whole in (old, new)))
+            yield {
+                **row,
+                "change": change,
+                "fingerprint_before": was,
+                "fingerprint_after": now,
+                **segments,
+            }
 
 
-def _changed_segments(
-    catalog: Catalog, identity: Mapping[str, str], before: int, after: int
-) -> dict[str, list[str]]:
-    old, new = (_segments(catalog, identity, version) for version in (before, after))
+def _changed_segments(old: _Segments, new: _Segments) -> dict[str, list[str]]:
     return {
         "segments_added": [name for name in new if name not in old],
         "segments_removed": [name for name in old if name not in new],
@@ -122,11 +130,24 @@ def _changed_segments(
     }
 
 
-def _segments(catalog: Catalog, identity: Mapping[str, str], version: int) -> dict[str, Any]:
-    rows = catalog.read_items(
-        identity["dataset"], identity["model_run"], [identity["reference_id"]],
-        ["segments"], version=version,
-    )  # fmt: skip
-    if rows.num_rows != 1:
-        raise CatalogError(f"version {version} holds {identity['reference_id']!r} not just once")
-    return {f"{s['index']} {s['label']}": s for s in rows["segments"][0].as_py()}
+def _segments(
+    catalog: Catalog, items: pa.Table, version: int
+) -> dict[tuple[str, str, str], _Segments]:
+    """The Segments of items (their identities) at a version, by name."""
+    found: dict[tuple[str, str, str], _Segments] = {}
+    whose = items.group_by(["dataset", "model_run"]).aggregate([("reference_id", "list")])
+    for group in whose.to_pylist():
+        dataset, model_run = group["dataset"], group["model_run"]
+        ids = group["reference_id_list"]
+        rows = catalog.read_items(
+            dataset, model_run, ids, ["reference_id", "segments"], version=version
+        ).to_pylist()
+        if len(rows) != len(ids):
+            raise CatalogError(
+                f"version {version} holds {len(rows)} predictions for {len(ids)} items of "
+                f"{model_run!r}: it was changed by something other than segpipe"
+            )
+        for row in rows:
+            named = {f"{s['index']} {s['label']}": s for s in row["segments"]}
+            found[dataset, model_run, row["reference_id"]] = named
+    return found

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
+from numpy.typing import NDArray
 
 from segpipe.errors import CatalogError, StorageError
 from segpipe.materialization import VALIDATED_FILE
-from segpipe.publishing.catalog import (
+from segpipe.publishing.catalog import Catalog
+from segpipe.publishing.history import NOTE
+from segpipe.publishing.table import (
+    FILE_SIZE,
     TABLE,
-    Catalog,
+    WRITING,
     application_of,
     first_line,
     of_model_run,
     quoted,
 )
-from segpipe.publishing.history import NOTE
 from segpipe.storage import RENEWED_AFTER, Folder, storage_errors
 
 _ATTEMPTS = 20
@@ -58,7 +62,7 @@ def restore(catalog: Catalog, version: int, run_id: str) -> int:
             )
         if version == table.version():
             return
-        earlier = catalog.open(version, any_columns=True)
+        earlier = catalog.table.open(version, any_columns=True)
         touched = {_model_run(p) for t in (table, earlier) if t is not None for p in t.partitions()}
         notes = {"operation": "restore", "run_id": run_id, "restored": str(version)}
         try:
@@ -101,27 +105,33 @@ def unpublish(
             where += f" AND reference_id IN ({listed})"
         if partition is not None:
             where += f" AND partition = {quoted(partition)}"
-        count = catalog.read(["reference_id"], where).num_rows
-        if not count:
-            continue
         notes = {
             "operation": "unpublish",
             "dataset": dataset,
             "model_run": model_run,
             "partition": partition or "",
             "run_id": run_id,
-            "removed": str(count),
         }
-
-        def commit(table: DeltaTable, where: str = where, notes: dict[str, str] = notes) -> None:
-            table.delete(
-                where,
-                commit_properties=_properties(table, [(dataset, model_run)], notes),
-            )
-
-        _committed(catalog, commit)
-        removed += count
+        removed += _removed(catalog, where, notes)
     return removed
+
+
+def _removed(catalog: Catalog, where: str, notes: dict[str, str]) -> int:
+    count = 0
+    if catalog.version() is None:
+        return count
+
+    def commit(table: DeltaTable) -> None:
+        # Counted at the version that is changed: a commit in between makes this one start again.
+        nonlocal count
+        count = catalog.table.read(table, ["reference_id"], where).num_rows
+        if count:
+            whose = [(notes["dataset"], notes["model_run"])]
+            properties = _properties(table, whose, {**notes, "removed": str(count)})
+            table.delete(where, writer_properties=WRITING, commit_properties=properties)
+
+    _committed(catalog, commit)
+    return count
 
 
 def optimize(catalog: Catalog, run_id: str) -> dict[str, int]:
@@ -130,7 +140,11 @@ def optimize(catalog: Catalog, run_id: str) -> dict[str, int]:
 
     def commit(table: DeltaTable) -> None:
         notes = {f"{NOTE}operation": "optimize", f"{NOTE}run_id": run_id}
-        metrics = table.optimize.compact(commit_properties=CommitProperties(custom_metadata=notes))
+        metrics = table.optimize.compact(
+            target_size=FILE_SIZE,
+            writer_properties=WRITING,
+            commit_properties=CommitProperties(custom_metadata=notes),
+        )
         figures.update(added=metrics["numFilesAdded"], removed=metrics["numFilesRemoved"])
 
     _committed(catalog, commit)
@@ -162,7 +176,7 @@ def vacuum(
     while True:
         version = catalog.version()
         files = _vacuum_table(catalog, retention_hours, dry_run=True)
-        needed = _referenced(catalog, validated, set(files)) if masks_too else set()
+        needed = _referenced(catalog, validated, set(files)) if masks_too else _keys([])
         if catalog.version() == version:  # else another run committed meanwhile: look again
             break
     if not dry_run:
@@ -172,7 +186,7 @@ def vacuum(
     masks, size = 0, 0
     for mask in catalog.masks.folder.files() if masks_too else ():
         name = _MASK_NAME.search(mask.path)
-        if name is not None and mask.modified < before and name[1] not in needed:
+        if name is not None and mask.modified < before and not _is_in(name[1], needed):
             if not dry_run and not catalog.masks.remove_if_older(name[1], before):
                 continue
             masks, size = masks + 1, size + mask.size
@@ -180,12 +194,17 @@ def vacuum(
 
 
 def _vacuum_table(catalog: Catalog, retention_hours: int, *, dry_run: bool) -> list[str]:
-    table = catalog.open()
+    table = catalog.table.open()
     if table is None:
         return []
     try:
         found: list[str] = table.vacuum(
-            retention_hours, dry_run=dry_run, enforce_retention_duration=False
+            retention_hours,
+            dry_run=dry_run,
+            enforce_retention_duration=False,
+            # Also files that a crashed commit left and no version ever named, once they are too
+            # old to belong to a commit under way.
+            full=timedelta(hours=retention_hours) >= 2 * RENEWED_AFTER,
         )
     except (DeltaError, OSError) as error:
         raise StorageError(f"{catalog!r} cannot be vacuumed: {first_line(error)}") from None
@@ -194,9 +213,10 @@ def _vacuum_table(catalog: Catalog, retention_hours: int, *, dry_run: bool) -> l
     return [file for file in dict.fromkeys(found) if folder.stored(file) is not None]
 
 
-def _referenced(catalog: Catalog, validated: Folder, leaving: set[str]) -> set[str]:
-    """SHA-256 of every mask a table file or a materialized partition refers to."""
-    needed: set[str] = set()
+def _referenced(catalog: Catalog, validated: Folder, leaving: set[str]) -> NDArray[np.uint64]:
+    """The masks that a table file or a materialized partition refers to: the first eight bytes of
+    their SHA-256, sorted. Two masks that share them are both kept."""
+    needed = _keys([])
     folder = Folder(f"{catalog.folder.url}/predictions", catalog.folder.storage_options)
     for place, wanted in ((folder, None), (validated, VALIDATED_FILE)):
         for path in (file.path for file in place.files()):
@@ -206,8 +226,19 @@ def _referenced(catalog: Catalog, validated: Folder, leaving: set[str]) -> set[s
                 continue
             with storage_errors(f"reading {path}"), place.filesystem.open(path, "rb") as handle:
                 for batch in pq.ParquetFile(handle).iter_batches(columns=["mask_sha256"]):
-                    needed.update(pc.unique(batch.column(0)).to_pylist())
+                    found = _keys(pc.unique(batch.column(0)).to_pylist())
+                    needed = np.union1d(needed, found)
     return needed
+
+
+def _is_in(sha256: str, needed: NDArray[np.uint64]) -> bool:
+    key = _keys([sha256])
+    place = np.searchsorted(needed, key)[0]
+    return bool(place < needed.size and needed[place] == key[0])
+
+
+def _keys(sha256: Iterable[str]) -> NDArray[np.uint64]:
+    return np.frombuffer(bytes.fromhex("".join(one[:16] for one in sha256)), np.uint64)
 
 
 def _model_run(partition: dict[str, Any]) -> tuple[str, str]:
@@ -233,7 +264,7 @@ def _properties(
 def _committed(catalog: Catalog, commit: Any) -> int:
     """Run a commit against the newest version until no other is faster."""
     for attempt in range(_ATTEMPTS):
-        table = catalog.open(any_columns=True)
+        table = catalog.table.open(any_columns=True)
         if table is None:
             raise CatalogError(f"{catalog!r} holds nothing yet")
         try:

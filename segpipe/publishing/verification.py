@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from segpipe.errors import SegpipeError
 from segpipe.mask import MaskRefused, decode_mask
 from segpipe.prediction import fingerprint_of_parts
 from segpipe.publishing.outcomes import Outcome
 from segpipe.storage import MaskStore
+from segpipe.tables import column_array
 
-#: The columns reading back needs.
-VERIFIED_COLUMNS = [
+_ROW = ["reference_id", "fingerprint", "run_id"]
+#: The columns a fingerprint is computed from, besides the mask.
+_MEANING = [
     "reference_id",
     "annotation_id",
     "mask_sha256",
@@ -22,9 +26,8 @@ VERIFIED_COLUMNS = [
     "height",
     "width",
     "segments",
-    "run_id",
 ]
-_ITEMS_AT_ONCE = 500
+_MASKS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,9 @@ class Verification:
 
 
 class RowsOf(Protocol):
-    """Reads a destination's rows (VERIFIED_COLUMNS) for the receipts from one place to another."""
+    """Reads columns of a destination's rows for some reference ids."""
 
-    def __call__(self, start: int, stop: int, *, now: bool) -> pa.Table:
+    def __call__(self, ids: pa.Array, columns: list[str], *, now: bool) -> pa.Table:
         """The rows as they are now, or as they were when the receipts were written."""
         ...
 
@@ -60,6 +63,7 @@ class RowsOf(Protocol):
 def verify(
     receipts: pa.Table,
     rows_of: RowsOf,
+    undone: Callable[[], bool],
     masks: MaskStore,
     most_masks: int | None,
 ) -> Verification:
@@ -71,39 +75,76 @@ def verify(
 
     Args:
         rows_of: reads the destination.
+        undone: whether predictions were unpublished since the receipts were written.
         most_masks: how many masks to decode, spread evenly; all where None.
     """
-    claims = receipts.to_pylist()
-    step = 1 if most_masks is None else max(1, -(-len(claims) // max(1, most_masks)))
-    mismatches: list[Mismatch] = []
-    decoded = 0
-    for start in range(0, len(claims), _ITEMS_AT_ONCE):
-        part = claims[start : start + _ITEMS_AT_ONCE]
-        rows: dict[str, list[dict[str, Any]]] = {}
-        for row in rows_of(start, start + len(part), now=True).to_pylist():
-            rows.setdefault(row["reference_id"], []).append(row)
-        for place, claim in enumerate(part, start):
-            if claim["outcome"] == Outcome.FAILED:
-                continue
-            found = rows.get(claim["reference_id"], [])
-            words = _row_mismatch(claim, found)
-            if words is not None and any(row["run_id"] != claim["run_id"] for row in found):
-                # Another run wrote the item since, which does not make the receipt untrue.
-                found = rows_of(place, place + 1, now=False).to_pylist()
-                words = _row_mismatch(claim, found)
-            if words is None and most_masks != 0 and place % step == 0:
-                decoded += 1
-                words = _mask_mismatch(masks, found[0])
-            if words is not None:
-                mismatches.append(Mismatch(claim["reference_id"], words))
-    return Verification(len(claims), decoded, tuple(mismatches))
+    claims = receipts.filter(pc.not_equal(receipts["outcome"], Outcome.FAILED.value))
+    found = rows_of(column_array(claims, "reference_id"), _ROW, now=True)
+    doubtful = claims.filter(pc.invert(_confirmed(claims, found)))
+    mismatches = _mismatches(doubtful, found, rows_of, undone)
+    step = 1 if most_masks is None else max(1, -(-receipts.num_rows // max(1, most_masks)))
+    sampled = pa.array(range(0, 0 if most_masks == 0 else claims.num_rows, step), pa.int64())
+    decoded = claims.take(sampled)
+    wrong = pa.array([mismatch.reference_id for mismatch in mismatches], pa.string())
+    decoded = decoded.filter(pc.invert(pc.is_in(decoded["reference_id"], value_set=wrong)))
+    # In order of ids, so that each read finds its rows beside each other.
+    decoded = decoded.sort_by("reference_id")
+    for start in range(0, decoded.num_rows, _MASKS_AT_ONCE):
+        part = decoded.slice(start, _MASKS_AT_ONCE)
+        mismatches += _mask_mismatches(part, rows_of, masks)
+    return Verification(receipts.num_rows, decoded.num_rows, tuple(mismatches))
 
 
-def _row_mismatch(claim: dict[str, Any], rows: list[dict[str, Any]]) -> str | None:
+def _expected(claims: pa.Table) -> pa.Array:
+    """The fingerprint each claim says the destination holds."""
+    ignored = pc.equal(claims["outcome"], Outcome.IGNORED.value)
+    return pc.if_else(ignored, claims["previous_fingerprint"], claims["fingerprint"])
+
+
+def _confirmed(claims: pa.Table, rows: pa.Table) -> pa.Array:
+    """A boolean per claim: does exactly one row hold what it says?"""
+    ids = column_array(rows, "reference_id")
+    counts = pc.value_counts(ids)
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    own = column_array(claims, "reference_id")
+    held = column_array(rows, "fingerprint").take(pc.index_in(own, value_set=ids))
+    same = pc.fill_null(pc.equal(held, _expected(claims).combine_chunks()), False)
+    return pc.and_(same, pc.invert(pc.is_in(own, value_set=repeated)))
+
+
+def _mismatches(
+    doubtful: pa.Table, now: pa.Table, rows_of: RowsOf, undone: Callable[[], bool]
+) -> list[Mismatch]:
+    """What is wrong with claims that the rows of now do not confirm."""
+    if not doubtful.num_rows:
+        return []
+    ids = column_array(doubtful, "reference_id")
+    by_id = _by_id(now.filter(pc.is_in(now["reference_id"], value_set=ids)))
+    # Another run may have written or unpublished the item since, which does not make the receipt
+    # untrue: then the rows of that time decide.
+    then = _by_id(rows_of(ids, _ROW, now=False))
+    mismatches = []
+    was_undone = undone()
+    for claim, expected in zip(doubtful.to_pylist(), _expected(doubtful).to_pylist(), strict=True):
+        rows = by_id.get(claim["reference_id"], [])
+        if was_undone if not rows else any(row["run_id"] != claim["run_id"] for row in rows):
+            rows = then.get(claim["reference_id"], [])
+        words = _row_mismatch(claim, expected, rows)
+        if words is not None:
+            mismatches.append(Mismatch(claim["reference_id"], words))
+    return mismatches
+
+
+def _by_id(rows: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    by_id: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.to_pylist():
+        by_id.setdefault(row["reference_id"], []).append(row)
+    return by_id
+
+
+def _row_mismatch(claim: dict[str, Any], expected: str, rows: list[dict[str, Any]]) -> str | None:
     if len(rows) != 1:
         return f"the destination holds {len(rows)} predictions for it, expected one"
-    ignored = claim["outcome"] == Outcome.IGNORED
-    expected = claim["previous_fingerprint"] if ignored else claim["fingerprint"]
     if rows[0]["fingerprint"] != expected:
         return (
             f"the receipt says {claim['outcome']}, but the destination holds another prediction "
@@ -112,7 +153,24 @@ def _row_mismatch(claim: dict[str, Any], rows: list[dict[str, Any]]) -> str | No
     return None
 
 
-def _mask_mismatch(masks: MaskStore, row: dict[str, Any]) -> str | None:
+def _mask_mismatches(claims: pa.Table, rows_of: RowsOf, masks: MaskStore) -> list[Mismatch]:
+    """Fingerprints computed anew that are not those claimed."""
+    ids = column_array(claims, "reference_id")
+    expected = dict(zip(ids.to_pylist(), _expected(claims).to_pylist(), strict=True))
+    now = {row["reference_id"]: row for row in rows_of(ids, _MEANING, now=True).to_pylist()}
+    changed = [id for id in expected if id not in now or now[id]["fingerprint"] != expected[id]]
+    if changed:  # by another run, since: what the receipt speaks of is read as it was
+        then = rows_of(pa.array(changed, pa.string()), _MEANING, now=False)
+        now.update({row["reference_id"]: row for row in then.to_pylist()})
+    read = masks.folder.each(lambda id: _mask_mismatch(masks, now.get(id)), list(expected))
+    return [
+        Mismatch(id, words) for id, words in zip(expected, read, strict=True) if words is not None
+    ]
+
+
+def _mask_mismatch(masks: MaskStore, row: dict[str, Any] | None) -> str | None:
+    if row is None:
+        return "the destination holds no prediction for it any more"
     try:
         mask = decode_mask(masks.read(row["mask_sha256"]), max_pixels=2**31)
     except (SegpipeError, MaskRefused) as error:

@@ -1,0 +1,283 @@
+"""The Delta table of published predictions: opening, checking, reading and writing it.
+
+What a row means is the catalog's (``publishing.catalog``); here is what the table is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from segpipe.errors import CatalogError, StorageError
+from segpipe.object_store import object_store_options
+from segpipe.storage import Folder, redacted
+from segpipe.tables import IDENTITY
+from segpipe.validated import SEGMENT_LIST
+
+#: What a published prediction is; the columns of the Delta table.
+PREDICTIONS = pa.schema(
+    [
+        *IDENTITY,
+        pa.field("annotation_id", pa.string()),
+        pa.field("mask_path", pa.string()),
+        pa.field("mask_sha256", pa.string()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("height", pa.int32()),
+        pa.field("width", pa.int32()),
+        pa.field("segments", SEGMENT_LIST),
+        pa.field("image_url", pa.string()),
+        pa.field("manifest", pa.string()),
+        pa.field("partition", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("previous_fingerprint", pa.string()),
+        pa.field("published_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+#: The table's folder in the catalog.
+TABLE = "predictions"
+#: Where the mask files are, relative to the catalog's folder where that is possible.
+MASKS_KEY = "segpipe.masks"
+#: How the files of the table are written. A reader and a rewriter hold a row group of each file,
+#: and a replaced row costs a rewritten file: both stay small.
+WRITING = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
+#: Bytes a file of the table grows to.
+FILE_SIZE = 16 * 2**20
+_FORMAT_KEY, _FORMAT = "segpipe.format", "1"
+
+
+class PredictionsTable:
+    """The Delta table in a catalog's folder.
+
+    Args:
+        folder: the catalog's; holds the table as ``predictions``.
+        masks: where the mask files are, as the table's own configuration names it.
+    """
+
+    def __init__(self, folder: Folder, masks: str) -> None:
+        self._options = object_store_options(folder.url, folder.storage_options)
+        self._masks = masks
+        self.uri = f"{folder.path if folder.is_local else folder.url}/{TABLE}"
+        self.shown = redacted(self.uri)
+
+    def version(self) -> int | None:
+        """The newest version; None where there is no table yet."""
+        table = self.open(any_columns=True)
+        return None if table is None else int(table.version())
+
+    def open(self, version: int | None = None, *, any_columns: bool = False) -> DeltaTable | None:
+        """The Delta table at a version, the newest where None; None where there is none yet.
+
+        Args:
+            any_columns: open it although columns are missing or changed, as for restoring it.
+
+        Raises:
+            CatalogError: if it cannot be read, or is not a segpipe catalog.
+        """
+        try:
+            table = DeltaTable(self.uri, version=version, storage_options=self._options)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            at = "" if version is None else f" at version {version}"
+            raise CatalogError(f"{self.shown} cannot be opened{at}: {first_line(error)}") from None
+        found = table.metadata().configuration.get(_FORMAT_KEY)
+        if found != _FORMAT:
+            raise CatalogError(
+                f"{self.shown} is a Delta table, but not one segpipe {_FORMAT} can publish "
+                f"to ({_FORMAT_KEY} is {found!r}): choose another catalog, or upgrade segpipe"
+            )
+        if not any_columns:
+            self._check_columns(table)
+        return table
+
+    def _check_columns(self, table: DeltaTable) -> None:
+        """Columns added by others are left alone; one that is missing or changed is refused."""
+        there = {field.name: field.type for field in table.schema().fields}
+        for field in DeltaSchema.from_arrow(PREDICTIONS).fields:
+            found = there.get(field.name)
+            if found != field.type:
+                words = "missing" if found is None else f"of another type ({found})"
+                raise CatalogError(
+                    f"{self.shown}: the column {field.name!r} is {words}: the table was "
+                    "changed by something other than segpipe; restore an earlier version of it"
+                )
+
+    def create(self) -> DeltaTable:
+        """The table, made anew where there is none.
+
+        Raises:
+            StorageError: if it cannot be made.
+        """
+        try:
+            return DeltaTable.create(
+                self.uri,
+                PREDICTIONS,
+                mode="ignore",
+                partition_by=["dataset", "model_run"],
+                name="predictions",
+                description="Published segmentation predictions, one row per item and model run",
+                configuration={
+                    _FORMAT_KEY: _FORMAT,
+                    MASKS_KEY: self._masks,
+                    "delta.targetFileSize": str(FILE_SIZE),
+                    # The columns by which files are skipped; others would only swell the log.
+                    "delta.dataSkippingStatsColumns": "reference_id,partition",
+                },
+                storage_options=self._options,
+                raise_if_key_not_exists=False,
+            )
+        except CommitFailedError:  # another run created it meanwhile
+            return DeltaTable(self.uri, storage_options=self._options)
+        except (DeltaError, OSError) as error:
+            raise StorageError(f"{self.shown} cannot be created: {first_line(error)}") from None
+
+    def read(
+        self,
+        table: DeltaTable,
+        columns: list[str] | None = None,
+        where: str | None = None,
+        ids: pa.Array | None = None,
+    ) -> pa.Table:
+        """Rows of an opened table; memory is bounded by what is asked for, not by the table.
+
+        Args:
+            columns: names to read; all where None. With ``ids``, must hold ``reference_id``.
+            where: an SQL predicate on the columns.
+            ids: reference ids to read, where not all; filtered as the rows stream.
+
+        Raises:
+            CatalogError: if the version's files are not there any more.
+        """
+        schema = pa.schema([PREDICTIONS.field(name) for name in columns or PREDICTIONS.names])
+        if ids is not None:
+            if not len(ids):
+                return schema.empty_table()
+            span = pc.min_max(ids).as_py()
+            within = f"reference_id >= {quoted(span['min'])} AND reference_id <= "
+            where = " AND ".join(filter(None, [where, within + quoted(span["max"])]))
+        try:
+            return pa.concat_tables(_streamed(table, schema, where, ids))
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise CatalogError(
+                f"{self.shown} cannot be read at version {table.version()}: "
+                f"{first_line(error)[:300]}. "
+                "Were its files vacuumed or deleted? Restore a version whose files are there"
+            ) from None
+
+    def append(self, table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> None:
+        """Add rows in one commit.
+
+        Raises:
+            CommitFailedError: if another publisher of the model run was faster.
+            StorageError: if it cannot be written.
+        """
+        with _failures(self.shown):
+            write_deltalake(
+                table,
+                _for_writing(rows, table),
+                mode="append",
+                commit_properties=properties,
+                writer_properties=WRITING,
+            )
+
+    def merge(
+        self,
+        table: DeltaTable,
+        rows: pa.Table,
+        of: str,
+        replaced: pa.Array,
+        properties: CommitProperties,
+    ) -> None:
+        """Replace the rows of the same reference id and add the others, in one commit.
+
+        Args:
+            of: the predicate for the rows' model run, its columns named ``target.``.
+            replaced: the reference ids that are there already.
+
+        Raises:
+            CommitFailedError: if another publisher of the model run was faster.
+            StorageError: if it cannot be written.
+        """
+        # The range lets the merge skip files; without it every file of the table is read.
+        span = pc.min_max(replaced).as_py()
+        of += f" AND target.reference_id >= {quoted(span['min'])}"
+        of += f" AND target.reference_id <= {quoted(span['max'])}"
+        with _failures(self.shown):
+            (
+                table.merge(
+                    _for_writing(rows, table),
+                    f"{of} AND target.reference_id = source.reference_id",
+                    source_alias="source",
+                    target_alias="target",
+                    commit_properties=properties,
+                    writer_properties=WRITING,
+                )
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .execute()
+            )
+
+
+@contextmanager
+def _failures(shown: str) -> Iterator[None]:
+    """The storage's failures in words; conflicts go through."""
+    try:
+        yield
+    except CommitFailedError:
+        raise
+    except (DeltaError, OSError) as error:
+        raise StorageError(
+            f"publishing to {shown} failed: {first_line(error)}. What was committed before is "
+            "complete; run again to publish the rest"
+        ) from None
+
+
+def _streamed(
+    table: DeltaTable, schema: pa.Schema, where: str | None, ids: pa.Array | None
+) -> Iterator[pa.Table]:
+    yield schema.empty_table()
+    # The native scan: Arrow's dataset reader calls back into Python from its own threads and
+    # can abort the interpreter at exit.
+    scanned = table.scan(columns=schema.names, predicate=where)
+    for batch in pa.RecordBatchReader.from_stream(scanned):
+        part = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+        if ids is not None:
+            part = part.filter(pc.is_in(part["reference_id"], value_set=ids))
+        if part.num_rows:
+            yield part
+
+
+def _for_writing(rows: pa.Table, table: DeltaTable) -> pa.Table:
+    """The rows with nulls for the columns that others added to the table, sorted, so that each
+    file covers a narrow range of items and most files can be skipped."""
+    for field in pa.schema(table.schema().to_arrow()):
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows.sort_by("reference_id")
+
+
+def application_of(dataset: str, model_run: str) -> str:
+    """The Delta application whose transactions order the commits of a model run."""
+    return f"segpipe/{dataset}/{model_run}"
+
+
+def of_model_run(dataset: str, model_run: str, prefix: str = "") -> str:
+    """The predicate for a model run's predictions."""
+    return f"{prefix}dataset = {quoted(dataset)} AND {prefix}model_run = {quoted(model_run)}"
+
+
+def quoted(text: str) -> str:
+    """Text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, without its trace."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
