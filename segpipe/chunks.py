@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+#: Workers where each waits for an object store most of the time.
+REMOTE_WORKERS = 16
+
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 

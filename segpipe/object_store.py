@@ -1,19 +1,30 @@
-"""The options of fsspec in the words of object_store, which reads and writes the Delta table.
+"""Object stores: masks by the million in few and cheap requests, and one place for credentials.
 
-segpipe's places are opened twice: their files by fsspec (s3fs, gcsfs, adlfs), the catalog's table
-by deltalake, through Rust's object_store. An operator names credentials and endpoints once: in the
-usual environment variables, which both read, or as ``storage_options`` in fsspec's words, which are
-translated here. The names are those of s3fs.S3FileSystem, gcsfs.GCSFileSystem and
-adlfs.AzureBlobFileSystem, and of object_store's AmazonS3ConfigKey, GoogleConfigKey and
-AzureConfigKey.
+Files on S3, Google Cloud Storage and Azure are opened by fsspec (s3fs, gcsfs, adlfs), but what is
+done once per mask, and the catalog's Delta table, go through Rust's object_store (obstore and
+deltalake): a request costs a tenth of the processor time there. An operator names credentials and
+endpoints once: in the usual environment variables, which all of them read, or as
+``storage_options`` in fsspec's words, which are translated here. The names are those of
+s3fs.S3FileSystem, gcsfs.GCSFileSystem and adlfs.AzureBlobFileSystem, and of object_store's
+AmazonS3ConfigKey, GoogleConfigKey and AzureConfigKey.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from segpipe.errors import SettingsError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore as Store
 
 _S3 = ("s3", "s3a")
 _GCS = ("gs", "gcs")
@@ -46,6 +57,182 @@ _AZURE_NAMES = {
 }
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+#: How failing requests are repeated, in obstore's words: 429, 5xx and broken connections, with a
+#: growing pause in between.
+RETRYING: Any = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
+# Credentials that botocore finds are asked for again after this time; it renews them itself.
+_ASKED_AGAIN = timedelta(minutes=5)
+
+
+class ObjectStore:
+    """One bucket or container, for what is done once per mask.
+
+    Paths are fsspec's: they begin with the bucket. Every failure is an OSError.
+    """
+
+    def __init__(self, bucket: str, store: Store) -> None:
+        self._bucket = bucket
+        self._store = store
+
+    def read(self, path: str, most_bytes: int | None = None) -> bytes:
+        """A whole object, in one request.
+
+        Args:
+            most_bytes: larger objects are not fetched.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            LargerError: if it has more bytes than asked for.
+        """
+        import obstore
+
+        with _os_errors(path):
+            found = obstore.get(self._store, self._key(path))
+            if most_bytes is not None and found.meta["size"] > most_bytes:
+                raise LargerError(found.meta["size"])
+            return bytes(found.bytes())
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write an object unless there is one; whether it was written. One conditional request."""
+        import obstore
+
+        try:
+            with _os_errors(path):
+                obstore.put(self._store, self._key(path), data, mode="create", use_multipart=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write an object, in place of what is there."""
+        import obstore
+
+        with _os_errors(path):
+            obstore.put(self._store, self._key(path), data, use_multipart=False)
+
+    def stored(self, path: str) -> tuple[int, datetime]:
+        """Size in bytes of an object and when it was written.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        import obstore
+
+        with _os_errors(path):
+            meta = obstore.head(self._store, self._key(path))
+        return meta["size"], meta["last_modified"]
+
+    def _key(self, path: str) -> str:
+        return path.removeprefix(f"{self._bucket}/")
+
+
+@dataclass
+class LargerError(Exception):
+    """An object is larger than was asked for; ``size`` in bytes."""
+
+    size: int
+
+
+@contextmanager
+def _os_errors(path: str) -> Iterator[None]:
+    from obstore.exceptions import (
+        AlreadyExistsError,
+        BaseError,
+        NotFoundError,
+        PermissionDeniedError,
+        UnauthenticatedError,
+    )
+
+    try:
+        yield
+    except NotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "there is no such object", path) from None
+    except AlreadyExistsError:
+        raise FileExistsError(errno.EEXIST, "there is such an object", path) from None
+    except (PermissionDeniedError, UnauthenticatedError):
+        raise PermissionError(errno.EACCES, "the store refuses access", path) from None
+    except BaseError as error:
+        # Its first line; what follows tells how the library is made.
+        raise OSError(errno.EIO, (str(error).splitlines() or ["unknown"])[0], path) from None
+
+
+def open_object_store(
+    url: str, path: str, storage_options: Mapping[str, Any] | None = None
+) -> ObjectStore | None:
+    """The object store of a URL; None where it is not one's.
+
+    Args:
+        path: of the URL within its fsspec file system; begins with the bucket.
+
+    Raises:
+        SettingsError: if the packages for it are missing, or its options cannot be used.
+    """
+    given = storage_options or {}
+    options = object_store_options(url, given)
+    if options is None:
+        return None
+    bucket = path.partition("/")[0]
+    return _opened(_scheme(url), bucket, tuple(sorted(options.items())), given.get("profile"))
+
+
+@cache
+def _opened(
+    scheme: str, bucket: str, options: tuple[tuple[str, str], ...], profile: str | None
+) -> ObjectStore:
+    extra = "s3" if scheme in _S3 else "gcs" if scheme in _GCS else "azure"
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import AzureStore, GCSStore, S3Store
+    except ImportError:
+        raise SettingsError(
+            f"{scheme}://{bucket} needs packages that are not installed: install segpipe[{extra}]"
+        ) from None
+    config: Any = {name: value for name, value in options if name != "AWS_PROFILE"}
+    client: Any = {"allow_http": config.pop("AWS_ALLOW_HTTP", "false") == "true"}
+    try:
+        if scheme in _S3:
+            known = {"AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"} & config.keys()
+            provider: Any = None if known else _credentials(profile)
+            store: Store = S3Store(
+                bucket,
+                config=config,
+                client_options=client,
+                retry_config=RETRYING,
+                credential_provider=provider,
+            )
+        else:
+            kind = GCSStore if scheme in _GCS else AzureStore
+            store = kind(bucket, config=config, client_options=client, retry_config=RETRYING)
+    except (BaseError, ValueError) as error:
+        words = (str(error).splitlines() or ["unknown"])[0]
+        raise SettingsError(f"cannot open {scheme}://{bucket}: {words}") from None
+    return ObjectStore(bucket, store)
+
+
+def _credentials(profile: str | None) -> Callable[[], dict[str, Any]] | None:
+    """Credentials as botocore (s3fs) finds them: profiles, single sign-on, roles; None where it
+    finds none and object_store may know other ways."""
+    import botocore.session
+
+    session = botocore.session.Session(profile=profile)
+    try:
+        if session.get_credentials() is None:
+            return None
+    except botocore.exceptions.BotoCoreError as error:
+        raise SettingsError(f"no credentials for S3: {error}") from None
+
+    def provide() -> dict[str, Any]:
+        found = session.get_credentials().get_frozen_credentials()
+        return {
+            "access_key_id": found.access_key,
+            "secret_access_key": found.secret_key,
+            "token": found.token,
+            "expires_at": datetime.now(UTC) + _ASKED_AGAIN,
+        }
+
+    return provide
 
 
 def filesystem_options(url: str, storage_options: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from segpipe.chunks import REMOTE_WORKERS
 from segpipe.errors import TableError
 from segpipe.items import ItemList
 from segpipe.manifest import Manifest
@@ -58,6 +59,10 @@ class Root:
         return Catalog(self.settings.folder("catalog"), self.masks)
 
     @property
+    def _is_local(self) -> bool:
+        return self.masks.folder.is_local and self.landing.folder.is_local
+
+    @property
     def receipts(self) -> Folder:
         """Where the receipts of publishing are kept."""
         return self.settings.folder("catalog").folder("receipts")
@@ -81,7 +86,7 @@ class Root:
             self.manifest(partition),
             self.validation(partition.model_run),
             self.tables(partition),
-            workers=settings.workers,
+            workers=settings.workers or (0 if self._is_local else REMOTE_WORKERS),
             rows_per_chunk=settings.rows_per_chunk,
             progress=progress,
         )

@@ -22,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from segpipe.errors import StorageError
 from segpipe.image import ImageSize, read_image_size
 from segpipe.mask import MAX_BYTES, MaskRefused
+from segpipe.object_store import LargerError, ObjectStore, open_object_store
 from segpipe.storage import open_filesystem, redacted
 from segpipe.web import check_address, is_web, open_web_header, read_web
 
@@ -32,12 +33,13 @@ _LOCAL = LocalFileSystem()
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that may be read: its filesystem (None on the web), its path or URL there, and its
-    URL fit to be shown."""
+    """A file that may be read: its filesystem (None on the web), its path or URL there, its URL
+    fit to be shown, and the object store it is in, if it is in one."""
 
     filesystem: fsspec.AbstractFileSystem | None
     path: str
     shown: str
+    objects: ObjectStore | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ class AllowedRoots:
             if is_web(place):
                 check_address(place, self._web_hosts)
                 return Source(None, place, shown)
-            return Source(*open_filesystem(place, self.storage_options), shown)
+            filesystem, path = open_filesystem(place, self.storage_options)
+            objects = open_object_store(place, path, self.storage_options)
+            return Source(filesystem, path, shown, objects)
         roots = ", ".join(map(redacted, self.roots)) or "none"
         raise _refused(
             redacted(absolute),
@@ -109,8 +113,7 @@ class AllowedRoots:
         try:
             if isinstance(source.filesystem, LocalFileSystem):
                 return _read_local(source, max_bytes)
-            _check_size(int(source.filesystem.size(source.path) or 0), max_bytes, source)
-            return bytes(source.filesystem.cat_file(source.path))
+            return _read_remote(source, source.filesystem, max_bytes)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise _missing(f"there is no file at {source.shown}", source) from None
         except PermissionError:
@@ -146,6 +149,16 @@ def _read_local(source: Source, max_bytes: int) -> bytes:
     _check_size(status.st_size, max_bytes, source)
     with Path(source.path).open("rb") as file:
         return file.read(max_bytes + 1)
+
+
+def _read_remote(source: Source, filesystem: fsspec.AbstractFileSystem, max_bytes: int) -> bytes:
+    if source.objects is not None:
+        try:
+            return source.objects.read(source.path, max_bytes)
+        except LargerError as larger:
+            _check_size(larger.size, max_bytes, source)
+    _check_size(int(filesystem.size(source.path) or 0), max_bytes, source)
+    return bytes(filesystem.cat_file(source.path))
 
 
 def _check_size(size: int, limit: int, source: Source) -> None:

@@ -21,7 +21,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from segpipe.errors import SettingsError, StorageError
-from segpipe.object_store import filesystem_options
+from segpipe.object_store import filesystem_options, open_object_store
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -139,6 +139,8 @@ class Folder:
         self.filesystem, path = open_filesystem(self.url, self.storage_options)
         self.path = path.rstrip("/")
         self.is_local = isinstance(self.filesystem, LocalFileSystem)
+        #: For what is done once per mask; None where the folder is not in an object store.
+        self.objects = open_object_store(self.url, self.path, self.storage_options)
 
     def __repr__(self) -> str:
         return f"Folder({self.shown!r})"
@@ -169,6 +171,8 @@ class Folder:
                 return StoredFile(
                     path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
                 )
+            if self.objects is not None:
+                return StoredFile(path, *self.objects.stored(path))
             return _stored(path, self.filesystem.info(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -191,6 +195,8 @@ class Folder:
             StorageError: if it cannot be read.
         """
         with storage_errors(f"reading {self.shown}/{name}"):
+            if self.objects is not None:
+                return self.objects.read(self.path_of(name))
             return bytes(self.filesystem.cat_file(self.path_of(name)))
 
     def open_input(self, name: str) -> IO[bytes]:
@@ -317,6 +323,9 @@ class MaskStore:
         sha256 = hashlib.sha256(data).hexdigest()
         name = self.name_of(sha256)
         with storage_errors(f"writing {self.folder.shown}/{name}"):
+            objects = self.folder.objects
+            if objects is not None and objects.create(self.folder.path_of(name), data):
+                return sha256
             stored = self.folder.stored(name)
             # A file of another length can only be the relic of a power cut: write it again.
             if stored is None or stored.size != len(data):
@@ -335,6 +344,9 @@ class MaskStore:
         return self.folder.read(self.name_of(sha256))
 
     def _write(self, name: str, data: bytes) -> None:
+        if self.folder.objects is not None:
+            self.folder.objects.write(self.folder.path_of(name), data)
+            return
         if not self.folder.is_local:
             self.folder.filesystem.pipe_file(self.folder.path_of(name), data)
             return

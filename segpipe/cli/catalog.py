@@ -17,8 +17,8 @@ from segpipe.mask import MaskRefused, decode_mask
 from segpipe.overlay import LegendEntry, encoded, overlay
 from segpipe.partition import Partition
 from segpipe.publishing import maintenance
-from segpipe.publishing.table import of_model_run, quoted
 from segpipe.publishing.history import diff, history
+from segpipe.publishing.table import of_model_run, quoted
 from segpipe.root import Root
 from segpipe.storage import Folder
 

@@ -40,6 +40,7 @@ _VERSION_KEY = b"segpipe.version"
 OPERATION_KEY = "segpipe.operation"
 _UNDOING = ("unpublish", "restore")
 _ATTEMPTS = 60
+_STORAGE_ATTEMPTS = 3
 _PRESENT = ["reference_id", "fingerprint", "run_id", "previous_fingerprint"]
 # Rows of the files one commit writes anew: memory is bounded by these, whatever the table holds.
 _REWRITTEN_ROWS = 100_000
@@ -87,7 +88,14 @@ class Catalog:
             to_write, failures = self._to_write(rows, planned, masks, dry_run=dry_run)
             if table is not None and not dry_run:
                 read_at = table.version()
-                conflict = self._commit(table, to_write, provenance)
+                try:
+                    conflict = self._commit(table, to_write, provenance)
+                except StorageError:
+                    # On a network a request may fail for a moment; what is there is planned anew.
+                    if self.folder.is_local or attempt >= _STORAGE_ATTEMPTS:
+                        raise
+                    _wait(attempt)
+                    continue
                 if conflict is not None:
                     if self.table.version() == read_at:
                         raise StorageError(f"publishing to {self!r} failed: {conflict}")

@@ -5,8 +5,11 @@ What a row means is the catalog's (``publishing.catalog``); here is what the tab
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +22,8 @@ from segpipe.object_store import object_store_options
 from segpipe.storage import Folder, redacted
 from segpipe.tables import IDENTITY
 from segpipe.validated import SEGMENT_LIST
+
+Result = TypeVar("Result")
 
 #: What a published prediction is; the columns of the Delta table.
 PREDICTIONS = pa.schema(
@@ -63,6 +68,8 @@ class PredictionsTable:
     def __init__(self, folder: Folder, masks: str) -> None:
         self._options = object_store_options(folder.url, folder.storage_options)
         self._masks = masks
+        # What object_store does not repeat itself: an answer that ends in its middle.
+        self._tries = 1 if folder.is_local else 4
         self.uri = f"{folder.path if folder.is_local else folder.url}/{TABLE}"
         self.shown = redacted(self.uri)
 
@@ -80,8 +87,12 @@ class PredictionsTable:
         Raises:
             CatalogError: if it cannot be read, or is not a segpipe catalog.
         """
+
+        def opened() -> DeltaTable:
+            return DeltaTable(self.uri, version=version, storage_options=self._options)
+
         try:
-            table = DeltaTable(self.uri, version=version, storage_options=self._options)
+            table = self._patiently(opened)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
@@ -163,13 +174,25 @@ class PredictionsTable:
             within = f"reference_id >= {quoted(span['min'])} AND reference_id <= "
             where = " AND ".join(filter(None, [where, within + quoted(span["max"])]))
         try:
-            return pa.concat_tables(_streamed(table, schema, where, ids))
+            return self._patiently(lambda: pa.concat_tables(_streamed(table, schema, where, ids)))
         except (DeltaError, OSError, pa.ArrowException) as error:
             raise CatalogError(
                 f"{self.shown} cannot be read at version {table.version()}: "
                 f"{first_line(error)[:300]}. "
                 "Were its files vacuumed or deleted? Restore a version whose files are there"
             ) from None
+
+    def _patiently(self, read: Callable[[], Result]) -> Result:
+        for left in reversed(range(self._tries)):
+            try:
+                return read()
+            except TableNotFoundError:
+                raise
+            except (DeltaError, OSError, pa.ArrowException):
+                if not left:
+                    raise
+                time.sleep(random.uniform(0.1, 0.5))
+        raise AssertionError("the last try either returns or raises")
 
     def append(self, table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> None:
         """Add rows in one commit.
