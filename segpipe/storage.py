@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import re
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,9 @@ Result = TypeVar("Result")
 
 # Requests to an object store under way at a time.
 _AT_ONCE = 32
+# A mask that was stored is not looked for again for so long; far less than any vacuum waits.
+_TRUSTED_SECONDS = 3600.0
+_MOST_REMEMBERED = 100_000
 #: Age at which a mask that is stored again counts as new again.
 RENEWED_AFTER = timedelta(days=1)
 _USER_INFORMATION = re.compile(r"^(?:[^/@?#]*@|[^/@?#:]*:[^@]*@)")
@@ -271,6 +276,8 @@ class MaskStore:
         self.folder = folder
         self._known_as = known_as
         self._made: set[Path] = set()
+        # Masks this process has just stored in an object store, where looking costs a request.
+        self._stored: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"MaskStore({self.folder.shown!r})"
@@ -290,6 +297,8 @@ class MaskStore:
 
     def keep(self, sha256: str) -> bool:
         """Whether the mask is in the store; if so, it counts as new, and no vacuum takes it."""
+        if time.monotonic() - self._stored.get(sha256, -math.inf) < _TRUSTED_SECONDS:
+            return True
         name = self.name_of(sha256)
         stored = self.folder.stored(name)
         if stored is None:
@@ -325,6 +334,7 @@ class MaskStore:
         with storage_errors(f"writing {self.folder.shown}/{name}"):
             objects = self.folder.objects
             if objects is not None and objects.create(self.folder.path_of(name), data):
+                self._remember(sha256)
                 return sha256
             stored = self.folder.stored(name)
             # A file of another length can only be the relic of a power cut: write it again.
@@ -334,6 +344,11 @@ class MaskStore:
                 # A young file is safe from being vacuumed before a table refers to it.
                 self._renew(name, data)
         return sha256
+
+    def _remember(self, sha256: str) -> None:
+        if len(self._stored) >= _MOST_REMEMBERED:
+            self._stored.clear()
+        self._stored[sha256] = time.monotonic()
 
     def read(self, sha256: str) -> bytes:
         """The PNG bytes of a mask.

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+from filelock import FileLock
 
 from segpipe.errors import SettingsError, StorageError
 from segpipe.partition import Partition
@@ -50,7 +51,13 @@ def open_instance(root: str) -> dg.DagsterInstance:
     """The instance, opened."""
     home = dagster_home(root)
     os.environ["DAGSTER_HOME"] = str(home)
-    return dg.DagsterInstance.from_config(str(home))
+    # Dagster makes its SQLite files on first use, and two processes at that at once fail.
+    with FileLock(home / ".segpipe.lock"):
+        instance = dg.DagsterInstance.from_config(str(home))
+        instance.get_runs_count()
+        instance.get_dynamic_partitions(str(model_runs.name))
+        instance.get_latest_materialization_event(dg.AssetKey("none"))
+    return instance
 
 
 def register(instance: dg.DagsterInstance, partition: Partition) -> None:
