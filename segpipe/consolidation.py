@@ -47,6 +47,7 @@ _BACKGROUND_INDEX = 0
 _VALUES = 256
 _CONFIDENCES = ("confidence", "confidence_min", "confidence_max")
 _SOURCES = ("n_merged", "source_indexes")
+_FLAGS = ("ignore", "iscrowd", "isthing")
 
 
 class View(StrEnum):
@@ -284,11 +285,16 @@ def _shared(members: Sequence[Segment]) -> dict[str, Any]:
     first, *others = (canonical_metadata(member.metadata) for member in members)
     confident = any(member.confidence is not None for member in members)
     apart = (*_SOURCES, *_CONFIDENCES) if confident else _SOURCES
-    return {
+    shared = {
         key: value
         for key, value in first.items()
         if key not in apart and all(_equal(value, one.get(key)) for one in others)
     }
+    for key in _FLAGS:  # equal, however each of them is written
+        told = {_flag(member.metadata.get(key)) for member in members}
+        if len(told) == 1 and None not in told:
+            shared[key] = told.pop()
+    return shared
 
 
 def _equal(one: object, other: object) -> bool:

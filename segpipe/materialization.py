@@ -224,7 +224,7 @@ class _Tables:
         validated = self._with_same_masks(validated)
         self._validated.write(validated)
         self._segments.write(segments)
-        _update(self._validated_digest, validated)
+        update_digest(self._validated_digest, validated)
 
     def _with_same_masks(self, validated: pa.Table) -> pa.Table:
         """The rows, with a finding where another item has the very same mask."""
@@ -263,7 +263,7 @@ class _Tables:
 
     def _reject(self, rejected: pa.Table) -> None:
         self._rejected.write(rejected)
-        _update(self._rejected_digest, rejected)
+        update_digest(self._rejected_digest, rejected)
         rows = rejected.select(["manifest", "manifest_row"])
         self._rejected_rows += rows.group_by(["manifest", "manifest_row"]).aggregate([]).num_rows
 
@@ -334,7 +334,8 @@ def _not(flags: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.invert(flags)
 
 
-def _update(digest: Any, table: pa.Table) -> None:
+def update_digest(digest: Any, table: pa.Table) -> None:
+    """Feed a table's rows, whatever their types, into a digest."""
     try:
         rows = table.to_pylist()
     except (OverflowError, ValueError, pa.ArrowException):

@@ -26,10 +26,11 @@ class Settings:
     """Everything a segpipe installation is told.
 
     Attributes:
-        root: fsspec URL or path that holds ``manifests/``, ``validated/``, ``masks/`` and
-            ``catalog/``, unless the four are named apart.
+        root: fsspec URL or path that holds ``manifests/``, ``validated/``, ``views/``, ``masks/``
+            and ``catalog/``, unless they are named apart.
         dataset: the dataset whose items the predictions are for; part of every identity.
-        manifests, validated, masks, catalog: URLs of the four places, where not under ``root``.
+        manifests, validated, views, masks, catalog: URLs of these places, where not under
+            ``root``.
         allowed_roots: folders masks may be read from, besides ``root`` and ``manifests``.
         storage_options: given to fsspec and to the catalog for remote URLs.
         first_date: the first day that can have a partition.
@@ -43,6 +44,7 @@ class Settings:
     dataset: str = "default"
     manifests: str = ""
     validated: str = ""
+    views: str = ""
     masks: str = ""
     catalog: str = ""
     allowed_roots: tuple[str, ...] = ()
@@ -67,7 +69,7 @@ class Settings:
             return cls(root)
         shown = f"{folder.shown}/{SETTINGS_FILE}"
         given = _checked(_parsed(folder.read(SETTINGS_FILE), shown), shown)
-        for key in ("manifests", "validated", "masks", "catalog"):
+        for key in ("manifests", "validated", "views", "masks", "catalog"):
             if key in given:
                 given[key] = _below(root, given[key])
         if "allowed_roots" in given:
@@ -94,7 +96,7 @@ class Settings:
         return replace(self, allowed_roots=(*self.allowed_roots, *roots))
 
     def folder(self, name: str) -> Folder:
-        """One of the four places: ``manifests``, ``validated``, ``masks`` or ``catalog``."""
+        """A place: ``manifests``, ``validated``, ``views``, ``masks`` or ``catalog``."""
         url = getattr(self, name) or f"{self.root.rstrip('/')}/{name}"
         return Folder(url, self.storage_options if "://" in url else None)
 
@@ -140,6 +142,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "dataset": (str, "text"),
     "manifests": (str, "a URL"),
     "validated": (str, "a URL"),
+    "views": (str, "a URL"),
     "masks": (str, "a URL"),
     "catalog": (str, "a URL"),
     "allowed_roots": (list, "a list of URLs"),

@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -19,10 +18,11 @@ from segpipe.manifest import Manifest, ManifestChunk, ManifestRow
 from segpipe.mask import MaskRefused, canonical_png, decode_mask
 from segpipe.prediction import fingerprint_of_parts
 from segpipe.rules import Evidence, Finding, Policy, Severity, judge
+from segpipe.segment_table import SegmentRows
 from segpipe.segments import Measures, measure
 from segpipe.sources import AllowedRoots, Source, recorded
 from segpipe.storage import MaskStore
-from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, table_of
+from segpipe.tables import REJECTED, VALIDATED, table_of
 
 # Rows that have to list the same Segments for the list to be taken for a taxonomy.
 _FIRST_ROWS = 8
@@ -273,41 +273,10 @@ def _validated_table(
 
 
 def _segments_table(accepted: Sequence[_Accepted], validation: Validation) -> pa.Table:
-    columns: dict[str, list[Any]] = {name: [] for name in SEGMENTS.names}
+    rows = SegmentRows()
     for one in accepted:
-        _append_segments(columns, one)
-    count = len(columns["label"])
-    columns["dataset"] = [validation.dataset] * count
-    columns["model_run"] = [validation.model_run] * count
-    return table_of(columns, SEGMENTS)
-
-
-def _append_segments(columns: dict[str, list[Any]], one: _Accepted) -> None:
-    measures = one.measures
-    place_of = {value: place for place, value in enumerate(measures.values.tolist())}
-    area, x, y = measures.area.tolist(), measures.left.tolist(), measures.top.tolist()
-    w = (measures.right - measures.left + 1).tolist()
-    h = (measures.bottom - measures.top + 1).tolist()
-    cx, cy = measures.centroid_x.tolist(), measures.centroid_y.tolist()
-    for segment in one.declaration.segments:
-        columns["reference_id"].append(one.row.reference_id)
-        columns["label"].append(segment.label)
-        columns["index"].append(segment.index)
-        columns["metadata"].append(segment.metadata_text)
-        columns["confidence"].append(segment.confidence)
-        place = place_of.get(segment.index) if segment.index is not None else None
-        pixels = 0 if place is None else area[place]
-        columns["area_px"].append(pixels)
-        columns["area_fraction"].append(pixels / measures.pixels)
-        for name, values in (
-            ("bbox_x", x),
-            ("bbox_y", y),
-            ("bbox_w", w),
-            ("bbox_h", h),
-            ("centroid_x", cx),
-            ("centroid_y", cy),
-        ):
-            columns[name].append(None if place is None else values[place])
+        rows.add(one.row.reference_id, one.declaration.segments, one.measures)
+    return rows.table(validation.dataset, validation.model_run)
 
 
 def rejected_table(

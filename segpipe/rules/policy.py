@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from segpipe.consolidation import View
 from segpipe.errors import SettingsError
 from segpipe.rules.catalogue import CATALOGUE, Rule, Severity
 
@@ -27,6 +28,7 @@ class Policy:
         ignore_values: pixel value -> label of the visible Segment its pixels get.
         taxonomy: label -> ``thing`` or ``stuff``; empty where labels are not checked.
         task: ``semantic``, ``instance`` or ``panoptic``; None where it is not declared.
+        publish_as: the view of the predictions that is published.
         items: URL of a list of the dataset's items (Parquet, CSV or text); None for no check.
         max_rejection_rate: share of a partition's rows, 0 to 1; when more are rejected,
             something systematic is wrong and nothing of the partition is published.
@@ -40,6 +42,7 @@ class Policy:
     ignore_values: Mapping[int, str] = field(default_factory=dict)
     taxonomy: Mapping[str, str] = field(default_factory=dict)
     task: str | None = None
+    publish_as: View = View.GIVEN
     items: str | None = None
     max_rejection_rate: float = 0.5
     max_pixels: int = 100_000_000
@@ -162,6 +165,12 @@ def _task(value: object) -> str:
     return str(value)
 
 
+def _view(value: object) -> View:
+    if value not in list(View):
+        raise ValueError(f"expected {', '.join(View)}")
+    return View(str(value))
+
+
 def _url(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("expected a URL")
@@ -190,6 +199,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "ignore_values": _ignore_values,
     "taxonomy": _taxonomy,
     "task": _task,
+    "publish_as": _view,
     "items": _url,
     "max_rejection_rate": _share,
     "max_pixels": positive,
