@@ -57,7 +57,8 @@ def upload(bucket: Bucket, folder: Path) -> None:
 def publish(root: Root, provenance: Provenance, **how: Any) -> Publication:
     """Materialize and publish the partition; what came of it."""
     root.materialize(PARTITION)
-    return root.publish(PARTITION, provenance, verify_masks=None, **how)
+    # As another process would: not knowing what was just stored.
+    return Root(root.settings).publish(PARTITION, provenance, verify_masks=None, **how)
 
 
 def published(root: Root) -> dict[str, tuple[int, ...]]:
