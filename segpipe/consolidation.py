@@ -73,7 +73,8 @@ class Consolidated:
     Attributes:
         lookup: uint8, 256 entries: pixel value as given -> pixel value in the view.
         segments: of the view, sorted by index; each index once.
-        undecided: labels of which nothing says thing or stuff, kept as things; sorted.
+        undecided: labels of Segments that an instance view keeps as things because nothing says
+            what they are; sorted, one per Segment.
     """
 
     lookup: NDArray[np.uint8]
@@ -135,10 +136,9 @@ class Consolidation:
             areas: pixels of each of the 256 values. Values that have pixels and no Segment (where
                 a policy lets them through) stay apart from all others.
         """
-        if self.view is View.GIVEN:
-            ordered = tuple(sorted(segments, key=lambda one: one.index))
-            return Consolidated(np.arange(_VALUES, dtype=np.uint8), ordered)
         ordered = tuple(sorted(segments, key=lambda one: one.index))
+        if self.view is View.GIVEN:
+            return Consolidated(np.arange(_VALUES, dtype=np.uint8), ordered)
         kinds = [self._kind(segment) for segment in ordered]
         groups = self._groups(ordered, kinds)
         declared = {segment.index for segment in ordered}
@@ -154,11 +154,11 @@ class Consolidation:
             lookup[[one.index for one in group.members] or [group.index]] = index
             if group.members:
                 made.append(_segment(group, index, areas))
-        undecided = {
+        undecided = [
             segment.label
             for segment, kind in zip(ordered, kinds, strict=True)
-            if kind is _Kind.UNDECIDED
-        }
+            if kind is _Kind.UNDECIDED and self.view is View.INSTANCE
+        ]
         return Consolidated(
             lookup, tuple(sorted(made, key=lambda one: one.index)), tuple(sorted(undecided))
         )

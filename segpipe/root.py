@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from segpipe.chunks import REMOTE_WORKERS
+from segpipe.consolidation import Consolidation, View
 from segpipe.errors import TableError
 from segpipe.items import ItemList
 from segpipe.manifest import Manifest
@@ -23,6 +24,7 @@ from segpipe.settings import Settings
 from segpipe.storage import Folder, MaskStore
 from segpipe.validated import ValidatedPredictions
 from segpipe.validation import Validation
+from segpipe.views import ViewSummary, materialize_view, open_view
 
 #: The report page beside a partition's tables.
 REPORT_FILE = "report.html"
@@ -86,10 +88,61 @@ class Root:
             self.manifest(partition),
             self.validation(partition.model_run),
             self.tables(partition),
-            workers=settings.workers or (0 if self._is_local else REMOTE_WORKERS),
+            workers=self._workers,
             rows_per_chunk=settings.rows_per_chunk,
             progress=progress,
         )
+
+    @property
+    def _workers(self) -> int:
+        return self.settings.workers or (0 if self._is_local else REMOTE_WORKERS)
+
+    def consolidation(self, model_run: str, view: View) -> Consolidation:
+        """How a model run's predictions are consolidated to a view.
+
+        Raises:
+            SettingsError: if the model run's taxonomy cannot serve the view.
+        """
+        return Consolidation(view, self.settings.policies.of(model_run).taxonomy)
+
+    def view_tables(self, partition: Partition, view: View) -> Folder:
+        """Where the tables of a partition's view are."""
+        if view is View.GIVEN:
+            return self.tables(partition)
+        return self.settings.folder("views").folder(view, *partition.folders)
+
+    def materialize_view(
+        self, partition: Partition, view: View, progress: Progress | None = None
+    ) -> ViewSummary:
+        """Consolidate a partition's validated predictions to a view; see ``views``.
+
+        Raises:
+            SettingsError: if the model run's taxonomy cannot serve the view.
+            TableError: if the partition was not materialized completely.
+        """
+        if view is View.GIVEN:
+            raise TableError("predictions as given need no view: they are the validated ones")
+        return materialize_view(
+            self.validated(partition),
+            self.consolidation(partition.model_run, view),
+            self.masks,
+            self.view_tables(partition, view),
+            workers=self._workers,
+            rows_per_chunk=self.settings.rows_per_chunk,
+            progress=progress,
+        )
+
+    def view(self, partition: Partition, view: View) -> ValidatedPredictions:
+        """A partition's predictions in a view.
+
+        Raises:
+            TableError: if it was not materialized completely, or is out of date.
+        """
+        validated = self.validated(partition)
+        if view is View.GIVEN:
+            return validated
+        consolidation = self.consolidation(partition.model_run, view)
+        return open_view(self.view_tables(partition, view), validated, consolidation)
 
     def validation(self, model_run: str) -> Validation:
         """What the predictions of a model run are validated with."""
@@ -133,18 +186,24 @@ class Root:
         partition: Partition,
         provenance: Provenance,
         *,
+        view: View | None = None,
         dry_run: bool = False,
         verify_masks: int | None = VERIFIED_MASKS,
         progress: Progress | None = None,
     ) -> Publication:
         """Publish a partition's validated predictions; see ``publishing.publication``.
 
+        Args:
+            view: what is published; where None, as the model run's policy says. A view other than
+                given has to be materialized before.
+
         Raises:
             TableError: also when more of the partition was rejected than the policy allows.
         """
         validated = self.validated(partition)
         rate = validated.summary.rejection_rate
-        limit = self.settings.policies.of(partition.model_run).max_rejection_rate
+        policy = self.settings.policies.of(partition.model_run)
+        limit = policy.max_rejection_rate
         if rate > limit:
             raise TableError(
                 f"{validated.summary.rejected} of {validated.summary.rows} rows were rejected, "
@@ -152,7 +211,7 @@ class Root:
                 "mend it and materialize again, or raise the limit"
             )
         return publish(
-            validated,
+            self.view(partition, policy.publish_as if view is None else view),
             self.catalog,
             self.masks,
             self.receipts,

@@ -55,6 +55,12 @@ class ValidatedPredictions:
     def __len__(self) -> int:
         return self.summary.accepted
 
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the validated table: VALIDATED, then the columns its manifest carried."""
+        with self.folder.open_input(VALIDATED_FILE) as handle:
+            return pq.ParquetFile(handle).schema_arrow.remove_metadata()
+
     def batches(self, rows: int) -> Iterator[PredictionBatch]:
         """Predictions in the table's order, at most ``rows`` at a time."""
         with (
@@ -66,7 +72,7 @@ class ValidatedPredictions:
             _check_digest(self.folder, SEGMENTS_FILE, segments, self.summary.validated_digest)
             measured = _Reader(segments)
             for batch in pq.ParquetFile(validated).iter_batches(batch_size=rows):
-                table = pa.Table.from_batches([batch])
+                table = pa.Table.from_batches([batch]).replace_schema_metadata()
                 counts = table["n_segments"].to_numpy()
                 own = measured.take(int(counts.sum()))
                 yield PredictionBatch(table, self._nested(table, counts, own))

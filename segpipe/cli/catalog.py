@@ -87,6 +87,7 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
     done = maintenance.vacuum(
         opened.catalog,
         opened.settings.folder("validated"),
+        views=opened.settings.folder("views"),
         masks_too=not opened.settings.masks,
         retention_hours=retention_hours,
         dry_run=dry_run,

@@ -155,6 +155,7 @@ def vacuum(
     catalog: Catalog,
     validated: Folder,
     *,
+    views: Folder | None = None,
     masks_too: bool = True,
     retention_hours: int = 168,
     dry_run: bool = True,
@@ -166,6 +167,7 @@ def vacuum(
 
     Args:
         validated: folder of the materialized partitions, whose masks are kept.
+        views: folder of their views, whose masks are kept as well.
         masks_too: False where other roots may use the same mask store: what they need is not
             known here.
 
@@ -176,7 +178,7 @@ def vacuum(
     while True:
         version = catalog.version()
         files = _vacuum_table(catalog, retention_hours, dry_run=True)
-        needed = _referenced(catalog, validated, set(files)) if masks_too else _keys([])
+        needed = _referenced(catalog, validated, views, set(files)) if masks_too else _keys([])
         if catalog.version() == version:  # else another run committed meanwhile: look again
             break
     if not dry_run:
@@ -213,14 +215,19 @@ def _vacuum_table(catalog: Catalog, retention_hours: int, *, dry_run: bool) -> l
     return [file for file in dict.fromkeys(found) if folder.stored(file) is not None]
 
 
-def _referenced(catalog: Catalog, validated: Folder, leaving: set[str]) -> NDArray[np.uint64]:
+def _referenced(
+    catalog: Catalog, validated: Folder, views: Folder | None, leaving: set[str]
+) -> NDArray[np.uint64]:
     """The masks that a table file or a materialized partition refers to: the first eight bytes of
     their SHA-256, sorted. Two masks that share them are both kept."""
     needed = _keys([])
     folder = Folder(f"{catalog.folder.url}/predictions", catalog.folder.storage_options)
-    for place, wanted in ((folder, None), (validated, VALIDATED_FILE)):
+    places = [(folder, ".parquet"), (validated, f"/{VALIDATED_FILE}")]
+    if views is not None:
+        places.append((views, f"/{VALIDATED_FILE}"))
+    for place, wanted in places:
         for path in (file.path for file in place.files()):
-            if not path.endswith(".parquet" if wanted is None else f"/{wanted}"):
+            if not path.endswith(wanted):
                 continue
             if path.removeprefix(f"{place.path}/") in leaving or "/_delta_log/" in path:
                 continue
