@@ -3,10 +3,10 @@
 A view is the same prediction said more coarsely: pixel values are renamed or merged by a table of
 256 entries, and the Segments follow. No pixel is lost and none is invented.
 
-**instance**: stuff and crowds become one Segment, ``background``, at index 0. Things and ignored
-Segments stay as they are. Index 0 always means background: what else stands there moves to the
-lowest index the prediction does not use. (Only when 256 things use every index, and so nothing is
-background, a thing stays at 0.)
+**instance**: stuff and crowds become one Segment, ``background`` (spelled as the taxonomy, else the
+prediction, spells it), at index 0. Things and ignored Segments stay as they are. Index 0 always
+means background: what else stands there moves to the lowest index the prediction does not use.
+(Only when 256 things use every index, and so nothing is background, a thing stays at 0.)
 
 **semantic**: one Segment per label. A label's index is its position in the taxonomy, where there is
 one; other labels follow after it in alphabetical order. Without a taxonomy the labels of each
@@ -14,9 +14,10 @@ prediction are numbered from 0 in alphabetical order. Ignored Segments are merge
 never with others of their label, and keep their index where no other label claims it.
 
 What a Segment is, in this order: ``ignore`` in its metadata; ``iscrowd`` in its metadata; its label
-in the taxonomy; ``isthing`` in its metadata. A Segment of which none of them speaks is kept as a
-thing, because nothing becomes background silently, and its label is named in ``undecided``. The
-three flags may be true/false, 1/0, or either as text; anything else says nothing.
+in the taxonomy; ``isthing`` in its metadata; the label ``background``, in any spelling, which is
+stuff. A Segment of which none of them speaks is kept as a thing, because nothing becomes background
+silently, and its label is named in ``undecided``. The three flags may be true/false, 1/0, or either
+as text; anything else says nothing.
 
 Metadata of a Segment that a view made (by merging, moving or renaming) records ``n_merged`` and
 ``source_indexes``: how many Segments of the prediction as given it stands for, and which. Of
@@ -29,7 +30,7 @@ by a view counts with what it was made from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -116,17 +117,13 @@ class Consolidation:
                 f"the taxonomy has {len(self.taxonomy)} labels, and the semantic view can number "
                 f"{_VALUES}: list fewer, or publish as given or instance"
             )
-        if self.view is View.INSTANCE and self.taxonomy.get(self.background) == "thing":
+        things = [label for label, kind in self.taxonomy.items() if kind == "thing"]
+        background = _background(things)
+        if self.view is View.INSTANCE and background is not None:
             raise SettingsError(
-                f"the taxonomy calls {self.background!r} a thing, and the instance view merges "
-                "stuff under that label: make it stuff, or give the thing another label"
+                f"the taxonomy calls {background!r} a thing, and the instance view merges stuff "
+                "under that label: make it stuff, or give the thing another label"
             )
-
-    @property
-    def background(self) -> str:
-        """Label of merged stuff: ``background``, spelled as the taxonomy spells it."""
-        spellings = [label for label in self.taxonomy if label.casefold() == BACKGROUND]
-        return BACKGROUND if not spellings or BACKGROUND in spellings else spellings[0]
 
     def of(self, segments: Sequence[Segment], areas: NDArray[np.int64]) -> Consolidated:
         """The view of one prediction.
@@ -174,11 +171,17 @@ class Consolidation:
             return _Kind(told)
         is_thing = _flag(metadata.get("isthing"))
         if is_thing is None:
-            return _Kind.UNDECIDED
+            return _Kind.STUFF if _background([segment.label]) else _Kind.UNDECIDED
         return _Kind.THING if is_thing else _Kind.STUFF
 
     def _groups(self, segments: Sequence[Segment], kinds: Sequence[_Kind]) -> list[_Group]:
         """What is merged with what, by the lowest index of each group."""
+        merged = [
+            segment.label
+            for segment, kind in zip(segments, kinds, strict=True)
+            if kind in (_Kind.STUFF, _Kind.CROWD)
+        ]
+        background = _background(self.taxonomy) or _background(merged) or BACKGROUND
         groups: dict[tuple[str, int | None, bool, bool], list[Segment]] = {}
         for segment, kind in zip(segments, kinds, strict=True):
             ignored = kind is _Kind.IGNORED
@@ -186,7 +189,7 @@ class Consolidation:
             if self.view is View.SEMANTIC:
                 key = (segment.label, None, ignored, False)
             elif kind in (_Kind.STUFF, _Kind.CROWD):
-                key = (self.background, None, False, True)
+                key = (background, None, False, True)
             else:
                 key = (segment.label, segment.index, ignored, False)
             groups.setdefault(key, []).append(segment)
@@ -227,6 +230,11 @@ class Consolidation:
             if n not in indexes:
                 indexes[n] = free.take(free.highest())
         return [indexes[n] for n in range(len(groups))]
+
+
+def _background(labels: Iterable[str]) -> str | None:
+    """How ``background`` is spelled among the labels; None where it is not."""
+    return next((label for label in labels if label.casefold() == BACKGROUND), None)
 
 
 class _FreeIndexes:
