@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,6 +62,10 @@ class ItemList:
                 "column, or a text file with one id a line"
             ) from None
         return cls(ids)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the list's content."""
+        return hashlib.sha256(self._hashes.tobytes()).hexdigest()
 
     def contains(self, reference_ids: Sequence[str | None]) -> list[bool]:
         """Whether each id is in the list."""

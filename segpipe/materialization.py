@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import IO, Any
 
@@ -24,11 +24,12 @@ import pyarrow.parquet as pq
 
 from segpipe.chunks import default_workers, map_chunks
 from segpipe.duplicates import Duplicates, SameMasks, repeated_reference_ids
-from segpipe.errors import TableError
+from segpipe.errors import SegpipeError, TableError
+from segpipe.inputs import Inputs, inputs_digest, masks_are_there
 from segpipe.manifest import Manifest, ManifestRow
 from segpipe.rules import Finding, Found, Severity, finding
 from segpipe.rules.rows import DUPLICATE_MASK, REF_DUPLICATE
-from segpipe.storage import Folder
+from segpipe.storage import Folder, MaskStore
 from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, TableWriter, table_writer
 from segpipe.validation import (
     ValidatedChunk,
@@ -67,6 +68,7 @@ class Summary:
         taxonomy_size: Segments of the one list all rows share; 0 where rows list what they found.
         findings: rule -> rows it spoke of, accepted ones (warnings, conversions) included.
         validated_digest, rejected_digest: of the tables' content.
+        reused: the tables of an earlier pass are still right, and were left as they are.
     """
 
     rows: int
@@ -78,6 +80,7 @@ class Summary:
     findings: Mapping[str, int]
     validated_digest: str
     rejected_digest: str
+    reused: bool = field(default=False, compare=False)
 
     @property
     def rejection_rate(self) -> float:
@@ -86,7 +89,13 @@ class Summary:
 
     def to_json(self) -> str:
         """As stored beside the tables."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+        stored = {name: value for name, value in asdict(self).items() if name != "reused"}
+        return json.dumps(stored, indent=2, sort_keys=True) + "\n"
+
+    @property
+    def outcome(self) -> str:
+        """Tells the tables of this pass from those of another."""
+        return f"{self.validated_digest} {self.rejected_digest}"
 
     @classmethod
     def read(cls, folder: Folder) -> Summary:
@@ -112,20 +121,30 @@ def materialize(
     *,
     workers: int = 0,
     rows_per_chunk: int = 128,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
     """Validate every row of a manifest and write the three tables and the masks.
 
-    Equal input gives byte-identical tables, whatever the number of workers.
+    Equal input gives byte-identical tables, whatever the number of workers. Where nothing that
+    goes into a pass changed since the tables were made, they are left as they are.
 
     Args:
         out: folder of the tables; what an earlier pass left there is replaced.
         workers: threads; 0 means one per processor.
+        force: read every mask, whatever its storage says.
 
     Raises:
         ManifestError: if a manifest file turns out to be damaged.
         StorageError: if storage fails; the tables of an earlier pass are then untouched.
     """
+    # Before a mask is read, so that one that changes meanwhile is read again next time.
+    inputs = inputs_digest(manifest, validation, CODE_VERSION)
+    unchanged = None if force or inputs is None else _unchanged(out, inputs, validation.masks)
+    if unchanged is not None:
+        if progress is not None:
+            progress(manifest.rows, manifest.rows)
+        return unchanged
     duplicates = Duplicates(repeated_reference_ids(manifest))
     validation = replace(validation, taxonomy_list=shared_list(manifest))
     work = partial(validate_chunk, validation=validation)
@@ -141,7 +160,34 @@ def materialize(
         summary = tables.finish(manifest.rows)
         validation.masks.folder.sync()
     out.write(SUMMARY_FILE, summary.to_json().encode())
+    if inputs is not None:
+        Inputs(inputs, summary.outcome).write(out)
     return summary
+
+
+def _unchanged(out: Folder, inputs: str, masks: MaskStore) -> Summary | None:
+    """The summary of tables that were made from these very inputs and are all there."""
+    known = Inputs.read(out)
+    if known is None or known.digest != inputs:
+        return None
+    try:
+        summary = Summary.read(out)
+        if summary.outcome != known.outcome:
+            return None
+        for name, digest in (
+            (VALIDATED_FILE, summary.validated_digest),
+            (SEGMENTS_FILE, summary.validated_digest),
+            (REJECTED_FILE, summary.rejected_digest),
+        ):
+            with out.open_input(name) as handle:
+                notes = pq.ParquetFile(handle).metadata.metadata or {}
+            if notes.get(DIGEST_KEY.encode()) != digest.encode():
+                return None
+        if not masks_are_there(out, VALIDATED_FILE, masks):
+            return None
+    except (SegpipeError, OSError, pa.ArrowException):
+        return None  # lost or damaged: made anew
+    return replace(summary, reused=True)
 
 
 class _Tables:

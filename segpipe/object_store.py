@@ -124,6 +124,19 @@ class ObjectStore:
             meta = obstore.head(self._store, self._key(path))
         return meta["size"], meta["last_modified"]
 
+    def identity(self, path: str) -> str | None:
+        """Size, time of writing and ETag of an object; None where the store gives no ETag.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        import obstore
+
+        with _os_errors(path):
+            meta = obstore.head(self._store, self._key(path))
+        tag = meta["e_tag"]
+        return None if tag is None else f"{meta['size']} {meta['last_modified'].isoformat()} {tag}"
+
     def _key(self, path: str) -> str:
         return path.removeprefix(f"{self._bucket}/")
 

@@ -81,7 +81,9 @@ class Root:
         """
         return self.landing.manifest(partition)
 
-    def materialize(self, partition: Partition, progress: Progress | None = None) -> Summary:
+    def materialize(
+        self, partition: Partition, progress: Progress | None = None, *, force: bool = False
+    ) -> Summary:
         """Validate a partition's masks and write its tables; see ``materialization``."""
         settings = self.settings
         return materialize(
@@ -90,6 +92,7 @@ class Root:
             self.tables(partition),
             workers=self._workers,
             rows_per_chunk=settings.rows_per_chunk,
+            force=force,
             progress=progress,
         )
 

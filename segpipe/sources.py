@@ -126,6 +126,30 @@ class AllowedRoots:
                 f"reading {source.shown} failed: {error.strerror or error}"
             ) from None
 
+    def identity(self, source: Source) -> str | None:
+        """What tells a file from what it may be changed to, without reading it; None where its
+        storage does not tell enough.
+
+        Raises:
+            StorageError: when the storage itself fails.
+        """
+        if source.filesystem is None:
+            return None
+        try:
+            if isinstance(source.filesystem, LocalFileSystem):
+                status = os.stat(source.path)
+                times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+                return f"{status.st_size} {times} {status.st_ino}"
+            if source.objects is not None:
+                return source.objects.identity(source.path)
+            return None
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return "missing"
+        except OSError as error:
+            raise StorageError(
+                f"looking at {source.shown} failed: {error.strerror or error}"
+            ) from None
+
     def image_size(self, source: Source) -> ImageSize | None:
         """Height and width of an image from its header; None where it cannot be told.
 

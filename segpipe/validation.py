@@ -187,9 +187,14 @@ class _KnownSize:
     orientation: int = 1
 
 
+def needs_image(row: ManifestRow) -> bool:
+    """Whether the row's size is read from its image."""
+    return bool(_pixels(row.height) is None and _pixels(row.width) is None and row.image_url)
+
+
 def _known_size(row: ManifestRow, folder: str, sources: AllowedRoots) -> _KnownSize:
     height, width = _pixels(row.height), _pixels(row.width)
-    if height is None and width is None and row.image_url:
+    if needs_image(row) and row.image_url:
         try:
             size = sources.image_size(sources.resolve(row.image_url, folder))
         except MaskRefused:

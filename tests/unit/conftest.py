@@ -265,6 +265,7 @@ class Inbox:
         workers: int = 1,
         rows_per_chunk: int = 128,
         validation: Validation | None = None,
+        force: bool = False,
     ) -> Outcome:
         """Write the rows as a manifest, where given, and materialize the inbox."""
         if rows is not None:
@@ -276,6 +277,7 @@ class Inbox:
             Folder(str(target)),
             workers=workers,
             rows_per_chunk=rows_per_chunk,
+            force=force,
         )
         return Outcome(summary, target, self.path.parent / "masks")
 

@@ -66,8 +66,8 @@ def test_tables_are_byte_identical_for_any_number_of_workers_and_when_repeated(
     rows = mixed_rows(inbox)
     one = content(inbox.run(rows, out="one", workers=1, rows_per_chunk=3).out)
     three = content(inbox.run(out="three", workers=3, rows_per_chunk=3).out)
-    again = content(inbox.run(out="one", workers=2, rows_per_chunk=3).out)
-    assert sorted(one) == sorted([*TABLES, "_summary.json"])
+    again = content(inbox.run(out="one", workers=2, rows_per_chunk=3, force=True).out)
+    assert sorted(one) == sorted([*TABLES, "_inputs.json", "_summary.json"])
     assert one == three == again
 
 
@@ -96,7 +96,7 @@ def test_a_pass_replaces_what_an_earlier_one_left(inbox: Inbox) -> None:
     outcome = inbox.run([inbox.row("only", ONE)])
     assert outcome.accepted_ids == ["only"]
     assert outcome.rejected == []
-    assert sorted(content(outcome.out)) == sorted([*TABLES, "_summary.json"])
+    assert sorted(content(outcome.out)) == sorted([*TABLES, "_inputs.json", "_summary.json"])
 
 
 # --- every row accounted for

@@ -1,0 +1,111 @@
+"""What a partition's tables were made from, told without reading a mask.
+
+A mask is taken to be the same when its size and what its storage says of its age and identity are
+the same: size, times of change and inode on a disk, ETag in an object store. With the same
+manifest, policy and code the same tables come out, so the pass can be left out. Where storage does
+not say enough, as on the web, nothing is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from segpipe import __version__
+from segpipe.manifest import Manifest
+from segpipe.mask import MaskRefused
+from segpipe.storage import Folder, MaskStore
+from segpipe.validation import Validation, needs_image
+
+#: Where the digest is kept, beside the tables.
+INPUTS_FILE = "_inputs.json"
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A digest of all that went into a pass, and of what came out.
+
+    Attributes:
+        digest: of manifest, masks, images, policy and code.
+        outcome: digests of the tables that came out, to tell tables of another pass.
+    """
+
+    digest: str
+    outcome: str
+
+    def write(self, folder: Folder) -> None:
+        """Keep it beside the tables."""
+        folder.write(INPUTS_FILE, json.dumps([self.digest, self.outcome]).encode())
+
+    @classmethod
+    def read(cls, folder: Folder) -> Inputs | None:
+        """Those of the last pass; None where they are not known."""
+        if not folder.exists(INPUTS_FILE):
+            return None
+        try:
+            digest, outcome = json.loads(folder.read(INPUTS_FILE))
+            return cls(str(digest), str(outcome))
+        except ValueError:
+            return None
+
+
+def inputs_digest(manifest: Manifest, validation: Validation, code_version: str) -> str | None:
+    """SHA-256 (hex) over everything that decides what a pass over a manifest finds.
+
+    No mask is opened: one look at each file's entry in its folder or store.
+
+    Returns:
+        None where a source does not tell whether it changed.
+    """
+    decides = [
+        code_version,
+        __version__,
+        validation.dataset,
+        validation.model_run,
+        sorted(validation.sources.roots),
+        validation.masks.path_of("00"),
+        repr(validation.policy),
+        None if validation.items is None else validation.items.digest(),
+        manifest.content_sha256(),
+    ]
+    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+    for chunk in manifest.chunks(_ROWS_AT_ONCE):
+        wanted = [
+            url
+            for row in chunk.rows
+            for url in (row.mask_url, row.image_url if needs_image(row) else None)
+        ]
+
+        def identity(url: str | None, folder: str = chunk.folder) -> str | None:
+            return _identity(url, folder, validation)
+
+        for found in validation.masks.folder.each(identity, wanted):
+            if found is None:
+                return None
+            digest.update(found.encode("utf-8", "backslashreplace") + b"\n")
+    return digest.hexdigest()
+
+
+def masks_are_there(folder: Folder, name: str, masks: MaskStore) -> bool:
+    """Whether every mask a table names is in the store; they count as new then."""
+    with folder.open_input(name) as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(
+            batch_size=_ROWS_AT_ONCE, columns=["mask_sha256"]
+        ):
+            if not all(masks.folder.each(masks.keep, batch.column(0).to_pylist())):
+                return False
+    return True
+
+
+def _identity(url: str | None, folder: str, validation: Validation) -> str | None:
+    if url is None or not url.strip():
+        return "none"
+    try:
+        source = validation.sources.resolve(url, folder)
+    except MaskRefused as refusal:
+        return f"refused {refusal.rule}"
+    return validation.sources.identity(source)
