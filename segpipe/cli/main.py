@@ -108,12 +108,32 @@ def rules(rule: str | None) -> int:
     show_default=True,
     help="Masks to read back and compare after publishing.",
 )
-def run(root: str, model_run: str, date: str, update: bool, dry_run: bool, verify: str) -> int:
+@click.option(
+    "--publish-as",
+    type=click.Choice(["given", "instance", "semantic"]),
+    help="The view to publish; publish_as of the model run's policy by default.",
+)
+def run(
+    root: str,
+    model_run: str,
+    date: str,
+    update: bool,
+    dry_run: bool,
+    verify: str,
+    publish_as: str | None,
+) -> int:
     """Materialize one partition through Dagster: validate its masks and publish them."""
     from segpipe.cli.run import run_one
+    from segpipe.consolidation import View
 
     return run_one(
-        root, model_run, date, update=update, dry_run=dry_run, verify_all=verify == "all"
+        root,
+        model_run,
+        date,
+        update=update,
+        dry_run=dry_run,
+        verify_all=verify == "all",
+        publish_as=None if publish_as is None else View(publish_as),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from segpipe.cli.console import say, step_progress
 from segpipe.cli.main import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
+from segpipe.consolidation import View
 from segpipe.partition import Partition
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import RunReport, run_partition
@@ -12,7 +13,14 @@ from segpipe.root import Root
 
 
 def run_one(
-    root: str, model_run: str, date: str, *, update: bool, dry_run: bool, verify_all: bool
+    root: str,
+    model_run: str,
+    date: str,
+    *,
+    update: bool,
+    dry_run: bool,
+    verify_all: bool,
+    publish_as: View | None,
 ) -> int:
     """Materialize one partition and print what happened; the exit status."""
     opened = Root.open(root)
@@ -26,12 +34,15 @@ def run_one(
             update=update,
             dry_run=dry_run,
             verify_all=verify_all,
+            publish_as=publish_as,
             progress=progress,
         )
     if report.summary is not None:
         for line in ValidationReport.read(opened.tables(partition)).lines():
             print(line)
         print()
+    for line in view_lines(report):
+        print(line)
     print(outcome_line(report, dry_run=dry_run))
     return exit_status(report)
 
@@ -42,7 +53,25 @@ def outcome_line(report: RunReport, *, dry_run: bool) -> str:
         return "nothing was published"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in report.outcomes.items() if count)
     verb = "would be published" if dry_run else "published"
-    return f"{verb}: {counts or 'nothing to publish'}"
+    return f"{verb} as {report.published_as}: {counts or 'nothing to publish'}"
+
+
+def view_lines(report: RunReport) -> list[str]:
+    """What making the view came to; nothing for predictions as given."""
+    view = report.view
+    if view is None:
+        return []
+    lines = [
+        f"{view.view} view: {view.given_segments} segments became {view.segments}, "
+        f"{view.changed} of {view.predictions} masks changed"
+    ]
+    if view.undecided:
+        labels = ", ".join(view.undecided_labels)
+        lines.append(
+            f"{view.undecided} segments are neither thing nor stuff and were kept as things "
+            f"({labels}): list their labels in [policy.taxonomy], or give them isthing metadata"
+        )
+    return lines
 
 
 def exit_status(report: RunReport) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from segpipe.pipeline.assets import StepProgress, build_assets
+from segpipe.pipeline.assets import build_assets
+from segpipe.pipeline.steps import StepProgress
 from segpipe.root import Root
 from segpipe.settings import Settings
 

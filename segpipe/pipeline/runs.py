@@ -9,15 +9,19 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 from dagster import DagsterEventType
 
+from segpipe.consolidation import View
 from segpipe.errors import SettingsError
 from segpipe.materialization import Summary
 from segpipe.partition import Partition
-from segpipe.pipeline.assets import StepProgress
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import register
 from segpipe.pipeline.partitions import DAYS_AHEAD, partition_key
+from segpipe.pipeline.publishing import PUBLISHED
+from segpipe.pipeline.steps import StepProgress
+from segpipe.pipeline.views import masks_key
 from segpipe.root import Root
 from segpipe.settings import Settings
+from segpipe.views import ViewSummary
 
 _OUTCOMES = ("inserted", "unchanged", "ignored", "replaced", "failed")
 
@@ -30,12 +34,16 @@ class RunReport:
         failure: the first cause, in words; None where the run succeeded.
         summary: of the validation; None where it did not get that far.
         outcomes: outcome -> predictions; None where nothing was published.
+        published_as: the view that was to be published.
+        view: what was made of it; None for predictions as given, and where it was not made.
     """
 
     run_id: str
     failure: str | None
     summary: Summary | None
     outcomes: dict[str, int] | None
+    published_as: View = View.GIVEN
+    view: ViewSummary | None = None
 
 
 def run_partition(
@@ -46,17 +54,24 @@ def run_partition(
     update: bool = False,
     dry_run: bool = False,
     verify_all: bool = False,
+    publish_as: View | None = None,
     progress: StepProgress | None = None,
 ) -> RunReport:
     """Materialize one partition in this process, recorded in the instance.
 
+    Args:
+        publish_as: the view to publish; where None, as the model run's policy says.
+
     Raises:
+        SettingsError: if the model run's taxonomy cannot serve the view; no run is begun then.
         ManifestError: if there is no such partition or its manifest cannot be used; no run is
             begun then.
     """
     root = Root(settings)
     root.manifest(partition)
     _check_day(settings, partition)
+    published_as = publish_as or settings.policies.of(partition.model_run).publish_as
+    root.consolidation(partition.model_run, published_as)
     register(instance, partition)
     arguments = {} if progress is None else {"progress": progress}
     job = build_definitions(settings, **arguments).resolve_job_def(JOB)
@@ -67,8 +82,13 @@ def run_partition(
         run_config={
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             "ops": {
-                "published_predictions": {
-                    "config": {"update": update, "dry_run": dry_run, "verify_all": verify_all}
+                PUBLISHED: {
+                    "config": {
+                        "update": update,
+                        "dry_run": dry_run,
+                        "verify_all": verify_all,
+                        "publish_as": published_as.name,
+                    }
                 }
             },
         },
@@ -76,15 +96,15 @@ def run_partition(
     events = result.all_events
     if not result.success and "DagsterExecutionInterruptedError" in _first_cause(events):
         raise KeyboardInterrupt
-    validated = any(
-        event.is_step_materialization and event.asset_key == dg.AssetKey("validated_masks")
-        for event in events
-    )
+    made = {event.asset_key for event in events if event.is_step_materialization}
+    has_view = dg.AssetKey(masks_key(published_as)) in made
     return RunReport(
         result.run_id,
         None if result.success else _first_cause(events),
-        Summary.read(root.tables(partition)) if validated else None,
+        Summary.read(root.tables(partition)) if dg.AssetKey("validated_masks") in made else None,
         _outcomes(events),
+        published_as,
+        ViewSummary.read(root.view_tables(partition, published_as)) if has_view else None,
     )
 
 
@@ -123,6 +143,6 @@ def _outcomes(events: Sequence[dg.DagsterEvent]) -> dict[str, int] | None:
             entry = event.asset_observation_data.asset_observation
         else:
             continue
-        if entry.asset_key == dg.AssetKey("published_predictions"):
+        if entry.asset_key == dg.AssetKey(PUBLISHED):
             return {name: int(str(entry.metadata[name].value)) for name in _OUTCOMES}
     return None

@@ -1,0 +1,169 @@
+"""Publishing a partition: the view that is asked for, and the upload of it.
+
+Both are one step. Dagster skips a step when an asset before it was skipped, and most partitions
+need no view; so views cannot be a step of their own before the upload.
+"""
+
+# No postponed annotations here: Dagster reads the annotations of the functions below.
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from segpipe.consolidation import View
+from segpipe.errors import CatalogError
+from segpipe.partition import Partition
+from segpipe.pipeline import checks, schemas, views
+from segpipe.pipeline.partitions import partition_of
+from segpipe.pipeline.steps import LABELS, StepProgress, plain_failures
+from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.publication import VERIFIED_MASKS, Publication
+from segpipe.publishing.verification import Verification
+from segpipe.root import Root
+
+#: The asset, and the step that makes it.
+PUBLISHED = "published_predictions"
+
+_Event = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
+
+
+class PublishConfig(dg.Config):
+    """How to publish."""
+
+    update: bool = Field(
+        default=False,
+        description="Replace predictions that are there already and differ. Otherwise they are "
+        "ignored: what is published stays.",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Say what would happen and touch nothing; the asset is not materialized.",
+    )
+    verify_all: bool = Field(
+        default=False,
+        description="After publishing, decode every mask that was published and compare it; "
+        "otherwise a sample.",
+    )
+    publish_as: View | None = Field(
+        default=None,
+        description="The view to publish: GIVEN, INSTANCE or SEMANTIC. Where it is not set, as "
+        "the model run's policy says.",
+    )
+
+
+def publishing_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """``published_predictions`` and the views it may be made of."""
+
+    @dg.multi_asset(
+        name=PUBLISHED,
+        partitions_def=partitions,
+        specs=[*views.specs(), _published_spec()],
+        check_specs=[checks.NOTHING_FAILED, checks.READ_BACK],
+        can_subset=True,
+    )
+    def published_predictions(
+        context: dg.AssetExecutionContext,
+        config: PublishConfig,
+        root: dg.ResourceParam[Root],
+        progress: dg.ResourceParam[StepProgress],
+    ) -> Iterator[_Event]:
+        partition = partition_of(context)
+        published_as = (
+            config.publish_as or root.settings.policies.of(partition.model_run).publish_as
+        )
+        selected = {key.to_user_string() for key in context.selected_asset_keys}
+        publishing = PUBLISHED in selected
+        with plain_failures():
+            for view in views.MADE:
+                wanted = view is published_as or not publishing
+                if wanted and views.masks_key(view) in selected:
+                    yield from views.materialized(root, partition, view, progress)
+            if publishing:
+                yield from _published(context, root, partition, published_as, config, progress)
+
+    return published_predictions
+
+
+def _published_spec() -> dg.AssetSpec:
+    made = [key(view) for view in views.MADE for key in (views.masks_key, views.segments_key)]
+    return dg.AssetSpec(
+        PUBLISHED,
+        deps=["validated_masks", "segments", *made],
+        kinds={"deltalake"},
+        skippable=True,
+        description="The predictions of the partition, published to the catalog: inserted, "
+        "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
+        **LABELS,
+    )
+
+
+def _published(
+    context: dg.AssetExecutionContext,
+    root: Root,
+    partition: Partition,
+    published_as: View,
+    config: PublishConfig,
+    progress: StepProgress,
+) -> Iterator[_Event]:
+    publication = root.publish(
+        partition,
+        _provenance(context, root, partition, config),
+        view=published_as,
+        dry_run=config.dry_run,
+        verify_masks=None if config.verify_all else VERIFIED_MASKS,
+        progress=lambda *rows: progress("publishing", *rows),
+    )
+    metadata: dict[str, Any] = {
+        **publication.outcomes,
+        "published_as": str(published_as),
+        "update": config.update,
+        "dry_run": config.dry_run,
+    }
+    if publication.verification is None:  # a dry run: nothing was published, nothing read back
+        yield dg.AssetObservation(PUBLISHED, partition=context.partition_key, metadata=metadata)
+        return
+    yield checks.nothing_failed(publication)
+    yield checks.published_equals_validated(publication.verification)
+    _confirm(publication.verification)
+    yield _result(root, publication, metadata)
+
+
+def _provenance(
+    context: dg.AssetExecutionContext, root: Root, partition: Partition, config: PublishConfig
+) -> Provenance:
+    return Provenance(
+        root.settings.dataset,
+        partition.model_run,
+        partition.date,
+        context.run.root_run_id or context.run.run_id,  # the same when a run is retried
+        datetime.now(UTC),
+        config.update,
+    )
+
+
+def _confirm(verification: Verification) -> None:
+    mismatches = verification.mismatches
+    if mismatches:
+        first = mismatches[0]
+        raise CatalogError(
+            f"reading back does not confirm {len(mismatches)} receipts, the first of "
+            f"{first.reference_id!r}: {first.words}"
+        )
+
+
+def _result(
+    root: Root, publication: Publication, metadata: dict[str, Any]
+) -> dg.MaterializeResult[Any]:
+    version = root.catalog.version()
+    return dg.MaterializeResult(
+        asset_key=PUBLISHED,
+        metadata={
+            **metadata,
+            "catalog_version": -1 if version is None else version,
+            "catalog": dg.MetadataValue.path(root.catalog.uri),
+            "receipts": dg.MetadataValue.path(publication.receipts or ""),
+            "dagster/column_schema": schemas.published_predictions,
+        },
+    )

@@ -1,0 +1,158 @@
+"""The manifest of a partition, and what one pass over its masks makes of it."""
+
+# No postponed annotations here: Dagster reads the annotations of the functions below.
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from segpipe.materialization import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
+from segpipe.pipeline import checks, previews, schemas
+from segpipe.pipeline.partitions import partition_of
+from segpipe.pipeline.steps import LABELS, StepProgress, plain_failures
+from segpipe.root import Root
+from segpipe.validated import ValidatedPredictions
+
+_DEPS = ["prediction_manifest"]
+_SPECS = [
+    dg.AssetSpec(
+        "validated_masks",
+        deps=_DEPS,
+        kinds={"parquet", "png"},
+        description="One row per prediction whose mask was found whole, of its image's size "
+        "and explained by its Segments pixel for pixel; its canonical mask file stored.",
+        metadata={"dagster/column_schema": schemas.validated_masks},
+        **LABELS,
+    ),
+    dg.AssetSpec(
+        "segments",
+        deps=_DEPS,
+        kinds={"parquet"},
+        description="One row per prediction and Segment: label, confidence, area, box and "
+        "centroid.",
+        metadata={"dagster/column_schema": schemas.segments},
+        **LABELS,
+    ),
+    dg.AssetSpec(
+        "rejected_predictions",
+        deps=_DEPS,
+        kinds={"parquet"},
+        description="Quarantine: every finding of every row that was not accepted, with what "
+        "was found, what was expected and what to do.",
+        metadata={"dagster/column_schema": schemas.rejected_predictions},
+        **LABELS,
+    ),
+]
+
+
+def manifest_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The asset ``prediction_manifest``."""
+
+    @dg.asset(
+        partitions_def=partitions,
+        kinds={"parquet"},
+        description="The Parquet manifest of one model run and day: its files, checked to be "
+        "readable and to have the columns segpipe needs.",
+        **LABELS,
+    )
+    def prediction_manifest(
+        context: dg.AssetExecutionContext, root: dg.ResourceParam[Root]
+    ) -> dg.MaterializeResult[Any]:
+        with plain_failures():
+            manifest = root.manifest(partition_of(context))
+            digest = manifest.content_sha256()
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": manifest.rows,
+                "files": [file.shown for file in manifest.files],
+                "carried_columns": manifest.extras.names,
+                "folder": dg.MetadataValue.path(manifest.files[0].folder.url),
+            },
+            data_version=dg.DataVersion(digest),
+        )
+
+    return prediction_manifest
+
+
+def validation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """``validated_masks``, ``segments`` and ``rejected_predictions``: one pass, one step."""
+
+    @dg.multi_asset(
+        name="validate_masks",
+        partitions_def=partitions,
+        specs=_SPECS,
+        check_specs=[checks.REJECTION_RATE, checks.EVERY_PIXEL_EXPLAINED],
+    )
+    def validate_masks(
+        context: dg.AssetExecutionContext,
+        root: dg.ResourceParam[Root],
+        progress: dg.ResourceParam[StepProgress],
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        partition = partition_of(context)
+        with plain_failures():
+            summary = root.materialize(partition, lambda *rows: progress("validating", *rows))
+            page = root.write_report_page(partition)
+            validated = root.validated(partition)
+            yield _masks_result(root, validated, summary)
+            yield _segments_result(validated, summary)
+            yield _rejections_result(validated, summary, page)
+            policy = root.settings.policies.of(partition.model_run)
+            yield checks.rejection_rate(summary, policy.max_rejection_rate)
+            yield checks.every_pixel_explained(root.tables(partition))
+
+    return validate_masks
+
+
+def _masks_result(
+    root: Root, validated: ValidatedPredictions, summary: Summary
+) -> dg.MaterializeResult[Any]:
+    findings: dict[str, Any] = {f"findings/{rule}": n for rule, n in summary.findings.items()}
+    return dg.MaterializeResult(
+        asset_key="validated_masks",
+        metadata={
+            "preview": previews.preview(validated, root.settings),
+            "dagster/row_count": summary.accepted,
+            "rows": summary.rows,
+            "rejected": summary.rejected,
+            "repeated": summary.repeated,
+            "rejection_rate": round(summary.rejection_rate, 6),
+            **findings,
+            "table": table_path(validated, VALIDATED_FILE),
+            "masks": dg.MetadataValue.path(root.masks.folder.url),
+        },
+        data_version=dg.DataVersion(summary.validated_digest),
+    )
+
+
+def _segments_result(
+    validated: ValidatedPredictions, summary: Summary
+) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(
+        asset_key="segments",
+        metadata={
+            "dagster/row_count": summary.segments,
+            "table": table_path(validated, SEGMENTS_FILE),
+        },
+        data_version=dg.DataVersion(summary.validated_digest),
+    )
+
+
+def _rejections_result(
+    validated: ValidatedPredictions, summary: Summary, page: str
+) -> dg.MaterializeResult[Any]:
+    rejections = previews.first_rejections(validated.rejected(most=20))
+    return dg.MaterializeResult(
+        asset_key="rejected_predictions",
+        metadata={
+            "rejected_rows": summary.rejected,
+            "report": dg.MetadataValue.path(page),
+            **({} if rejections is None else {"first_rejections": rejections}),
+            "table": table_path(validated, REJECTED_FILE),
+        },
+        data_version=dg.DataVersion(summary.rejected_digest),
+    )
+
+
+def table_path(predictions: ValidatedPredictions, name: str) -> dg.MetadataValue[Any]:
+    """Where a table of these predictions is."""
+    return dg.MetadataValue.path(f"{predictions.folder.url}/{name}")
