@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from operator import itemgetter
+from typing import Any
 from urllib.parse import unquote
 
 from segpipe.errors import ManifestError, SettingsError
@@ -56,6 +58,22 @@ class Partition:
         return f"{_MODEL_RUN}{folder_name(self.model_run)}", f"{_DATE}{self.date}"
 
 
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """A manifest file as its folder lists it.
+
+    Attributes:
+        name: in its folder.
+        shown: as tables and messages show it.
+        stored: what the file system says of it: size, and when it was written or an ETag.
+    """
+
+    folder: Folder
+    name: str
+    shown: str
+    stored: Mapping[str, Any]
+
+
 class Landing:
     """The folder manifests arrive in: ``model_run=<M>/date=<YYYY-MM-DD>/*.parquet``."""
 
@@ -72,6 +90,11 @@ class Landing:
 
     def partitions(self) -> Iterator[Partition]:
         """All partitions that have a folder, sorted; folders that are no partition are skipped."""
+        for partition, _ in self.landed():
+            yield partition
+
+    def landed(self) -> Iterator[tuple[Partition, list[str]]]:
+        """:meth:`partitions`, with the names of their model run's folders."""
         for model_run, names in sorted(self.model_runs().items()):
             days = {
                 day.removeprefix(_DATE)
@@ -81,9 +104,23 @@ class Landing:
             }
             for day in sorted(days):
                 try:
-                    yield Partition(model_run, day)
+                    yield Partition(model_run, day), names
                 except SettingsError:
                     continue
+
+    def files(self, names: list[str], day: str) -> list[ManifestEntry]:
+        """The manifest files of a day, in the order of their names.
+
+        Args:
+            names: of the model run's folders.
+        """
+        return [
+            ManifestEntry(folder, file, f"{name}/{_DATE}{day}/{file}", stored)
+            for name in names
+            for folder in (self.folder.folder(name, f"{_DATE}{day}"),)
+            for file, stored in _listed(folder, "file")
+            if file.endswith(".parquet") and not file.startswith((".", "_"))
+        ]
 
     def manifest(self, partition: Partition) -> Manifest:
         """The manifest of a partition: all its Parquet files, in the order of their names.
@@ -99,30 +136,31 @@ class Landing:
                 f"there is no model run {partition.model_run!r} in {self.folder.shown} "
                 f"(model runs: {known})"
             )
-        day = f"{_DATE}{partition.date}"
-        files = [
-            (folder, file, f"{name}/{day}/{file}")
-            for name in names
-            for folder in (self.folder.folder(name, day),)
-            for file in self._names(folder, "file")
-            if file.endswith(".parquet") and not file.startswith((".", "_"))
-        ]
+        files = self.files(names, partition.date)
         if not files:
-            place = self.folder.folder(names[0], day).shown
+            place = self.folder.folder(names[0], f"{_DATE}{partition.date}").shown
             raise ManifestError(
                 f"there is no manifest for {partition}: expected *.parquet files in {place}"
             )
-        return Manifest.open(files)
+        return Manifest.open([(file.folder, file.name, file.shown) for file in files])
 
     @staticmethod
     def _names(folder: Folder, kind: str) -> list[str]:
-        with storage_errors(f"listing {folder.shown}"):
-            try:
-                entries = folder.filesystem.ls(folder.path, detail=True)
-            except (FileNotFoundError, NotADirectoryError):
-                return []
-        return sorted(
-            str(entry["name"]).rstrip("/").rpartition("/")[2]
+        return [name for name, _ in _listed(folder, kind)]
+
+
+def _listed(folder: Folder, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Names, sorted, and what the file system says of each."""
+    with storage_errors(f"listing {folder.shown}"):
+        try:
+            entries = folder.filesystem.ls(folder.path, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    return sorted(
+        (
+            (str(entry["name"]).rstrip("/").rpartition("/")[2], entry)
             for entry in entries
             if entry["type"] == kind
-        )
+        ),
+        key=itemgetter(0),
+    )
