@@ -115,7 +115,12 @@ class Root:
         return self.settings.folder("views").folder(view, *partition.folders)
 
     def materialize_view(
-        self, partition: Partition, view: View, progress: Progress | None = None
+        self,
+        partition: Partition,
+        view: View,
+        progress: Progress | None = None,
+        *,
+        force: bool = False,
     ) -> ViewSummary:
         """Consolidate a partition's validated predictions to a view; see ``views``.
 
@@ -132,6 +137,7 @@ class Root:
             self.view_tables(partition, view),
             workers=self._workers,
             rows_per_chunk=self.settings.rows_per_chunk,
+            force=force,
             progress=progress,
         )
 
@@ -160,6 +166,17 @@ class Root:
         return Validation(
             settings.dataset, model_run, settings.sources(), self.masks, policy, items
         )
+
+    def report_page(self, partition: Partition, *, anew: bool) -> str:
+        """URL of the report page; written where there is none, or ``anew``.
+
+        Raises:
+            TableError: if the partition was not materialized.
+        """
+        tables = self.tables(partition)
+        if anew or not tables.exists(REPORT_FILE):
+            return self.write_report_page(partition)
+        return f"{tables.shown}/{REPORT_FILE}"
 
     def write_report_page(self, partition: Partition) -> str:
         """Write the report on a materialized partition as an HTML page; returns its URL.

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from segpipe.chunks import default_workers, map_chunks
 from segpipe.consolidation import Consolidation
-from segpipe.errors import StorageError, TableError
+from segpipe.errors import SegpipeError, StorageError, TableError
+from segpipe.inputs import masks_are_there
 from segpipe.mask import MaskRefused, canonical_png, decode_mask
 from segpipe.materialization import (
     DIGEST_KEY,
@@ -120,22 +121,30 @@ def materialize_view(
     *,
     workers: int = 0,
     rows_per_chunk: int = 128,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> ViewSummary:
     """Write the masks and tables of a view of validated predictions.
 
-    Equal input gives byte-identical tables, whatever the number of workers.
+    Equal input gives byte-identical tables, whatever the number of workers. A view that was made of
+    these predictions by these rules, and whose masks are all there, is left as it is.
 
     Args:
         masks: holds the predictions' masks, and gets the view's.
         out: folder of the view's tables; what an earlier pass left there is replaced.
         workers: threads; 0 means one per processor.
+        force: make the view anew even so.
 
     Raises:
         TableError: if the tables do not belong together, or a mask in the store is missing or
             damaged; the view of an earlier pass is then untouched.
         StorageError: if storage fails.
     """
+    unchanged = None if force else _unchanged(out, predictions, consolidation, masks)
+    if unchanged is not None:
+        if progress is not None:
+            progress(unchanged.predictions, unchanged.predictions)
+        return unchanged
     work = partial(_consolidate, consolidation=consolidation, masks=masks)
     batches = predictions.batches(rows_per_chunk)
     schema = predictions.schema
@@ -154,6 +163,19 @@ def materialize_view(
     out.write(NOTE_FILE, note.to_json().encode())
     out.write(SUMMARY_FILE, summary.to_json().encode())
     return note
+
+
+def _unchanged(
+    out: Folder, predictions: ValidatedPredictions, consolidation: Consolidation, masks: MaskStore
+) -> ViewSummary | None:
+    """The summary of a view that need not be made again."""
+    try:
+        open_view(out, predictions, consolidation)
+        if masks_are_there(out, VALIDATED_FILE, masks):
+            return ViewSummary.read(out)
+    except (SegpipeError, OSError, pa.ArrowException):
+        pass  # lost, damaged or out of date: made anew
+    return None
 
 
 def open_view(
