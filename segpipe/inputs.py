@@ -10,19 +10,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from segpipe import __version__
 from segpipe.manifest import Manifest
 from segpipe.mask import MaskRefused
+from segpipe.rules import Policy
 from segpipe.storage import Folder, MaskStore
 from segpipe.validation import Validation, needs_image
 
 #: Where the digest is kept, beside the tables.
 INPUTS_FILE = "_inputs.json"
 _ROWS_AT_ONCE = 4096
+# What of a policy decides nothing about what a pass finds, set to what it is by default.
+_NO_POLICY = Policy()
+_WITHOUT_EFFECT: dict[str, Any] = {
+    name: getattr(_NO_POLICY, name) for name in ("publish_as", "retired", "max_rejection_rate")
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def inputs_digest(manifest: Manifest, validation: Validation, code_version: str)
         validation.model_run,
         sorted(validation.sources.roots),
         validation.masks.path_of("00"),
-        repr(validation.policy),
+        repr(replace(validation.policy, **_WITHOUT_EFFECT)),
         None if validation.items is None else validation.items.digest(),
         manifest.content_sha256(),
     ]

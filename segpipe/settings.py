@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from segpipe.errors import SettingsError
 from segpipe.rules.policy import Policies, nearest
@@ -38,6 +40,9 @@ class Settings:
         rows_per_chunk: manifest rows worked on at a time by one worker.
         workers: threads within a step; 0 means one per processor.
         publish_rows: predictions per catalog commit.
+        time_zone: of the daily schedule; a name such as ``Europe/Berlin``.
+        daily_at: when the daily schedule requests the day before, HH:MM.
+        automatic: whether sensor and schedule run unless they are switched off.
     """
 
     root: str
@@ -54,6 +59,9 @@ class Settings:
     rows_per_chunk: int = 128
     workers: int = 0
     publish_rows: int = 20_000
+    time_zone: str = "UTC"
+    daily_at: str = "06:00"
+    automatic: bool = False
 
     @classmethod
     def load(cls, root: str) -> Settings:
@@ -151,7 +159,29 @@ _KINDS: dict[str, tuple[type, str]] = {
     "rows_per_chunk": (int, "a positive whole number"),
     "workers": (int, "a whole number, 0 for one per processor"),
     "publish_rows": (int, "a positive whole number"),
+    "time_zone": (str, "the name of a time zone, such as Europe/Berlin"),
+    "daily_at": (str, "a time as HH:MM, such as 06:00"),
+    "automatic": (bool, "true or false"),
 }
+
+
+def _is_text(value: str) -> bool:
+    return bool(value.strip())
+
+
+def _is_time_zone(value: str) -> bool:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return False
+    return True
+
+
+def _is_time(value: str) -> bool:
+    return re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value) is not None
+
+
+_CHECKS: dict[str, Callable[[str], bool]] = {"time_zone": _is_time_zone, "daily_at": _is_time}
 
 
 def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
@@ -163,13 +193,14 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
             hint = nearest(key, [*_KINDS, *_POLICY_TABLES])
             raise SettingsError(f"{shown}: unknown key {key!r}{hint}")
         kind, words = _KINDS[key]
-        fits = isinstance(value, kind) and not isinstance(value, (bool, datetime))
+        fits = isinstance(value, kind) and not isinstance(value, datetime)
+        fits = fits and isinstance(value, bool) == (kind is bool)
         if kind is int and fits:
             fits = value >= (0 if key == "workers" else 1)
         if kind is list and fits:
             fits = all(isinstance(member, str) for member in value)
         if kind is str and fits:
-            fits = bool(value.strip())
+            fits = _CHECKS.get(key, _is_text)(value)
         if not fits:
             raise SettingsError(f"{shown}: {key} is {value!r}, expected {words}")
         settings[key] = tuple(value) if kind is list else value

@@ -113,6 +113,9 @@ def rules(rule: str | None) -> int:
     type=click.Choice(["given", "instance", "semantic"]),
     help="The view to publish; publish_as of the model run's policy by default.",
 )
+@click.option(
+    "--force", is_flag=True, help="Read every mask, also where nothing changed since the last run."
+)
 def run(
     root: str,
     model_run: str,
@@ -121,6 +124,7 @@ def run(
     dry_run: bool,
     verify: str,
     publish_as: str | None,
+    force: bool,
 ) -> int:
     """Materialize one partition through Dagster: validate its masks and publish them."""
     from segpipe.cli.run import run_one
@@ -134,6 +138,7 @@ def run(
         dry_run=dry_run,
         verify_all=verify == "all",
         publish_as=None if publish_as is None else View(publish_as),
+        force=force,
     )
 
 

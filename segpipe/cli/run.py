@@ -21,6 +21,7 @@ def run_one(
     dry_run: bool,
     verify_all: bool,
     publish_as: View | None,
+    force: bool,
 ) -> int:
     """Materialize one partition and print what happened; the exit status."""
     opened = Root.open(root)
@@ -35,6 +36,7 @@ def run_one(
             dry_run=dry_run,
             verify_all=verify_all,
             publish_as=publish_as,
+            force=force,
             progress=progress,
         )
     if report.summary is not None:

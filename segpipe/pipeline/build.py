@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from segpipe.pipeline.assets import build_assets
+from segpipe.pipeline.automation import landed_manifests, previous_day
 from segpipe.pipeline.steps import StepProgress
 from segpipe.root import Root
 from segpipe.settings import Settings
@@ -33,6 +34,8 @@ def build_definitions(settings: Settings, progress: StepProgress = _silent) -> d
                 description="Validate one model run's predictions of one day, and publish them.",
             )
         ],
+        sensors=[landed_manifests(settings, JOB)],
+        schedules=[previous_day(settings, JOB)],
         resources={"root": Root(settings), "progress": progress},
         # A step in a process of its own costs seconds to start; the work inside is parallel.
         executor=dg.in_process_executor,

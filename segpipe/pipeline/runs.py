@@ -18,6 +18,7 @@ from segpipe.pipeline.instance import register
 from segpipe.pipeline.partitions import DAYS_AHEAD, partition_key
 from segpipe.pipeline.publishing import PUBLISHED
 from segpipe.pipeline.steps import StepProgress
+from segpipe.pipeline.validating import VALIDATE
 from segpipe.pipeline.views import masks_key
 from segpipe.root import Root
 from segpipe.settings import Settings
@@ -55,11 +56,13 @@ def run_partition(
     dry_run: bool = False,
     verify_all: bool = False,
     publish_as: View | None = None,
+    force: bool = False,
     progress: StepProgress | None = None,
 ) -> RunReport:
     """Materialize one partition in this process, recorded in the instance.
 
     Args:
+        force: read every mask, also where nothing changed since the last run.
         publish_as: the view to publish; where None, as the model run's policy says.
 
     Raises:
@@ -82,6 +85,7 @@ def run_partition(
         run_config={
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             "ops": {
+                VALIDATE: {"config": {"force": force}},
                 PUBLISHED: {
                     "config": {
                         "update": update,
@@ -89,7 +93,7 @@ def run_partition(
                         "verify_all": verify_all,
                         "publish_as": published_as.name,
                     }
-                }
+                },
             },
         },
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from segpipe.materialization import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 from segpipe.pipeline import checks, previews, schemas
@@ -13,6 +14,8 @@ from segpipe.pipeline.steps import LABELS, StepProgress, plain_failures
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
 
+#: The step of the pass over the masks.
+VALIDATE = "validate_masks"
 _DEPS = ["prediction_manifest"]
 _SPECS = [
     dg.AssetSpec(
@@ -74,24 +77,37 @@ def manifest_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
     return prediction_manifest
 
 
+class ValidateConfig(dg.Config):
+    """How to validate."""
+
+    force: bool = Field(
+        default=False,
+        description="Read every mask again. Otherwise a partition is left as it is when neither "
+        "its manifest, nor any mask by what its storage says, nor the policy changed.",
+    )
+
+
 def validation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     """``validated_masks``, ``segments`` and ``rejected_predictions``: one pass, one step."""
 
     @dg.multi_asset(
-        name="validate_masks",
+        name=VALIDATE,
         partitions_def=partitions,
         specs=_SPECS,
         check_specs=[checks.REJECTION_RATE, checks.EVERY_PIXEL_EXPLAINED],
     )
     def validate_masks(
         context: dg.AssetExecutionContext,
+        config: ValidateConfig,
         root: dg.ResourceParam[Root],
         progress: dg.ResourceParam[StepProgress],
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         partition = partition_of(context)
         with plain_failures():
-            summary = root.materialize(partition, lambda *rows: progress("validating", *rows))
-            page = root.write_report_page(partition)
+            summary = root.materialize(
+                partition, lambda *rows: progress("validating", *rows), force=config.force
+            )
+            page = root.report_page(partition, anew=not summary.reused)
             validated = root.validated(partition)
             yield _masks_result(root, validated, summary)
             yield _segments_result(validated, summary)
@@ -116,6 +132,7 @@ def _masks_result(
             "rejected": summary.rejected,
             "repeated": summary.repeated,
             "rejection_rate": round(summary.rejection_rate, 6),
+            "masks_read_again": not summary.reused,
             **findings,
             "table": table_path(validated, VALIDATED_FILE),
             "masks": dg.MetadataValue.path(root.masks.folder.url),

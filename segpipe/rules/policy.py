@@ -30,6 +30,7 @@ class Policy:
         task: ``semantic``, ``instance`` or ``panoptic``; None where it is not declared.
         publish_as: the view of the predictions that is published.
         items: URL of a list of the dataset's items (Parquet, CSV or text); None for no check.
+        retired: the model run has ended: what arrives of it starts no run any more.
         max_rejection_rate: share of a partition's rows, 0 to 1; when more are rejected,
             something systematic is wrong and nothing of the partition is published.
         max_pixels: limit on a mask's width times height.
@@ -44,6 +45,7 @@ class Policy:
     task: str | None = None
     publish_as: View = View.GIVEN
     items: str | None = None
+    retired: bool = False
     max_rejection_rate: float = 0.5
     max_pixels: int = 100_000_000
     max_bytes: int = 100_000_000
@@ -91,6 +93,11 @@ class Policies:
                 for name, table in model_runs.items()
             },
         )
+
+    @property
+    def retired(self) -> tuple[str, ...]:
+        """The model runs that have ended."""
+        return tuple(name for name, policy in self.by_model_run.items() if policy.retired)
 
     def of(self, model_run: str | None) -> Policy:
         """The policy of a model run."""
@@ -171,6 +178,12 @@ def _view(value: object) -> View:
     return View(str(value))
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")
+    return value
+
+
 def _url(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("expected a URL")
@@ -201,6 +214,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "task": _task,
     "publish_as": _view,
     "items": _url,
+    "retired": _flag,
     "max_rejection_rate": _share,
     "max_pixels": positive,
     "max_bytes": positive,
