@@ -55,7 +55,7 @@ def test_validate_accepts_everything_with_status_0_and_writes_the_tables(
     done = segpipe("validate", manifest, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "2 rows: 2 accepted, 0 rejected" in done.stdout
-    assert table_files(tmp_path / "out") == ["_summary.json", *TABLES]
+    assert table_files(tmp_path / "out") == ["_inputs.json", "_summary.json", *TABLES]
     validated = pq.read_table(tmp_path / "out" / "validated.parquet")
     assert all((tmp_path / "out" / path).is_file() for path in validated["mask_path"].to_pylist())
 

@@ -55,7 +55,8 @@ def outcome_line(report: RunReport, *, dry_run: bool) -> str:
         return "nothing was published"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in report.outcomes.items() if count)
     verb = "would be published" if dry_run else "published"
-    return f"{verb} as {report.published_as}: {counts or 'nothing to publish'}"
+    view = "" if report.published_as is View.GIVEN else f" as {report.published_as}"
+    return f"{verb}{view}: {counts or 'nothing to publish'}"
 
 
 def view_lines(report: RunReport) -> list[str]:
