@@ -1,8 +1,8 @@
 """A look of the sensor at a landing folder with many partitions.
 
-``python -m benchmarks.automation [--partitions 10000]`` lands that many manifests of a few bytes and
-prints the seconds of a first look, of one at which nothing changed, and of one that finds a changed
-manifest; beside them, as the baseline, a walk that lists and reads every manifest.
+``python -m benchmarks.automation [--partitions 10000]`` lands that many manifests of a few bytes,
+and prints the seconds of a first look, of one at which nothing changed, and of one that finds a
+changed manifest; beside them, as the baseline, a walk that lists and reads every manifest.
 """
 
 from __future__ import annotations
