@@ -165,6 +165,11 @@ def renamed(areas: np.ndarray, lookup: np.ndarray) -> np.ndarray:
     return result
 
 
+def is_ignored(segment: Segment) -> bool:
+    """Whether its metadata says so, in any of the forms drawn above."""
+    return str(segment.metadata.get("ignore")).lower() in ("true", "1")
+
+
 def canonical(segments: Sequence[Segment]) -> list[tuple[int, str, dict[str, Any]]]:
     return [(s.index, s.label, canonical_metadata(s.metadata)) for s in segments]
 
@@ -249,8 +254,9 @@ def test_classes_of_the_instance_view_are_the_classes_of_the_prediction_for_thin
     background = {s.index for s in segments if instance.lookup[s.index] == 0}
     stuff = {s.label for s in segments if s.index in background} | merged
     things = {s.label for s in segments} - stuff
-    of_direct = {(s.label, bool(s.metadata.get("ignore"))): s for s in direct.segments}
-    of_through = {(s.label, bool(s.metadata.get("ignore"))): s for s in through.segments}
+    of_direct = {(s.label, is_ignored(s)): s for s in direct.segments}
+    of_through = {(s.label, is_ignored(s)): s for s in through.segments}
+    assert len(of_direct) == len(direct.segments)
     for label, ignored in of_direct:
         if label not in things:
             continue
