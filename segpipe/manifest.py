@@ -23,12 +23,31 @@ from segpipe.tables import VALIDATED
 SEGMENT_COLUMNS = ("segments", "annotations")
 _TEXT = ("reference_id", "mask_url", "annotation_id", "image_url")
 _SIZES = ("height", "width")
+#: Where importers say what was wrong with the records they read.
+FINDINGS_COLUMN = "import_findings"
+FINDINGS_TYPE = pa.list_(
+    pa.struct([pa.field(name, pa.string()) for name in ("rule", "message", "found", "expected")])
+)
 # A carried column of one of these names gets the prefix "manifest_": the name is taken.
 _TAKEN = frozenset([*VALIDATED.names, "date"])
 # Text that is not UTF-8 costs a row its identity or its mask; where it only travels along, its
 # bytes are shown.
 _UNDECODABLE = {"annotation_id": "backslashreplace"}
 _EXPECTED_SEGMENTS = "list<struct<label, index, metadata>> or the same as a JSON string"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFinding:
+    """What an importer found wrong with the record a row was made from.
+
+    Attributes:
+        rule: its id in the catalogue.
+    """
+
+    rule: str
+    message: str
+    found: str = ""
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,7 @@ class ManifestRow:
         manifest: name of the file, as tables and messages show it.
         number: row in the file, counted from 0.
         segments: the cell: a list of structs, JSON text, or None.
+        import_findings: what was wrong where the row was imported from.
     """
 
     manifest: str
@@ -50,6 +70,7 @@ class ManifestRow:
     height: object = None
     width: object = None
     image_url: str | None = None
+    import_findings: tuple[ImportFinding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,6 +189,9 @@ def _check_columns(shown: str, schema: pa.Schema) -> None:
             _check_type(shown, name, schema.field(name).type, "integers", _is_number)
     column = segment_column(schema)
     _check_type(shown, column, schema.field(column).type, _EXPECTED_SEGMENTS, _is_segments)
+    if FINDINGS_COLUMN in schema.names:
+        kind = schema.field(FINDINGS_COLUMN).type
+        _check_type(shown, FINDINGS_COLUMN, kind, str(FINDINGS_TYPE), _is_findings)
 
 
 def segment_column(schema: pa.Schema) -> str:
@@ -225,6 +249,13 @@ def _is_segments(kind: pa.DataType) -> bool:
     return pa.types.is_struct(member) and {"label", "index"} <= {field.name for field in member}
 
 
+def _is_findings(kind: pa.DataType) -> bool:
+    return _is_list(kind) and bool(
+        pa.types.is_struct(kind.value_type)
+        and {"rule", "message"} <= {field.name for field in kind.value_type}
+    )
+
+
 def _type_name(kind: pa.DataType) -> str:
     text = str(kind).replace("element: ", "").replace("item: ", "")
     return text if len(text) <= 120 else text[:117] + "..."
@@ -234,7 +265,7 @@ def _extras(files: Sequence[ManifestFile]) -> pa.Schema:
     """The carried columns of all files, under the names they get in the tables."""
     merged = pa.schema([])
     for file in files:
-        used = (*_TEXT, *_SIZES, segment_column(file.schema))
+        used = (*_TEXT, *_SIZES, FINDINGS_COLUMN, segment_column(file.schema))
         fields = [field for field in file.schema if field.name not in used]
         names = [carried_name(field.name) for field in fields]
         for field, name in zip(fields, names, strict=True):
@@ -288,7 +319,7 @@ def _chunk(
         name: _cells(batch.column(names.index(name)), _UNDECODABLE.get(name))
         if name in names
         else [None] * count
-        for name in (*_TEXT, *_SIZES, segment_column(batch.schema))
+        for name in (*_TEXT, *_SIZES, FINDINGS_COLUMN, segment_column(batch.schema))
     }
     rows = tuple(
         ManifestRow(file.shown, first + place, *values)
@@ -301,6 +332,7 @@ def _chunk(
                 cells["height"],
                 cells["width"],
                 cells["image_url"],
+                map(_findings, cells[FINDINGS_COLUMN]),
                 strict=True,
             )
         )
@@ -313,6 +345,19 @@ def _chunk(
         for field in extras
     ]
     return ManifestChunk(file.folder.url, rows, pa.Table.from_arrays(columns, schema=extras))
+
+
+def _findings(cell: Any) -> tuple[ImportFinding, ...]:
+    return tuple(
+        ImportFinding(
+            str(one["rule"]),
+            str(one["message"]),
+            str(one.get("found") or ""),
+            str(one.get("expected") or ""),
+        )
+        for one in cell or ()
+        if one is not None and one["rule"] is not None
+    )
 
 
 def _cells(column: pa.Array, errors: str | None = None) -> list[Any]:

@@ -74,14 +74,7 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
         MaskRefused: naming the rule (FILE-NOT-PNG, PNG-UNREADABLE, TOO-LARGE, MASK-COLOUR,
             MASK-ALPHA, MASK-16BIT), what was found and what was expected.
     """
-    try:
-        _check_pixels(png.read_header(data), max_pixels)
-        file = png.read_png(data)
-    except PngError as error:
-        rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
-        raise MaskRefused(rule, str(error), found=str(error), expected="a whole PNG") from None
-    samples = _decode_samples(file)
-    _check_complete(samples, file)
+    samples, file = decode_samples(data, max_pixels)
     pixels, conversion = _index_values(samples, file)
     remarks = [] if conversion is None else [conversion]
     remarks += _remarks(file)
@@ -90,6 +83,28 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
     return DecodedMask(
         np.ascontiguousarray(pixels), header, tuple(remarks), canonical and not header.interlaced
     )
+
+
+def decode_samples(
+    data: bytes, max_pixels: int = MAX_PIXELS
+) -> tuple[NDArray[np.generic], PngFile]:
+    """The samples of a PNG as stored, for formats that mean something by colours or 16 bits.
+
+    Returns:
+        H x W, or H x W x channels; palette indexes for palette PNGs; and the file's parts.
+
+    Raises:
+        MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
+    """
+    try:
+        _check_pixels(png.read_header(data), max_pixels)
+        file = png.read_png(data)
+    except PngError as error:
+        rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
+        raise MaskRefused(rule, str(error), found=str(error), expected="a whole PNG") from None
+    samples = _decode_samples(file)
+    _check_complete(samples, file)
+    return samples, file
 
 
 def canonical_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -18,6 +18,8 @@ from segpipe.manifest import Manifest, ManifestChunk, ManifestRow
 from segpipe.mask import MaskRefused, canonical_png, decode_mask
 from segpipe.prediction import fingerprint_of_parts
 from segpipe.rules import Evidence, Finding, Policy, Severity, judge
+from segpipe.rules.catalogue import CATALOGUE, Found, finding
+from segpipe.rules.imports import IMPORT_UNREADABLE
 from segpipe.segment_table import SegmentRows
 from segpipe.segments import Measures, measure
 from segpipe.sources import AllowedRoots, Source, recorded
@@ -92,8 +94,14 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
     rejected: list[tuple[ManifestRow, Finding]] = []
     counts: Counter[str] = Counter()
     for place, (row, known) in enumerate(zip(chunk.rows, _known(chunk, validation), strict=True)):
+        findings = imported(row, validation.policy)
+        if any(found.severity is Severity.REJECT for found in findings):
+            # Where it was imported from nothing was left to look at.
+            counts.update({found.rule for found in findings})
+            rejected.extend((row, found) for found in findings)
+            continue
         evidence, data = look(row, chunk.folder, validation, known)
-        findings = judge(evidence)
+        findings += judge(evidence)
         counts.update({found.rule for found in findings})
         if any(found.severity is Severity.REJECT for found in findings):
             rejected.extend((row, found) for found in findings)
@@ -106,6 +114,19 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
         rows=len(chunk.rows),
         findings=counts,
     )
+
+
+def imported(row: ManifestRow, policy: Policy) -> list[Finding]:
+    """What an importer found, judged by the policy."""
+    return [
+        finding(
+            CATALOGUE.get(one.rule, IMPORT_UNREADABLE),
+            policy,
+            Found(one.message, one.found, one.expected),
+        )
+        for one in row.import_findings
+        if one.rule not in CATALOGUE or policy.severity_of(CATALOGUE[one.rule]) is not Severity.OFF
+    ]
 
 
 def _known(chunk: ManifestChunk, validation: Validation) -> Sequence[bool | None]:

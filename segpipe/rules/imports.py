@@ -25,3 +25,19 @@ ID_NOT_IN_PNG = rule_across_rows(
     remedy="Check the order of channels: ids match in BGR where the PNG was written as such.",
     example="id 3226956 in the JSON, written as BGR in the PNG",
 )
+OVERLAP_REFUSED = rule_across_rows(
+    "OVERLAP-REFUSED",
+    Severity.REJECT,
+    meaning="Instances given as masks of their own overlap; the import was told to refuse that.",
+    remedy="Import with --overlaps score (higher on top) or --overlaps area (smaller on top).",
+    example="a rider and a bicycle that share 420 pixels",
+    essential=True,
+)
+IMPORT_UNREADABLE = rule_across_rows(
+    "IMPORT-UNREADABLE",
+    Severity.REJECT,
+    meaning="A record of another format cannot be read as a prediction.",
+    remedy="The message says which part of it; write that record again, or leave it out.",
+    example="an RLE whose counts do not fill its size, an array of text",
+    essential=True,
+)

@@ -1,0 +1,1 @@
+"""Other formats, read into manifests and written from predictions."""
