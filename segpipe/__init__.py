@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segpipe.errors import SegpipeError
     from segpipe.manifest import Manifest
+    from segpipe.manifest_writer import ManifestWriter
     from segpipe.mask import canonical_png, decode_mask
     from segpipe.prediction import Segment, SegmentationPrediction, fingerprint
     from segpipe.publishing.catalog import Catalog, open_catalog
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Catalog": "segpipe.publishing.catalog",
     "Manifest": "segpipe.manifest",
+    "ManifestWriter": "segpipe.manifest_writer",
     "Segment": "segpipe.prediction",
     "SegmentationPrediction": "segpipe.prediction",
     "SegpipeError": "segpipe.errors",
@@ -39,6 +41,7 @@ _HOMES = {
 __all__ = [
     "Catalog",
     "Manifest",
+    "ManifestWriter",
     "Root",
     "Segment",
     "SegmentationPrediction",

@@ -10,6 +10,7 @@ import click
 
 from segpipe import __version__
 from segpipe.cli.console import say
+from segpipe.cli.importing import import_group
 from segpipe.errors import SegpipeError
 
 ALL_ACCEPTED, SOME_REJECTED, UNUSABLE = 0, 1, 2
@@ -232,6 +233,9 @@ def show(root: str, model_run: str | None, out: str, reference_id: str) -> None:
     from segpipe.cli.catalog import show as show_item
 
     show_item(root, reference_id, model_run, out)
+
+
+cli.add_command(import_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

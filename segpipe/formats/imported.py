@@ -40,13 +40,12 @@ class Imported:
 
 
 class Format(Protocol):
-    """A source in another format.
+    """A source in another format."""
 
-    Attributes:
-        carried: types of the further columns its predictions have.
-    """
-
-    carried: Mapping[str, pa.DataType]
+    @property
+    def carried(self) -> Mapping[str, pa.DataType]:
+        """Types of the further columns its predictions have."""
+        ...
 
     def __len__(self) -> int:
         """How many predictions there are."""

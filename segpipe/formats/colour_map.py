@@ -1,0 +1,191 @@
+"""Masks painted in colours, translated by a table; a colour is one of the table's or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from segpipe import png
+from segpipe.errors import SettingsError
+from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
+from segpipe.formats.imported import Imported, finding_of, refused
+from segpipe.formats.label_map import LabelEntry, shown
+from segpipe.manifest import ImportFinding
+from segpipe.mask import MaskRefused, decode_samples
+from segpipe.prediction import Segment
+
+_TOLD = 10
+
+
+@dataclass(frozen=True)
+class ColourTable:
+    """Colours, the index each gets, and its label."""
+
+    packed: NDArray[np.uint32]  # ascending
+    indexes: NDArray[np.uint8]  # of the colours, in that order
+    entries: Mapping[int, LabelEntry]
+
+    @classmethod
+    def of(cls, entries: Sequence[LabelEntry]) -> ColourTable:
+        """From a table's entries. Indexes not given are the entries' places.
+
+        Raises:
+            SettingsError: if there are over 256, or an index is given twice or for some only.
+        """
+        given = [entry.index for entry in entries if entry.index is not None]
+        if given and len(given) < len(entries):
+            raise SettingsError("the colour table gives an index for some colours only")
+        indexes = given or list(range(len(entries)))
+        if len(set(indexes)) < len(indexes) or max(indexes) > 255:
+            raise SettingsError(
+                f"the colour table has {len(entries)} colours with indexes up to {max(indexes)}: "
+                "each needs one of its own, 0 to 255"
+            )
+        colours = [_pack(np.array(entry.colour, np.uint32)) for entry in entries]
+        order = np.argsort(colours)
+        return cls(
+            np.array(colours, np.uint32)[order],
+            np.array(indexes, np.uint8)[order],
+            dict(zip(indexes, entries, strict=True)),
+        )
+
+    def segment(self, index: int) -> Segment:
+        """The Segment of an index; the colour it came from is kept."""
+        entry = self.entries[index]
+        kind = {} if entry.isthing is None else {"isthing": entry.isthing}
+        return Segment(entry.label, index, {**kind, "source_colour": shown(entry.colour or ())})
+
+    def nearest(self, colour: Sequence[int]) -> LabelEntry:
+        """The entry whose colour is least far away."""
+        return min(
+            self.entries.values(),
+            key=lambda entry: sum(
+                (a - b) ** 2 for a, b in zip(colour, entry.colour or (), strict=True)
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class ColourMasks:
+    """Colour masks in a folder and the folders in it."""
+
+    files: SourceFiles
+    table: ColourTable
+    naming: Naming = field(default_factory=Naming)
+
+    @classmethod
+    def open(cls, source: Path, entries: Sequence[LabelEntry], naming: Naming) -> ColourMasks:
+        """Find the masks.
+
+        Raises:
+            SettingsError: if there are none, or the table cannot be used.
+        """
+        return cls(SourceFiles.find(source, (".png",)), ColourTable.of(entries), naming)
+
+    @property
+    def carried(self) -> Mapping[str, pa.DataType]:
+        """``sequence`` and ``frame`` where masks lie in folders."""
+        return FRAME_COLUMNS if self.files.in_folders else {}
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def predictions(self) -> Iterator[Imported]:
+        """The masks, in the order of their paths."""
+        for path in self.files:
+            yield self._imported(path)
+
+    def _imported(self, path: Path) -> Imported:
+        name = self.files.shown(path)
+        reference_id = self.naming.reference_id(path, self.files.source)
+        carried = self.files.frame(path, reference_id)
+        data = read(path, name)
+        if isinstance(data, ImportFinding):
+            return refused(reference_id, name, data, carried=carried)
+        try:
+            packed = _pack(read_colours(data))
+        except MaskRefused as refusal:
+            return refused(reference_id, name, finding_of(refusal, name), carried=carried)
+        place = np.minimum(np.searchsorted(self.table.packed, packed), self.table.packed.size - 1)
+        listed = self.table.packed[place] == packed
+        if not listed.all():
+            finding = self._unlisted(packed[~listed], name)
+            return refused(reference_id, name, finding, carried=carried)
+        mask = self.table.indexes[place]
+        present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
+        segments = tuple(self.table.segment(index) for index in present)
+        return Imported(reference_id, name, mask, segments, carried=carried)
+
+    def _unlisted(self, packed: NDArray[np.uint32], name: str) -> ImportFinding:
+        values, counts = np.unique(packed, return_counts=True)
+        most = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[:_TOLD]
+        told = []
+        for count, value in most:
+            colour = (value >> 16, value >> 8 & 255, value & 255)
+            near = self.table.nearest(colour)
+            told.append(
+                f"{shown(colour)} {count:,} px (nearest: {shown(near.colour or ())} {near.label})"
+            )
+        more = ", ..." if values.size > _TOLD else ""
+        return ImportFinding(
+            "MASK-COLOUR",
+            f"{name}: {values.size} colours that the table does not list: {', '.join(told)}{more}. "
+            "No colour is taken for another: add them, or write the mask without smoothing",
+            found=f"{values.size} colours, {int(counts.sum())} px",
+            expected="colours of the table",
+        )
+
+
+def read_colours(data: bytes) -> NDArray[np.uint8]:
+    """Red, green and blue of a PNG, H x W x 3 uint8; a palette is looked up, grey is r = g = b.
+
+    Raises:
+        MaskRefused: for what is no whole PNG of 8-bit colours without transparency.
+    """
+    samples, file = decode_samples(data)
+    colour, depth = file.header.colour, file.header.depth
+    if depth == 16:
+        raise MaskRefused("MASK-16BIT", "16 bits per channel: write colours with 8")
+    if colour == png.PALETTE:
+        return _through_palette(samples, file)
+    channels = np.asarray(samples)
+    if colour in (png.RGBA, png.GREY_ALPHA):
+        if (channels[..., -1] != 255).any():
+            raise MaskRefused("MASK-ALPHA", "a transparent pixel is ambiguous: write without alpha")
+        channels = channels[..., :-1]
+    if channels.ndim == 2:
+        channels = channels[..., None]
+    if channels.shape[-1] == 1:
+        channels = np.repeat(channels, 3, axis=-1)
+    return channels.astype(np.uint8, copy=False)
+
+
+def _through_palette(samples: NDArray[np.generic], file: png.PngFile) -> NDArray[np.uint8]:
+    entries = _palette(file.image_data)
+    values = np.asarray(samples).astype(np.uint8, copy=False)
+    if int(values.max()) >= len(entries):
+        raise MaskRefused(
+            "PNG-UNREADABLE", f"pixels have palette index {values.max()} of {len(entries)} entries"
+        )
+    colours: NDArray[np.uint8] = entries[values]
+    return colours
+
+
+def _palette(image_data: bytes) -> NDArray[np.uint8]:
+    """The colours of a PNG's palette; its structure was checked."""
+    place = 8
+    while image_data[place + 4 : place + 8] != b"PLTE":
+        place += 12 + int.from_bytes(image_data[place : place + 4], "big")
+    length = int.from_bytes(image_data[place : place + 4], "big")
+    return np.frombuffer(image_data, np.uint8, length, place + 8).reshape(-1, 3)
+
+
+def _pack(colours: NDArray[np.generic]) -> NDArray[np.uint32]:
+    channels = np.asarray(colours, np.uint32)
+    packed: NDArray[np.uint32] = channels @ np.array([65536, 256, 1], np.uint32)
+    return packed

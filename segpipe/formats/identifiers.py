@@ -1,0 +1,186 @@
+"""Ids of any size to index values: nothing is cast, and nothing lost that is not said.
+
+A mask has 256 values. Ids modulo 256 would make 256 and 512 vanish, so ids are renumbered: densely
+and losslessly where at most 256 of them have pixels, in ascending order. Where there are more, the
+record is refused with the numbers, unless one of two options is named: ``keep-best`` keeps the best
+instances (by confidence, then area) and merges the rest per label into a crowd segment;
+``semantic`` merges all instances of a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.manifest import ImportFinding
+from segpipe.prediction import Segment
+
+_VALUES = 256
+_SMALL = 2**17
+_FLAGS = ("isthing", "iscrowd", "ignore", "category_id")
+
+
+class Over256(StrEnum):
+    """What is done with more ids than a mask has values."""
+
+    REFUSE = "refuse"
+    KEEP_BEST = "keep-best"
+    SEMANTIC = "semantic"
+
+
+@dataclass(frozen=True)
+class Region:
+    """What an id stands for.
+
+    Attributes:
+        fixed: never merged into a crowd, such as background and what is ignored.
+    """
+
+    id: int
+    label: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    confidence: float | None = None
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """An index mask and its Segments; or, where it was refused, the finding alone."""
+
+    mask: NDArray[np.uint8] | None
+    segments: tuple[Segment, ...] = ()
+    findings: tuple[ImportFinding, ...] = ()
+
+
+def areas_of(ids: NDArray[Any]) -> dict[int, int]:
+    """Id -> number of its pixels, ascending."""
+    if np.issubdtype(ids.dtype, np.unsignedinteger) and int(ids.max()) < _SMALL:
+        counts = np.bincount(ids.ravel())
+        present = np.flatnonzero(counts)
+        return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
+    values, counts = np.unique(ids, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def index_mask(
+    ids: NDArray[Any],
+    areas: Mapping[int, int],
+    regions: Mapping[int, Region],
+    over: Over256,
+    source: str,
+) -> Indexed:
+    """Renumber ids to 0..255.
+
+    Args:
+        ids: H x W, whole numbers of any size.
+        areas: :func:`areas_of` the ids.
+        regions: what each id that has pixels stands for.
+        source: for messages.
+    """
+    groups = [[regions[id]] for id in areas]
+    if len(groups) > _VALUES:
+        if over is Over256.REFUSE:
+            return Indexed(None, findings=(_too_many(len(groups), groups, source),))
+        merged = _semantic(groups) if over is Over256.SEMANTIC else _keep_best(groups, areas)
+        if merged is None:
+            labels = len(_semantic(groups))
+            words = f"{source}: {len(groups)} ids of {labels} labels do not fit 256 values"
+            return Indexed(
+                None,
+                findings=(
+                    ImportFinding("INDEX-OVERFLOW", words, f"{labels} labels", "at most 256"),
+                ),
+            )
+        groups = merged
+    index_of = {region.id: index for index, group in enumerate(groups) for region in group}
+    segments = tuple(_segment(group, index, areas) for index, group in enumerate(groups))
+    return Indexed(_renumbered(ids, index_of), segments)
+
+
+def _renumbered(ids: NDArray[Any], index_of: Mapping[int, int]) -> NDArray[np.uint8]:
+    highest = max(index_of)
+    if min(index_of) >= 0 and highest < _SMALL:
+        table = np.zeros(highest + 1, np.uint8)
+        table[list(index_of)] = list(index_of.values())
+        renumbered: NDArray[np.uint8] = table[ids]
+        return renumbered
+    values, inverse = np.unique(ids, return_inverse=True)
+    table = np.array([index_of[id] for id in values.tolist()], np.uint8)
+    return table[inverse.reshape(ids.shape)]
+
+
+def _semantic(groups: Sequence[list[Region]]) -> list[list[Region]]:
+    by_label: dict[tuple[str, bool], list[Region]] = {}
+    for (region,) in groups:
+        by_label.setdefault((region.label, region.fixed), []).append(region)
+    return list(by_label.values())
+
+
+def _keep_best(
+    groups: Sequence[list[Region]], areas: Mapping[int, int]
+) -> list[list[Region]] | None:
+    fixed = [region for (region,) in groups if region.fixed]
+    ranked = sorted(
+        (region for (region,) in groups if not region.fixed),
+        key=lambda region: (
+            -(region.confidence if region.confidence is not None else -1.0),
+            -areas[region.id],
+            region.id,
+        ),
+    )
+    for kept in range(min(len(ranked), _VALUES - 1), -1, -1):
+        labels = {region.label for region in ranked[kept:]}
+        if len(fixed) + kept + len(labels) <= _VALUES:
+            break
+    else:
+        return None
+    best = {region.id for region in [*fixed, *ranked[:kept]]}
+    crowds: dict[str, list[Region]] = {}
+    for region in ranked[kept:]:
+        crowds.setdefault(region.label, []).append(region)
+    in_order = [[region] for (region,) in groups if region.id in best]
+    return [*in_order, *(sorted(crowd, key=lambda one: one.id) for crowd in crowds.values())]
+
+
+def _segment(group: Sequence[Region], index: int, areas: Mapping[int, int]) -> Segment:
+    first = group[0]
+    if len(group) == 1:
+        confidence = {} if first.confidence is None else {"confidence": first.confidence}
+        return Segment(first.label, index, {**first.metadata, **confidence})
+    metadata = dict(_agreed(group))
+    if any(not region.fixed for region in group):
+        metadata["iscrowd"] = True
+    metadata["n_merged"] = len(group)
+    metadata["source_ids"] = [region.id for region in group]
+    scored = [(r.confidence, areas[r.id]) for r in group if r.confidence is not None]
+    if scored:
+        pixels = sum(area for _, area in scored)
+        metadata["confidence"] = sum(score * area for score, area in scored) / pixels
+        metadata["confidence_min"] = min(score for score, _ in scored)
+        metadata["confidence_max"] = max(score for score, _ in scored)
+    return Segment(first.label, index, metadata)
+
+
+def _agreed(group: Sequence[Region]) -> Iterator[tuple[str, Any]]:
+    """What is true of all of them."""
+    for name in _FLAGS:
+        values = [region.metadata.get(name) for region in group]
+        if values[0] is not None and all(value == values[0] for value in values):
+            yield name, values[0]
+
+
+def _too_many(count: int, groups: Sequence[list[Region]], source: str) -> ImportFinding:
+    labels = len(_semantic(groups))
+    return ImportFinding(
+        "INDEX-OVERFLOW",
+        f"{source}: {count} ids have pixels, and a mask has 256 values. Import with --over-256 "
+        f"keep-best (the best instances, the rest merged per label into a crowd) or --over-256 "
+        f"semantic ({labels} labels)",
+        found=f"{count} ids",
+        expected="at most 256",
+    )

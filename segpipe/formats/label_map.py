@@ -1,0 +1,172 @@
+"""Label maps and colour tables, from CSV, JSON or TOML."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segpipe.errors import SettingsError
+
+_INDEX_NAMES = ("index", "id", "value", "idx", "labelid", "class_id", "category_id")
+_LABEL_NAMES = ("label", "name", "class", "category", "names")
+_KIND_NAMES = ("isthing", "kind", "stuff")
+_COLOUR_NAMES = ("colour", "color", "rgb", "hex")
+_YES = {"1": True, "true": True, "thing": True, "0": False, "false": False, "stuff": False}
+_Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelEntry:
+    """One line of a label map.
+
+    Attributes:
+        index: the value in the mask; None in a colour table that does not say.
+        isthing: whether its segments are instances; None where the map does not say.
+        colour: red, green and blue, 0 to 255; None where the map has none.
+    """
+
+    label: str
+    index: int | None
+    isthing: bool | None = None
+    colour: tuple[int, int, int] | None = None
+
+
+def read_label_map(path: Path) -> dict[int, LabelEntry]:
+    """Value -> entry.
+
+    A CSV file has columns such as ``index,label`` and may have ``isthing``; JSON and TOML are
+    ``{"0": "Sky"}``, a list of such rows, or either of them under ``labels``.
+
+    Raises:
+        SettingsError: naming the file and the line or key.
+    """
+    entries: dict[int, LabelEntry] = {}
+    for entry in _entries(path):
+        if entry.index is None:
+            raise SettingsError(f"{path}: {entry.label!r} has no index")
+        if entry.index in entries:
+            other = entries[entry.index].label
+            raise SettingsError(
+                f"{path}: index {entry.index} stands for {other!r} and for {entry.label!r}"
+            )
+        entries[entry.index] = entry
+    if not entries:
+        raise SettingsError(f"{path} holds no labels")
+    return entries
+
+
+def read_colour_table(path: Path) -> list[LabelEntry]:
+    """The entries of a colour table, in its order; every one has a colour.
+
+    A CSV file has ``r,g,b,label`` or ``colour,label`` with ``#rrggbb``, and may have ``index``.
+
+    Raises:
+        SettingsError: naming the file and the line or key.
+    """
+    entries = list(_entries(path))
+    seen: dict[tuple[int, int, int], str] = {}
+    for entry in entries:
+        if entry.colour is None:
+            raise SettingsError(f"{path}: {entry.label!r} has no colour (r, g, b or #rrggbb)")
+        if entry.colour in seen:
+            raise SettingsError(
+                f"{path}: the colour {shown(entry.colour)} stands for {seen[entry.colour]!r} and "
+                f"for {entry.label!r}"
+            )
+        seen[entry.colour] = entry.label
+    if not entries:
+        raise SettingsError(f"{path} holds no colours")
+    return entries
+
+
+def shown(colour: Sequence[int]) -> str:
+    """A colour as ``#rrggbb``."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _entries(path: Path) -> Iterator[LabelEntry]:
+    for place, row in _rows(path):
+        label = _of(row, _LABEL_NAMES)
+        if label is None or not str(label).strip():
+            raise SettingsError(
+                f"{path}, {place}: there is no label (columns: {', '.join(map(str, row))}; "
+                f"expected one of {', '.join(_LABEL_NAMES)})"
+            )
+        yield LabelEntry(
+            str(label),
+            _index(_of(row, _INDEX_NAMES), path, place),
+            _YES.get(str(_of(row, _KIND_NAMES)).strip().lower()),
+            _colour(row, path, place),
+        )
+
+
+def _rows(path: Path) -> Iterator[tuple[str, _Row]]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        words = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError(f"the label map {path} cannot be read: {words}") from None
+    if path.suffix == ".csv":
+        for number, row in enumerate(csv.DictReader(text.splitlines(), skipinitialspace=True), 2):
+            yield f"line {number}", {(k or "").strip().lower(): v for k, v in row.items()}
+        return
+    try:
+        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except ValueError as error:
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise SettingsError(f"the label map {path} is not valid {kind}: {error}") from None
+    if isinstance(content, dict) and isinstance(content.get("labels"), (dict, list)):
+        content = content["labels"]
+    if isinstance(content, dict):
+        for key, value in content.items():
+            row = value if isinstance(value, dict) else {"label": value}
+            yield f"key {key!r}", {"index": key, **row}
+    elif isinstance(content, list) and all(isinstance(row, dict) for row in content):
+        for number, row in enumerate(content):
+            yield f"entry {number}", {str(key).lower(): value for key, value in row.items()}
+    else:
+        raise SettingsError(
+            f"the label map {path} is a {type(content).__name__}, expected index = label"
+        )
+
+
+def _of(row: _Row, names: Sequence[str]) -> Any:
+    return next((row[name] for name in names if row.get(name) not in (None, "")), None)
+
+
+def _index(value: Any, path: Path, place: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if re.fullmatch(r"\s*\d{1,9}\s*", str(value)):
+        return int(value)
+    raise SettingsError(f"{path}, {place}: the index is {value!r}, expected a whole number")
+
+
+def _colour(row: _Row, path: Path, place: str) -> tuple[int, int, int] | None:
+    value = _of(row, _COLOUR_NAMES)
+    if value is None and {"r", "g", "b"} <= row.keys():
+        value = [row["r"], row["g"], row["b"]]
+    if value is None:
+        return None
+    found = re.fullmatch(r"\s*#?([0-9a-fA-F]{6})\s*", value) if isinstance(value, str) else None
+    if found:
+        red, green, blue = bytes.fromhex(found[1])
+        return red, green, blue
+    parts = re.split(r"[\s,;]+", value.strip()) if isinstance(value, str) else value
+    try:
+        red, green, blue = (int(part) for part in parts)
+    except (TypeError, ValueError):
+        red = green = blue = -1
+    if not all(0 <= part <= 255 for part in (red, green, blue)):
+        raise SettingsError(
+            f"{path}, {place}: the colour is {value!r}, expected #rrggbb or three numbers 0 to 255"
+        )
+    return red, green, blue
