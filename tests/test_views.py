@@ -30,6 +30,7 @@ from segpipe.segments import measure
 from segpipe.settings import Settings
 from segpipe.validated import ValidatedPredictions
 from tests.conftest import PARTITION, LandingWriter, striped_mask
+from tests.s3_server import Bucket
 
 MADE = [View.INSTANCE, View.SEMANTIC]
 TAXONOMY = """
@@ -434,6 +435,29 @@ def test_vacuum_keeps_the_masks_of_views(landing: LandingWriter) -> None:
     assert done.mask_files == 1
     assert not root.masks.has(orphan)
     assert len(content(landing.root / "masks")) == 6
+
+
+def test_views_of_a_root_in_a_bucket(
+    s3: Bucket, landing: LandingWriter, provenance: Callable[..., Provenance]
+) -> None:
+    here = land(landing)
+    for name in ("manifests", "segpipe.toml"):
+        place = landing.root / name
+        for path in [place] if place.is_file() else sorted(place.rglob("*.p*")):
+            key = f"root/{path.relative_to(landing.root).as_posix()}"
+            s3.client().put_object(Bucket=s3.name, Key=key, Body=path.read_bytes())
+    there = Root.open(f"{s3.url}/root")
+    there.materialize(PARTITION)
+    made = there.materialize_view(PARTITION, View.INSTANCE)
+    assert made == here.materialize_view(PARTITION, View.INSTANCE)
+    published = there.publish(PARTITION, provenance(), view=View.INSTANCE, verify_masks=None)
+    assert published.outcomes["inserted"] == 3
+    assert published.verification is not None
+    assert published.verification.masks == 3
+    (row, _), *_ = read(there.validated(PARTITION))
+    s3.client().delete_object(Bucket=s3.name, Key=f"root/{row['mask_path']}")
+    with pytest.raises(TableError, match=r"mask of 'item-0'.*is not in the store"):
+        there.materialize_view(PARTITION, View.SEMANTIC)
 
 
 # --- Dagster and the command line
