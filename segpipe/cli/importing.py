@@ -48,7 +48,8 @@ _LABELS = [
         help="Pixels of VALUE get a visible Segment LABEL that is marked as ignored.",
     ),
 ]
-_OVER = click.option(
+#: What is done with more ids than a mask has values.
+OVER = click.option(
     "--over-256",
     "over",
     type=click.Choice(["refuse", "keep-best", "semantic"]),
@@ -144,7 +145,7 @@ def colour_map(
 
 
 @import_group.command(name="arrays")
-@for_every_format(*_LABELS, _OVER, *_NAMES)
+@for_every_format(*_LABELS, OVER, *_NAMES)
 def arrays(
     source: Path,
     root: str,
@@ -177,7 +178,7 @@ def arrays(
         is_flag=True,
         help="Mark the classes that Cityscapes' evaluation leaves out as ignored.",
     ),
-    _OVER,
+    OVER,
     *_NAMES,
 )
 def cityscapes(

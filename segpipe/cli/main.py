@@ -10,7 +10,7 @@ import click
 
 from segpipe import __version__
 from segpipe.cli.console import say
-from segpipe.cli.importing import import_group
+from segpipe.cli.importing_coco import import_group
 from segpipe.errors import SegpipeError
 
 ALL_ACCEPTED, SOME_REJECTED, UNUSABLE = 0, 1, 2

@@ -1,8 +1,8 @@
 """Instances given as masks of their own, painted into one: who is on top is a named choice.
 
-``score``: the lower score first, so that the higher is on top; instances without scores, larger
-first. ``area``: the larger first, so that the smaller is on top. Of equals the earlier in the list
-is on top. ``error``: no pixel may be covered twice.
+``score``: the lower score first, so that the higher is on top; where an instance of the image has
+no score, larger first, and that is told. ``area``: the larger first, so that the smaller is on top.
+Of equals the earlier in the list is on top. ``error``: no pixel may be covered twice.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Over
 
 
 def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
-    scored = overlaps is Overlaps.SCORE and all(one.score is not None for one in instances)
+    scored = overlaps is Overlaps.SCORE and _scored(instances)
 
     def key(place: int) -> tuple[float, int]:
         one = instances[place]
@@ -93,18 +93,30 @@ def overlap_findings(
                 expected="no overlap",
             ),
         )
+    told = []
+    if overlaps is Overlaps.SCORE and painted.twice and not _scored(instances):
+        told.append(
+            ImportFinding(
+                "OVERLAP-HIDDEN",
+                f"{source}: not every instance has a score, so the smaller was painted on top",
+            )
+        )
     hidden = [
         place
         for place, (one, visible) in enumerate(zip(instances, painted.visible, strict=True))
         if one.area and visible < (1 - _MUCH) * one.area
     ]
-    if not hidden:
-        return ()
-    return (
-        ImportFinding(
-            "OVERLAP-HIDDEN",
-            f"{source}: {len(hidden)} of {len(instances)} instances lost over half of their pixels "
-            f"to others (--overlaps {overlaps})",
-            found=f"{len(hidden)} of {len(instances)}",
-        ),
-    )
+    if hidden:
+        told.append(
+            ImportFinding(
+                "OVERLAP-HIDDEN",
+                f"{source}: {len(hidden)} of {len(instances)} instances lost over half of their "
+                f"pixels to others (--overlaps {overlaps})",
+                found=f"{len(hidden)} of {len(instances)}",
+            )
+        )
+    return tuple(told)
+
+
+def _scored(instances: Sequence[Instance]) -> bool:
+    return all(one.score is not None for one in instances)

@@ -1,0 +1,216 @@
+"""COCO results: a list of instances, each with a mask of its own and a score.
+
+The instances of an image are painted into one mask; which is on top where they overlap is a named
+choice. Index 0 is ``background``, index k the k-th instance of the image in the file; where there
+are more than 255, see ``identifiers``. One unreadable instance refuses its image: a prediction that
+silently lacks an instance would be another one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from segpipe.errors import SettingsError
+from segpipe.formats.coco import CocoCategory, CocoImage, categories_of, images_of, read_json
+from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
+from segpipe.formats.imported import Imported, refused
+from segpipe.formats.mask_folder import BACKGROUND
+from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
+from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
+from segpipe.manifest import ImportFinding
+from segpipe.prediction import Segment
+
+_MOST_INSTANCES = 255
+_Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CocoResults:
+    """Instances, by image.
+
+    Attributes:
+        records: image id -> place in the file and record of each of its instances.
+        empty: also images of the list without an instance, as background alone.
+    """
+
+    records: Mapping[int | str, Sequence[tuple[int, _Record]]]
+    images: Mapping[int | str, CocoImage]
+    categories: Mapping[int, CocoCategory]
+    overlaps: Overlaps = Overlaps.SCORE
+    over: Over256 = Over256.REFUSE
+    empty: bool = False
+
+    @classmethod
+    def open(
+        cls,
+        results: Path,
+        categories: Path,
+        images: Path | None,
+        overlaps: Overlaps,
+        over: Over256,
+        *,
+        empty: bool,
+    ) -> CocoResults:
+        """Read the results.
+
+        Args:
+            categories: a JSON file that holds ``categories``, such as the ground truth.
+            images: one that holds ``images``: file names and sizes.
+
+        Raises:
+            SettingsError: if a file cannot be read or has not what it should.
+        """
+        content = read_json(results)
+        if not isinstance(content, list):
+            raise SettingsError(
+                f"{results} is {type(content).__name__}, expected a list of results"
+                + (" (is it the ground truth?)" if isinstance(content, dict) else "")
+            )
+        records: dict[int | str, list[tuple[int, _Record]]] = {}
+        for place, record in enumerate(content):
+            id = record.get("image_id") if isinstance(record, dict) else None
+            if not isinstance(id, (int, str)) or isinstance(id, bool):
+                raise SettingsError(f"{results}: entry {place} has no image_id: {str(record)[:80]}")
+            records.setdefault(id, []).append((place, record))
+        known = images_of(read_json(images), images) if images else {}
+        if empty:
+            if not known:
+                raise SettingsError("--empty-images needs the list of images: --images FILE")
+            records |= {id: [] for id in known if id not in records}
+        named = categories_of(read_json(categories), categories)
+        return cls(records, known, named, overlaps, over, empty)
+
+    @property
+    def carried(self) -> Mapping[str, pa.DataType]:
+        """The image's id in COCO."""
+        return {"image_id": pa.string()}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def predictions(self) -> Iterator[Imported]:
+        """One per image, in the order in which they first occur."""
+        for id, records in self.records.items():
+            yield self._imported(id, records)
+
+    def _imported(self, id: int | str, records: Sequence[tuple[int, _Record]]) -> Imported:
+        image = self.images.get(id, CocoImage(id))
+        shown = f"image {id!r}"
+        other: dict[str, Any] = {"carried": {"image_id": str(id)}}
+        read = [self._instance(place, record, image) for place, record in records]
+        findings = [one for one in read if isinstance(one, ImportFinding)]
+        if self.images and id not in self.images:
+            findings.append(
+                ImportFinding("IMPORT-UNREADABLE", f"{shown} is not in the list of images")
+            )
+        instances = [one for one in read if not isinstance(one, ImportFinding)]
+        size = _size(image, instances, shown)
+        if isinstance(size, ImportFinding):
+            findings.append(size)
+        if findings or isinstance(size, ImportFinding):
+            return refused(image.reference_id, shown, *findings, **other)
+        to_paint = [Instance(one.runs.area, one.score, one.runs.decode) for one in instances]
+        painted = paint(to_paint, *size, self.overlaps)
+        told = overlap_findings(painted, to_paint, self.overlaps, shown)
+        indexed = self._indexed(painted, instances, shown)
+        return Imported(
+            image.reference_id,
+            shown,
+            indexed.mask,
+            indexed.segments,
+            (*told, *indexed.findings),
+            height=size[0],
+            width=size[1],
+            **other,
+        )
+
+    def _instance(self, place: int, record: _Record, image: CocoImage) -> _Instance | ImportFinding:
+        where = f"result {place} (image {image.id!r})"
+        category = self.categories.get(record.get("category_id"))  # type: ignore[arg-type]
+        score = record.get("score")
+        is_number = isinstance(score, (int, float)) and not isinstance(score, bool)
+        if category is None:
+            found = repr(record.get("category_id"))
+            return _unreadable(f"{where}: the category {found} is none of the categories", found)
+        if score is not None and not (is_number and math.isfinite(float(score))):
+            return _unreadable(f"{where}: the score is {score!r}, expected a number", repr(score))
+        try:
+            runs = read_segmentation(record.get("segmentation"), image.height, image.width)
+        except RunLengthError as error:
+            return _unreadable(f"{where}: {error}", str(error))
+        return _Instance(runs, None if score is None else float(score), category)
+
+    def _indexed(self, painted: Painted, instances: Sequence[_Instance], shown: str) -> Indexed:
+        regions = {
+            0: Region(0, BACKGROUND, {"isthing": False}, fixed=True),
+            **{
+                place: Region(place, one.category.name, one.metadata(place, visible), one.score)
+                for place, (one, visible) in enumerate(
+                    zip(instances, painted.visible, strict=True), 1
+                )
+            },
+        }
+        if len(instances) > _MOST_INSTANCES:
+            areas = areas_of(painted.places)
+            return index_mask(painted.places, areas, regions, self.over, shown)
+        # Every instance keeps its place, those that others hide as well.
+        has_background = bool((painted.places == 0).any())
+        segments = tuple(
+            Segment(
+                region.label,
+                place,
+                {
+                    **region.metadata,
+                    **({} if region.confidence is None else {"confidence": region.confidence}),
+                },
+            )
+            for place, region in regions.items()
+            if place or has_background
+        )
+        return Indexed(painted.places.astype(np.uint8), segments)
+
+
+@dataclass(frozen=True)
+class _Instance:
+    runs: RunLengths
+    score: float | None
+    category: CocoCategory
+
+    def metadata(self, place: int, visible: int) -> dict[str, Any]:
+        return {
+            "isthing": True,
+            "category_id": self.category.id,
+            "instance": place,
+            "area": self.runs.area,
+            "visible_area": visible,
+        }
+
+
+def _size(
+    image: CocoImage, instances: Sequence[_Instance], shown: str
+) -> tuple[int, int] | ImportFinding:
+    sizes = {(one.runs.height, one.runs.width) for one in instances}
+    if image.height is not None and image.width is not None:
+        sizes.add((image.height, image.width))
+    if len(sizes) == 1:
+        return sizes.pop()
+    if not sizes:
+        return _unreadable(f"{shown}: its size is not known: give it in the list of images", "")
+    listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
+    return ImportFinding(
+        "SIZE-MISMATCH",
+        f"{shown}: its masks and the list of images say several sizes (height x width): {listed}",
+        found=listed,
+        expected="one size",
+    )
+
+
+def _unreadable(message: str, found: str) -> ImportFinding:
+    return ImportFinding("IMPORT-UNREADABLE", message, found)

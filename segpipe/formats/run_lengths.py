@@ -1,0 +1,143 @@
+"""COCO's run-length encoding of binary masks, and its polygons.
+
+Runs alternate between 0 and 1, begin with 0, and go down the columns. The compressed form writes
+each run, from the third on as the difference to the run two before, in base 32 with a continuation
+bit, plus 48 (cocoapi, common/maskApi.c: rleFrString). Runs are read here and not by pycocotools,
+which does not check them: counts from a damaged file can make it write beyond its memory.
+Polygons are rasterized by pycocotools, whose rounding is what COCO means by them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.errors import SegpipeError, SettingsError
+from segpipe.mask import MAX_PIXELS
+
+_MOST_DIGITS = 8  # of base 32: more than any run needs
+
+
+class RunLengthError(SegpipeError, ValueError):
+    """The encoding does not describe a mask of its size."""
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """A binary mask as runs down its columns: 0, 1, 0, ..."""
+
+    height: int
+    width: int
+    runs: NDArray[np.int64]
+
+    @property
+    def area(self) -> int:
+        """Pixels that are 1."""
+        return int(self.runs[1::2].sum())
+
+    def decode(self) -> NDArray[np.bool_]:
+        """H x W bool."""
+        values = np.arange(self.runs.size) % 2 == 1
+        return np.repeat(values, self.runs).reshape(self.width, self.height).T
+
+
+def read_segmentation(cell: object, height: int | None, width: int | None) -> RunLengths:
+    """The ``segmentation`` of a COCO record: RLE, compressed or not, or polygons.
+
+    Args:
+        height, width: of the image, where they are known; polygons need them.
+
+    Raises:
+        RunLengthError: saying what is wrong with it.
+        SettingsError: if polygons need a package that is not installed.
+    """
+    if isinstance(cell, Mapping):
+        return _of_runs(cell)
+    if isinstance(cell, list):
+        if height is None or width is None:
+            raise RunLengthError(
+                "polygons do not say the image's size: give the image list with --images"
+            )
+        return _of_polygons(cell, height, width)
+    raise RunLengthError(f"the segmentation is {_kind(cell)}, expected RLE or polygons")
+
+
+def _of_runs(cell: Mapping[str, Any]) -> RunLengths:
+    size, counts = cell.get("size"), cell.get("counts")
+    if not (isinstance(size, list) and len(size) == 2 and all(_is_count(side) for side in size)):
+        raise RunLengthError(f"size is {size!r}, expected [height, width]")
+    height, width = size
+    if not 0 < height * width <= MAX_PIXELS:
+        raise RunLengthError(f"size is {size!r}: over the limit of {MAX_PIXELS:,} pixels, or none")
+    if isinstance(counts, str):
+        runs = _decompressed(counts, height * width)
+    elif isinstance(counts, list) and all(map(_is_count, counts)):
+        runs = counts
+    else:
+        raise RunLengthError(f"counts are {_kind(counts)}, expected text or whole numbers from 0")
+    total = sum(runs)
+    if total != height * width:
+        raise RunLengthError(
+            f"the runs fill {total:,} pixels of {height * width:,} ({height} x {width}): the "
+            "counts are cut or damaged"
+        )
+    return RunLengths(height, width, np.array(runs, np.int64))
+
+
+def _decompressed(counts: str, pixels: int) -> list[int]:
+    runs: list[int] = []
+    value = shift = total = 0
+    for character in counts:
+        digit = ord(character) - 48
+        if not 0 <= digit < 64 or shift > 5 * _MOST_DIGITS:
+            raise RunLengthError(f"counts hold {character!r} where no digit can be")
+        value |= (digit & 0x1F) << shift
+        shift += 5
+        if digit & 0x20:
+            continue
+        if digit & 0x10:
+            value -= 1 << shift
+        run = value + (runs[-2] if len(runs) > 2 else 0)
+        total += run
+        if run < 0 or total > pixels:
+            raise RunLengthError("the runs go beyond the image: the counts are damaged")
+        runs.append(run)
+        value = shift = 0
+    if shift:
+        raise RunLengthError("the counts end within a run: they are cut")
+    return runs
+
+
+def _of_polygons(cell: Sequence[object], height: int, width: int) -> RunLengths:
+    for polygon in cell:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise RunLengthError("a polygon is not a list of three or more x, y pairs")
+        for value in polygon:
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise RunLengthError(f"a polygon holds {_kind(value)}, expected numbers")
+            if not math.isfinite(value) or abs(value) > 1e6:
+                raise RunLengthError(f"a polygon holds the coordinate {value}")
+    if not cell:
+        raise RunLengthError("there are no polygons")
+    try:
+        from pycocotools import mask as coco
+    except ImportError:
+        raise SettingsError(
+            "polygons need a package that is not installed: install segpipe[coco]"
+        ) from None
+    merged = coco.merge(coco.frPyObjects(list(cell), height, width))
+    return _of_runs({"size": [height, width], "counts": merged["counts"].decode("ascii")})
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _kind(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{type(value).__name__} {text[:37]}..."
