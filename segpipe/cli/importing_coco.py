@@ -8,7 +8,6 @@ import click
 
 from segpipe.cli.importing import OVER, for_every_format, import_group, write
 
-
 __all__ = ["import_group"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -236,6 +237,22 @@ def show(root: str, model_run: str | None, out: str, reference_id: str) -> None:
 
 
 cli.add_command(import_group)
+
+
+@cli.command()
+@click.option("--root", required=True, help=_ROOT_HELP)
+@click.option("--model-run", required=True, metavar="M")
+@click.option("--date", metavar="YYYY-MM-DD", help="One partition; all by default.")
+@click.option("--as", "kind", type=click.Choice(["coco-panoptic", "mask-folder"]), required=True)
+@click.argument("out", type=click.Path(path_type=Path))
+def export(root: str, model_run: str, date: str | None, kind: str, out: Path) -> int:
+    """Write published predictions to the folder OUT in a format other tools read.
+
+    What is imported again from there is the same prediction.
+    """
+    from segpipe.cli.exporting import export as export_predictions
+
+    return export_predictions(root, kind, model_run, date, out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
