@@ -2,16 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BROWSER := .venv/.browser
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 
-.PHONY: help demo dev test test-slow lint bench clean
+.PHONY: help demo dev test test-slow test-browser lint bench clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
 	@echo "make dev    Dagster's UI and daemon on the demo data"
 	@echo "make test   the test suite"
 	@echo "make test-slow  the longer tests: 200 kills, 100 races, more mutations"
+	@echo "make test-browser  Dagster's pages on segpipe, in a real Chromium; keeps pictures of them"
 	@echo "make lint   formatting, lint, types, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
 
@@ -29,10 +31,17 @@ dev: $(READY)
 	$(BIN)/segpipe dev --root $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not browser"
 
 test-slow: $(READY)
 	SEGPIPE_KILLS=200 $(BIN)/python -m pytest -m slow
+
+$(BROWSER): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
+	@touch $(BROWSER)
+
+test-browser: $(BROWSER)
+	$(BIN)/python -m pytest -m browser
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,0 +1,235 @@
+"""Dagster's pages on segpipe as a person sees them: ``segpipe dev`` and a real Chromium.
+
+Pictures of the pages are kept in ``test-artefacts/browser``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from segpipe.demo.landing import write_demo_landing
+from segpipe.settings import SETTINGS_FILE
+from tests.interface import LOCATION, REPOSITORY, Interface
+
+pytestmark = pytest.mark.browser
+
+try:
+    from playwright.sync_api import Browser, Page, expect
+
+    from tests.browser import ARTEFACTS, Window, chromium, running_browser
+except ModuleNotFoundError as error:
+    if os.environ.get("SEGPIPE_BROWSER") == "required":
+        raise
+    pytest.skip(f"{error.name} is not installed: `make test-browser`", allow_module_level=True)
+
+_GROUP = "segmentation_predictions"
+_DATE, _MODEL_RUN = "2026-01-05", "street-unet-v1"
+#: Of eight items one mask is cut, and one item has a second row that contradicts the first.
+_ROWS, _REJECTED = 9, 3
+_SETTINGS = f"""\
+dataset = "demo-streets"
+first_date = {_DATE}
+
+[model_runs.street-unet-v2]
+max_rejection_rate = 0.0
+"""
+# What the page calls the statuses of a check.
+_STATUS_WORDS = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", None: ""}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; without it the tests skip, unless SEGPIPE_BROWSER says that it must be there."""
+    executable = chromium()
+    if executable is None:
+        words = "there is no Chromium: `apt-get install chromium`, or name it in SEGPIPE_CHROMIUM"
+        if os.environ.get("SEGPIPE_BROWSER") == "required":
+            pytest.fail(words)
+        pytest.skip(words)
+    with running_browser(executable) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def interface(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
+    """``segpipe dev`` on a small landing; nothing is materialized yet."""
+    folder = tmp_path_factory.mktemp("browser")
+    root = folder / "root"
+    root.mkdir()
+    (root / SETTINGS_FILE).write_text(_SETTINGS)
+    write_demo_landing(root, items_per_day=8)
+    with Interface(root, folder / "dagster_home", ARTEFACTS / "segpipe-dev.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def run_id(interface: Interface) -> str:
+    """A run of one partition, asked for as the launchpad asks, that has succeeded."""
+    config = {"ops": {"published_predictions": {"config": {"update": True, "verify_all": True}}}}
+    launched = interface.launch(_DATE, _MODEL_RUN, config)
+    assert interface.end_of_run(launched) == "SUCCESS"
+    return launched
+
+
+@pytest.fixture
+def window(
+    browser: Browser, interface: Interface, request: pytest.FixtureRequest
+) -> Iterator[Window]:
+    """A page of the browser; what it shows at the end is kept as a picture."""
+    opened = Window(browser, interface.url)
+    yield opened
+    opened.picture(request.node.name)
+    opened.page.close()
+
+
+def partition_page(asset: str, date: str = _DATE, model_run: str = _MODEL_RUN) -> str:
+    """The path of a partition's page."""
+    return f"/assets/{asset}?view=partitions&partition={quote(f'{date}|{model_run}')}"
+
+
+def metadata(page: Page, name: str) -> str:
+    """What the page's table of metadata says under a name."""
+    row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True)).first
+    return row.inner_text().removeprefix(name).strip()
+
+
+def test_the_asset_graph_shows_every_asset_of_the_group(
+    window: Window, interface: Interface, run_id: str
+) -> None:
+    names = sorted(interface.assets())
+    assert {"prediction_manifest", "validated_masks", "segments", "rejected_predictions"} < {*names}
+    window.open(
+        f"/locations/{REPOSITORY}@{LOCATION}/asset-groups/{_GROUP}/lineage",
+        lambda page: page.get_by_text(f"{len(interface.assets())} assets").or_(
+            page.get_by_text("published_predictions", exact=True)
+        ),
+    )
+    for name in names:
+        expect(window.page.get_by_text(name, exact=True).first).to_be_visible()
+    expect(window.page.get_by_text("Passed").first).to_be_visible()
+    assert window.all_troubles() == []
+
+
+def test_a_partitions_page_tells_what_became_of_its_rows(window: Window, run_id: str) -> None:
+    window.open(
+        partition_page("validated_masks"),
+        lambda page: page.get_by_text("dagster/row_count", exact=True),
+    )
+    page = window.page
+    expect(page.get_by_text(f"{_DATE}|{_MODEL_RUN}", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+    expect(page.get_by_text(run_id[:8], exact=True).first).to_be_visible()
+    assert metadata(page, "rows") == str(_ROWS)
+    assert metadata(page, "rejected") == str(_REJECTED)
+    assert metadata(page, "dagster/row_count") == str(_ROWS - _REJECTED)
+    assert window.all_troubles() == []
+
+
+def test_the_preview_is_a_picture_that_has_loaded(window: Window, run_id: str) -> None:
+    window.open(
+        partition_page("validated_masks"),
+        lambda page: page.get_by_text("preview", exact=True),
+    )
+    page = window.page
+    row = page.get_by_role("row").filter(has=page.get_by_text("preview", exact=True)).first
+    row.get_by_text("Show Markdown").click()
+    picture = page.get_by_role("dialog").locator("img").first
+    expect(picture).to_be_visible()
+    picture.evaluate("image => image.decode()")
+    assert picture.evaluate("image => image.naturalWidth") > 300
+    assert picture.get_attribute("src").startswith("data:image/")
+    assert picture.get_attribute("alt")
+    assert window.all_troubles() == []
+
+
+def test_rejected_rows_are_listed_with_the_rule_and_what_to_do(window: Window, run_id: str) -> None:
+    window.open(
+        partition_page("rejected_predictions"),
+        lambda page: page.get_by_text("first_rejections", exact=True),
+    )
+    page = window.page
+    for rule, words in (("PNG-UNREADABLE", "the file is cut"), ("REF-DUPLICATE", "keep one")):
+        row = page.get_by_role("row").filter(has=page.get_by_text(rule, exact=True)).last
+        expect(row).to_contain_text(words)
+    assert metadata(page, "rejected_rows") == str(_REJECTED)
+    assert window.all_troubles() == []
+
+
+def test_the_upload_tells_the_outcomes(window: Window, run_id: str) -> None:
+    window.open(
+        partition_page("published_predictions"),
+        lambda page: page.get_by_text("inserted", exact=True),
+    )
+    outcomes = {"inserted": _ROWS - _REJECTED, "unchanged": 0, "replaced": 0, "failed": 0}
+    assert {name: metadata(window.page, name) for name in outcomes} == {
+        name: str(number) for name, number in outcomes.items()
+    }
+    assert metadata(window.page, "update") == "true"  # the configuration reached the run
+    assert window.all_troubles() == []
+
+
+def test_a_partition_that_was_not_materialized_is_missing(window: Window, run_id: str) -> None:
+    window.open(
+        partition_page("validated_masks", date="2026-01-07"),
+        lambda page: page.get_by_text(f"2026-01-07|{_MODEL_RUN}", exact=True),
+    )
+    expect(window.page.get_by_text("View all historical events (0)")).to_be_visible()
+    expect(window.page.get_by_text("No metadata entries")).to_be_visible()
+    assert window.all_troubles() == []
+
+
+def test_the_checks_page_names_each_check_and_its_status(
+    window: Window, interface: Interface, run_id: str
+) -> None:
+    for asset, checks in interface.assets().items():
+        if not checks:
+            continue
+        window.open(
+            f"/assets/{asset}?view=checks", lambda page: page.get_by_text("Latest execution")
+        )
+        expect(window.page.get_by_text(f"Checks ({len(checks)})")).to_be_visible()
+        for check, status in interface.check_statuses(asset).items():
+            entry = window.page.get_by_role("link").filter(has_text=check).first
+            expect(entry).to_contain_text(_STATUS_WORDS[status])
+        window.picture(f"checks of {asset}")
+    assert window.all_troubles() == []
+
+
+def test_a_check_says_what_it_found(window: Window, run_id: str) -> None:
+    window.open(
+        "/assets/validated_masks?view=checks&checkDetail=rejection_rate",
+        lambda page: page.get_by_text(f"{_REJECTED} of {_ROWS} rows rejected"),
+    )
+    expect(window.page.get_by_text("Passed", exact=True)).to_be_visible()
+    expect(window.page.get_by_text("blocking", exact=True)).to_be_visible()
+    assert window.all_troubles() == []
+
+
+def test_the_page_of_the_run_tells_its_success(window: Window, run_id: str) -> None:
+    window.open(f"/runs/{run_id}", lambda page: page.get_by_text("Success", exact=True))
+    expect(window.page.get_by_text("published_predictions").first).to_be_visible()
+    assert window.all_troubles() == []
+
+
+def test_a_partition_with_too_many_rejections_is_blocked_and_its_run_says_so(
+    window: Window, interface: Interface, run_id: str
+) -> None:
+    # After the tests above: it becomes the latest execution of its checks.
+    blocked = interface.launch(_DATE, "street-unet-v2", {})
+    assert interface.end_of_run(blocked) == "FAILURE"
+    window.open(f"/runs/{blocked}", lambda page: page.get_by_text("Failure", exact=True))
+    print(window.page.inner_text("body"))
+    window.picture("x1")
+    window.open(
+        "/assets/validated_masks?view=checks&checkDetail=rejection_rate",
+        lambda page: page.get_by_text("mend the cause and run again"),
+    )
+    print(window.page.inner_text("body"))
+    expect(window.page.get_by_text("Failed", exact=True).first).to_be_visible()
+    assert window.all_troubles() == []
