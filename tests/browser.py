@@ -67,11 +67,12 @@ class Window:
     """One page of the browser that notes everything that went wrong behind it.
 
     Attributes:
+        url: of the interface.
         troubles: errors of the console, of scripts, of requests and in GraphQL answers, in words.
     """
 
     def __init__(self, browser: Browser, url: str) -> None:
-        self._url = url
+        self.url = url
         self.page: Page = browser.new_page(viewport={"width": 1500, "height": 1000})
         self.page.set_default_timeout(SHOWN_WITHIN)
         self.troubles: list[str] = []
@@ -97,7 +98,7 @@ class Window:
         """
         for last_time in (False, True):
             begun = perf_counter()
-            self.page.goto(f"{self._url}{path}")
+            self.page.goto(f"{self.url}{path}")
             try:
                 expect(shows(self.page).first).to_be_visible(timeout=SHOWN_WITHIN)
                 return perf_counter() - begun
@@ -106,12 +107,9 @@ class Window:
                     raise
         raise AssertionError("unreachable")
 
-    def wait_for_answers(self) -> None:
-        """Wait until the page has nothing left to ask; what it asks regularly is not waited for."""
-        self.page.wait_for_load_state("networkidle")
-
     def picture(self, name: str) -> Path:
-        """Keep a picture of the page."""
+        """Keep a picture of the page, once it has nothing left to load."""
+        self.page.wait_for_load_state("networkidle")
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         path = ARTEFACTS / f"{name}.png"
         self.page.screenshot(path=path)

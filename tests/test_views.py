@@ -562,6 +562,17 @@ def test_a_view_picked_by_hand_is_made_whatever_the_policy_says(
     assert root.catalog.version() is None
 
 
+@pytest.mark.parametrize("names", [["instance_masks"], ["instance_segments", "semantic_masks"]])
+def test_one_asset_of_a_view_may_be_picked_without_the_other(
+    landing: LandingWriter, instance: dg.DagsterInstance, names: list[str]
+) -> None:
+    root = land(landing)
+    assert run_only(root, instance, *names).success
+    assert set(materialized(instance)) == set(names)
+    for name in names:
+        assert len(root.view(PARTITION, View(name.partition("_")[0]))) == 3
+
+
 def test_publishing_alone_takes_the_view_that_is_there_or_says_that_there_is_none(
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:

@@ -87,7 +87,7 @@ def index_mask(
         if over is Over256.REFUSE:
             return Indexed(None, findings=(_too_many(len(groups), groups, source),))
         merged = _semantic(groups) if over is Over256.SEMANTIC else _keep_best(groups, areas)
-        if merged is None:
+        if merged is None or len(merged) > _VALUES:
             labels = len(_semantic(groups))
             words = f"{source}: {len(groups)} ids of {labels} labels do not fit 256 values"
             return Indexed(

@@ -1,0 +1,224 @@
+"""Manifests written by a model's inference, one prediction after another."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from segpipe import ManifestWriter, Segment
+from segpipe.errors import ManifestError, SettingsError
+from segpipe.manifest import ImportFinding
+from segpipe.partition import Partition
+from segpipe.root import Root
+
+PARTITION = Partition("unet", "2026-01-05")
+TWO = np.array([[0, 1], [1, 1]], np.uint8)
+SEGMENTS = [Segment("Road", 0), Segment("Person", 1, {"confidence": 0.9})]
+
+
+def writer(root: Path, **how: Any) -> ManifestWriter:
+    return ManifestWriter(root, model_run="unet", date="2026-01-05", **how)
+
+
+def rows(root: Path, name: str = "predictions") -> list[dict[str, Any]]:
+    path = root / "manifests" / "model_run=unet" / "date=2026-01-05" / f"{name}.parquet"
+    written: list[dict[str, Any]] = pq.read_table(path, partitioning=None).to_pylist()
+    return written
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+
+
+def test_what_is_written_is_accepted_as_it_was_given(tmp_path: Path) -> None:
+    with writer(tmp_path) as manifest:
+        manifest.add("a", TWO, SEGMENTS, annotation_id="x", camera="left")
+        manifest.add("b", TWO, [{"label": "Road", "index": 0}, {"label": "Car", "index": 1}])
+    assert manifest.rows == 2
+    root = Root.open(str(tmp_path))
+    summary = root.materialize(PARTITION)
+    assert (summary.accepted, summary.rejected) == (2, 0)
+    batch = next(root.validated(PARTITION).batches(10))
+    assert batch.rows["camera"].to_pylist() == ["left", None]
+    assert batch.rows["annotation_id"].to_pylist() == ["x", None]
+    assert batch.rows["height"].to_pylist() == [2, 2]
+    assert batch.segments[0].as_py()[1]["confidence"] == 0.9
+
+
+def test_writing_the_same_again_changes_no_byte_and_adds_no_file(tmp_path: Path) -> None:
+    for _ in range(2):
+        with writer(tmp_path) as manifest:
+            for number in range(5):
+                manifest.add(f"item-{number}", TWO + number, SEGMENTS, frame=number)
+        written = files(tmp_path)
+    assert files(tmp_path) == written
+    assert len([name for name in written if name.endswith(".png")]) == 5
+
+
+def test_a_manifest_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the model failed"), writer(tmp_path) as manifest:
+        for number in range(4100):
+            manifest.add(f"item-{number}", TWO, SEGMENTS)
+        assert not list(tmp_path.rglob("predictions.parquet"))
+        raise RuntimeError("the model failed")
+    assert not list(tmp_path.rglob("*.parquet"))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_failing_rerun_leaves_the_manifest_of_before(tmp_path: Path) -> None:
+    with writer(tmp_path) as manifest:
+        manifest.add("a", TWO, SEGMENTS)
+    with pytest.raises(ManifestError), writer(tmp_path) as manifest:
+        manifest.add("b", TWO, SEGMENTS)
+        manifest.add("c", TWO * 1.5, SEGMENTS)
+    assert [row["reference_id"] for row in rows(tmp_path)] == ["a"]
+
+
+def test_nothing_added_writes_nothing(tmp_path: Path) -> None:
+    with writer(tmp_path):
+        pass
+    assert files(tmp_path) == {}
+
+
+def test_two_writers_of_one_partition_have_names_of_their_own(tmp_path: Path) -> None:
+    for name in ("gpu-0", "gpu-1"):
+        with writer(tmp_path, name=name) as manifest:
+            manifest.add(name, TWO, SEGMENTS)
+    assert Root.open(str(tmp_path)).materialize(PARTITION).accepted == 2
+
+
+def test_an_image_decides_the_size_where_it_is_given(tmp_path: Path) -> None:
+    with writer(tmp_path) as manifest:
+        manifest.add("a", TWO, SEGMENTS, image_url="images/a.png")
+        manifest.add("b", TWO, SEGMENTS, height=4, width=4)
+    assert [(row["height"], row["width"]) for row in rows(tmp_path)] == [(None, None), (4, 4)]
+    assert Root.open(str(tmp_path)).materialize(PARTITION).findings["SIZE-MISMATCH"] == 1
+
+
+def test_png_bytes_and_files_are_stored_as_they_are(tmp_path: Path) -> None:
+    with writer(tmp_path / "one") as manifest:
+        manifest.add("a", TWO, SEGMENTS)
+    (png,) = (tmp_path / "one").rglob("*.png")
+    with writer(tmp_path / "two") as manifest:
+        manifest.add("a", png.read_bytes(), SEGMENTS)
+        manifest.add("b", png, SEGMENTS)
+    (copy,) = (tmp_path / "two").rglob("*.png")
+    assert copy.read_bytes() == png.read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.int8, bool])
+def test_whole_numbers_of_any_width_are_taken_as_they_are(tmp_path: Path, dtype: Any) -> None:
+    with writer(tmp_path) as manifest:
+        manifest.add("a", TWO.astype(dtype), SEGMENTS)
+    assert Root.open(str(tmp_path)).materialize(PARTITION).accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((2, 2), np.float32), "holds float32.*argmax"),
+        (np.array([[0, 256]]), "value 256, expected 0 to 255"),
+        (np.array([[-1, 0]]), "value -1"),
+        (np.zeros((3, 2, 2), np.uint8), r"shape \(3, 2, 2\).*argmax"),
+        (np.zeros((0, 4), np.uint8), "expected H x W"),
+        (np.zeros(4, np.uint8), "expected H x W"),
+        (np.array([["a"]]), "whole numbers"),
+    ],
+)
+def test_an_array_that_is_no_index_mask_is_refused_and_says_whose(
+    tmp_path: Path, mask: np.ndarray, words: str
+) -> None:
+    with pytest.raises(ManifestError, match=f"'item'.*{words}"), writer(tmp_path) as manifest:
+        manifest.add("item", mask, SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    ("segments", "words"),
+    [
+        ([{"label": "Road"}], "no 'index'"),
+        ([{"index": 1}], "no 'label'"),
+        ([Segment("Road", 0, {"confidence": float("nan")})], "metadata.confidence is nan"),
+        ([{"label": "Road", "index": 0, "metadata": 5}], "cannot be written"),
+    ],
+)
+def test_segments_that_cannot_be_written_say_whose_they_are(
+    tmp_path: Path, segments: Any, words: str
+) -> None:
+    with pytest.raises(ManifestError, match=f"'item'.*{words}"), writer(tmp_path) as manifest:
+        manifest.add("item", TWO, segments)
+
+
+def test_a_column_keeps_its_type(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"several types|score"), writer(tmp_path) as manifest:
+        manifest.add("a", TWO, SEGMENTS, score=0.5)
+        manifest.add("b", TWO, SEGMENTS, score="high")
+
+
+def test_a_column_that_comes_late_is_told_to_come_at_first(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="'late' appears first"), writer(tmp_path) as manifest:
+        for number in range(2000):
+            manifest.add(f"item-{number}", TWO, SEGMENTS)
+        manifest.add("z", TWO, SEGMENTS, late=1)
+
+
+def test_a_missing_mask_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"'a'.*nowhere\.png"), writer(tmp_path) as manifest:
+        manifest.add("a", tmp_path / "nowhere.png", SEGMENTS)
+
+
+@pytest.mark.parametrize("how", [{"model_run": " "}, {"date": "5 January"}, {"model_run": "a|b"}])
+def test_names_that_cannot_be_a_partition_are_refused_at_once(
+    tmp_path: Path, how: dict[str, str]
+) -> None:
+    with pytest.raises(SettingsError):
+        ManifestWriter(tmp_path, **{"model_run": "unet", "date": "2026-01-05", **how})
+
+
+def test_a_refused_row_is_rejected_with_what_the_importer_found(tmp_path: Path) -> None:
+    finding = ImportFinding("AREA-MISMATCH", "x.png: areas differ", "12", "13")
+    note = ImportFinding("OVERLAP-HIDDEN", "1 of 2 hidden")
+    foreign = ImportFinding("NO-SUCH-RULE", "something else")
+    with writer(tmp_path, importing=True) as manifest:
+        manifest.add("good", TWO, SEGMENTS, findings=[note])
+        manifest.refuse("bad", [finding])
+        manifest.refuse("odd", [foreign])
+    root = Root.open(str(tmp_path))
+    summary = root.materialize(PARTITION)
+    assert (summary.accepted, summary.rejected) == (1, 2)
+    batch = next(root.validated(PARTITION).batches(10))
+    assert [f["rule"] for f in batch.rows["findings"][0].as_py()] == ["OVERLAP-HIDDEN"]
+    rejected = root.validated(PARTITION).rejected(10).to_pylist()
+    told = [(r["reference_id"], r["rule"], r["message"], r["found"]) for r in rejected]
+    assert told == [
+        ("bad", "AREA-MISMATCH", "x.png: areas differ", "12"),
+        ("odd", "IMPORT-UNREADABLE", "something else", ""),
+    ]
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    def peak(count: int, place: Path) -> int:
+        tracemalloc.start()
+        with writer(place) as manifest:
+            for number in range(count):
+                manifest.add(f"item-{number}", TWO, SEGMENTS)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(10, tmp_path / "warm")
+    assert peak(9000, tmp_path / "many") < 1.5 * peak(4500, tmp_path / "few")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_root_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(Exception, match="no permission"), writer(tmp_path) as manifest:
+        manifest.add("a", TWO, SEGMENTS)
