@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
+from urllib.parse import urlsplit
 
 from playwright.sync_api import (
     Browser,
@@ -18,6 +19,7 @@ from playwright.sync_api import (
     Locator,
     Page,
     Response,
+    TimeoutError,
     expect,
     sync_playwright,
 )
@@ -88,7 +90,7 @@ class Window:
     def _answered(self, response: Response) -> None:
         if response.status >= 400:
             self.troubles.append(f"status {response.status}: {response.url}")
-        elif response.url.endswith("/graphql"):
+        elif urlsplit(response.url).path == "/graphql":  # with the name of the question after it
             self._answers.append(response)  # a body cannot be read from within an event
 
     def open(self, path: str, shows: Callable[[Page], Locator]) -> float:
@@ -105,11 +107,13 @@ class Window:
             except AssertionError:
                 if last_time:
                     raise
+                self.troubles.clear()  # what is wrong, and not slow, comes again
         raise AssertionError("unreachable")
 
     def picture(self, name: str) -> Path:
         """Keep a picture of the page, once it has nothing left to load."""
-        self.page.wait_for_load_state("networkidle")
+        with suppress(TimeoutError):  # a picture of a page that is late is better than none
+            self.page.wait_for_load_state("networkidle")
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         path = ARTEFACTS / f"{name}.png"
         self.page.screenshot(path=path)
