@@ -28,7 +28,8 @@ _ROWS_AT_ONCE = 4096
 # What of a policy decides nothing about what a pass finds, set to what it is by default.
 _NO_POLICY = Policy()
 _WITHOUT_EFFECT: dict[str, Any] = {
-    name: getattr(_NO_POLICY, name) for name in ("publish_as", "retired", "max_rejection_rate")
+    name: getattr(_NO_POLICY, name)
+    for name in ("publish_as", "retired", "max_rejection_rate", "min_coverage", "max_drift")
 }
 
 

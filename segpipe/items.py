@@ -67,6 +67,10 @@ class ItemList:
         """SHA-256 (hex) of the list's content."""
         return hashlib.sha256(self._hashes.tobytes()).hexdigest()
 
+    def count_of(self, hashes: NDArray[np.uint64]) -> int:
+        """How many of the list's items are among these :func:`reference_id_hashes`."""
+        return int(np.intersect1d(hashes, self._hashes).size)
+
     def contains(self, reference_ids: Sequence[str | None]) -> list[bool]:
         """Whether each id is in the list."""
         hashes = reference_id_hashes(pa.array([id or "" for id in reference_ids], pa.string()))

@@ -96,17 +96,24 @@ class Landing:
     def landed(self) -> Iterator[tuple[Partition, list[str]]]:
         """:meth:`partitions`, with the names of their model run's folders."""
         for model_run, names in sorted(self.model_runs().items()):
-            days = {
-                day.removeprefix(_DATE)
-                for name in names
-                for day in self._names(self.folder.folder(name), "directory")
-                if day.startswith(_DATE)
-            }
-            for day in sorted(days):
+            for day in self._days(names):
                 try:
                     yield Partition(model_run, day), names
                 except SettingsError:
                     continue
+
+    def days(self, model_run: str) -> list[str]:
+        """The days a model run has folders of, sorted."""
+        return self._days(self.model_runs().get(model_run, []))
+
+    def _days(self, names: list[str]) -> list[str]:
+        days = {
+            day.removeprefix(_DATE)
+            for name in names
+            for day in self._names(self.folder.folder(name), "directory")
+            if day.startswith(_DATE)
+        }
+        return sorted(days)
 
     def files(self, names: list[str], day: str) -> list[ManifestEntry]:
         """The manifest files of a day, in the order of their names.

@@ -10,10 +10,12 @@ from functools import cached_property
 
 from segpipe.chunks import REMOTE_WORKERS
 from segpipe.consolidation import Consolidation, View
+from segpipe.coverage import Coverage, coverage_of
+from segpipe.distributions import Drift, distribution_of, drift_between
 from segpipe.errors import TableError
 from segpipe.items import ItemList
 from segpipe.manifest import Manifest
-from segpipe.materialization import Progress, Summary, materialize
+from segpipe.materialization import SUMMARY_FILE, Progress, Summary, materialize
 from segpipe.partition import Landing, Partition
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance
@@ -177,6 +179,26 @@ class Root:
         if anew or not tables.exists(REPORT_FILE):
             return self.write_report_page(partition)
         return f"{tables.shown}/{REPORT_FILE}"
+
+    def coverage(self, partition: Partition) -> Coverage | None:
+        """How much of the policy's list of items is predicted; None where there is no list."""
+        items = self.validation(partition.model_run).items
+        return None if items is None else coverage_of(self.tables(partition), items)
+
+    def partition_before(self, partition: Partition) -> Partition | None:
+        """The model run's materialized partition of the last day before; None without one."""
+        days = Landing(self.settings.folder("validated")).days(partition.model_run)
+        for day in reversed([day for day in days if day < partition.date]):
+            before = Partition(partition.model_run, day)
+            if self.tables(before).exists(SUMMARY_FILE):
+                return before
+        return None
+
+    def drift(self, partition: Partition, before: Partition) -> Drift:
+        """How far the labels' shares of pixels are from those of another partition."""
+        return drift_between(
+            distribution_of(self.tables(before)), distribution_of(self.tables(partition))
+        )
 
     def write_report_page(self, partition: Partition) -> str:
         """Write the report on a materialized partition as an HTML page; returns its URL.

@@ -7,17 +7,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from segpipe.coverage import Coverage
+from segpipe.distributions import Drift
+from segpipe.errors import SegpipeError
 from segpipe.materialization import SEGMENTS_FILE, VALIDATED_FILE, Summary
+from segpipe.partition import Partition
 from segpipe.publishing.publication import Publication
 from segpipe.publishing.verification import Verification
 from segpipe.storage import Folder
 
+MANIFEST_SCHEMA = dg.AssetCheckSpec(
+    "manifest_schema",
+    asset="prediction_manifest",
+    blocking=True,
+    description="The manifest's files are readable and have the columns segpipe needs, of the "
+    "types it needs.",
+)
 REJECTION_RATE = dg.AssetCheckSpec(
     "rejection_rate",
     asset="validated_masks",
     blocking=True,
-    description="Blocks publishing when more of the partition's rows were rejected than "
+    description="Warns of rejected rows, and blocks publishing when more were rejected than "
     "max_rejection_rate allows: something systematic is wrong then.",
+)
+NO_DUPLICATES = dg.AssetCheckSpec(
+    "no_duplicates",
+    asset="validated_masks",
+    description="No item is predicted twice in the partition. Equal rows are kept once, rows that "
+    "differ are all rejected.",
+)
+COVERAGE = dg.AssetCheckSpec(
+    "coverage",
+    asset="validated_masks",
+    description="Of the items of the policy's list, at least the share min_coverage has an "
+    "accepted prediction.",
+)
+LABEL_DRIFT = dg.AssetCheckSpec(
+    "label_drift",
+    asset="segments",
+    description="The labels' shares of all pixels are not further than max_drift from those of "
+    "the model run's partition before (total variation distance, 0 to 1).",
 )
 EVERY_PIXEL_EXPLAINED = dg.AssetCheckSpec(
     "every_pixel_explained",
@@ -37,18 +66,91 @@ READ_BACK = dg.AssetCheckSpec(
 )
 
 
+def manifest_schema(error: SegpipeError | None) -> dg.AssetCheckResult:
+    """What opening the manifest came to."""
+    return dg.AssetCheckResult(
+        check_name=MANIFEST_SCHEMA.name,
+        asset_key="prediction_manifest",
+        passed=error is None,
+        description="every file can be used" if error is None else str(error),
+    )
+
+
 def rejection_rate(summary: Summary, limit: float) -> dg.AssetCheckResult:
-    """Compare the share of rejected rows with the limit."""
+    """Compare the share of rejected rows with the limit; any at all is a warning."""
     rate = summary.rejection_rate
-    passed = rate <= limit
+    severity = dg.AssetCheckSeverity.ERROR if rate > limit else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         check_name=REJECTION_RATE.name,
         asset_key="validated_masks",
-        passed=passed,
-        severity=dg.AssetCheckSeverity.ERROR,
+        passed=not summary.rejected,
+        severity=severity,
         metadata={"rejection_rate": rate, "limit": limit, "rejected": summary.rejected},
         description=f"{summary.rejected} of {summary.rows} rows rejected"
-        + ("" if passed else "; see rejected_predictions, mend the cause and run again"),
+        + ("; see rejected_predictions, mend the cause and run again" if summary.rejected else ""),
+    )
+
+
+def no_duplicates(summary: Summary) -> dg.AssetCheckResult:
+    """Report items that occur in several rows."""
+    differing = summary.findings.get("REF-DUPLICATE", 0)
+    return dg.AssetCheckResult(
+        check_name=NO_DUPLICATES.name,
+        asset_key="validated_masks",
+        passed=not (differing or summary.repeated),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"rows_that_differ": differing, "rows_repeated": summary.repeated},
+        description="every item has one row"
+        if not (differing or summary.repeated)
+        else f"{differing} rows of items with several, different rows were rejected, and "
+        f"{summary.repeated} equal ones left out: see that the model writes each item once",
+    )
+
+
+def coverage(covered: Coverage | None, least: float) -> dg.AssetCheckResult:
+    """Compare the share of items that have a prediction with what the policy wants."""
+    if covered is None:
+        return dg.AssetCheckResult(
+            check_name=COVERAGE.name,
+            asset_key="validated_masks",
+            passed=True,
+            description="the policy names no list of items",
+        )
+    passed = covered.share >= least
+    missing = covered.items - covered.predicted
+    return dg.AssetCheckResult(
+        check_name=COVERAGE.name,
+        asset_key="validated_masks",
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"coverage": covered.share, "missing": missing, "min_coverage": least},
+        description=f"{covered.predicted} of {covered.items} items have a prediction"
+        + ("" if passed else ": run the model on the others, or lower min_coverage"),
+    )
+
+
+def label_drift(before: Partition | None, drift: Drift | None, most: float) -> dg.AssetCheckResult:
+    """Compare the distance from the partition before with what the policy allows."""
+    if drift is None:
+        return dg.AssetCheckResult(
+            check_name=LABEL_DRIFT.name,
+            asset_key="segments",
+            passed=True,
+            description="there is no earlier partition of the model run to compare with",
+        )
+    passed = drift.distance <= most
+    changes = ", ".join(
+        f"{label} {100 * change:+.1f} points" for label, change in list(drift.changes.items())[:5]
+    )
+    return dg.AssetCheckResult(
+        check_name=LABEL_DRIFT.name,
+        asset_key="segments",
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"drift": drift.distance, "max_drift": most, "compared_with": str(before)},
+        description=f"{100 * drift.distance:.1f} % of the pixels would have to change their label "
+        f"({changes}; against {before})"
+        + ("" if passed else ": is it the data or the model? Raise max_drift if it is meant"),
     )
 
 

@@ -126,7 +126,8 @@ def _first_cause(events: Sequence[dg.DagsterEvent]) -> str:
     for event in events:
         if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            if not check.passed and check.blocking:
+            is_error = check.severity is dg.AssetCheckSeverity.ERROR
+            if not check.passed and check.blocking and is_error:
                 return f"check {check.check_name} failed: {check.description}"
         if event.event_type == DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data

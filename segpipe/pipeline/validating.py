@@ -7,7 +7,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from segpipe.errors import ManifestError
 from segpipe.materialization import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
+from segpipe.partition import Partition
 from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.steps import LABELS, StepProgress, plain_failures
@@ -17,6 +19,13 @@ from segpipe.validated import ValidatedPredictions
 #: The step of the pass over the masks.
 VALIDATE = "validate_masks"
 _DEPS = ["prediction_manifest"]
+_CHECKS = [
+    checks.REJECTION_RATE,
+    checks.NO_DUPLICATES,
+    checks.COVERAGE,
+    checks.EVERY_PIXEL_EXPLAINED,
+    checks.LABEL_DRIFT,
+]
 _SPECS = [
     dg.AssetSpec(
         "validated_masks",
@@ -56,15 +65,22 @@ def manifest_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
         kinds={"parquet"},
         description="The Parquet manifest of one model run and day: its files, checked to be "
         "readable and to have the columns segpipe needs.",
+        check_specs=[checks.MANIFEST_SCHEMA],
+        output_required=False,
         **LABELS,
     )
     def prediction_manifest(
         context: dg.AssetExecutionContext, root: dg.ResourceParam[Root]
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with plain_failures():
-            manifest = root.manifest(partition_of(context))
+            try:
+                manifest = root.manifest(partition_of(context))
+            except ManifestError as error:
+                yield checks.manifest_schema(error)
+                raise
             digest = manifest.content_sha256()
-        return dg.MaterializeResult(
+        yield checks.manifest_schema(None)
+        yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": manifest.rows,
                 "files": [file.shown for file in manifest.files],
@@ -94,7 +110,7 @@ def validation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
         name=VALIDATE,
         partitions_def=partitions,
         specs=_SPECS,
-        check_specs=[checks.REJECTION_RATE, checks.EVERY_PIXEL_EXPLAINED],
+        check_specs=_CHECKS,
     )
     def validate_masks(
         context: dg.AssetExecutionContext,
@@ -112,11 +128,20 @@ def validation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
             yield _masks_result(root, validated, summary)
             yield _segments_result(validated, summary)
             yield _rejections_result(validated, summary, page)
-            policy = root.settings.policies.of(partition.model_run)
-            yield checks.rejection_rate(summary, policy.max_rejection_rate)
-            yield checks.every_pixel_explained(root.tables(partition))
+            yield from _checked(root, partition, summary)
 
     return validate_masks
+
+
+def _checked(root: Root, partition: Partition, summary: Summary) -> Iterator[dg.AssetCheckResult]:
+    policy = root.settings.policies.of(partition.model_run)
+    yield checks.rejection_rate(summary, policy.max_rejection_rate)
+    yield checks.no_duplicates(summary)
+    yield checks.coverage(root.coverage(partition), policy.min_coverage)
+    yield checks.every_pixel_explained(root.tables(partition))
+    before = root.partition_before(partition)
+    drift = None if before is None else root.drift(partition, before)
+    yield checks.label_drift(before, drift, policy.max_drift)
 
 
 def _masks_result(

@@ -33,6 +33,9 @@ class Policy:
         retired: the model run has ended: what arrives of it starts no run any more.
         max_rejection_rate: share of a partition's rows, 0 to 1; when more are rejected,
             something systematic is wrong and nothing of the partition is published.
+        min_coverage: share of the listed items, 0 to 1, that a partition should predict.
+        max_drift: distance of the labels' shares of pixels from the partition before, 0 to 1,
+            above which a check warns.
         max_pixels: limit on a mask's width times height.
         max_bytes: limit on a mask file's size.
         max_segments: limit on a row's Segments.
@@ -47,6 +50,8 @@ class Policy:
     items: str | None = None
     retired: bool = False
     max_rejection_rate: float = 0.5
+    min_coverage: float = 0.0
+    max_drift: float = 0.3
     max_pixels: int = 100_000_000
     max_bytes: int = 100_000_000
     max_segments: int = 256
@@ -216,6 +221,8 @@ _READERS: dict[str, Callable[[object], object]] = {
     "items": _url,
     "retired": _flag,
     "max_rejection_rate": _share,
+    "min_coverage": _share,
+    "max_drift": _share,
     "max_pixels": positive,
     "max_bytes": positive,
     "max_segments": positive,
