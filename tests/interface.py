@@ -162,6 +162,11 @@ class Interface:
 
         return wait_for(f"the end of run {run_id}", status, RUN_WITHIN)
 
+    def terminate(self) -> int:
+        """End ``segpipe dev`` as a service manager does, by SIGTERM; the status as of ``stop``."""
+        self._keeper.terminate()
+        return self.stop()
+
     def stop(self) -> int:
         """Press Ctrl-C and wait; 0, or ``FORCED`` where processes stayed and had to be killed."""
         self._session.close()
@@ -218,27 +223,31 @@ def living(group: int) -> list[int]:
 def keep(command: Sequence[str]) -> int:
     """Run a command until standard input ends, then press Ctrl-C; the exit status.
 
-    Where that leaves something running, it is killed, and the status is ``FORCED``.
+    On SIGTERM the command alone, not what it started, is sent SIGTERM. Where anything stays
+    running, it is killed, and the status is ``FORCED``.
     """
+    # A shell that starts the tests in the background has them ignore Ctrl-C; a terminal does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    asked = threading.Event()
+    ends: list[Callable[[], None]] = []
 
     def listen() -> None:
         sys.stdin.buffer.read()
-        asked.set()
+        ends.append(lambda: os.killpg(process.pid, signal.SIGINT))
 
+    signal.signal(signal.SIGTERM, lambda *_: ends.append(process.terminate))
     threading.Thread(target=listen, daemon=True).start()
-    while not asked.wait(_LOOK_AGAIN) and process.poll() is None:
-        pass
+    while not ends and process.poll() is None:
+        time.sleep(_LOOK_AGAIN)
     early = process.poll()
-    if early is None:
-        os.killpg(process.pid, signal.SIGINT)
+    if ends:
+        ends[0]()
     deadline = time.monotonic() + STOPPED_WITHIN
     while (left := living(process.pid)) and time.monotonic() < deadline:
         process.poll()
         time.sleep(_LOOK_AGAIN)
     if left:
-        print(f"still running after Ctrl-C, now killed: {left}", flush=True)
+        print(f"still running, now killed: {left}", flush=True)
         os.killpg(process.pid, signal.SIGKILL)
         return FORCED
     process.wait()

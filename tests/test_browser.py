@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -43,7 +43,6 @@ max_rejection_rate = 0.0
 # What the page calls the statuses of a check.
 _STATUS_WORDS = {"SUCCEEDED": "Succeeded", "FAILED": "Failed"}
 _STATUS_WORD = re.compile("|".join(_STATUS_WORDS.values()))
-_REJECTION_RATE = "/assets/validated_masks?view=checks&checkDetail=rejection_rate"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +93,11 @@ def window(
 def partition_page(asset: str, date: str = _DATE, model_run: str = _MODEL_RUN) -> str:
     """The path of a partition's page."""
     return f"/assets/{asset}?view=partitions&partition={quote(f'{date}|{model_run}')}"
+
+
+def check_page(asset: str, check: str) -> str:
+    """The path of a check's page."""
+    return f"/assets/{asset}?view=checks&checkDetail={check}"
 
 
 def metadata(page: Page, name: str) -> str:
@@ -208,12 +212,20 @@ def test_the_checks_page_names_each_check_and_its_status(
     assert window.all_troubles() == []
 
 
-def test_a_check_says_what_it_found(window: Window, run_id: str) -> None:
-    window.open(
-        _REJECTION_RATE, lambda page: page.get_by_text(f"{_REJECTED} of {_ROWS} rows rejected")
-    )
-    expect(window.page.get_by_text("Passed", exact=True)).to_be_visible()
-    expect(window.page.get_by_text("blocking", exact=True)).to_be_visible()
+@pytest.mark.parametrize(
+    ("asset", "check", "words", "result"),
+    [
+        ("segments", "every_pixel_explained", "areas and masks agree", "Passed"),
+        ("validated_masks", "rejection_rate", f"{_REJECTED} of {_ROWS} rows rejected", None),
+    ],
+    ids=["passed", "rejections"],
+)
+def test_a_check_says_what_it_found(
+    window: Window, run_id: str, asset: str, check: str, words: str, result: str | None
+) -> None:
+    window.open(check_page(asset, check), lambda page: page.get_by_text(words))
+    if result is not None:
+        expect(window.page.get_by_text(result, exact=True)).to_be_visible()
     assert window.all_troubles() == []
 
 
@@ -259,7 +271,8 @@ def test_a_partition_with_too_many_rejections_is_blocked_and_its_pages_say_so(
     expect(window.page.get_by_text("validated_masks: rejection_rate").first).to_be_visible()
     window.picture("run_that_was_blocked")
     window.open(
-        _REJECTION_RATE, lambda page: page.get_by_text("1 of 8 rows rejected; see rejected_pred")
+        check_page("validated_masks", "rejection_rate"),
+        lambda page: page.get_by_text("1 of 8 rows rejected; see rejected_predictions"),
     )
     expect(window.page.get_by_text("Failed", exact=True).first).to_be_visible()
     window.open(
@@ -269,8 +282,12 @@ def test_a_partition_with_too_many_rejections_is_blocked_and_its_pages_say_so(
     assert window.all_troubles() == []
 
 
-def test_control_c_ends_segpipe_dev_and_all_it_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [Interface.stop, Interface.terminate], ids=["Ctrl-C", "SIGTERM"])
+def test_whoever_ends_segpipe_dev_ends_all_it_started(
+    end: Callable[[Interface], int], tmp_path: Path
+) -> None:
     (tmp_path / "root").mkdir()
     interface = Interface(tmp_path / "root", tmp_path / "dagster_home", tmp_path / "log")
     assert "none yet" in (tmp_path / "log").read_text()
-    assert interface.stop() == 0, (tmp_path / "log").read_text()
+    assert end(interface) == 0, (tmp_path / "log").read_text()
+    assert "Dagster services shut down" in (tmp_path / "log").read_text()

@@ -28,9 +28,15 @@ def run_dev(root: str, host: str, port: int) -> int:
     say(f"Dagster home    {os.environ['DAGSTER_HOME']}")
     say(f"UI              http://{host}:{port}")
     workspace = str(files("segpipe.pipeline").joinpath("workspace.yaml"))
-    command = [sys.executable, "-m", "dagster", "dev", "-w", workspace]
+    # Dagster recommends another program of its own there, which knows its own projects only.
+    quiet = ["-W", "ignore:Function `dev_command` is superseded"]
+    command = [sys.executable, *quiet, "-m", "dagster", "dev", "-w", workspace]
+    command += ["-h", host, "-p", str(port)]
     environment = {**os.environ, ROOT_VARIABLE: url}
+    if os.name == "posix":  # Dagster takes this process's place: whoever ends it ends all of it
+        sys.stdout.flush()
+        os.execve(sys.executable, command, environment)
     try:
-        return subprocess.call([*command, "-h", host, "-p", str(port)], env=environment)
+        return subprocess.call(command, env=environment)
     except KeyboardInterrupt:
         return 0
