@@ -160,6 +160,12 @@ class Consolidation:
             lookup, tuple(sorted(made, key=lambda one: one.index)), tuple(sorted(undecided))
         )
 
+    def is_thing(self, segment: Segment) -> bool:
+        """Whether a Segment's class is things, or nothing says it is not; its crowds as well."""
+        told = {"isthing": segment.metadata.get("isthing")}
+        kind = self._kind(Segment(segment.label, segment.index, told))
+        return kind in (_Kind.THING, _Kind.UNDECIDED)
+
     def _kind(self, segment: Segment) -> _Kind:
         metadata = segment.metadata
         if _flag(metadata.get("ignore")):

@@ -432,14 +432,6 @@ def test_what_does_not_belong_together_is_told_per_image(
         ([], "no list 'annotations'"),
         ({"annotations": [], "images": []}, "no list 'categories'"),
         ({"annotations": [], "images": [], "categories": [{"id": 1}]}, "expected id and name"),
-        (
-            {
-                "annotations": [],
-                "images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}],
-                "categories": CATEGORIES,
-            },
-            "id 1 stands for 'a' and for 'b'",
-        ),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be_says_what_was_found(

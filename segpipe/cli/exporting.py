@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from segpipe.cli.console import step_progress
-from segpipe.formats.exporting import export_coco_panoptic, export_mask_folder, published
+from segpipe.consolidation import View
+from segpipe.errors import SettingsError
+from segpipe.formats.exporting import export_mask_folder, published
+from segpipe.formats.exporting_coco import export_coco_panoptic
 from segpipe.root import Root
 
-_WRITERS = {"coco-panoptic": export_coco_panoptic, "mask-folder": export_mask_folder}
 
-
-def export(root: str, kind: str, model_run: str, date: str | None, out: Path) -> int:
+def export(
+    root: str, kind: str, model_run: str, date: str | None, out: Path, like: Path | None
+) -> int:
     """Write a model run's published predictions; the exit status."""
+    if like is not None and kind != "coco-panoptic":
+        raise SettingsError(f"--like is for coco-panoptic; {kind} has no numbers of its own")
     opened = Root.open(root)
     with step_progress() as progress:
         predictions = published(
@@ -22,6 +27,19 @@ def export(root: str, kind: str, model_run: str, date: str | None, out: Path) ->
             date,
             lambda *done: progress("exporting", *done),
         )
-        count = _WRITERS[kind](predictions, out)
-    print(f"{count} predictions exported as {kind}: {out}")
+        if kind == "coco-panoptic":
+            consolidation = opened.consolidation(model_run, View.GIVEN)
+            written = export_coco_panoptic(predictions, out, consolidation, like)
+        else:
+            written = export_mask_folder(predictions, out)
+    print(f"{written} predictions exported as {kind}: {out}")
+    print(
+        f"import them again: segpipe import {_import_command(kind, out)} --root ... --model-run ..."
+    )
     return 0
+
+
+def _import_command(kind: str, out: Path) -> str:
+    if kind == "coco-panoptic":
+        return f"{kind} {out / 'panoptic'} --annotations {out / 'panoptic.json'}"
+    return f"{kind} {out / 'masks'}"

@@ -100,14 +100,19 @@ def mask_folder(
 ) -> int:
     """Grey or palette PNGs of classes or objects, in a folder and the folders in it.
 
+    What segpipe exported says itself what its values mean.
+
     \b
     segpipe import mask-folder SegmentationClass --labels voc.csv --ignore 255=void ...
     segpipe import mask-folder davis --objects object ...
     """
-    from segpipe.formats.mask_folder import MaskFolder
+    from segpipe.formats.mask_folder import Labels, MaskFolder
+    from segpipe.formats.sidecars import has_sidecars
 
     naming = _naming(strip_prefix, strip_suffix)
-    masks = MaskFolder.open(source, _labels(labels, objects, ignore), naming)
+    told = labels is not None or bool(objects) or bool(ignore) or not has_sidecars(source)
+    meaning = _labels(labels, objects, ignore) if told else Labels()
+    masks = MaskFolder.open(source, meaning, naming)
     return write(masks, root, model_run, date)
 
 

@@ -244,15 +244,24 @@ cli.add_command(import_group)
 @click.option("--model-run", required=True, metavar="M")
 @click.option("--date", metavar="YYYY-MM-DD", help="One partition; all by default.")
 @click.option("--as", "kind", type=click.Choice(["coco-panoptic", "mask-folder"]), required=True)
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="coco-panoptic: a COCO JSON file, such as the ground truth, whose numbers for categories "
+    "(by name) and images (by reference id) are used, so that both can be compared.",
+)
 @click.argument("out", type=click.Path(path_type=Path))
-def export(root: str, model_run: str, date: str | None, kind: str, out: Path) -> int:
+def export(
+    root: str, model_run: str, date: str | None, kind: str, like: Path | None, out: Path
+) -> int:
     """Write published predictions to the folder OUT in a format other tools read.
 
     What is imported again from there is the same prediction.
     """
     from segpipe.cli.exporting import export as export_predictions
 
-    return export_predictions(root, kind, model_run, date, out)
+    return export_predictions(root, kind, model_run, date, out, like)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segpipe.errors import SettingsError
+from segpipe.formats.json_values import brief, flag, identity, kind_of
+from segpipe.manifest import ImportFinding
 
 
 @dataclass(frozen=True)
 class CocoImage:
-    """An entry of ``images``."""
+    """An entry of ``images``.
+
+    Attributes:
+        clash: this entry and another with the same id, where there is one.
+    """
 
     id: int | str
     file_name: str | None = None
     height: int | None = None
     width: int | None = None
+    clash: str | None = None
 
     @property
     def reference_id(self) -> str:
         """The file's name without extension; the id where there is none."""
-        if self.file_name is None:
-            return str(self.id)
-        return PurePosixPath(self.file_name).with_suffix("").as_posix()
+        path = PurePosixPath(self.file_name or "")
+        return path.with_suffix("").as_posix() if path.name else str(self.id)
+
+    @property
+    def shown(self) -> str:
+        """Its name and size, for messages."""
+        size = f" ({self.height} x {self.width})" if self.height and self.width else ""
+        return f"{self.file_name!r}{size}"
 
 
 @dataclass(frozen=True)
@@ -37,43 +48,52 @@ class CocoCategory:
     isthing: bool | None = None
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file.
+@dataclass(frozen=True)
+class CocoImages:
+    """The list of images; without one, every id stands for an image."""
 
-    Raises:
-        SettingsError: if it cannot be read, or is not JSON.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path} is not JSON: {error}") from None
+    by_id: Mapping[int | str, CocoImage] = field(default_factory=dict)
+    listed: bool = False
 
+    @classmethod
+    def of(cls, content: Any, path: Path) -> CocoImages:
+        """From the content of a file.
 
-def images_of(content: Mapping[str, Any], path: Path) -> dict[int | str, CocoImage]:
-    """Image id -> image.
-
-    Raises:
-        SettingsError: naming the entry, if one has no id, or one id is given twice.
-    """
-    images: dict[int | str, CocoImage] = {}
-    for entry in _entries(content, "images", path):
-        id, name = entry.get("id"), entry.get("file_name")
-        if not isinstance(id, (int, str)) or isinstance(id, bool):
-            raise SettingsError(f"{path}: an image has the id {id!r}, expected a number or text")
-        image = CocoImage(
-            id,
-            name if isinstance(name, str) and name else None,
-            _size(entry.get("height")),
-            _size(entry.get("width")),
-        )
-        if id in images and images[id] != image:
-            raise SettingsError(
-                f"{path}: the image id {id!r} stands for {images[id].file_name!r} and for {name!r}"
+        Raises:
+            SettingsError: naming the entry, if one has no id.
+        """
+        images: dict[int | str, CocoImage] = {}
+        for entry in _entries(content, "images", path):
+            id, name = identity(entry.get("id")), entry.get("file_name")
+            if id is None:
+                found = entry.get("id")
+                raise SettingsError(
+                    f"{path}: an image has the id {brief(found)}, expected a number"
+                )
+            image = CocoImage(
+                id,
+                name if isinstance(name, str) and name else None,
+                _size(entry.get("height")),
+                _size(entry.get("width")),
             )
-        images[id] = image
-    return images
+            before = images.setdefault(id, image)
+            if replace(before, clash=None) != image:
+                images[id] = replace(before, clash=f"{before.shown} and for {image.shown}")
+        return cls(images, True)
+
+    def image(self, id: int | str) -> CocoImage | ImportFinding:
+        """The image of an id, or why there is not the one."""
+        image = self.by_id.get(id)
+        if image is None:
+            if not self.listed:
+                return CocoImage(id)
+            hint = ""
+            if isinstance(id, str) and id.isdecimal() and int(id) in self.by_id:
+                hint = f"; {int(id)} as a number is"
+            return unreadable(f"image {id!r} is not in the list of images{hint}", repr(id))
+        if image.clash is not None:
+            return unreadable(f"the image id {id!r} stands for {image.clash}", image.clash)
+        return image
 
 
 def categories_of(content: Any, path: Path) -> dict[int, CocoCategory]:
@@ -85,29 +105,36 @@ def categories_of(content: Any, path: Path) -> dict[int, CocoCategory]:
     holder = {"categories": content} if isinstance(content, list) else content
     categories: dict[int, CocoCategory] = {}
     for entry in _entries(holder, "categories", path):
-        id, name, isthing = entry.get("id"), entry.get("name"), entry.get("isthing")
+        id, name = identity(entry.get("id")), entry.get("name")
         if not isinstance(id, int) or not isinstance(name, str) or not name.strip():
-            raise SettingsError(f"{path}: a category is {entry!r}, expected id and name")
+            raise SettingsError(f"{path}: a category is {brief(entry)}, expected id and name")
         if id in categories and categories[id].name != name:
             raise SettingsError(
                 f"{path}: the category {id} stands for {categories[id].name!r} and for {name!r}"
             )
-        categories[id] = CocoCategory(id, name, None if isthing is None else bool(isthing))
+        categories[id] = CocoCategory(id, name, flag(entry.get("isthing")))
     if not categories:
         raise SettingsError(f"{path} holds no categories")
     return categories
 
 
+def unreadable(message: str, found: str = "", expected: str = "") -> ImportFinding:
+    """A record that cannot be read, and why."""
+    return ImportFinding("IMPORT-UNREADABLE", message, found, expected)
+
+
 def _entries(content: Any, name: str, path: Path) -> Iterator[Mapping[str, Any]]:
     found = content.get(name) if isinstance(content, dict) else None
     if not isinstance(found, list):
-        there = ", ".join(content) if isinstance(content, dict) else type(content).__name__
-        raise SettingsError(f"{path} has no list {name!r} (found: {there})")
+        raise SettingsError(f"{path} has no list {name!r} (found: {kind_of(content)})")
     for entry in found:
         if not isinstance(entry, dict):
-            raise SettingsError(f"{path}: an entry of {name!r} is {entry!r}, expected an object")
+            raise SettingsError(
+                f"{path}: an entry of {name!r} is {brief(entry)}, expected an object"
+            )
         yield entry
 
 
 def _size(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    side = identity(value)
+    return side if isinstance(side, int) and side > 0 else None

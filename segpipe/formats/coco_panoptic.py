@@ -1,35 +1,36 @@
 """COCO panoptic: a PNG of ids (``R + 256 G + 65536 B``) per image, explained by one JSON file.
 
 Id 0 is void: it has pixels in every file and no segment, and becomes a visible ``void`` Segment
-that is marked as ignored. What ``segpipe export --as coco-panoptic`` wrote holds, under
-``segpipe``, what COCO has no words for, and comes back as the same prediction.
+that is marked as ignored. What ``segpipe export --as coco-panoptic`` wrote holds the prediction's
+own description as well (see ``described``), and comes back as the same prediction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from segpipe.errors import SettingsError
-from segpipe.formats.coco import CocoCategory, CocoImage, categories_of, images_of, read_json
+from segpipe.errors import MetadataError, SettingsError
+from segpipe.formats.coco import CocoCategory, CocoImages, categories_of, unreadable
 from segpipe.formats.colour_map import read_colours
 from segpipe.formats.files import read
 from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, finding_of, refused
+from segpipe.formats.json_values import brief, flag, identity, kind_of, number, read_json
+from segpipe.formats.panoptic_segments import (
+    VOID,
+    Described,
+    PanopticSegment,
+    disagreements,
+)
 from segpipe.manifest import ImportFinding
 from segpipe.mask import MaskRefused
-from segpipe.prediction import Segment
-
-VOID = "void"
-#: Where a file that segpipe wrote keeps what COCO has no words for.
-OWN_KEY = "segpipe"
-_TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CocoPanoptic:
 
     folder: Path
     annotations: tuple[Mapping[str, Any], ...]
-    images: Mapping[int | str, CocoImage]
+    images: CocoImages
     categories: Mapping[int, CocoCategory]
     over: Over256 = Over256.REFUSE
 
@@ -61,10 +62,19 @@ class CocoPanoptic:
         content = read_json(annotations)
         entries = content.get("annotations") if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-            raise SettingsError(f"{annotations} has no list 'annotations' of objects")
-        images = images_of(content, annotations) if "images" in content else {}
+            hint = "; for a list of results: coco-results" if isinstance(content, list) else ""
+            raise SettingsError(
+                f"{annotations} has no list 'annotations' of objects "
+                f"(found: {kind_of(content)}{hint})"
+            )
+        if entries and not any("segments_info" in entry for entry in entries):
+            raise SettingsError(
+                f"{annotations}: no annotation has segments_info (found: {', '.join(entries[0])}); "
+                "these are not panoptic annotations"
+            )
+        images = CocoImages.of(content, annotations) if "images" in content else CocoImages()
         where = categories or annotations
-        named = categories_of(read_json(where) if categories else content, where)
+        named = categories_of(read_json(categories) if categories else content, where)
         return cls(folder, tuple(entries), images, named, over)
 
     @property
@@ -81,96 +91,77 @@ class CocoPanoptic:
             yield self._imported(annotation)
 
     def _imported(self, annotation: Mapping[str, Any]) -> Imported:
-        id, name = annotation.get("image_id"), annotation.get("file_name")
-        image = self.images.get(id) if isinstance(id, (int, str)) else None
-        own = annotation.get(OWN_KEY) or {}
-        item = own.get("reference_id") or (
-            image.reference_id if image else Path(str(name)).stem if name else str(id)
-        )
-        other: dict[str, Any] = {"carried": {"image_id": None if id is None else str(id)}}
-        if not isinstance(name, str) or not isinstance(annotation.get("segments_info"), list):
-            finding = ImportFinding(
-                "IMPORT-UNREADABLE",
-                f"the annotation of image {id!r} has no file_name, or no list segments_info",
-            )
-            return refused(item, str(name), finding, **other)
-        data = read(self.folder / name, name)
-        if isinstance(data, ImportFinding):
-            return refused(item, name, data, **other)
+        id, name = identity(annotation.get("image_id")), annotation.get("file_name")
+        carried = {"image_id": None if id is None else str(id)}
+        shown = name if isinstance(name, str) else f"the annotation of image {id!r}"
+        image = self.images.image(id) if id is not None else None
+        item = str(id)
+        if image is not None and not isinstance(image, ImportFinding) and image.file_name:
+            item = image.reference_id
+        elif isinstance(name, str) and PurePosixPath(name).stem:
+            item = PurePosixPath(name).stem
+        if id is None:
+            image = unreadable(f"{shown}: image_id is {brief(annotation.get('image_id'))}")
+        if isinstance(image, ImportFinding):
+            return refused(item, shown, image, carried=carried)
         try:
-            ids = panoptic_ids(read_colours(data))
-            segments = [self._segment(one) for one in annotation["segments_info"]]
-        except MaskRefused as refusal:
-            return refused(item, name, finding_of(refusal, name), **other)
-        except (KeyError, TypeError, ValueError) as error:
-            finding = ImportFinding(
-                "IMPORT-UNREADABLE", f"{name}: an entry of segments_info has no {error}"
-            )
-            return refused(item, name, finding, **other)
+            described = Described.of(annotation)
+            segments = _segments(annotation.get("segments_info"), self.categories)
+        except (ValueError, MetadataError) as error:
+            return refused(item, shown, unreadable(f"{shown}: {error}"), carried=carried)
+        item = described.sidecar.reference_id if described else item
+        ids = self._ids(name)
+        if isinstance(ids, ImportFinding):
+            return refused(item, shown, ids, carried=carried)
         areas = areas_of(ids)
-        findings = tuple(_checked(segments, areas, name))
+        findings = tuple(disagreements(segments, areas, shown, described))
         if findings:
-            return refused(item, name, *findings, **other)
-        indexed = self._indexed(ids, areas, segments, name)
+            return refused(item, shown, *findings, carried=carried)
+        indexed = (
+            described.indexed(ids) if described else self._indexed(ids, areas, segments, shown)
+        )
         return Imported(
             item,
-            name,
+            shown,
             indexed.mask,
             indexed.segments,
             indexed.findings,
-            annotation_id=own.get("annotation_id"),
+            annotation_id=described.sidecar.annotation_id if described else None,
             height=image.height if image else None,
             width=image.width if image else None,
-            image_url=own.get("image_url"),
-            **other,
+            image_url=described.sidecar.image_url if described else None,
+            carried=carried,
         )
 
-    def _segment(self, entry: Mapping[str, Any]) -> _Declared:
-        own = entry.get(OWN_KEY)
-        id, area = int(entry["id"]), entry.get("area")
-        if own is not None:
-            segment = Segment(str(own["label"]), int(own["index"]), dict(own["metadata"]))
-            return _Declared(Region(id, segment.label), area, segment)
-        category = self.categories.get(entry["category_id"])
-        if category is None:
-            raise ValueError(f"known category: {entry['category_id']!r} is none of the categories")
-        metadata: dict[str, Any] = {"source_id": id, "category_id": category.id}
-        if category.isthing is not None:
-            metadata["isthing"] = category.isthing
-        if entry.get("iscrowd"):
-            metadata["iscrowd"] = True
-        score = entry.get("score")
-        if score is not None and (isinstance(score, bool) or not isinstance(score, (int, float))):
-            raise ValueError(f"score that is a number: it is {score!r}")
-        confidence = None if score is None else float(score)
-        return _Declared(Region(id, category.name, metadata, confidence), area)
+    def _ids(self, name: object) -> NDArray[np.uint32] | ImportFinding:
+        if not isinstance(name, str) or not name:
+            return unreadable(
+                f"an annotation has the file_name {brief(name)}, expected a PNG's name"
+            )
+        path = PurePosixPath(name)
+        too_long = any(len(part.encode()) > 255 for part in path.parts)
+        if path.is_absolute() or ".." in path.parts or "\0" in name or too_long:
+            return ImportFinding(
+                "URL-REFUSED", f"{brief(name)} is no name of a file in the folder of PNGs", name
+            )
+        data = read(self.folder / path, name)
+        if isinstance(data, ImportFinding):
+            return data
+        try:
+            return panoptic_ids(read_colours(data))
+        except MaskRefused as refusal:
+            return finding_of(refusal, name)
 
     def _indexed(
         self,
         ids: NDArray[np.uint32],
         areas: Mapping[int, int],
-        segments: list[_Declared],
-        name: str,
+        segments: Sequence[PanopticSegment],
+        shown: str,
     ) -> Indexed:
-        own = [one.own for one in segments if one.own is not None]
-        if own and len(own) == len(segments):  # the indexes are known: nothing is renumbered
-            index_of = {one.region.id: one.own.index for one in segments if one.own is not None}
-            mask = np.zeros(ids.shape, np.uint8)
-            for id in areas:
-                mask[ids == id] = index_of[id]
-            return Indexed(mask, tuple(own))
-        regions = {one.region.id: one.region for one in segments}
-        regions[0] = Region(0, VOID, {"source_id": 0, "ignore": True}, fixed=True)
-        return index_mask(ids, areas, regions, self.over, name)
-
-
-@dataclass(frozen=True)
-class _Declared:
-    """An entry of segments_info; ``own`` is the Segment segpipe wrote it from."""
-
-    region: Region
-    area: object
-    own: Segment | None = None
+        void = Region(0, VOID, {"source_id": 0, "ignore": True}, fixed=True)
+        regions = {0: void, **{one.id: one.region for one in segments}}
+        return index_mask(ids, areas, regions, self.over, shown)
 
 
 def panoptic_ids(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -179,56 +170,35 @@ def panoptic_ids(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return ids
 
 
-def _checked(
-    segments: list[_Declared], areas: Mapping[int, int], name: str
-) -> Iterator[ImportFinding]:
-    """What does not belong together in a PNG and its segments."""
-    visible = {one.region.id for one in segments if one.own is None or one.area}
-    declared = {one.region.id for one in segments}
-    if len(declared) < len(segments):
-        twice = sorted(id for id in declared if sum(s.region.id == id for s in segments) > 1)
-        yield ImportFinding("INDEX-DUPLICATE", f"{name}: the ids {twice[:_TOLD]} are given twice")
-    missing = sorted(visible - areas.keys())
-    if missing:
-        swapped = {_swapped(id) for id in visible}
-        hint = (
-            f": all {len(visible)} ids match when channels are swapped; the PNG was written as BGR"
-            if swapped <= areas.keys()
-            else ""
-        )
-        yield ImportFinding(
-            "ID-NOT-IN-PNG",
-            f"{name}: {len(missing)} of {len(visible)} ids have no pixels ({_some(missing)}){hint}",
-            found=_some(missing),
-            expected="ids of the PNG",
-        )
-        if hint:
-            return
-    unknown = sorted(areas.keys() - declared - {0})
-    if unknown:
-        told = [f"{id} ({areas[id]:,} px)" for id in unknown[:_TOLD]]
-        yield ImportFinding(
-            "VALUE-NO-SEGMENT",
-            f"{name}: {len(unknown)} ids of the PNG have no segment: {', '.join(told)}",
-            found=_some(unknown),
-            expected="ids of segments_info",
-        )
-    wrong = [
-        f"{one.region.id}: {one.area} said, {areas[one.region.id]} counted"
-        for one in segments
-        if one.region.id in areas and one.area is not None and one.area != areas[one.region.id]
-    ]
-    if wrong:
-        yield ImportFinding(
-            "AREA-MISMATCH",
-            f"{name}: {len(wrong)} areas are not the count of pixels ({'; '.join(wrong[:_TOLD])})",
-            found=str(len(wrong)),
-        )
+def _segments(
+    entries: object, categories: Mapping[int, CocoCategory]
+) -> tuple[PanopticSegment, ...]:
+    """What ``segments_info`` says.
+
+    Raises:
+        ValueError: naming the entry and what is wrong with it.
+    """
+    if not isinstance(entries, list):
+        raise ValueError(f"segments_info is {brief(entries)}, expected a list")
+    return tuple(_segment(entry, categories) for entry in entries)
 
 
-def _swapped(id: int) -> int:
-    return id >> 16 | (id >> 8 & 255) << 8 | (id & 255) << 16
-
-
-def _some(ids: list[int]) -> str:
-    return ", ".join(map(str, ids[:_TOLD])) + ", ..." * (len(ids) > _TOLD)
+def _segment(entry: object, categories: Mapping[int, CocoCategory]) -> PanopticSegment:
+    if not isinstance(entry, dict):
+        raise ValueError(f"an entry of segments_info is {brief(entry)}, expected an object")
+    id, category_id = identity(entry.get("id")), identity(entry.get("category_id"))
+    area, score, crowd = entry.get("area"), entry.get("score"), flag(entry.get("iscrowd", 0))
+    if not isinstance(id, int):
+        raise ValueError(f"a segment has the id {brief(entry.get('id'))}, expected a whole number")
+    if not isinstance(category_id, int) or category_id not in categories:
+        found = entry.get("category_id")
+        raise ValueError(f"the category {brief(found)} of id {id} is none of the categories")
+    if area is not None and number(area) is None:
+        raise ValueError(f"the area of id {id} is {brief(area)}, expected a number")
+    if score is not None and number(score) is None:
+        raise ValueError(f"the score of id {id} is {brief(score)}, expected a number")
+    if crowd is None:
+        raise ValueError(f"iscrowd of id {id} is {brief(entry['iscrowd'])}, expected 0 or 1")
+    return PanopticSegment(
+        id, categories[category_id], None if area is None else number(area), number(score), crowd
+    )

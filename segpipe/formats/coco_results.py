@@ -8,9 +8,8 @@ silently lacks an instance would be another one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from segpipe.errors import SettingsError
-from segpipe.formats.coco import CocoCategory, CocoImage, categories_of, images_of, read_json
+from segpipe.formats.coco import CocoCategory, CocoImage, CocoImages, categories_of, unreadable
 from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, refused
+from segpipe.formats.json_values import brief, identity, kind_of, number, read_json
 from segpipe.formats.mask_folder import BACKGROUND
 from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
 from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
@@ -36,16 +36,17 @@ class CocoResults:
     """Instances, by image.
 
     Attributes:
-        records: image id -> place in the file and record of each of its instances.
-        empty: also images of the list without an instance, as background alone.
+        records: image id -> place in the file and record of each of its instances; none for
+            images that are to become background alone.
+        astray: what is wrong with entries that name no image.
     """
 
     records: Mapping[int | str, Sequence[tuple[int, _Record]]]
-    images: Mapping[int | str, CocoImage]
+    images: CocoImages
     categories: Mapping[int, CocoCategory]
     overlaps: Overlaps = Overlaps.SCORE
     over: Over256 = Over256.REFUSE
-    empty: bool = False
+    astray: Sequence[ImportFinding] = field(default=())
 
     @classmethod
     def open(
@@ -69,23 +70,26 @@ class CocoResults:
         """
         content = read_json(results)
         if not isinstance(content, list):
+            hint = " (is it the ground truth?)" if isinstance(content, dict) else ""
             raise SettingsError(
-                f"{results} is {type(content).__name__}, expected a list of results"
-                + (" (is it the ground truth?)" if isinstance(content, dict) else "")
+                f"{results} is {kind_of(content)}, expected a list of results{hint}"
             )
+        if empty and images is None:
+            raise SettingsError("--empty-images needs the list of images: --images FILE")
         records: dict[int | str, list[tuple[int, _Record]]] = {}
+        astray = []
         for place, record in enumerate(content):
-            id = record.get("image_id") if isinstance(record, dict) else None
-            if not isinstance(id, (int, str)) or isinstance(id, bool):
-                raise SettingsError(f"{results}: entry {place} has no image_id: {str(record)[:80]}")
-            records.setdefault(id, []).append((place, record))
-        known = images_of(read_json(images), images) if images else {}
+            id = identity(record.get("image_id")) if isinstance(record, dict) else None
+            if id is None:
+                found = str(record)[:80]
+                astray.append(unreadable(f"result {place} has no image_id: {found}", found))
+            else:
+                records.setdefault(id, []).append((place, record))
+        known = CocoImages.of(read_json(images), images) if images else CocoImages()
         if empty:
-            if not known:
-                raise SettingsError("--empty-images needs the list of images: --images FILE")
-            records |= {id: [] for id in known if id not in records}
+            records |= {id: [] for id in known.by_id if id not in records}
         named = categories_of(read_json(categories), categories)
-        return cls(records, known, named, overlaps, over, empty)
+        return cls(records, known, named, overlaps, over, tuple(astray))
 
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
@@ -93,26 +97,26 @@ class CocoResults:
         return {"image_id": pa.string()}
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.records) + len(self.astray)
 
     def predictions(self) -> Iterator[Imported]:
-        """One per image, in the order in which they first occur."""
+        """One per image, in the order in which they first occur; then entries that name none."""
         for id, records in self.records.items():
             yield self._imported(id, records)
+        for finding in self.astray:
+            yield refused("", "a result without image_id", finding)
 
     def _imported(self, id: int | str, records: Sequence[tuple[int, _Record]]) -> Imported:
-        image = self.images.get(id, CocoImage(id))
         shown = f"image {id!r}"
         other: dict[str, Any] = {"carried": {"image_id": str(id)}}
+        image = self.images.image(id)
+        if isinstance(image, ImportFinding):
+            return refused(str(id), shown, image, **other)
         read = [self._instance(place, record, image) for place, record in records]
         findings = [one for one in read if isinstance(one, ImportFinding)]
-        if self.images and id not in self.images:
-            findings.append(
-                ImportFinding("IMPORT-UNREADABLE", f"{shown} is not in the list of images")
-            )
         instances = [one for one in read if not isinstance(one, ImportFinding)]
         size = _size(image, instances, shown)
-        if isinstance(size, ImportFinding):
+        if isinstance(size, ImportFinding) and (instances or not findings):
             findings.append(size)
         if findings or isinstance(size, ImportFinding):
             return refused(image.reference_id, shown, *findings, **other)
@@ -133,19 +137,19 @@ class CocoResults:
 
     def _instance(self, place: int, record: _Record, image: CocoImage) -> _Instance | ImportFinding:
         where = f"result {place} (image {image.id!r})"
-        category = self.categories.get(record.get("category_id"))  # type: ignore[arg-type]
-        score = record.get("score")
-        is_number = isinstance(score, (int, float)) and not isinstance(score, bool)
-        if category is None:
-            found = repr(record.get("category_id"))
-            return _unreadable(f"{where}: the category {found} is none of the categories", found)
-        if score is not None and not (is_number and math.isfinite(float(score))):
-            return _unreadable(f"{where}: the score is {score!r}, expected a number", repr(score))
+        category_id, score = identity(record.get("category_id")), record.get("score")
+        if not isinstance(category_id, int) or category_id not in self.categories:
+            found = brief(record.get("category_id"))
+            return unreadable(f"{where}: the category {found} is none of the categories", found)
+        if score is not None and number(score) is None:
+            return unreadable(
+                f"{where}: the score is {brief(score)}, expected a number", brief(score)
+            )
         try:
             runs = read_segmentation(record.get("segmentation"), image.height, image.width)
         except RunLengthError as error:
-            return _unreadable(f"{where}: {error}", str(error))
-        return _Instance(runs, None if score is None else float(score), category)
+            return unreadable(f"{where}: {error}", str(error))
+        return _Instance(runs, number(score), self.categories[category_id])
 
     def _indexed(self, painted: Painted, instances: Sequence[_Instance], shown: str) -> Indexed:
         regions = {
@@ -159,7 +163,8 @@ class CocoResults:
         }
         if len(instances) > _MOST_INSTANCES:
             areas = areas_of(painted.places)
-            return index_mask(painted.places, areas, regions, self.over, shown)
+            indexed = index_mask(painted.places, areas, regions, self.over, shown)
+            return replace(indexed, findings=(*_left_out(painted, shown), *indexed.findings))
         # Every instance keeps its place, those that others hide as well.
         has_background = bool((painted.places == 0).any())
         segments = tuple(
@@ -185,7 +190,7 @@ class _Instance:
 
     def metadata(self, place: int, visible: int) -> dict[str, Any]:
         return {
-            "isthing": True,
+            "isthing": self.category.isthing is not False,
             "category_id": self.category.id,
             "instance": place,
             "area": self.runs.area,
@@ -202,7 +207,7 @@ def _size(
     if len(sizes) == 1:
         return sizes.pop()
     if not sizes:
-        return _unreadable(f"{shown}: its size is not known: give it in the list of images", "")
+        return unreadable(f"{shown}: its size is not known: give it in the list of images", "")
     listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
     return ImportFinding(
         "SIZE-MISMATCH",
@@ -212,5 +217,13 @@ def _size(
     )
 
 
-def _unreadable(message: str, found: str) -> ImportFinding:
-    return ImportFinding("IMPORT-UNREADABLE", message, found)
+def _left_out(painted: Painted, shown: str) -> tuple[ImportFinding, ...]:
+    """What is to be said where only instances with visible pixels get a Segment."""
+    hidden = sum(visible == 0 for visible in painted.visible)
+    if not hidden:
+        return ()
+    words = (
+        f"{shown}: {hidden} of {len(painted.visible)} instances have no visible pixel, and get no "
+        f"Segment: more than {_MOST_INSTANCES} do not fit one mask"
+    )
+    return (ImportFinding("OVERLAP-HIDDEN", words, f"{hidden} of {len(painted.visible)}"),)

@@ -9,7 +9,6 @@ Polygons are rasterized by pycocotools, whose rounding is what COCO means by the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.errors import SegpipeError, SettingsError
+from segpipe.formats.json_values import brief, number
 from segpipe.mask import MAX_PIXELS
 
 _MOST_DIGITS = 8  # of base 32: more than any run needs
+_LONGEST_OUTLINE = 10_000_000  # pixels; real ones have thousands
 
 
 class RunLengthError(SegpipeError, ValueError):
@@ -64,7 +65,7 @@ def read_segmentation(cell: object, height: int | None, width: int | None) -> Ru
                 "polygons do not say the image's size: give the image list with --images"
             )
         return _of_polygons(cell, height, width)
-    raise RunLengthError(f"the segmentation is {_kind(cell)}, expected RLE or polygons")
+    raise RunLengthError(f"the segmentation is {brief(cell)}, expected RLE or polygons")
 
 
 def _of_runs(cell: Mapping[str, Any]) -> RunLengths:
@@ -79,7 +80,7 @@ def _of_runs(cell: Mapping[str, Any]) -> RunLengths:
     elif isinstance(counts, list) and all(map(_is_count, counts)):
         runs = counts
     else:
-        raise RunLengthError(f"counts are {_kind(counts)}, expected text or whole numbers from 0")
+        raise RunLengthError(f"counts are {brief(counts)}, expected text or whole numbers from 0")
     total = sum(runs)
     if total != height * width:
         raise RunLengthError(
@@ -114,14 +115,9 @@ def _decompressed(counts: str, pixels: int) -> list[int]:
 
 
 def _of_polygons(cell: Sequence[object], height: int, width: int) -> RunLengths:
-    for polygon in cell:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise RunLengthError("a polygon is not a list of three or more x, y pairs")
-        for value in polygon:
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise RunLengthError(f"a polygon holds {_kind(value)}, expected numbers")
-            if not math.isfinite(value) or abs(value) > 1e6:
-                raise RunLengthError(f"a polygon holds the coordinate {value}")
+    outline = sum(_outline(polygon, 2 * height, 2 * width) for polygon in cell)
+    if outline > _LONGEST_OUTLINE:
+        raise RunLengthError(f"the outline of the polygons is {outline:,.0f} pixels long")
     if not cell:
         raise RunLengthError("there are no polygons")
     try:
@@ -134,10 +130,24 @@ def _of_polygons(cell: Sequence[object], height: int, width: int) -> RunLengths:
     return _of_runs({"size": [height, width], "counts": merged["counts"].decode("ascii")})
 
 
+def _outline(polygon: object, height: int, width: int) -> float:
+    """Length of a polygon's outline in pixels; pycocotools needs memory in proportion to it."""
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        raise RunLengthError("a polygon is not a list of three or more x, y pairs")
+    values = [number(value) for value in polygon]
+    for value, given in zip(values, polygon, strict=True):
+        if value is None:
+            raise RunLengthError(f"a polygon has the coordinate {brief(given)}, expected numbers")
+    points = np.array(values, np.float64).reshape(-1, 2)
+    most = np.abs(points).max(axis=0)
+    if most[0] > width or most[1] > height:
+        raise RunLengthError(
+            f"a polygon goes to ({most[0]:g}, {most[1]:g}), far beyond the image of "
+            f"{height // 2} x {width // 2}: made for another size?"
+        )
+    steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
+    return float(steps.sum())
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _kind(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{type(value).__name__} {text[:37]}..."

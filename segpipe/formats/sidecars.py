@@ -1,20 +1,22 @@
-"""What one label map cannot say of a mask: a JSON file of the same name beside it.
+"""What another format has no words for: a prediction's own description, as JSON.
 
 ``{"reference_id": ..., "annotation_id": ..., "image_url": ..., "segments": [{"index": ...,
-"label": ..., "metadata": {...}}]}``. ``segpipe export --as mask-folder`` writes one for every
-mask, so that what is imported again is the same prediction.
+"label": ..., "metadata": {...}}]}``. ``segpipe export`` writes one for every mask: into a file of
+the same name beside it (mask folders), or into the annotation, under ``segpipe`` (COCO); so that
+what is imported again is the same prediction.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segpipe.errors import SegpipeError
+from segpipe.formats.json_values import brief, json_text, kind_of, read_json
 from segpipe.manifest import ImportFinding
-from segpipe.prediction import Segment
+from segpipe.prediction import Segment, canonical_metadata
 
 
 @dataclass(frozen=True)
@@ -26,21 +28,40 @@ class Sidecar:
     annotation_id: str | None = None
     image_url: str | None = None
 
+    @classmethod
+    def of(cls, content: Any) -> Sidecar:
+        """From what ``to_json`` wrote, parsed.
+
+        Raises:
+            ValueError: saying what is not as it should be.
+            MetadataError: if the metadata of a Segment cannot be used.
+        """
+        if not isinstance(content, dict) or not isinstance(content.get("segments"), list):
+            raise ValueError(f"it is {kind_of(content)}, expected reference_id and segments")
+        item = content.get("reference_id")
+        if not isinstance(item, str) or not item:
+            raise ValueError(f"reference_id is {brief(item)}, expected text")
+        for name in ("annotation_id", "image_url"):
+            if not isinstance(content.get(name), (str, type(None))):
+                raise ValueError(f"{name} is {brief(content[name])}, expected text")
+        segments = tuple(map(_segment, content["segments"]))
+        return cls(item, segments, content.get("annotation_id"), content.get("image_url"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is written, to be told as JSON."""
+        return {
+            "reference_id": self.reference_id,
+            "annotation_id": self.annotation_id,
+            "image_url": self.image_url,
+            "segments": [
+                {"index": s.index, "label": s.label, "metadata": dict(s.metadata)}
+                for s in self.segments
+            ],
+        }
+
     def to_json(self) -> str:
         """As written beside the mask."""
-        return json.dumps(
-            {
-                "reference_id": self.reference_id,
-                "annotation_id": self.annotation_id,
-                "image_url": self.image_url,
-                "segments": [
-                    {"index": s.index, "label": s.label, "metadata": dict(s.metadata)}
-                    for s in self.segments
-                ],
-            },
-            ensure_ascii=False,
-            sort_keys=True,
-        )
+        return json_text(self.to_dict())
 
 
 def sidecar_of(mask: Path, shown: str) -> Sidecar | ImportFinding | None:
@@ -49,22 +70,31 @@ def sidecar_of(mask: Path, shown: str) -> Sidecar | ImportFinding | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text("utf-8"))
-        return Sidecar(
-            str(content["reference_id"]),
-            tuple(_segments(content["segments"])),
-            content.get("annotation_id"),
-            content.get("image_url"),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Sidecar.of(read_json(path))
+    except (SegpipeError, ValueError) as error:
         return ImportFinding(
             "IMPORT-UNREADABLE",
-            f"{shown}: its description {path.name} cannot be read "
-            f"({type(error).__name__}: {error}); write it again or remove it",
+            f"{shown}: its description {path.name} cannot be read ({error}); write it again or "
+            "remove it",
             found=path.name,
             expected="reference_id and segments",
         )
 
 
-def _segments(cells: Sequence[Mapping[str, Any]]) -> list[Segment]:
-    return [Segment(str(c["label"]), int(c["index"]), dict(c.get("metadata") or {})) for c in cells]
+def has_sidecars(folder: Path) -> bool:
+    """Whether any mask in a folder, or in the folders in it, has a description beside it."""
+    return any(path.with_suffix(".json").is_file() for path in folder.rglob("*.png"))
+
+
+def _segment(cell: Any) -> Segment:
+    if not isinstance(cell, Mapping):
+        raise ValueError(f"a Segment is {brief(cell)}, expected label, index and metadata")
+    label, index, metadata = cell.get("label"), cell.get("index"), cell.get("metadata") or {}
+    if not isinstance(label, str):
+        raise ValueError(f"a label is {brief(label)}, expected text")
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index <= 255:
+        raise ValueError(f"the index of {label!r} is {brief(index)}, expected 0 to 255")
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"the metadata of {label!r} is {brief(metadata)}, expected an object")
+    canonical_metadata(metadata)
+    return Segment(label, index, dict(metadata))
