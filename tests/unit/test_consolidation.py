@@ -527,6 +527,22 @@ def test_a_view_of_a_view_counts_what_the_first_was_made_from() -> None:
     assert through.metadata["source_indexes"] == [0, 8]
 
 
+def test_background_made_of_classes_counts_every_segment_behind_them() -> None:
+    stuff = [("road", 3, 0.2), ("road", 5, 0.8), ("sky", 9, 0.5)]
+    segments = [Segment(label, n, {**STUFF, "confidence": c}) for label, n, c in stuff]
+    pixels = np.zeros(256, np.int64)
+    pixels[[3, 5, 9]] = 10, 30, 40
+    semantic = Consolidation(View.SEMANTIC, {}).of(segments, pixels)
+    instance = Consolidation(View.INSTANCE, {})
+    after = renamed(pixels, semantic.lookup)
+    (through,) = instance.of(semantic.segments, after).segments
+    (direct,) = instance.of(segments, pixels).segments
+    assert through.metadata["n_merged"] == direct.metadata["n_merged"] == 3
+    for key, expected in (("confidence", 0.575), ("confidence_min", 0.2), ("confidence_max", 0.8)):
+        assert through.metadata[key] == pytest.approx(expected)
+        assert direct.metadata[key] == pytest.approx(expected)
+
+
 def test_a_prediction_without_segments_has_a_view_without_segments() -> None:
     for view in View:
         assert view_of(view, []).segments == ()
