@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from segpipe.pipeline.alerts import failed_runs
 from segpipe.pipeline.assets import build_assets
 from segpipe.pipeline.automation import landed_manifests, previous_day
 from segpipe.pipeline.steps import StepProgress
@@ -34,7 +35,7 @@ def build_definitions(settings: Settings, progress: StepProgress = _silent) -> d
                 description="Validate one model run's predictions of one day, and publish them.",
             )
         ],
-        sensors=[landed_manifests(settings, JOB)],
+        sensors=[landed_manifests(settings, JOB), failed_runs(JOB)],
         schedules=[previous_day(settings, JOB)],
         resources={"root": Root(settings), "progress": progress},
         # A step in a process of its own costs seconds to start; the work inside is parallel.

@@ -26,6 +26,9 @@ from segpipe.root import Root
 #: The asset, and the step that makes it.
 PUBLISHED = "published_predictions"
 
+#: Uploads at a time may be limited by this pool; without a limit, none waits.
+POOL = "segpipe_catalog"
+
 _Event = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
 
 
@@ -59,6 +62,7 @@ def publishing_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
     @dg.multi_asset(
         name=PUBLISHED,
         partitions_def=partitions,
+        pool=POOL,
         specs=[*views.specs(), _published_spec()],
         check_specs=[checks.NOTHING_FAILED, checks.READ_BACK],
         can_subset=True,

@@ -1,0 +1,93 @@
+"""A failed run is told to a web hook: a real server, a real instance."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from segpipe.pipeline.alerts import HOOK_VARIABLE, SENSOR
+from segpipe.pipeline.build import JOB, build_definitions
+from segpipe.pipeline.instance import open_instance, register
+from segpipe.pipeline.partitions import partition_key
+from segpipe.root import Root
+from tests.conftest import PARTITION, LandingWriter
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """What a web hook was told; it answers 500 to a second message."""
+    told: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200 if len(told) == 1 else 500)
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv(HOOK_VARIABLE, f"http://127.0.0.1:{server.server_port}/secret-token")
+    yield told
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def failed(
+    landing: LandingWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Any, Any]]:
+    """The sensor, and a context of a run that failed."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    landing.root.mkdir()
+    with open_instance(str(tmp_path)) as instance:
+        definitions = build_definitions(Root.open(str(landing.root)).settings)
+        register(instance, PARTITION)
+        result = definitions.resolve_job_def(JOB).execute_in_process(
+            instance=instance, partition_key=partition_key(PARTITION), raise_on_error=False
+        )
+        context = dg.build_run_status_sensor_context(
+            sensor_name=SENSOR,
+            dagster_event=result.get_run_failure_event(),
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+        ).for_run_failure()
+        yield definitions.get_repository_def().get_sensor_def(SENSOR), context
+
+
+def test_the_hook_is_told_the_partition_and_the_first_cause(
+    failed: tuple[Any, Any], hook: list[dict[str, Any]]
+) -> None:
+    sensor, context = failed
+    sensor(context)
+    (told,) = hook
+    assert told["partition"] == f"{PARTITION.date}|{PARTITION.model_run}"
+    assert "there is no model run 'unet'" in told["text"]
+    assert told["run_id"] == context.dagster_run.run_id
+
+
+def test_a_hook_that_fails_is_said_without_its_url(
+    failed: tuple[Any, Any], hook: list[dict[str, Any]]
+) -> None:
+    sensor, context = failed
+    sensor(context)
+    with pytest.raises(dg.Failure, match="not reached") as error:
+        sensor(context)
+    assert "secret-token" not in repr(error.value) + str(error.value.description)
+
+
+def test_without_a_hook_nobody_is_told(
+    failed: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(HOOK_VARIABLE, raising=False)
+    sensor, context = failed
+    assert "nobody to tell" in str(sensor(context).skip_message)
