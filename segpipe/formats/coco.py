@@ -113,8 +113,6 @@ def categories_of(content: Any, path: Path) -> dict[int, CocoCategory]:
                 f"{path}: the category {id} stands for {categories[id].name!r} and for {name!r}"
             )
         categories[id] = CocoCategory(id, name, flag(entry.get("isthing")))
-    if not categories:
-        raise SettingsError(f"{path} holds no categories")
     return categories
 
 

@@ -75,6 +75,8 @@ class CocoPanoptic:
         images = CocoImages.of(content, annotations) if "images" in content else CocoImages()
         where = categories or annotations
         named = categories_of(read_json(categories) if categories else content, where)
+        if not named and any(entry.get("segments_info") for entry in entries):
+            raise SettingsError(f"{where} holds no categories")
         return cls(folder, tuple(entries), images, named, over)
 
     @property

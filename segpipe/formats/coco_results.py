@@ -89,6 +89,8 @@ class CocoResults:
         if empty:
             records |= {id: [] for id in known.by_id if id not in records}
         named = categories_of(read_json(categories), categories)
+        if not named:
+            raise SettingsError(f"{categories} holds no categories")
         return cls(records, known, named, overlaps, over, tuple(astray))
 
     @property

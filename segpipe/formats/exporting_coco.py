@@ -101,7 +101,7 @@ class _Numbers:
             {name: category.id for name, category in categories.items()},
             {name: one.isthing for name, one in categories.items() if one.isthing is not None},
             images={one.reference_id: one for one in images if one.clash is None},
-            next_category=count(1 + max(one.id for one in categories.values())),
+            next_category=count(1 + max((one.id for one in categories.values()), default=0)),
             next_image=count(1 + max((i.id for i in images if isinstance(i.id, int)), default=0)),
         )
 
