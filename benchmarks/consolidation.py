@@ -80,7 +80,7 @@ def core(title: str, masks: list[np.ndarray], rounds: int) -> None:
     given = [
         [
             Segment(f"kind {v % _CLASSES}", v, {"confidence": 0.5 + v / 512})
-            for v in np.flatnonzero(a)
+            for v in np.flatnonzero(a).tolist()
         ]
         for a in areas
     ]
