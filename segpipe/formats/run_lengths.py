@@ -21,7 +21,7 @@ from segpipe.formats.json_values import brief, number
 from segpipe.mask import MAX_PIXELS
 
 _MOST_DIGITS = 8  # of base 32: more than any run needs
-_LONGEST_OUTLINE = 10_000_000  # pixels; real ones have thousands
+_LONGEST_OUTLINE = 1_000_000  # pixels; real ones have thousands
 
 
 class RunLengthError(SegpipeError, ValueError):
