@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.distributions import BINS, Distribution, distribution_of, drift_between
@@ -64,6 +64,24 @@ def test_a_good_partition_passes_every_check(
         "label_drift", "nothing_failed", "published_equals_validated",
     }  # fmt: skip
     assert len(found) == 8
+
+
+def test_a_check_speaks_of_a_partition_and_not_of_the_asset_as_a_whole(
+    landing: LandingWriter, checked: Callable[..., Checks], instance: dg.DagsterInstance
+) -> None:
+    other = Partition("unet", "2026-01-06")
+    bad = {**landing.row("a", partition=other), "mask_url": "masks/nowhere.png"}
+    landing.manifest([landing.row("a")])
+    landing.manifest([bad, landing.row("b", (0, 4), other)], other)
+    checked()
+    checked(other)
+    key = dg.AssetCheckKey(dg.AssetKey("validated_masks"), "rejection_rate")
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+    told = {record.partition: record.status.value for record in records}
+    assert told == {
+        str(partition_key(PARTITION)): "SUCCEEDED",
+        str(partition_key(other)): "FAILED",
+    }
 
 
 def test_a_manifest_without_a_column_fails_its_check_and_nothing_else_is_tried(
@@ -150,6 +168,7 @@ ROWS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_a_distribution_is_what_counting_by_hand_gives(
     rows: list[tuple[str, int, float | None, str]],

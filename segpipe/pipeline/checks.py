@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,6 +68,25 @@ READ_BACK = dg.AssetCheckSpec(
     description="Read back: the catalog holds what the receipts say, and of a sample the masks' "
     "pixels and Segments give the published fingerprint.",
 )
+
+
+def partitioned(
+    specs: Sequence[dg.AssetCheckSpec], partitions: dg.PartitionsDefinition[Any]
+) -> list[dg.AssetCheckSpec]:
+    """The checks, each of a partition and not of the asset as a whole."""
+    with warnings.catch_warnings():
+        # Dagster still calls this a preview. A user can do nothing about it, and tests hold it.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            dg.AssetCheckSpec(
+                spec.name,
+                asset=spec.asset_key,
+                description=spec.description,
+                blocking=spec.blocking,
+                partitions_def=partitions,
+            )
+            for spec in specs
+        ]
 
 
 def manifest_schema(error: SegpipeError | None) -> dg.AssetCheckResult:

@@ -64,7 +64,7 @@ def publishing_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
         partitions_def=partitions,
         pool=POOL,
         specs=[*views.specs(), _published_spec()],
-        check_specs=[checks.NOTHING_FAILED, checks.READ_BACK],
+        check_specs=checks.partitioned([checks.NOTHING_FAILED, checks.READ_BACK], partitions),
         can_subset=True,
     )
     def published_predictions(

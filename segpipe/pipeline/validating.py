@@ -65,7 +65,7 @@ def manifest_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
         kinds={"parquet"},
         description="The Parquet manifest of one model run and day: its files, checked to be "
         "readable and to have the columns segpipe needs.",
-        check_specs=[checks.MANIFEST_SCHEMA],
+        check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], partitions),
         output_required=False,
         **LABELS,
     )
@@ -110,7 +110,7 @@ def validation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefi
         name=VALIDATE,
         partitions_def=partitions,
         specs=_SPECS,
-        check_specs=_CHECKS,
+        check_specs=checks.partitioned(_CHECKS, partitions),
     )
     def validate_masks(
         context: dg.AssetExecutionContext,
