@@ -93,7 +93,7 @@ def _arrays(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
     if path.suffix.lower() == ".npy":
         yield "", np.load(path, mmap_mode="r", allow_pickle=False)
         return
-    with np.load(path, allow_pickle=False) as content:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
         names = content.files
         for name in names:
             yield name if len(names) > 1 else "", content[name]
