@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -96,12 +97,12 @@ def pages(shown: Partition) -> dict[str, tuple[str, Callable[[Page], Locator]]]:
     return {
         "asset graph": (
             f"/locations/{REPOSITORY}@{LOCATION}/asset-groups/{_GROUP}/lineage",
-            lambda page: page.get_by_text("filled").first,
+            lambda page: page.get_by_text(re.compile(r"[1-9]\d*% filled")),
         ),
         "asset": (f"/assets/{_ASSET}", lambda page: page.get_by_text("Latest materialization")),
         "asset's partitions": (
             f"/assets/{_ASSET}?view=partitions",
-            lambda page: page.get_by_text("Partitions Selected"),
+            lambda page: page.get_by_text(re.compile(r"Materialized \([1-9]")),  # all are counted
         ),
         "one partition": (
             f"/assets/{_ASSET}?view=partitions&partition={quote(key)}",
