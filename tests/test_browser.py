@@ -273,7 +273,7 @@ def test_a_partition_with_too_many_rejections_is_blocked_and_its_pages_say_so(
     window.picture("run_that_was_blocked")
     window.open(
         check_page("validated_masks", "rejection_rate"),
-        lambda page: page.get_by_text("1 of 8 rows rejected; see rejected_predictions"),
+        lambda page: page.get_by_text("; see rejected_predictions, mend the cause and run again"),
     )
     expect(window.page.get_by_text("Failed", exact=True).first).to_be_visible()
     window.open(

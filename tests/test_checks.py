@@ -108,7 +108,9 @@ def test_some_rejected_rows_warn_and_too_many_block_publishing(
     (landing.root / "segpipe.toml").write_text("[policy]\nmax_rejection_rate = 0.1\n")
     found = checked()
     assert found["rejection_rate"][:2] == (False, "ERROR")
-    assert "1 of 3 rows rejected; see rejected_predictions" in found["rejection_rate"][2]
+    assert (
+        "1 of 3 rows rejected (limit: 0.1); see rejected_predictions" in found["rejection_rate"][2]
+    )
     assert "published_equals_validated" not in found
 
 

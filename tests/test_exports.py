@@ -190,7 +190,8 @@ METADATA = st.fixed_dictionaries(
 
 @st.composite
 def predictions(draw: st.DrawFn) -> Published:
-    values = draw(st.lists(st.integers(0, 255), min_size=1, max_size=6, unique=True))
+    value = st.integers(0, 255) | st.sampled_from([0, 255])  # 255 has an id beyond one byte
+    values = draw(st.lists(value, min_size=1, max_size=6, unique=True))
     mask = draw(arrays(np.uint8, (5, 4), elements=st.sampled_from(values)))
     segments = [Segment(draw(LABELS), value, draw(METADATA)) for value in values]
     return prediction("a", mask, segments, annotation_id=draw(st.none() | st.just("x-1")))

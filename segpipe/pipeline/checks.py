@@ -108,8 +108,8 @@ def rejection_rate(summary: Summary, limit: float) -> dg.AssetCheckResult:
         asset_key="validated_masks",
         passed=not summary.rejected,
         severity=severity,
-        metadata={"rejection_rate": rate, "limit": limit, "rejected": summary.rejected},
-        description=f"{summary.rejected} of {summary.rows} rows rejected"
+        metadata={"rejection_rate": round(rate, 4), "rejected": summary.rejected},
+        description=f"{summary.rejected} of {summary.rows} rows rejected (limit: {limit:g})"
         + ("; see rejected_predictions, mend the cause and run again" if summary.rejected else ""),
     )
 
