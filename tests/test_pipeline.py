@@ -13,7 +13,7 @@ import pytest
 from segpipe.errors import ManifestError, SettingsError
 from segpipe.partition import Partition
 from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.instance import dagster_home, open_instance, register_landed
+from segpipe.pipeline.instance import dagster_home, open_instance, register, register_landed
 from segpipe.pipeline.partitions import model_runs, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
@@ -72,6 +72,28 @@ def test_an_unchanged_rerun_has_the_same_data_versions_and_a_change_has_others(
     changed = versions()
     assert changed["validated_masks"] != first["validated_masks"]
     assert changed["rejected_predictions"] == first["rejected_predictions"]
+
+
+def test_a_tag_of_a_backfill_says_update_too(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    job = build_definitions(root.settings).resolve_job_def(JOB)
+    register(instance, PARTITION)
+
+    def outcomes(values: tuple[int, ...], tags: dict[str, str]) -> dict[str, object]:
+        landing.manifest([landing.row("a", values)])
+        key = partition_key(PARTITION)
+        assert job.execute_in_process(instance=instance, partition_key=key, tags=tags).success
+        event = instance.get_latest_materialization_event(dg.AssetKey("published_predictions"))
+        assert event is not None
+        assert event.asset_materialization is not None
+        metadata = event.asset_materialization.metadata
+        return {name: metadata[name].value for name in ("ignored", "replaced", "update")}
+
+    outcomes((0, 1), {})
+    assert outcomes((0, 2), {}) == {"ignored": 1, "replaced": 0, "update": False}
+    updating = {"segpipe/update": "true"}
+    assert outcomes((0, 2), updating) == {"ignored": 0, "replaced": 1, "update": True}
 
 
 def test_update_is_run_configuration_of_the_upload_asset(

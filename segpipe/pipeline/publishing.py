@@ -23,6 +23,9 @@ from segpipe.publishing.publication import VERIFIED_MASKS, Publication
 from segpipe.publishing.verification import Verification
 from segpipe.root import Root
 
+#: A run or backfill with this tag set to ``true`` publishes with ``update``, as its configuration
+#: would: tags are what the dialog of a backfill takes.
+UPDATE_TAG = "segpipe/update"
 #: The asset, and the step that makes it.
 PUBLISHED = "published_predictions"
 
@@ -110,9 +113,10 @@ def _published(
     config: PublishConfig,
     progress: StepProgress,
 ) -> Iterator[_Event]:
+    provenance = _provenance(context, root, partition, config)
     publication = root.publish(
         partition,
-        _provenance(context, root, partition, config),
+        provenance,
         view=published_as,
         dry_run=config.dry_run,
         verify_masks=None if config.verify_all else VERIFIED_MASKS,
@@ -121,7 +125,7 @@ def _published(
     metadata: dict[str, Any] = {
         **publication.outcomes,
         "published_as": str(published_as),
-        "update": config.update,
+        "update": provenance.update,
         "dry_run": config.dry_run,
     }
     if publication.verification is None:  # a dry run: nothing was published, nothing read back
@@ -142,7 +146,7 @@ def _provenance(
         partition.date,
         context.run.root_run_id or context.run.run_id,  # the same when a run is retried
         datetime.now(UTC),
-        config.update,
+        config.update or context.run.tags.get(UPDATE_TAG) == "true",
     )
 
 
