@@ -61,6 +61,36 @@ def overlay(
         longest_side: of the picture without legend, in pixels.
         marked: H x W; pixels to show in red, kept visible however far the picture is scaled.
     """
+    table = colour_table(legend)
+    plain = [entry.index for entry in legend if is_plain(entry.label)]
+    blended = blend(mask, table, plain, image, longest_side)
+    if marked is not None:
+        blended[_scaled_marks(marked, blended.shape[:2])] = _MARK
+        unmarked = np.bincount(mask[~marked], minlength=256)
+        table[(np.bincount(mask[marked], minlength=256) > 0) & (unmarked == 0)] = _MARK
+    picture = Image.fromarray(blended.astype(np.uint8))
+    return _with_legend(picture, legend, table, title)
+
+
+def is_plain(label: str) -> bool:
+    """Whether a label stands for nothing in particular, and is drawn as such."""
+    return label.lower() in _PLAIN
+
+
+def blend(
+    mask: NDArray[np.uint8],
+    table: NDArray[np.float32],
+    plain: Sequence[int],
+    image: Image.Image | None,
+    longest_side: int,
+) -> NDArray[np.float32]:
+    """The mask's colours over its image, H' x W' x 3, segments outlined in white.
+
+    Args:
+        table: 256 x 3 colours.
+        plain: values that are drawn faintly.
+        longest_side: of the result, in pixels.
+    """
     height, width = mask.shape
     scale = min(1.0, longest_side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -69,18 +99,12 @@ def overlay(
         under = np.full((*small.shape, 3), 128, np.float32)
     else:
         under = np.asarray(image.convert("RGB").resize(size), np.float32)
-    table = colour_table(legend)
     opacity = np.full(256, 0.62, np.float32)
-    opacity[[entry.index for entry in legend if entry.label.lower() in _PLAIN]] = 0.15
+    opacity[list(plain)] = 0.15
     share = opacity[small][..., None]
-    blended = under * (1 - share) + table[small] * share
+    blended: NDArray[np.float32] = under * (1 - share) + table[small] * share
     blended[_edges(small)] = (255, 255, 255)
-    if marked is not None:
-        blended[_scaled_marks(marked, small.shape)] = _MARK
-        unmarked = np.bincount(mask[~marked], minlength=256)
-        table[(np.bincount(mask[marked], minlength=256) > 0) & (unmarked == 0)] = _MARK
-    picture = Image.fromarray(blended.astype(np.uint8))
-    return _with_legend(picture, legend, table, title)
+    return blended
 
 
 def _scaled_marks(marked: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -10,12 +10,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from segpipe.contact_sheet import contact_sheet
 from segpipe.errors import SegpipeError
 from segpipe.images import image_of
 from segpipe.mask import MaskRefused, decode_mask
 from segpipe.overlay import LegendEntry, encoded, overlay
 from segpipe.settings import Settings
 from segpipe.validated import PredictionBatch, ValidatedPredictions
+
+
+def sheet(predictions: ValidatedPredictions, settings: Settings) -> dg.MarkdownMetadataValue:
+    """A contact sheet of the partition's predictions."""
+    try:
+        data = contact_sheet(predictions, settings)
+    except SegpipeError as error:
+        return dg.MetadataValue.md(f"no picture: {error}")
+    if data is None:
+        return dg.MetadataValue.md("no prediction was accepted")
+    inline = base64.b64encode(data).decode()
+    return dg.MetadataValue.md(f"![predictions of the partition](data:image/jpeg;base64,{inline})")
 
 
 def preview(predictions: ValidatedPredictions, settings: Settings) -> dg.MarkdownMetadataValue:

@@ -151,7 +151,7 @@ def _masks_result(
     return dg.MaterializeResult(
         asset_key="validated_masks",
         metadata={
-            "preview": previews.preview(validated, root.settings),
+            "preview": previews.sheet(validated, root.settings),
             "dagster/row_count": summary.accepted,
             "rows": summary.rows,
             "rejected": summary.rejected,

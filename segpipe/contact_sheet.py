@@ -1,0 +1,162 @@
+"""A contact sheet: some predictions of a partition at a glance, in one small picture."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from segpipe.errors import SegpipeError
+from segpipe.images import image_of
+from segpipe.mask import MaskRefused, decode_mask
+from segpipe.overlay import LegendEntry, blend, colour_table, is_plain
+from segpipe.settings import Settings
+from segpipe.validated import PredictionBatch, ValidatedPredictions
+
+#: A sheet travels inside Dagster's metadata.
+MOST_BYTES = 200_000
+_CELLS, _COLUMNS, _CELL = 9, 3, 280
+_LINES, _LINE, _LEGEND = 40, 17, 190
+_PAPER, _INK = (250, 250, 248), (30, 30, 30)
+_ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One prediction to show.
+
+    Attributes:
+        labels: value -> label of its Segments.
+        pixels: label -> pixels, by which the legend is ranked.
+    """
+
+    title: str
+    mask: NDArray[np.uint8]
+    labels: Mapping[int, str]
+    pixels: Mapping[str, int]
+    image: Image.Image | None
+
+
+def contact_sheet(predictions: ValidatedPredictions, settings: Settings) -> bytes | None:
+    """A JPEG of some predictions spread evenly over a partition; None where it has none.
+
+    The same label has the same colour in every cell and in the legend.
+    """
+    cells = list(_chosen(predictions, settings))
+    return drawn(cells) if cells else None
+
+
+def drawn(cells: Sequence[Cell]) -> bytes:
+    """The sheet as a JPEG of at most ``MOST_BYTES``."""
+    side, quality = _CELL, 85
+    while True:
+        buffer = io.BytesIO()
+        _sheet(cells, side).save(buffer, format="JPEG", quality=quality, optimize=True)
+        if buffer.tell() <= MOST_BYTES or side < 60:
+            return buffer.getvalue()
+        quality, side = (quality - 15, side) if quality > 55 else (85, round(side * 0.75))
+
+
+def _chosen(predictions: ValidatedPredictions, settings: Settings) -> Iterator[Cell]:
+    """Predictions at even distances; of each batch only the masks that are shown are read."""
+    wanted = sorted({place * len(predictions) // _CELLS for place in range(_CELLS)})
+    first = 0
+    for batch in predictions.batches(_ROWS_AT_ONCE):
+        end = first + batch.rows.num_rows
+        for place in (one for one in wanted if first <= one < end):
+            try:
+                yield _cell(batch, place - first, settings)
+            except (SegpipeError, MaskRefused):
+                continue  # a picture less; reading back says what is wrong with a mask
+        first = end
+
+
+def _cell(batch: PredictionBatch, place: int, settings: Settings) -> Cell:
+    row = {name: batch.rows[name][place].as_py() for name in batch.rows.column_names}
+    segments = batch.segments[place].as_py()
+    pixels: Counter[str] = Counter()
+    for segment in segments:
+        pixels[segment["label"]] += segment["area_px"]
+    return Cell(
+        row["reference_id"],
+        decode_mask(settings.mask_store().read(row["mask_sha256"])).pixels,
+        {segment["index"]: segment["label"] for segment in segments},
+        pixels,
+        image_of(row["image_url"], row["manifest"], settings),
+    )
+
+
+def colours_of(cells: Sequence[Cell]) -> dict[str, tuple[float, float, float]]:
+    """Label -> colour, the labels with most pixels first, plain ones last."""
+    pixels: Counter[str] = Counter()
+    for cell in cells:
+        pixels.update(cell.pixels)
+    ranked = sorted(pixels, key=lambda label: (is_plain(label), -pixels[label], label))
+    legend = [LegendEntry(place % 256, label) for place, label in enumerate(ranked[:256])]
+    table = colour_table(legend)
+    return {entry.label: tuple(table[entry.index].tolist()) for entry in legend}
+
+
+def _sheet(cells: Sequence[Cell], side: int) -> Image.Image:
+    colours = colours_of(cells)
+    columns = min(_COLUMNS, len(cells))
+    pictures = [_picture(cell, colours, side - 4) for cell in cells]
+    heights = [
+        max(one.height for one in pictures[start : start + columns]) + _LINE + 4
+        for start in range(0, len(cells), columns)
+    ]
+    height = max(sum(heights), min(len(colours), _LINES) * _LINE + 8)
+    sheet = Image.new("RGB", (columns * side + _LEGEND, height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=12)
+    for place, (cell, picture) in enumerate(zip(cells, pictures, strict=True)):
+        row, column = divmod(place, columns)
+        x, y = column * side, sum(heights[:row])
+        draw.text((x + 3, y + 1), _fitted(cell.title, font, side - 6), fill=_INK, font=font)
+        sheet.paste(picture, (x, y + _LINE))
+    _draw_legend(draw, font, colours, columns * side + 8, height)
+    return sheet
+
+
+def _picture(
+    cell: Cell, colours: Mapping[str, tuple[float, float, float]], side: int
+) -> Image.Image:
+    table = np.zeros((256, 3), np.float32)
+    for index, label in cell.labels.items():
+        table[index] = colours.get(label, (90.0, 90.0, 90.0))
+    plain = [index for index, label in cell.labels.items() if is_plain(label)]
+    return Image.fromarray(blend(cell.mask, table, plain, cell.image, side).astype(np.uint8))
+
+
+def _draw_legend(
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    colours: Mapping[str, tuple[float, float, float]],
+    x: int,
+    height: int,
+) -> None:
+    lines = min(_LINES, (height - 8) // _LINE)
+    shown = list(colours.items())[: lines if len(colours) <= lines else lines - 1]
+    y = 4
+    for label, colour in shown:
+        red, green, blue = (int(part) for part in colour)
+        draw.rectangle((x, y + 2, x + 11, y + 13), fill=(red, green, blue), outline=_INK)
+        draw.text((x + 17, y), _fitted(label, font, _LEGEND - 30), fill=_INK, font=font)
+        y += _LINE
+    if len(shown) < len(colours):
+        draw.text((x, y), f"and {len(colours) - len(shown)} more", fill=_INK, font=font)
+
+
+def _fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+    """The text, its end cut where it is too long for its place."""
+    text = " ".join(text.split())[:200]
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
