@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -406,3 +407,17 @@ def test_progress_is_told_of_every_prediction(two_days: Root) -> None:
     )  # fmt: skip
     assert len(list(run)) == 3
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("kind", ["coco-panoptic", "mask-folder"])
+def test_the_command_an_export_names_imports_it_again(
+    two_days: Root, tmp_path: Path, kind: str
+) -> None:
+    where = ["--root", str(two_days.settings.root), "--model-run", PARTITION.model_run]
+    out = str(tmp_path / "two words")
+    done = CliRunner().invoke(cli, ["export", *where, "--as", kind, out], standalone_mode=False)
+    named = done.output.split("segpipe ")[-1].partition(" --root")[0]
+    again = ["--root", str(tmp_path / "again"), "--model-run", "m", "--date", "2026-01-05"]
+    done = CliRunner().invoke(cli, [*shlex.split(named), *again], standalone_mode=False)
+    assert done.exception is None
+    assert "3 imported, 0 refused" in done.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from segpipe.cli.console import step_progress
@@ -40,6 +41,6 @@ def export(
 
 
 def _import_command(kind: str, out: Path) -> str:
-    if kind == "coco-panoptic":
-        return f"{kind} {out / 'panoptic'} --annotations {out / 'panoptic.json'}"
-    return f"{kind} {out / 'masks'}"
+    if kind == "mask-folder":
+        return shlex.join([kind, str(out / "masks")])
+    return shlex.join([kind, str(out / "panoptic"), "--annotations", str(out / "panoptic.json")])
