@@ -18,8 +18,8 @@ from segpipe.overlay import LegendEntry, blend, colour_table, is_plain
 from segpipe.settings import Settings
 from segpipe.validated import PredictionBatch, ValidatedPredictions
 
-#: A sheet travels inside Dagster's metadata.
-MOST_BYTES = 200_000
+#: A sheet travels inside Dagster's metadata, as text a third longer than this.
+MOST_BYTES = 140_000
 _CELLS, _COLUMNS, _CELL = 9, 3, 280
 _LINES, _LINE, _LEGEND = 40, 17, 190
 _PAPER, _INK = (250, 250, 248), (30, 30, 30)

@@ -158,7 +158,7 @@ def test_what_a_person_sees_is_in_the_metadata(
 
     validated = metadata("validated_masks")
     preview = str(validated["preview"].value)
-    assert preview.startswith("![prediction for a](data:image/jpeg;base64,")
+    assert preview.startswith("![predictions of the partition](data:image/jpeg;base64,")
     assert len(preview) < 200_000
     assert validated["rejection_rate"].value == 0.5
     rejections = metadata("rejected_predictions")["first_rejections"]
