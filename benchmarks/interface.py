@@ -32,7 +32,7 @@ from sqlalchemy import Engine, event
 from segpipe.partition import Partition
 from segpipe.pipeline.build import build_definitions
 from segpipe.pipeline.instance import open_instance
-from segpipe.pipeline.partitions import model_runs, partition_key
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
 from tests.browser import Window, chromium, running_browser
@@ -77,7 +77,7 @@ def record(instance: dg.DagsterInstance, root: Root, taken: list[Partition]) -> 
     """Write materializations of all assets of these partitions; the seconds it took."""
     begun = perf_counter()
     names = sorted({partition.model_run for partition in taken})
-    instance.add_dynamic_partitions(str(model_runs.name), names)
+    instance.add_dynamic_partitions(MODEL_RUNS, names)
     graph = build_definitions(root.settings).resolve_asset_graph()
     for partition in taken:
         for key in graph.get_all_asset_keys():

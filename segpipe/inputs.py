@@ -29,7 +29,14 @@ _ROWS_AT_ONCE = 4096
 _NO_POLICY = Policy()
 _WITHOUT_EFFECT: dict[str, Any] = {
     name: getattr(_NO_POLICY, name)
-    for name in ("publish_as", "retired", "max_rejection_rate", "min_coverage", "max_drift")
+    for name in (
+        "publish_as",
+        "retired",
+        "max_rejection_rate",
+        "min_coverage",
+        "max_drift",
+        "max_age_hours",
+    )
 }
 
 

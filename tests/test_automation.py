@@ -19,7 +19,7 @@ from segpipe.partition import Partition
 from segpipe.pipeline.automation import SCHEDULE, SENSOR, TRIGGER_TAG
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import open_instance
-from segpipe.pipeline.partitions import model_runs, partition_key
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.root import Root
 from segpipe.settings import Settings
 from tests.conftest import LandingWriter
@@ -54,7 +54,6 @@ class Automation:
             instance=self.instance,
             cursor=self.cursor,
             repository_def=repository,
-            resources={"root": Root(self.root.settings)},
         )
         found = repository.get_sensor_def(SENSOR)(context)
         if isinstance(found, dg.SkipReason):
@@ -77,7 +76,6 @@ class Automation:
             instance=self.instance,
             scheduled_execution_time=at,
             repository_def=repository,
-            resources={"root": Root(self.root.settings)},
         )
         found = repository.get_schedule_def(SCHEDULE)(context)
         return [one for one in found if isinstance(one, dg.RunRequest)]
@@ -113,7 +111,7 @@ def test_a_landed_manifest_registers_its_model_run_and_is_run_once(
     (request,) = automation.tick().run_requests or ()
     assert request.partition_key == partition_key(Partition("unet", DAY))
     assert request.tags[TRIGGER_TAG] == SENSOR
-    assert instance.get_dynamic_partitions(str(model_runs.name)) == ["unet"]
+    assert instance.get_dynamic_partitions(MODEL_RUNS) == ["unet"]
     assert automation.run(request).success
     assert automation.root.catalog.read(["reference_id"]).num_rows == 2
     again = automation.tick()
@@ -142,7 +140,7 @@ def test_a_retired_model_run_is_removed_and_starts_no_run(
     automation.root = Root.open(str(landing.root))
     land(landing, "old", value=9)
     assert not automation.tick().run_requests
-    assert instance.get_dynamic_partitions(str(model_runs.name)) == ["new"]
+    assert instance.get_dynamic_partitions(MODEL_RUNS) == ["new"]
     land(landing, "old", "2026-01-06")
     assert not automation.tick().run_requests
     assert automation.schedule(datetime(2026, 1, 7, 6, tzinfo=UTC)) == []

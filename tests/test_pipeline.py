@@ -14,7 +14,7 @@ from segpipe.errors import ManifestError, SettingsError
 from segpipe.partition import Partition
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import dagster_home, open_instance, register, register_landed
-from segpipe.pipeline.partitions import model_runs, partition_key
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
 from tests.conftest import PARTITION, LandingWriter
@@ -171,7 +171,7 @@ def test_checks_are_recorded_with_the_run(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     landing.manifest([landing.row("a")])
-    instance.add_dynamic_partitions(str(model_runs.name), [PARTITION.model_run])
+    instance.add_dynamic_partitions(MODEL_RUNS, [PARTITION.model_run])
     result = (
         build_definitions(root.settings)
         .resolve_job_def(JOB)
@@ -188,7 +188,7 @@ def test_a_partition_without_a_manifest_is_refused_before_dagster_remembers_it(
     landing.manifest([landing.row("a")])
     with pytest.raises(ManifestError, match=r"no model run 'unte'.*unet"):
         run_partition(root.settings, Partition("unte", PARTITION.date), instance)
-    assert instance.get_dynamic_partitions(str(model_runs.name)) == []
+    assert instance.get_dynamic_partitions(MODEL_RUNS) == []
     assert instance.get_runs() == []
 
 
@@ -199,7 +199,7 @@ def test_landed_model_runs_become_partitions(
         landing.manifest([landing.row("a")], Partition(name, PARTITION.date))
     (landing.root / "manifests" / "not a model run").mkdir()
     assert register_landed(instance, root) == ["deeplab v3", "unet"]
-    assert sorted(instance.get_dynamic_partitions(str(model_runs.name))) == ["deeplab v3", "unet"]
+    assert sorted(instance.get_dynamic_partitions(MODEL_RUNS)) == ["deeplab v3", "unet"]
 
 
 def test_a_root_of_its_own_gets_a_dagster_home_of_its_own(

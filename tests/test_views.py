@@ -20,7 +20,7 @@ from segpipe.errors import SettingsError, StorageError, TableError
 from segpipe.mask import decode_mask
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import open_instance
-from segpipe.pipeline.partitions import model_runs, partition_key
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.prediction import Segment, fingerprint
 from segpipe.publishing.maintenance import vacuum
@@ -543,7 +543,7 @@ def test_the_data_version_of_a_view_comes_from_its_content(
 
 def run_only(root: Root, instance: dg.DagsterInstance, *names: str) -> dg.ExecuteInProcessResult:
     """Some assets alone, as picked in the UI."""
-    instance.add_dynamic_partitions(str(model_runs.name), [PARTITION.model_run])
+    instance.add_dynamic_partitions(MODEL_RUNS, [PARTITION.model_run])
     job = build_definitions(root.settings).resolve_job_def(JOB)
     return job.execute_in_process(
         instance=instance,

@@ -2,9 +2,13 @@
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 import os
+from collections.abc import Iterable
 
 import dagster as dg
 import requests
+
+from segpipe.pipeline.failures import TELLING, first_cause
+from segpipe.pipeline.mount import Mount
 
 SENSOR = "failed_runs"
 #: The environment variable with the hook's URL, which may be a secret.
@@ -12,14 +16,20 @@ HOOK_VARIABLE = "SEGPIPE_ALERT_URL"
 _SECONDS = 10
 
 
-def failed_runs(job: str) -> dg.SensorDefinition:
+def failed_runs(
+    mount: Mount, job: str, assets: Iterable[dg.AssetsDefinition]
+) -> dg.SensorDefinition:
     """The sensor: posts what failed, and why, as JSON to the URL in ``SEGPIPE_ALERT_URL``.
+
+    It tells of the job's runs, and of those a person or a backfill began of some of the assets.
 
     ``{"text": ..., "run_id": ..., "partition": ...}``; Slack, Mattermost and Teams show ``text``.
     """
 
+    ours = {key for one in assets for key in one.keys}
+
     @dg.run_failure_sensor(
-        name=SENSOR,
+        name=mount.name(SENSOR),
         description="Posts every failed run, with its first cause, to the web hook in "
         f"{HOOK_VARIABLE}. Switch it on where that is set.",
         default_status=dg.DefaultSensorStatus.STOPPED,
@@ -29,10 +39,10 @@ def failed_runs(job: str) -> dg.SensorDefinition:
         if not url:
             return dg.SkipReason(f"{HOOK_VARIABLE} is not set: nobody to tell")
         run = context.dagster_run
-        if run.job_name != job:
+        if run.job_name != job and ours.isdisjoint(run.asset_selection or ()):
             return dg.SkipReason(f"{run.job_name} is not a job of segpipe")
         partition = run.tags.get("dagster/partition", "")
-        cause = first_cause(context)
+        cause = _cause(context)
         content = {
             "text": f"segpipe: {partition or run.job_name} failed: {cause}",
             "run_id": run.run_id,
@@ -48,12 +58,7 @@ def failed_runs(job: str) -> dg.SensorDefinition:
     return sensor
 
 
-def first_cause(context: dg.RunFailureSensorContext) -> str:
-    """What the first step that failed says."""
-    for event in context.get_step_failure_events():
-        data = event.step_failure_data
-        if data.user_failure_data is not None and data.user_failure_data.description:
-            return str(data.user_failure_data.description)
-        if data.error is not None:
-            return str((data.error.cause or data.error).message).strip()
-    return context.failure_event.message or "see the run's page"
+def _cause(context: dg.RunFailureSensorContext) -> str:
+    entries = context.instance.all_logs(context.dagster_run.run_id, of_type=set(TELLING))
+    cause = first_cause(entry.get_dagster_event() for entry in entries)
+    return cause or context.failure_event.message or "see the run's page"

@@ -10,9 +10,8 @@ import dagster as dg
 from segpipe.arrivals import Arrival, Look, Seen, look
 from segpipe.errors import SegpipeError
 from segpipe.partition import Partition
-from segpipe.pipeline.partitions import model_runs, partition_key
-from segpipe.root import Root
-from segpipe.settings import Settings
+from segpipe.pipeline.mount import Mount
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 
 SENSOR, SCHEDULE = "landed_manifests", "previous_day"
 #: Which of the two began a run.
@@ -20,26 +19,27 @@ TRIGGER_TAG = "segpipe/trigger"
 _EVERY_SECONDS = 30
 
 
-def landed_manifests(settings: Settings, job: str) -> dg.SensorDefinition:
+def landed_manifests(mount: Mount, job: str) -> dg.SensorDefinition:
     """The sensor: a run for every partition whose manifest is new or changed.
 
     Its cursor holds what was seen, so a restart repeats and forgets nothing.
     """
+    root = mount.root
 
     @dg.sensor(
-        name=SENSOR,
+        name=mount.name(SENSOR),
         job_name=job,
         minimum_interval_seconds=_EVERY_SECONDS,
         default_status=(
-            dg.DefaultSensorStatus.RUNNING if settings.automatic else dg.DefaultSensorStatus.STOPPED
+            dg.DefaultSensorStatus.RUNNING
+            if root.settings.automatic
+            else dg.DefaultSensorStatus.STOPPED
         ),
         description="Watches the landing folder: registers model runs that are new and requests a "
         "run for every partition whose manifest is new or changed. A model run with "
         "`retired = true` in segpipe.toml is left alone, and its partitions are removed.",
     )
-    def sensor(
-        context: dg.SensorEvaluationContext, root: dg.ResourceParam[Root]
-    ) -> dg.SensorResult | dg.SkipReason:
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         retired = root.settings.policies.retired
         try:
             found = look(
@@ -47,12 +47,12 @@ def landed_manifests(settings: Settings, job: str) -> dg.SensorDefinition:
             )
         except SegpipeError as error:
             return dg.SkipReason(str(error))
-        known = context.instance.get_dynamic_partitions(str(model_runs.name))
+        known = context.instance.get_dynamic_partitions(mount.name(MODEL_RUNS))
         return dg.SensorResult(
             run_requests=[_arrival_request(arrival) for arrival in found.arrivals],
             skip_reason=None if found.arrivals else _nothing_new(found),
             cursor=found.seen.to_text(),
-            dynamic_partitions_requests=list(_registrations(found, known, retired)),
+            dynamic_partitions_requests=list(_registrations(mount, found, known, retired)),
         )
 
     return sensor
@@ -72,22 +72,22 @@ def _nothing_new(found: Look) -> str:
 
 
 def _registrations(
-    found: Look, known: Sequence[str], retired: Sequence[str]
+    mount: Mount, found: Look, known: Sequence[str], retired: Sequence[str]
 ) -> Iterator[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
     arrived = {arrival.partition.model_run for arrival in found.arrivals}
     if new := sorted(arrived - set(known)):
-        yield model_runs.build_add_request(new)
+        yield mount.model_runs.build_add_request(new)
     if gone := sorted(set(retired) & set(known)):
-        yield model_runs.build_delete_request(gone)
+        yield mount.model_runs.build_delete_request(gone)
 
 
-def previous_day(settings: Settings, job: str) -> dg.ScheduleDefinition:
+def previous_day(mount: Mount, job: str) -> dg.ScheduleDefinition:
     """The schedule: every morning the day before, for every model run that delivered it."""
-
+    root, settings = mount.root, mount.root.settings
     hour, minute = map(int, settings.daily_at.split(":"))
 
     @dg.schedule(
-        name=SCHEDULE,
+        name=mount.name(SCHEDULE),
         job_name=job,
         cron_schedule=f"{minute} {hour} * * *",
         execution_timezone=settings.time_zone,
@@ -100,12 +100,12 @@ def previous_day(settings: Settings, job: str) -> dg.ScheduleDefinition:
         "it. What the sensor ran already is left as it is: an unchanged rerun reads no mask.",
     )
     def schedule(
-        context: dg.ScheduleEvaluationContext, root: dg.ResourceParam[Root]
+        context: dg.ScheduleEvaluationContext,
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         at = context.scheduled_execution_time.astimezone(ZoneInfo(settings.time_zone))
         day = (at.date() - timedelta(days=1)).isoformat()
-        known = context.instance.get_dynamic_partitions(str(model_runs.name))
-        current = [name for name in known if name not in root.settings.policies.retired]
+        known = context.instance.get_dynamic_partitions(mount.name(MODEL_RUNS))
+        current = [name for name in known if name not in settings.policies.retired]
         try:
             landed = {one for one in root.landing.partitions() if one.date == day}
         except SegpipeError as error:

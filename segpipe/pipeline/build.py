@@ -1,13 +1,18 @@
-"""Putting the assets, their job and their resources together."""
+"""Putting the assets of a root, their job, sensors and schedule together."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import dagster as dg
 
 from segpipe.pipeline.alerts import failed_runs
 from segpipe.pipeline.assets import build_assets
 from segpipe.pipeline.automation import landed_manifests, previous_day
-from segpipe.pipeline.steps import StepProgress
+from segpipe.pipeline.following import following_assets, freshness_check
+from segpipe.pipeline.mount import Mount
+from segpipe.pipeline.publishing import PUBLISHED
+from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.root import Root
 from segpipe.settings import Settings
 
@@ -15,29 +20,50 @@ from segpipe.settings import Settings
 JOB = "publish_partition"
 
 
-def _silent(step: str, done: int, total: int) -> None:
-    """Progress nobody watches."""
+def build_definitions(
+    settings: Settings,
+    key_prefix: str | Sequence[str] = (),
+    progress: StepProgress = silent,
+) -> dg.Definitions:
+    """Everything Dagster needs to know of one root, to be merged with what else there is.
 
+    ::
 
-def build_definitions(settings: Settings, progress: StepProgress = _silent) -> dg.Definitions:
-    """Everything Dagster needs to know for one root.
+        defs = dg.Definitions.merge(
+            build_definitions(Settings.load("s3://streets/segpipe"), "streets"),
+            build_definitions(Settings.load("s3://fields/segpipe"), "fields"),
+            my_own_definitions,
+        )
 
     Args:
+        key_prefix: put before the keys of the assets and before the names of job, sensors,
+            schedule, pool, group and partitions, so that several roots fit into one code location.
         progress: told how far a step is; the command line draws its bar with it.
+
+    Raises:
+        SettingsError: if the prefix has parts Dagster does not allow in names.
     """
-    assets = build_assets(settings.first_date)
+    prefix = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
+    mount = Mount(Root(settings), prefix, progress)
+    assets = build_assets(mount)
+    job = mount.name(JOB)
     return dg.Definitions(
         assets=assets,
         jobs=[
             dg.define_asset_job(
-                JOB,
+                job,
                 selection=assets,
                 description="Validate one model run's predictions of one day, and publish them.",
+                # A step in a process of its own costs seconds to start; the work inside is
+                # parallel. Other runs of the assets take the code location's executor.
+                executor_def=dg.in_process_executor,
             )
         ],
-        sensors=[landed_manifests(settings, JOB), failed_runs(JOB)],
-        schedules=[previous_day(settings, JOB)],
-        resources={"root": Root(settings), "progress": progress},
-        # A step in a process of its own costs seconds to start; the work inside is parallel.
-        executor=dg.in_process_executor,
+        asset_checks=[freshness_check(mount, mount.key(PUBLISHED))],
+        sensors=[
+            landed_manifests(mount, job),
+            following_assets(mount, assets),
+            failed_runs(mount, job, assets),
+        ],
+        schedules=[previous_day(mount, job)],
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -16,6 +15,7 @@ from segpipe.distributions import Drift
 from segpipe.errors import SegpipeError
 from segpipe.materialization import SEGMENTS_FILE, VALIDATED_FILE, Summary
 from segpipe.partition import Partition
+from segpipe.pipeline.mount import Mount
 from segpipe.publishing.publication import Publication
 from segpipe.publishing.verification import Verification
 from segpipe.storage import Folder
@@ -70,20 +70,18 @@ READ_BACK = dg.AssetCheckSpec(
 )
 
 
-def partitioned(
-    specs: Sequence[dg.AssetCheckSpec], partitions: dg.PartitionsDefinition[Any]
-) -> list[dg.AssetCheckSpec]:
-    """The checks, each of a partition and not of the asset as a whole."""
+def partitioned(specs: Sequence[dg.AssetCheckSpec], mount: Mount) -> list[dg.AssetCheckSpec]:
+    """The checks of a mount's assets, each of a partition and not of the asset as a whole."""
     with warnings.catch_warnings():
         # Dagster still calls this a preview. A user can do nothing about it, and tests hold it.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
             dg.AssetCheckSpec(
                 spec.name,
-                asset=spec.asset_key,
+                asset=mount.key(spec.asset_key),
                 description=spec.description,
                 blocking=spec.blocking,
-                partitions_def=partitions,
+                partitions_def=mount.partitions,
             )
             for spec in specs
         ]

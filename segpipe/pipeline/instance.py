@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from segpipe.errors import SettingsError, StorageError
 from segpipe.partition import Partition
-from segpipe.pipeline.partitions import model_runs
+from segpipe.pipeline.partitions import MODEL_RUNS
 from segpipe.root import Root
 
 _CONFIGURATION = "dagster.yaml"
@@ -55,18 +55,18 @@ def open_instance(root: str) -> dg.DagsterInstance:
     with FileLock(home / ".segpipe.lock"):
         instance = dg.DagsterInstance.from_config(str(home))
         instance.get_runs_count()
-        instance.get_dynamic_partitions(str(model_runs.name))
+        instance.get_dynamic_partitions(MODEL_RUNS)
         instance.get_latest_materialization_event(dg.AssetKey("none"))
     return instance
 
 
 def register(instance: dg.DagsterInstance, partition: Partition) -> None:
     """Make a model run known, so that it has partitions."""
-    instance.add_dynamic_partitions(str(model_runs.name), [partition.model_run])
+    instance.add_dynamic_partitions(MODEL_RUNS, [partition.model_run])
 
 
 def register_landed(instance: dg.DagsterInstance, root: Root) -> list[str]:
     """Make all model runs of the landing folder known; returns their names."""
     names = sorted({partition.model_run for partition in root.landing.partitions()})
-    instance.add_dynamic_partitions(str(model_runs.name), names)
+    instance.add_dynamic_partitions(MODEL_RUNS, names)
     return names

@@ -12,11 +12,13 @@ DATE, MODEL_RUN = "date", "model_run"
 #: Days from today on (UTC) that have a partition: clocks east of UTC are a day ahead.
 DAYS_AHEAD = 2
 
-#: Model runs are registered when their first manifest arrives.
-model_runs = dg.DynamicPartitionsDefinition(name="segpipe_model_runs")
+#: The dynamic partitions of model runs, where no key prefix is asked for.
+MODEL_RUNS = "segpipe_model_runs"
 
 
-def day_by_model_run(first_date: date) -> dg.MultiPartitionsDefinition:
+def day_by_model_run(
+    first_date: date, model_runs: dg.DynamicPartitionsDefinition
+) -> dg.MultiPartitionsDefinition:
     """All days from the first to tomorrow, for every registered model run."""
     days = dg.DailyPartitionsDefinition(start_date=first_date.isoformat(), end_offset=DAYS_AHEAD)
     return dg.MultiPartitionsDefinition({DATE: days, MODEL_RUN: model_runs})
@@ -34,3 +36,9 @@ def partition_of(context: dg.AssetExecutionContext) -> Partition:
 def partition_key(partition: Partition) -> dg.MultiPartitionKey:
     """Dagster's key of a partition."""
     return dg.MultiPartitionKey({DATE: partition.date, MODEL_RUN: partition.model_run})
+
+
+def partition_named(key: str) -> Partition:
+    """The partition a key, as Dagster stores it, is of."""
+    day, _, model_run = key.partition("|")
+    return Partition(model_run, day)

@@ -16,8 +16,10 @@ from segpipe.consolidation import View
 from segpipe.errors import CatalogError
 from segpipe.partition import Partition
 from segpipe.pipeline import checks, schemas, views
+from segpipe.pipeline.following import follows, freshness_policy
+from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
-from segpipe.pipeline.steps import LABELS, StepProgress, plain_failures
+from segpipe.pipeline.steps import LABELS, plain_failures
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication
 from segpipe.publishing.verification import Verification
@@ -31,8 +33,6 @@ PUBLISHED = "published_predictions"
 
 #: Uploads at a time may be limited by this pool; without a limit, none waits.
 POOL = "segpipe_catalog"
-
-_Event = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
 
 
 class PublishConfig(dg.Config):
@@ -59,46 +59,50 @@ class PublishConfig(dg.Config):
     )
 
 
-def publishing_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+def publishing_assets(mount: Mount) -> dg.AssetsDefinition:
     """``published_predictions`` and the views it may be made of."""
 
     @dg.multi_asset(
-        name=PUBLISHED,
-        partitions_def=partitions,
-        pool=POOL,
-        specs=[*views.specs(), _published_spec()],
-        check_specs=checks.partitioned([checks.NOTHING_FAILED, checks.READ_BACK], partitions),
+        name=mount.name(PUBLISHED),
+        pool=mount.name(POOL),
+        specs=mount.specs([*views.specs(), _published_spec(mount)]),
+        check_specs=checks.partitioned([checks.NOTHING_FAILED, checks.READ_BACK], mount),
         can_subset=True,
     )
     def published_predictions(
-        context: dg.AssetExecutionContext,
-        config: PublishConfig,
-        root: dg.ResourceParam[Root],
-        progress: dg.ResourceParam[StepProgress],
-    ) -> Iterator[_Event]:
-        partition = partition_of(context)
-        published_as = (
-            config.publish_as or root.settings.policies.of(partition.model_run).publish_as
-        )
-        selected = context.selected_asset_keys
-        publishing = dg.AssetKey(PUBLISHED) in selected
+        context: dg.AssetExecutionContext, config: PublishConfig
+    ) -> Iterator[Event]:
         with plain_failures():
-            for view in views.MADE:
-                if view is published_as or not publishing:
-                    yield from views.materialized(root, partition, view, selected, progress)
-            if publishing:
-                yield from _published(context, root, partition, published_as, config, progress)
+            yield from mount.placed(_made(context, mount, config))
 
     return published_predictions
 
 
-def _published_spec() -> dg.AssetSpec:
+def _made(
+    context: dg.AssetExecutionContext, mount: Mount, config: PublishConfig
+) -> Iterator[Event]:
+    partition = partition_of(context)
+    published_as = (
+        config.publish_as or mount.root.settings.policies.of(partition.model_run).publish_as
+    )
+    selected = mount.selected(context.selected_asset_keys)
+    publishing = PUBLISHED in selected
+    for view in views.MADE:
+        if view is published_as or not publishing:
+            yield from views.materialized(mount, partition, view, selected)
+    if publishing:
+        yield from _published(context, mount, partition, published_as, config)
+
+
+def _published_spec(mount: Mount) -> dg.AssetSpec:
     made = [key(view) for view in views.MADE for key in (views.masks_key, views.segments_key)]
     return dg.AssetSpec(
         PUBLISHED,
         deps=["validated_masks", "segments", *made],
         kinds={"deltalake"},
         skippable=True,
+        automation_condition=follows(dg.AssetSelection.assets(mount.key("validated_masks"))),
+        freshness_policy=freshness_policy(mount),
         description="The predictions of the partition, published to the catalog: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
         **LABELS,
@@ -107,12 +111,12 @@ def _published_spec() -> dg.AssetSpec:
 
 def _published(
     context: dg.AssetExecutionContext,
-    root: Root,
+    mount: Mount,
     partition: Partition,
     published_as: View,
     config: PublishConfig,
-    progress: StepProgress,
-) -> Iterator[_Event]:
+) -> Iterator[Event]:
+    root = mount.root
     provenance = _provenance(context, root, partition, config)
     publication = root.publish(
         partition,
@@ -120,7 +124,7 @@ def _published(
         view=published_as,
         dry_run=config.dry_run,
         verify_masks=None if config.verify_all else VERIFIED_MASKS,
-        progress=lambda *rows: progress("publishing", *rows),
+        progress=lambda *rows: mount.progress("publishing", *rows),
     )
     metadata: dict[str, Any] = {
         **publication.outcomes,

@@ -14,10 +14,11 @@ from segpipe.errors import SettingsError
 from segpipe.materialization import Summary
 from segpipe.partition import Partition
 from segpipe.pipeline.build import JOB, build_definitions
+from segpipe.pipeline.failures import first_cause
 from segpipe.pipeline.instance import register
 from segpipe.pipeline.partitions import DAYS_AHEAD, partition_key
 from segpipe.pipeline.publishing import PUBLISHED
-from segpipe.pipeline.steps import StepProgress
+from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.pipeline.validating import VALIDATE
 from segpipe.pipeline.views import masks_key
 from segpipe.root import Root
@@ -57,7 +58,7 @@ def run_partition(
     verify_all: bool = False,
     publish_as: View | None = None,
     force: bool = False,
-    progress: StepProgress | None = None,
+    progress: StepProgress = silent,
 ) -> RunReport:
     """Materialize one partition in this process, recorded in the instance.
 
@@ -76,8 +77,7 @@ def run_partition(
     published_as = publish_as or settings.policies.of(partition.model_run).publish_as
     root.consolidation(partition.model_run, published_as)
     register(instance, partition)
-    arguments = {} if progress is None else {"progress": progress}
-    job = build_definitions(settings, **arguments).resolve_job_def(JOB)
+    job = build_definitions(settings, progress=progress).resolve_job_def(JOB)
     result = job.execute_in_process(
         instance=instance,
         partition_key=partition_key(partition),
@@ -98,13 +98,16 @@ def run_partition(
         },
     )
     events = result.all_events
-    if not result.success and "DagsterExecutionInterruptedError" in _first_cause(events):
-        raise KeyboardInterrupt
+    failure = None
+    if not result.success:
+        failure = first_cause(events) or "the run failed; see its page in Dagster"
+        if "DagsterExecutionInterruptedError" in failure:
+            raise KeyboardInterrupt
     made = {event.asset_key for event in events if event.is_step_materialization}
     has_view = dg.AssetKey(masks_key(published_as)) in made
     return RunReport(
         result.run_id,
-        None if result.success else _first_cause(events),
+        failure,
         Summary.read(root.tables(partition)) if dg.AssetKey("validated_masks") in made else None,
         _outcomes(events),
         published_as,
@@ -120,23 +123,6 @@ def _check_day(settings: Settings, partition: Partition) -> None:
             f"date {partition.date} has no partition: they go from {first} (first_date in "
             f"segpipe.toml) to {last}"
         )
-
-
-def _first_cause(events: Sequence[dg.DagsterEvent]) -> str:
-    for event in events:
-        if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
-            is_error = check.severity is dg.AssetCheckSeverity.ERROR
-            if not check.passed and check.blocking and is_error:
-                return f"check {check.check_name} failed: {check.description}"
-        if event.event_type == DagsterEventType.STEP_FAILURE:
-            data = event.step_failure_data
-            if data.user_failure_data is not None and data.user_failure_data.description:
-                return str(data.user_failure_data.description)
-            if data.error is not None:
-                error = data.error.cause or data.error
-                return str(error.message).strip()
-    return "the run failed; see its page in Dagster"
 
 
 def _outcomes(events: Sequence[dg.DagsterEvent]) -> dict[str, int] | None:

@@ -22,6 +22,10 @@ LABELS: dict[str, Any] = {
 StepProgress = Callable[[str, int, int], None]
 
 
+def silent(step: str, done: int, total: int) -> None:
+    """Progress nobody watches."""
+
+
 @contextmanager
 def plain_failures() -> Iterator[None]:
     """A user's mistake fails the step with its message, not with a traceback to read."""

@@ -11,14 +11,15 @@ from segpipe.errors import ManifestError
 from segpipe.materialization import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 from segpipe.partition import Partition
 from segpipe.pipeline import checks, previews, schemas
+from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
-from segpipe.pipeline.steps import LABELS, StepProgress, plain_failures
+from segpipe.pipeline.steps import LABELS, plain_failures
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
 
-#: The step of the pass over the masks.
-VALIDATE = "validate_masks"
-_DEPS = ["prediction_manifest"]
+#: The manifest's asset and step, and the step of the pass over the masks.
+MANIFEST, VALIDATE = "prediction_manifest", "validate_masks"
+_DEPS = [MANIFEST]
 _CHECKS = [
     checks.REJECTION_RATE,
     checks.NO_DUPLICATES,
@@ -26,6 +27,14 @@ _CHECKS = [
     checks.EVERY_PIXEL_EXPLAINED,
     checks.LABEL_DRIFT,
 ]
+_MANIFEST_SPEC = dg.AssetSpec(
+    MANIFEST,
+    kinds={"parquet"},
+    skippable=True,
+    description="The Parquet manifest of one model run and day: its files, checked to be "
+    "readable and to have the columns segpipe needs.",
+    **LABELS,
+)
 _SPECS = [
     dg.AssetSpec(
         "validated_masks",
@@ -57,40 +66,39 @@ _SPECS = [
 ]
 
 
-def manifest_asset(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+def manifest_asset(mount: Mount) -> dg.AssetsDefinition:
     """The asset ``prediction_manifest``."""
 
-    @dg.asset(
-        partitions_def=partitions,
-        kinds={"parquet"},
-        description="The Parquet manifest of one model run and day: its files, checked to be "
-        "readable and to have the columns segpipe needs.",
-        check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], partitions),
-        output_required=False,
-        **LABELS,
+    @dg.multi_asset(
+        name=mount.name(MANIFEST),
+        specs=mount.specs([_MANIFEST_SPEC]),
+        check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], mount),
     )
-    def prediction_manifest(
-        context: dg.AssetExecutionContext, root: dg.ResourceParam[Root]
-    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    def prediction_manifest(context: dg.AssetExecutionContext) -> Iterator[Event]:
         with plain_failures():
-            try:
-                manifest = root.manifest(partition_of(context))
-            except ManifestError as error:
-                yield checks.manifest_schema(error)
-                raise
-            digest = manifest.content_sha256()
-        yield checks.manifest_schema(None)
-        yield dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": manifest.rows,
-                "files": [file.shown for file in manifest.files],
-                "carried_columns": manifest.extras.names,
-                "folder": dg.MetadataValue.path(manifest.files[0].folder.url),
-            },
-            data_version=dg.DataVersion(digest),
-        )
+            yield from mount.placed(_opened(mount.root, partition_of(context)))
 
     return prediction_manifest
+
+
+def _opened(root: Root, partition: Partition) -> Iterator[Event]:
+    try:
+        manifest = root.manifest(partition)
+    except ManifestError as error:
+        yield checks.manifest_schema(error)
+        raise
+    digest = manifest.content_sha256()
+    yield checks.manifest_schema(None)
+    yield dg.MaterializeResult(
+        asset_key=MANIFEST,
+        metadata={
+            "dagster/row_count": manifest.rows,
+            "files": [file.shown for file in manifest.files],
+            "carried_columns": manifest.extras.names,
+            "folder": dg.MetadataValue.path(manifest.files[0].folder.url),
+        },
+        data_version=dg.DataVersion(digest),
+    )
 
 
 class ValidateConfig(dg.Config):
@@ -103,34 +111,34 @@ class ValidateConfig(dg.Config):
     )
 
 
-def validation_assets(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+def validation_assets(mount: Mount) -> dg.AssetsDefinition:
     """``validated_masks``, ``segments`` and ``rejected_predictions``: one pass, one step."""
 
     @dg.multi_asset(
-        name=VALIDATE,
-        partitions_def=partitions,
-        specs=_SPECS,
-        check_specs=checks.partitioned(_CHECKS, partitions),
+        name=mount.name(VALIDATE),
+        specs=mount.specs(_SPECS),
+        check_specs=checks.partitioned(_CHECKS, mount),
     )
     def validate_masks(
-        context: dg.AssetExecutionContext,
-        config: ValidateConfig,
-        root: dg.ResourceParam[Root],
-        progress: dg.ResourceParam[StepProgress],
-    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        partition = partition_of(context)
+        context: dg.AssetExecutionContext, config: ValidateConfig
+    ) -> Iterator[Event]:
         with plain_failures():
-            summary = root.materialize(
-                partition, lambda *rows: progress("validating", *rows), force=config.force
-            )
-            page = root.report_page(partition, anew=not summary.reused)
-            validated = root.validated(partition)
-            yield _masks_result(root, validated, summary)
-            yield _segments_result(validated, summary)
-            yield _rejections_result(validated, summary, page)
-            yield from _checked(root, partition, summary)
+            yield from mount.placed(_validated(mount, partition_of(context), config))
 
     return validate_masks
+
+
+def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> Iterator[Event]:
+    root = mount.root
+    summary = root.materialize(
+        partition, lambda *rows: mount.progress("validating", *rows), force=config.force
+    )
+    page = root.report_page(partition, anew=not summary.reused)
+    validated = root.validated(partition)
+    yield _masks_result(root, validated, summary)
+    yield _segments_result(validated, summary)
+    yield _rejections_result(validated, summary, page)
+    yield from _checked(root, partition, summary)
 
 
 def _checked(root: Root, partition: Partition, summary: Summary) -> Iterator[dg.AssetCheckResult]:

@@ -12,7 +12,8 @@ from segpipe.consolidation import View
 from segpipe.materialization import CODE_VERSION, SEGMENTS_FILE, VALIDATED_FILE
 from segpipe.partition import Partition
 from segpipe.pipeline import previews, schemas
-from segpipe.pipeline.steps import LABELS, StepProgress
+from segpipe.pipeline.mount import Mount
+from segpipe.pipeline.steps import LABELS
 from segpipe.pipeline.validating import table_path
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
@@ -66,11 +67,7 @@ def specs() -> list[dg.AssetSpec]:
 
 
 def materialized(
-    root: Root,
-    partition: Partition,
-    view: View,
-    selected: Set[dg.AssetKey],
-    progress: StepProgress,
+    mount: Mount, partition: Partition, view: View, selected: Set[str]
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Make a view and report those of its two assets that are selected; without any, do nothing.
 
@@ -79,11 +76,12 @@ def materialized(
     Raises:
         SegpipeError: if it cannot be made.
     """
-    masks, segments = dg.AssetKey(masks_key(view)), dg.AssetKey(segments_key(view))
+    masks, segments = masks_key(view), segments_key(view)
     if selected.isdisjoint({masks, segments}):
         return
+    root = mount.root
     summary = root.materialize_view(
-        partition, view, lambda *rows: progress(f"consolidating ({view})", *rows)
+        partition, view, lambda *rows: mount.progress(f"consolidating ({view})", *rows)
     )
     predictions = root.view(partition, view)
     if masks in selected:
@@ -93,7 +91,7 @@ def materialized(
 
 
 def _masks_result(
-    key: dg.AssetKey, root: Root, predictions: ValidatedPredictions, summary: views.ViewSummary
+    key: str, root: Root, predictions: ValidatedPredictions, summary: views.ViewSummary
 ) -> dg.MaterializeResult[Any]:
     undecided: dict[str, Any] = {
         "undecided_segments": summary.undecided,
@@ -114,7 +112,7 @@ def _masks_result(
 
 
 def _segments_result(
-    key: dg.AssetKey, predictions: ValidatedPredictions, summary: views.ViewSummary
+    key: str, predictions: ValidatedPredictions, summary: views.ViewSummary
 ) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         asset_key=key,

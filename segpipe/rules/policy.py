@@ -36,6 +36,8 @@ class Policy:
         min_coverage: share of the listed items, 0 to 1, that a partition should predict.
         max_drift: distance of the labels' shares of pixels from the partition before, 0 to 1,
             above which a check warns.
+        max_age_hours: hours since the end of the newest published day, above which the model run
+            is late; None for no limit. With 30 a day has to be published by 06:00 of the day after.
         max_pixels: limit on a mask's width times height.
         max_bytes: limit on a mask file's size.
         max_segments: limit on a row's Segments.
@@ -52,6 +54,7 @@ class Policy:
     max_rejection_rate: float = 0.5
     min_coverage: float = 0.0
     max_drift: float = 0.3
+    max_age_hours: float | None = None
     max_pixels: int = 100_000_000
     max_bytes: int = 100_000_000
     max_segments: int = 256
@@ -201,6 +204,12 @@ def _share(value: object) -> float:
     return float(value)
 
 
+def _hours(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
+        raise ValueError("expected a number of hours above 0")
+    return float(value)
+
+
 def positive(value: object) -> int:
     """A positive whole number.
 
@@ -223,6 +232,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "max_rejection_rate": _share,
     "min_coverage": _share,
     "max_drift": _share,
+    "max_age_hours": _hours,
     "max_pixels": positive,
     "max_bytes": positive,
     "max_segments": positive,

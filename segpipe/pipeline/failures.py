@@ -1,0 +1,43 @@
+"""Why a run failed: the first cause, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dagster as dg
+from dagster import DagsterEventType
+
+#: The kinds of events a cause is found in.
+TELLING = frozenset({DagsterEventType.ASSET_CHECK_EVALUATION, DagsterEventType.STEP_FAILURE})
+
+
+def first_cause(events: Iterable[dg.DagsterEvent]) -> str | None:
+    """What went wrong first, by the events of a run in their order; None where they do not say.
+
+    A blocking check that failed comes before the step it stopped: it is the cause.
+    """
+    for event in events:
+        words = _check_words(event) or _step_words(event)
+        if words:
+            return words
+    return None
+
+
+def _check_words(event: dg.DagsterEvent) -> str | None:
+    if event.event_type is not DagsterEventType.ASSET_CHECK_EVALUATION:
+        return None
+    check = event.asset_check_evaluation_data
+    if check.passed or not check.blocking or check.severity is not dg.AssetCheckSeverity.ERROR:
+        return None
+    return f"check {check.check_name} failed: {check.description}"
+
+
+def _step_words(event: dg.DagsterEvent) -> str | None:
+    if event.event_type is not DagsterEventType.STEP_FAILURE:
+        return None
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    if data.error is None:
+        return None
+    return str((data.error.cause or data.error).message).strip()

@@ -1,0 +1,105 @@
+"""A root mounted in a Dagster code location, and what its things are called there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from segpipe.errors import SettingsError
+from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run
+from segpipe.pipeline.steps import StepProgress, silent
+from segpipe.root import Root
+
+#: What Dagster allows in the names of jobs, sensors, pools and the like.
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+
+Event = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One root's assets in a code location.
+
+    Several roots may be mounted beside each other, each with a key prefix of its own. Within
+    segpipe assets are called by their own names (``validated_masks``); a mount turns these into
+    keys and names that are unique in the code location.
+
+    Attributes:
+        root: the root whose partitions the assets are.
+        key_prefix: put before all asset keys, and joined by ``_`` before all other names.
+        progress: told how far a step is; the command line draws its bar with it.
+
+    Raises:
+        SettingsError: if the prefix has parts Dagster does not allow in names.
+    """
+
+    root: Root
+    key_prefix: tuple[str, ...] = ()
+    progress: StepProgress = silent
+
+    def __post_init__(self) -> None:
+        for part in self.key_prefix:
+            if not _NAME.fullmatch(part):
+                raise SettingsError(
+                    f"the key prefix {part!r} cannot be used: Dagster's names have letters, "
+                    "digits and underscores"
+                )
+
+    @cached_property
+    def model_runs(self) -> dg.DynamicPartitionsDefinition:
+        """Model runs, registered when their first manifest arrives."""
+        return dg.DynamicPartitionsDefinition(name=self.name(MODEL_RUNS))
+
+    @cached_property
+    def partitions(self) -> dg.MultiPartitionsDefinition:
+        """All days from the first to tomorrow, for every registered model run."""
+        return day_by_model_run(self.root.settings.first_date, self.model_runs)
+
+    def name(self, name: str) -> str:
+        """What a job, step, sensor, schedule, pool or group is called."""
+        return "_".join([*self.key_prefix, name])
+
+    def key(self, asset: dg.AssetKey | str) -> dg.AssetKey:
+        """The key of an asset of segpipe."""
+        path = [asset] if isinstance(asset, str) else asset.path
+        return dg.AssetKey([*self.key_prefix, *path])
+
+    def specs(self, specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
+        """Assets as they are called here, in their group and with their partitions."""
+        return [
+            spec.replace_attributes(
+                key=self.key(spec.key),
+                deps=[self.key(dep.asset_key) for dep in spec.deps],
+                group_name=self.name(spec.group_name or "segpipe"),
+                partitions_def=self.partitions,
+            )
+            for spec in specs
+        ]
+
+    def selected(self, keys: Iterable[dg.AssetKey]) -> set[str]:
+        """Names of the assets of segpipe among the keys a step is to materialize."""
+        depth = len(self.key_prefix)
+        return {key.path[depth] for key in keys if tuple(key.path[:depth]) == self.key_prefix}
+
+    def placed(self, events: Iterable[Event]) -> Iterator[Event]:
+        """What a step reports of assets by their own names, with their keys here."""
+        for event in events:
+            if event.asset_key is None:
+                raise ValueError(f"of which asset is {event!r}?")
+            key = self.key(event.asset_key)
+            match event:
+                case dg.MaterializeResult():
+                    yield dg.MaterializeResult(
+                        key, metadata=event.metadata, data_version=event.data_version
+                    )
+                case dg.AssetCheckResult():
+                    yield event._replace(asset_key=key)
+                case dg.AssetObservation():
+                    yield dg.AssetObservation(
+                        key, metadata=event.metadata, partition=event.partition
+                    )
