@@ -68,6 +68,11 @@ class Inputs:
             return None
 
 
+def deciding(policy: Policy) -> str:
+    """What of a policy decides what a pass finds, as text: equal texts, equal findings."""
+    return repr(replace(policy, **_WITHOUT_EFFECT))
+
+
 def inputs_digest(manifest: Manifest, validation: Validation, code_version: str) -> str | None:
     """SHA-256 (hex) over everything that decides what a pass over a manifest finds.
 
@@ -83,7 +88,7 @@ def inputs_digest(manifest: Manifest, validation: Validation, code_version: str)
         validation.model_run,
         sorted(validation.sources.roots),
         validation.masks.path_of("00"),
-        repr(replace(validation.policy, **_WITHOUT_EFFECT)),
+        deciding(validation.policy),
         None if validation.items is None else validation.items.digest(),
         manifest.content_sha256(),
     ]

@@ -40,7 +40,7 @@ from segpipe.validation import (
 )
 
 #: Part of every digest: bump it when the same masks may lead to other tables.
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 VALIDATED_FILE, SEGMENTS_FILE, REJECTED_FILE = (
     "validated.parquet",
     "segments.parquet",

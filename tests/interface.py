@@ -153,6 +153,37 @@ class Interface:
             raise RuntimeError(f"the run was not launched: {answer}")
         return str(answer["run"]["id"])
 
+    def backfill(self, partitions: Sequence[str], **tags: str) -> str:
+        """Ask for all assets of some partitions, as the dialog of a backfill does; its id."""
+        parameters = {
+            "partitionNames": list(partitions),
+            "assetSelection": [{"path": name.split("/")} for name in self.assets()],
+            "tags": [{"key": key, "value": value} for key, value in tags.items()],
+        }
+        answer = self.ask(_BACKFILL, backfillParams=parameters)["launchPartitionBackfill"]
+        if answer["__typename"] != "LaunchBackfillSuccess":
+            raise RuntimeError(f"the backfill was not launched: {answer}")
+        return str(answer["backfillId"])
+
+    def end_of_backfill(self, backfill_id: str, seconds: float = RUN_WITHIN) -> str:
+        """Wait until a backfill and its runs are over; its status."""
+
+        def status() -> str | None:
+            found = str(self.ask(_BACKFILLED, id=backfill_id)["partitionBackfillOrError"]["status"])
+            return None if found in ("REQUESTED", "CANCELING", "FAILING") else found
+
+        return wait_for(f"the end of backfill {backfill_id}", status, seconds)
+
+    def latest(self, asset: str, partition: str) -> dict[str, int]:
+        """The numbers in the metadata of a partition's latest materialization."""
+        answer = self.ask(_LATEST, key={"path": asset.split("/")}, partitions=[partition])
+        (event,) = answer["assetNodeOrError"]["assetMaterializations"]
+        return {
+            entry["label"]: entry["intValue"]
+            for entry in event["metadataEntries"]
+            if entry.get("intValue") is not None
+        }
+
     def end_of_run(self, run_id: str) -> str:
         """Wait until a run is over; its status."""
 
@@ -203,6 +234,23 @@ mutation ($executionParams: ExecutionParams!) {
     ... on InvalidSubsetError { message }
     ... on RunConfigValidationInvalid { errors { message } }
     ... on PythonError { message } } }
+"""
+_BACKFILL = """
+mutation ($backfillParams: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $backfillParams) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+    ... on InvalidSubsetError { message } } }
+"""
+_BACKFILLED = """
+query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status } ... on PythonError { message } } }
+"""
+_LATEST = """
+query ($key: AssetKeyInput!, $partitions: [String!]) { assetNodeOrError(assetKey: $key) {
+    ... on AssetNode { assetMaterializations(partitions: $partitions, limit: 1) {
+        metadataEntries { label ... on IntMetadataEntry { intValue } } } } } }
 """
 _STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 

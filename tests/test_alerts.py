@@ -75,6 +75,54 @@ def test_the_hook_is_told_the_partition_and_the_first_cause(
     assert told["run_id"] == context.dagster_run.run_id
 
 
+def failed_run(root: Root, instance: dg.DagsterInstance, job: str, *assets: str) -> tuple[Any, Any]:
+    """The sensor, and a context of a run of some assets that failed."""
+    definitions = build_definitions(root.settings)
+    register(instance, PARTITION)
+    own = dg.define_asset_job(
+        job, dg.AssetSelection.assets(*assets) if assets else dg.AssetSelection.all()
+    )
+    project = dg.Definitions.merge(definitions, dg.Definitions(jobs=[own]))
+    result = project.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=partition_key(PARTITION), raise_on_error=False
+    )
+    context = dg.build_run_status_sensor_context(
+        sensor_name=SENSOR,
+        dagster_event=result.get_run_failure_event(),
+        dagster_instance=instance,
+        # As a run that was launched has it.
+        dagster_run=result.dagster_run._replace(
+            asset_selection=frozenset(map(dg.AssetKey, assets))
+        ),
+    ).for_run_failure()
+    return definitions.get_repository_def().get_sensor_def(SENSOR), context
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    with open_instance(str(tmp_path)) as opened:
+        yield opened
+
+
+def test_a_check_that_blocked_the_upload_is_the_first_cause(
+    landing: LandingWriter,
+    root: Root,
+    instance: dg.DagsterInstance,
+    hook: list[dict[str, Any]],
+) -> None:
+    bad = [{**landing.row(f"bad {n}"), "height": 7} for n in range(3)]
+    landing.manifest([landing.row("good"), *bad])
+    sensor, context = failed_run(root, instance, JOB + "_again")
+    # The run is not of segpipe's own job, and names no asset.
+    assert "is not a job of segpipe" in str(sensor(context).skip_message)
+    names = ("prediction_manifest", "validated_masks", "segments", "rejected_predictions")
+    sensor, context = failed_run(root, instance, "by_hand", *names, "published_predictions")
+    sensor(context)
+    (told,) = hook
+    assert "check rejection_rate failed: 3 of 4 rows rejected (limit: 0.5)" in told["text"]
+
+
 def test_a_hook_that_fails_is_said_without_its_url(
     failed: tuple[Any, Any], hook: list[dict[str, Any]]
 ) -> None:

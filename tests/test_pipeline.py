@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +18,7 @@ from segpipe.pipeline.instance import dagster_home, open_instance, register, reg
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
+from segpipe.rules.policy import Policies
 from tests.conftest import PARTITION, LandingWriter
 
 
@@ -72,6 +74,20 @@ def test_an_unchanged_rerun_has_the_same_data_versions_and_a_change_has_others(
     changed = versions()
     assert changed["validated_masks"] != first["validated_masks"]
     assert changed["rejected_predictions"] == first["rejected_predictions"]
+
+
+def test_a_policy_that_changed_for_all_model_runs_changes_the_code_version(root: Root) -> None:
+    def version(given: dict[str, object]) -> str | None:
+        settings = replace(root.settings, policies=Policies.read(given, "segpipe.toml"))
+        graph = build_definitions(settings).resolve_asset_graph()
+        found: str | None = graph.get(dg.AssetKey("validated_masks")).code_version
+        return found
+
+    before = version({})
+    assert version({"policy": {"severities": {"DUPLICATE-MASK": "off"}}}) != before
+    # A table of one model run, and what decides no verdict, leave the others' partitions alone.
+    assert version({"model_runs": {"unet": {"max_segments": 5}}}) == before
+    assert version({"policy": {"max_drift": 0.1}}) == before
 
 
 def test_a_tag_of_a_backfill_says_update_too(

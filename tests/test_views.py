@@ -573,15 +573,31 @@ def test_one_asset_of_a_view_may_be_picked_without_the_other(
         assert len(root.view(PARTITION, View(name.partition("_")[0]))) == 3
 
 
-def test_publishing_alone_takes_the_view_that_is_there_or_says_that_there_is_none(
+def test_publishing_alone_makes_the_view_it_needs_where_it_is_not_there(
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     root = land(landing, settings='[policy]\npublish_as = "instance"\n' + TAXONOMY)
-    assert not run_only(root, instance, "published_predictions").success
-    assert materialized(instance) == {}
-    root.materialize_view(PARTITION, View.INSTANCE)
+    root.materialize(PARTITION)
     assert run_only(root, instance, "published_predictions").success
-    assert set(materialized(instance)) == {"published_predictions"}
+    made = materialized(instance)
+    assert set(made) == {"published_predictions", "instance_masks", "instance_segments"}
+    assert made["instance_masks"].partition == partition_key(PARTITION)
+    version = (made["instance_masks"].tags or {})["dagster/data_version"]
+    assert version == root.materialize_view(PARTITION, View.INSTANCE).digest
+    first = instance.get_latest_materialization_event(dg.AssetKey("instance_masks"))
+    assert run_only(root, instance, "published_predictions").success  # it is there now
+    assert instance.get_latest_materialization_event(dg.AssetKey("instance_masks")) == first
+
+
+def test_a_run_of_all_assets_makes_every_view_so_that_a_backfill_finds_none_missing(
+    landing: LandingWriter, instance: dg.DagsterInstance
+) -> None:
+    root = land(landing)
+    names = ["prediction_manifest", "validated_masks", "segments", "rejected_predictions"]
+    assert run_only(root, instance, *names, *VIEW_ASSETS, "published_predictions").success
+    made = materialized(instance)
+    assert set(made) == {*VIEW_ASSETS, "validated_masks", "published_predictions"}
+    assert made["published_predictions"].metadata["published_as"].value == "given"
 
 
 def test_a_dry_run_records_no_check_of_what_it_did_not_read_back(

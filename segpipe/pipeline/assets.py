@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import dagster as dg
 
+from segpipe.consolidation import View
 from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.publishing import publishing_assets
+from segpipe.pipeline.publishing import PUBLISHED, publishing_asset
 from segpipe.pipeline.validating import manifest_asset, validation_assets
+from segpipe.pipeline.views import names_of, views_assets
 
 
 def build_assets(mount: Mount) -> list[dg.AssetsDefinition]:
     """A root's assets as they are mounted."""
-    return [manifest_asset(mount), validation_assets(mount), publishing_assets(mount)]
+    return [
+        manifest_asset(mount),
+        validation_assets(mount),
+        views_assets(mount),
+        publishing_asset(mount),
+    ]
+
+
+def assets_of(mount: Mount, view: View) -> list[dg.AssetKey]:
+    """What a run of a partition has to make: all but the views that are not published."""
+    validated = ("prediction_manifest", "validated_masks", "segments", "rejected_predictions")
+    return [mount.key(name) for name in (*validated, *sorted(names_of(view)), PUBLISHED)]

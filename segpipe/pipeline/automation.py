@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from segpipe.arrivals import Arrival, Look, Seen, look
+from segpipe.arrivals import Look, Seen, look
 from segpipe.errors import SegpipeError
 from segpipe.partition import Partition
+from segpipe.pipeline.assets import assets_of
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 
@@ -49,7 +50,10 @@ def landed_manifests(mount: Mount, job: str) -> dg.SensorDefinition:
             return dg.SkipReason(str(error))
         known = context.instance.get_dynamic_partitions(mount.name(MODEL_RUNS))
         return dg.SensorResult(
-            run_requests=[_arrival_request(arrival) for arrival in found.arrivals],
+            run_requests=[
+                _request(mount, arrival.partition, arrival.key, SENSOR)
+                for arrival in found.arrivals
+            ],
             skip_reason=None if found.arrivals else _nothing_new(found),
             cursor=found.seen.to_text(),
             dynamic_partitions_requests=list(_registrations(mount, found, known, retired)),
@@ -58,11 +62,14 @@ def landed_manifests(mount: Mount, job: str) -> dg.SensorDefinition:
     return sensor
 
 
-def _arrival_request(arrival: Arrival) -> dg.RunRequest:
+def _request(mount: Mount, partition: Partition, run_key: str, trigger: str) -> dg.RunRequest:
+    """Ask for a partition: its manifest, masks and upload, and the view it is uploaded in."""
+    view = mount.root.settings.policies.of(partition.model_run).publish_as
     return dg.RunRequest(
-        run_key=arrival.key,
-        partition_key=partition_key(arrival.partition),
-        tags={TRIGGER_TAG: SENSOR},
+        run_key=run_key,
+        partition_key=partition_key(partition),
+        asset_selection=assets_of(mount, view),
+        tags={TRIGGER_TAG: trigger},
     )
 
 
@@ -118,10 +125,6 @@ def previous_day(mount: Mount, job: str) -> dg.ScheduleDefinition:
             yield dg.SkipReason(f"no model run has a manifest of {day} ({len(current)} are known)")
         for name in current:
             if name not in missing:
-                yield dg.RunRequest(
-                    run_key=f"{day} {name}",
-                    partition_key=partition_key(Partition(name, day)),
-                    tags={TRIGGER_TAG: SCHEDULE},
-                )
+                yield _request(mount, Partition(name, day), f"{day} {name}", SCHEDULE)
 
     return schedule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from segpipe.errors import SettingsError
+from segpipe.inputs import deciding
 from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run
 from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.root import Root
@@ -60,6 +62,12 @@ class Mount:
         """All days from the first to tomorrow, for every registered model run."""
         return day_by_model_run(self.root.settings.first_date, self.model_runs)
 
+    @cached_property
+    def _policy_version(self) -> str:
+        """Another one when the rules for all model runs change: a part of every code version."""
+        common = deciding(self.root.settings.policies.common)
+        return hashlib.sha256(common.encode()).hexdigest()[:8]
+
     def name(self, name: str) -> str:
         """What a job, step, sensor, schedule, pool or group is called."""
         return "_".join([*self.key_prefix, name])
@@ -76,6 +84,7 @@ class Mount:
                 key=self.key(spec.key),
                 deps=[self.key(dep.asset_key) for dep in spec.deps],
                 group_name=self.name(spec.group_name or "segpipe"),
+                code_version=f"{spec.code_version}.{self._policy_version}",
                 partitions_def=self.partitions,
             )
             for spec in specs

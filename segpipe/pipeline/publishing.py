@@ -1,8 +1,4 @@
-"""Publishing a partition: the view that is asked for, and the upload of it.
-
-Both are one step. Dagster skips a step when an asset before it was skipped, and most partitions
-need no view; so views cannot be a step of their own before the upload.
-"""
+"""Publishing a partition: the upload of it, in the view that is asked for."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 from collections.abc import Iterator
@@ -59,39 +55,23 @@ class PublishConfig(dg.Config):
     )
 
 
-def publishing_assets(mount: Mount) -> dg.AssetsDefinition:
-    """``published_predictions`` and the views it may be made of."""
+def publishing_asset(mount: Mount) -> dg.AssetsDefinition:
+    """The asset ``published_predictions``."""
 
     @dg.multi_asset(
         name=mount.name(PUBLISHED),
         pool=mount.name(POOL),
-        specs=mount.specs([*views.specs(), _published_spec(mount)]),
+        specs=mount.specs([_published_spec(mount)]),
         check_specs=checks.partitioned([checks.NOTHING_FAILED, checks.READ_BACK], mount),
-        can_subset=True,
+        can_subset=True,  # a dry run publishes nothing that could be checked
     )
     def published_predictions(
         context: dg.AssetExecutionContext, config: PublishConfig
     ) -> Iterator[Event]:
         with plain_failures():
-            yield from mount.placed(_made(context, mount, config))
+            yield from mount.placed(_published(context, mount, config))
 
     return published_predictions
-
-
-def _made(
-    context: dg.AssetExecutionContext, mount: Mount, config: PublishConfig
-) -> Iterator[Event]:
-    partition = partition_of(context)
-    published_as = (
-        config.publish_as or mount.root.settings.policies.of(partition.model_run).publish_as
-    )
-    selected = mount.selected(context.selected_asset_keys)
-    publishing = PUBLISHED in selected
-    for view in views.MADE:
-        if view is published_as or not publishing:
-            yield from views.materialized(mount, partition, view, selected)
-    if publishing:
-        yield from _published(context, mount, partition, published_as, config)
 
 
 def _published_spec(mount: Mount) -> dg.AssetSpec:
@@ -112,11 +92,11 @@ def _published_spec(mount: Mount) -> dg.AssetSpec:
 def _published(
     context: dg.AssetExecutionContext,
     mount: Mount,
-    partition: Partition,
-    published_as: View,
     config: PublishConfig,
 ) -> Iterator[Event]:
-    root = mount.root
+    root, partition = mount.root, partition_of(context)
+    published_as = config.publish_as or root.settings.policies.of(partition.model_run).publish_as
+    views.ensure(context, mount, partition, published_as)
     provenance = _provenance(context, root, partition, config)
     publication = root.publish(
         partition,

@@ -13,9 +13,11 @@ from segpipe.consolidation import View
 from segpipe.errors import SettingsError
 from segpipe.materialization import Summary
 from segpipe.partition import Partition
+from segpipe.pipeline.assets import assets_of
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.failures import first_cause
 from segpipe.pipeline.instance import register
+from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import DAYS_AHEAD, partition_key
 from segpipe.pipeline.publishing import PUBLISHED
 from segpipe.pipeline.steps import StepProgress, silent
@@ -81,6 +83,7 @@ def run_partition(
     result = job.execute_in_process(
         instance=instance,
         partition_key=partition_key(partition),
+        asset_selection=assets_of(Mount(root), published_as),
         raise_on_error=False,
         run_config={
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

@@ -30,7 +30,6 @@ _CHECKS = [
 _MANIFEST_SPEC = dg.AssetSpec(
     MANIFEST,
     kinds={"parquet"},
-    skippable=True,
     description="The Parquet manifest of one model run and day: its files, checked to be "
     "readable and to have the columns segpipe needs.",
     **LABELS,

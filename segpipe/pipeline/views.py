@@ -1,23 +1,27 @@
 """The views of a partition as assets: derived masks, and the segment table that goes with them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Set
+# No postponed annotations here: Dagster reads the annotations of the functions below.
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from segpipe import views
 from segpipe.consolidation import View
+from segpipe.errors import TableError
 from segpipe.materialization import CODE_VERSION, SEGMENTS_FILE, VALIDATED_FILE
 from segpipe.partition import Partition
 from segpipe.pipeline import previews, schemas
-from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.steps import LABELS
+from segpipe.pipeline.mount import Event, Mount
+from segpipe.pipeline.partitions import partition_of
+from segpipe.pipeline.steps import LABELS, plain_failures
 from segpipe.pipeline.validating import table_path
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
 
+#: The step that makes views.
+CONSOLIDATE = "consolidate_masks"
 #: The views that are made; predictions as given are there already.
 MADE = (View.INSTANCE, View.SEMANTIC)
 _MEANINGS = {
@@ -36,8 +40,8 @@ def segments_key(view: View) -> str:
     return f"{view}_segments"
 
 
-def specs() -> list[dg.AssetSpec]:
-    """Two assets per view. A partition has them only where they are asked for."""
+def _specs() -> list[dg.AssetSpec]:
+    """Two assets per view."""
     labels = {**LABELS, "code_version": f"{CODE_VERSION}.{views.CODE_VERSION}"}
     return [
         spec
@@ -47,9 +51,9 @@ def specs() -> list[dg.AssetSpec]:
                 masks_key(view),
                 deps=["validated_masks", "segments"],
                 kinds={"parquet", "png"},
-                skippable=True,
                 description=f"The {view} view of the validated predictions: {_MEANINGS[view]}. "
-                f'Made where the model run\'s policy says publish_as = "{view}".',
+                f'Part of a run where the model run\'s policy says publish_as = "{view}", and '
+                "where it is picked.",
                 metadata={"dagster/column_schema": schemas.validated_masks},
                 **labels,
             ),
@@ -57,7 +61,6 @@ def specs() -> list[dg.AssetSpec]:
                 segments_key(view),
                 deps=["validated_masks", "segments"],
                 kinds={"parquet"},
-                skippable=True,
                 description=f"One row per prediction and Segment of the {view} view.",
                 metadata={"dagster/column_schema": schemas.segments},
                 **labels,
@@ -66,28 +69,71 @@ def specs() -> list[dg.AssetSpec]:
     ]
 
 
-def materialized(
-    mount: Mount, partition: Partition, view: View, selected: Set[str]
-) -> Iterator[dg.MaterializeResult[Any]]:
-    """Make a view and report those of its two assets that are selected; without any, do nothing.
+def views_assets(mount: Mount) -> dg.AssetsDefinition:
+    """The views of a partition: those that are picked, in one step."""
 
-    Both tables are written in either case: they belong together.
+    @dg.multi_asset(
+        name=mount.name(CONSOLIDATE),
+        specs=mount.specs(_specs()),
+        can_subset=True,
+    )
+    def consolidate_masks(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        picked = mount.selected(context.selected_asset_keys)
+        with plain_failures():
+            for view in MADE:
+                names = picked & names_of(view)
+                if names:
+                    made = _materialized(mount, partition_of(context), view)
+                    yield from mount.placed(one for name, one in made.items() if name in names)
+
+    return consolidate_masks
+
+
+def names_of(view: View) -> set[str]:
+    """The assets of a view; none for predictions as given."""
+    return {masks_key(view), segments_key(view)} if view in MADE else set()
+
+
+def ensure(
+    context: dg.AssetExecutionContext, mount: Mount, partition: Partition, view: View
+) -> None:
+    """Make a view that is to be published, where it is not there or is out of date.
+
+    That it was made is recorded as if its assets had been part of the run.
 
     Raises:
         SegpipeError: if it cannot be made.
     """
-    masks, segments = masks_key(view), segments_key(view)
-    if selected.isdisjoint({masks, segments}):
+    if view not in MADE:
         return
-    root = mount.root
+    try:
+        mount.root.view(partition, view)
+    except TableError:
+        for made in mount.placed(_materialized(mount, partition, view).values()):
+            if isinstance(made, dg.MaterializeResult) and made.data_version is not None:
+                context.log_event(
+                    dg.AssetMaterialization(
+                        made.asset_key or "",
+                        metadata=made.metadata,
+                        partition=context.partition_key,
+                        tags={DATA_VERSION_TAG: made.data_version.value},
+                    )
+                )
+
+
+def _materialized(
+    mount: Mount, partition: Partition, view: View
+) -> dict[str, dg.MaterializeResult[Any]]:
+    """Make a view, both its tables: they belong together."""
+    root, masks, segments = mount.root, masks_key(view), segments_key(view)
     summary = root.materialize_view(
         partition, view, lambda *rows: mount.progress(f"consolidating ({view})", *rows)
     )
     predictions = root.view(partition, view)
-    if masks in selected:
-        yield _masks_result(masks, root, predictions, summary)
-    if segments in selected:
-        yield _segments_result(segments, predictions, summary)
+    return {
+        masks: _masks_result(masks, root, predictions, summary),
+        segments: _segments_result(segments, predictions, summary),
+    }
 
 
 def _masks_result(
