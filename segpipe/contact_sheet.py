@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from segpipe.confidences import least_sure
 from segpipe.errors import SegpipeError
 from segpipe.images import image_of
+from segpipe.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours
 from segpipe.mask import MaskRefused, decode_mask
-from segpipe.overlay import LegendEntry, blend, colour_table, is_plain
+from segpipe.overlay import blend
 from segpipe.settings import Settings
 from segpipe.validated import PredictionBatch, ValidatedPredictions
 
@@ -33,6 +37,7 @@ class Cell:
     Attributes:
         labels: value -> label of its Segments.
         pixels: label -> pixels, by which the legend is ranked.
+        outlined: the value of a Segment to point at.
     """
 
     title: str
@@ -40,37 +45,81 @@ class Cell:
     labels: Mapping[int, str]
     pixels: Mapping[str, int]
     image: Image.Image | None
+    outlined: int | None = None
 
 
-def contact_sheet(predictions: ValidatedPredictions, settings: Settings) -> bytes | None:
-    """A JPEG of some predictions spread evenly over a partition; None where it has none.
+@dataclass(frozen=True)
+class ContactSheets:
+    """JPEGs of some of a partition's predictions.
+
+    Attributes:
+        spread: at even distances over the partition; None where it has no predictions.
+        unsure: those that are least sure of a segment, which is outlined, the least sure first;
+            None where no segment has a confidence.
+    """
+
+    spread: bytes | None
+    unsure: bytes | None
+
+
+def contact_sheets(
+    predictions: ValidatedPredictions,
+    settings: Settings,
+    colours: Mapping[str, Colour] | None = None,
+) -> ContactSheets:
+    """Draw them, in one pass over the partition's tables.
+
+    Args:
+        colours: label -> colour, where other pictures have the same labels.
+    """
+    unsure = {one.reference_id: one for one in least_sure(predictions.folder, _CELLS)}
+    cells: list[Cell] = []
+    doubtful: dict[str, Cell] = {}
+    for cell, place in _chosen(predictions, settings, unsure.keys()):
+        if place is not None:
+            cells.append(cell)
+        if cell.title in unsure:
+            one = unsure[cell.title]
+            title = f"{one.confidence:.2f} {one.label}: {cell.title}"
+            doubtful[cell.title] = replace(cell, title=title, outlined=one.index)
+    ranked = [doubtful[reference_id] for reference_id in unsure if reference_id in doubtful]
+    return ContactSheets(
+        drawn(cells, colours) if cells else None, drawn(ranked, colours) if ranked else None
+    )
+
+
+def drawn(cells: Sequence[Cell], colours: Mapping[str, Colour] | None = None) -> bytes:
+    """The sheet as a JPEG of at most ``MOST_BYTES``.
 
     The same label has the same colour in every cell and in the legend.
     """
-    cells = list(_chosen(predictions, settings))
-    return drawn(cells) if cells else None
-
-
-def drawn(cells: Sequence[Cell]) -> bytes:
-    """The sheet as a JPEG of at most ``MOST_BYTES``."""
+    ranked = _ranked_colours(cells, colours)
     side, quality = _CELL, 85
     while True:
         buffer = io.BytesIO()
-        _sheet(cells, side).save(buffer, format="JPEG", quality=quality, optimize=True)
+        _sheet(cells, ranked, side).save(buffer, format="JPEG", quality=quality, optimize=True)
         if buffer.tell() <= MOST_BYTES or side < 60:
             return buffer.getvalue()
         quality, side = (quality - 15, side) if quality > 55 else (85, round(side * 0.75))
 
 
-def _chosen(predictions: ValidatedPredictions, settings: Settings) -> Iterator[Cell]:
-    """Predictions at even distances; of each batch only the masks that are shown are read."""
-    wanted = sorted({place * len(predictions) // _CELLS for place in range(_CELLS)})
+def _chosen(
+    predictions: ValidatedPredictions, settings: Settings, also: Set[str]
+) -> Iterator[tuple[Cell, int | None]]:
+    """Predictions at even distances, with their place, and those with these reference ids.
+
+    Of each batch only the masks that are shown are read.
+    """
+    wanted = {place * len(predictions) // _CELLS for place in range(_CELLS)}
+    ids = pa.array(sorted(also), pa.string())
     first = 0
     for batch in predictions.batches(_ROWS_AT_ONCE):
         end = first + batch.rows.num_rows
-        for place in (one for one in wanted if first <= one < end):
+        named = pc.indices_nonzero(pc.is_in(batch.rows["reference_id"], value_set=ids))
+        even = {one - first for one in wanted if first <= one < end}
+        for place in sorted(even | set(named.to_pylist())):
             try:
-                yield _cell(batch, place - first, settings)
+                yield _cell(batch, place, settings), first + place if place in even else None
             except (SegpipeError, MaskRefused):
                 continue  # a picture less; reading back says what is wrong with a mask
         first = end
@@ -91,19 +140,19 @@ def _cell(batch: PredictionBatch, place: int, settings: Settings) -> Cell:
     )
 
 
-def colours_of(cells: Sequence[Cell]) -> dict[str, tuple[float, float, float]]:
+def _ranked_colours(
+    cells: Sequence[Cell], colours: Mapping[str, Colour] | None
+) -> dict[str, Colour]:
     """Label -> colour, the labels with most pixels first, plain ones last."""
     pixels: Counter[str] = Counter()
     for cell in cells:
         pixels.update(cell.pixels)
     ranked = sorted(pixels, key=lambda label: (is_plain(label), -pixels[label], label))
-    legend = [LegendEntry(place % 256, label) for place, label in enumerate(ranked[:256])]
-    table = colour_table(legend)
-    return {entry.label: tuple(table[entry.index].tolist()) for entry in legend}
+    given = label_colours(ranked) if colours is None else colours
+    return {label: given.get(label, PLAIN_COLOUR) for label in ranked}
 
 
-def _sheet(cells: Sequence[Cell], side: int) -> Image.Image:
-    colours = colours_of(cells)
+def _sheet(cells: Sequence[Cell], colours: Mapping[str, Colour], side: int) -> Image.Image:
     columns = min(_COLUMNS, len(cells))
     pictures = [_picture(cell, colours, side - 4) for cell in cells]
     heights = [
@@ -123,20 +172,19 @@ def _sheet(cells: Sequence[Cell], side: int) -> Image.Image:
     return sheet
 
 
-def _picture(
-    cell: Cell, colours: Mapping[str, tuple[float, float, float]], side: int
-) -> Image.Image:
+def _picture(cell: Cell, colours: Mapping[str, Colour], side: int) -> Image.Image:
     table = np.zeros((256, 3), np.float32)
     for index, label in cell.labels.items():
         table[index] = colours.get(label, (90.0, 90.0, 90.0))
     plain = [index for index, label in cell.labels.items() if is_plain(label)]
-    return Image.fromarray(blend(cell.mask, table, plain, cell.image, side).astype(np.uint8))
+    blended = blend(cell.mask, table, plain, cell.image, side, cell.outlined)
+    return Image.fromarray(blended.astype(np.uint8))
 
 
 def _draw_legend(
     draw: ImageDraw.ImageDraw,
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    colours: Mapping[str, tuple[float, float, float]],
+    colours: Mapping[str, Colour],
     x: int,
     height: int,
 ) -> None:

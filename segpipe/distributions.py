@@ -37,6 +37,16 @@ class Distribution:
     without_confidence: int
 
     @property
+    def median_confidence(self) -> float | None:
+        """As of the histogram: within its bin as if values were spread evenly. None without any."""
+        half, below = sum(self.confidences) / 2, 0
+        for place, count in enumerate(self.confidences):
+            if count and below + count >= half:
+                return (place + (half - below) / count) / len(self.confidences)
+            below += count
+        return None
+
+    @property
     def shares(self) -> dict[str, float]:
         """Label -> share of all pixels, largest first."""
         total = sum(self.pixels.values())

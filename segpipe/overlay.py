@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-# Okabe and Ito, "Color Universal Design" (2008): distinct for every common colour vision.
-_COLOURS = np.array(
-    [
-        (0, 114, 178),
-        (230, 159, 0),
-        (0, 158, 115),
-        (204, 121, 167),
-        (86, 180, 233),
-        (213, 94, 0),
-        (240, 228, 66),
-        (120, 94, 240),
-        (148, 103, 60),
-        (110, 110, 110),
-    ],
-    np.float32,
-)
+from segpipe.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours, shaded
+
 _MARK = (230, 0, 60)
-_PLAIN = frozenset({"background", "void", "unlabelled", "unlabeled", "ignore"})
+# The instances of a label: its colour, lighter, darker, much lighter, and again.
+_INSTANCE_SHADES = (0.0, 0.35, -0.25, 0.55)
 _PAPER, _INK = (250, 250, 248), (30, 30, 30)
 _LEGEND_WIDTH = 190
 _LINE = 17
+# A picture may grow for its legend, up to this many lines.
+_MOST_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +41,7 @@ def overlay(
     title: str = "",
     longest_side: int = 420,
     marked: NDArray[np.bool_] | None = None,
+    colours: Mapping[str, Colour] | None = None,
 ) -> Image.Image:
     """The mask drawn over its image, segments outlined, with a legend to its right.
 
@@ -60,8 +51,9 @@ def overlay(
         image: of any size; grey paper where there is none.
         longest_side: of the picture without legend, in pixels.
         marked: H x W; pixels to show in red, kept visible however far the picture is scaled.
+        colours: label -> colour, where other pictures have the same labels.
     """
-    table = colour_table(legend)
+    table = colour_table(legend, colours)
     plain = [entry.index for entry in legend if is_plain(entry.label)]
     blended = blend(mask, table, plain, image, longest_side)
     if marked is not None:
@@ -72,17 +64,13 @@ def overlay(
     return _with_legend(picture, legend, table, title)
 
 
-def is_plain(label: str) -> bool:
-    """Whether a label stands for nothing in particular, and is drawn as such."""
-    return label.lower() in _PLAIN
-
-
 def blend(
     mask: NDArray[np.uint8],
     table: NDArray[np.float32],
     plain: Sequence[int],
     image: Image.Image | None,
     longest_side: int,
+    outlined: int | None = None,
 ) -> NDArray[np.float32]:
     """The mask's colours over its image, H' x W' x 3, segments outlined in white.
 
@@ -90,6 +78,7 @@ def blend(
         table: 256 x 3 colours.
         plain: values that are drawn faintly.
         longest_side: of the result, in pixels.
+        outlined: a value whose pixels are outlined in red.
     """
     height, width = mask.shape
     scale = min(1.0, longest_side / max(height, width))
@@ -104,6 +93,8 @@ def blend(
     share = opacity[small][..., None]
     blended: NDArray[np.float32] = under * (1 - share) + table[small] * share
     blended[_edges(small)] = (255, 255, 255)
+    if outlined is not None:
+        blended[_outline(small == outlined)] = _MARK
     return blended
 
 
@@ -115,21 +106,22 @@ def _scaled_marks(marked: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[
     return scaled
 
 
-def colour_table(legend: Sequence[LegendEntry]) -> NDArray[np.float32]:
-    """256 x 3 float32 colours, 0 to 255, for the pixel values of a legend; black elsewhere."""
+def colour_table(
+    legend: Sequence[LegendEntry], colours: Mapping[str, Colour] | None = None
+) -> NDArray[np.float32]:
+    """256 x 3 float32 colours, 0 to 255, for the pixel values of a legend; black elsewhere.
+
+    Args:
+        colours: label -> colour; where None, as of a picture that has these labels alone.
+    """
+    given = label_colours(entry.label for entry in legend) if colours is None else colours
     table = np.zeros((256, 3), np.float32)
-    labels = list(dict.fromkeys(e.label for e in legend if e.label.lower() not in _PLAIN))
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     for entry in legend:
-        if entry.label.lower() in _PLAIN:
-            table[entry.index] = (160, 160, 160)
-            continue
-        cycle, place = divmod(labels.index(entry.label), len(_COLOURS))
-        colour = _COLOURS[place] * 0.55**cycle  # beyond ten labels the same colours, darker
-        nth = seen[entry.label] = seen.get(entry.label, -1) + 1
-        shade = (0.0, 0.35, -0.25, 0.55)[nth % 4]
-        towards = 255.0 if shade > 0 else 0.0
-        table[entry.index] = colour + (towards - colour) * abs(shade)
+        colour = given.get(entry.label, PLAIN_COLOUR)
+        shade = 0.0 if is_plain(entry.label) else _INSTANCE_SHADES[seen[entry.label] % 4]
+        seen[entry.label] += 1
+        table[entry.index] = shaded(colour, shade)
     return table
 
 
@@ -148,6 +140,19 @@ def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return edges
 
 
+def _outline(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels around a region, two wide: seen even where it is small."""
+    grown = np.pad(region, 2)
+    for _ in range(2):
+        wider = grown.copy()
+        wider[1:] |= grown[:-1]
+        wider[:-1] |= grown[1:]
+        wider[:, 1:] |= grown[:, :-1]
+        wider[:, :-1] |= grown[:, 1:]
+        grown = wider
+    return grown[2:-2, 2:-2] & ~region
+
+
 def _with_legend(
     picture: Image.Image,
     legend: Sequence[LegendEntry],
@@ -155,9 +160,10 @@ def _with_legend(
     title: str,
 ) -> Image.Image:
     top = _LINE + 6 if title else 0
-    lines = max(1, (picture.height - 8) // _LINE)
+    lines = max(_MOST_LINES, (picture.height - 8) // _LINE)
     shown = list(legend[:lines]) if len(legend) <= lines else list(legend[: lines - 1])
-    sheet = Image.new("RGB", (picture.width + _LEGEND_WIDTH, picture.height + top), _PAPER)
+    height = max(picture.height, min(len(legend), lines) * _LINE + 8)
+    sheet = Image.new("RGB", (picture.width + _LEGEND_WIDTH, height + top), _PAPER)
     sheet.paste(picture, (0, top))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=12)

@@ -5,15 +5,17 @@ This is the Python interface to what the command line and the Dagster assets do.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from segpipe.chunks import REMOTE_WORKERS
 from segpipe.consolidation import Consolidation, View
 from segpipe.coverage import Coverage, coverage_of
-from segpipe.distributions import Drift, distribution_of, drift_between
+from segpipe.distributions import Distribution, distribution_of
 from segpipe.errors import TableError
 from segpipe.items import ItemList
+from segpipe.label_colours import Colour, label_colours
 from segpipe.manifest import Manifest
 from segpipe.materialization import SUMMARY_FILE, Progress, Summary, materialize
 from segpipe.partition import Landing, Partition
@@ -194,11 +196,14 @@ class Root:
                 return before
         return None
 
-    def drift(self, partition: Partition, before: Partition) -> Drift:
-        """How far the labels' shares of pixels are from those of another partition."""
-        return drift_between(
-            distribution_of(self.tables(before)), distribution_of(self.tables(partition))
-        )
+    def distribution(self, partition: Partition) -> Distribution:
+        """A materialized partition's labels and confidences."""
+        return distribution_of(self.tables(partition))
+
+    def label_colours(self, model_run: str, labels: Iterable[str]) -> dict[str, Colour]:
+        """Label -> colour in pictures of a model run: of its taxonomy and of what is shown."""
+        taxonomy = self.settings.policies.of(model_run).taxonomy
+        return label_colours({*labels, *taxonomy})
 
     def write_report_page(self, partition: Partition) -> str:
         """Write the report on a materialized partition as an HTML page; returns its URL.

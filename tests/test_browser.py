@@ -137,13 +137,21 @@ def test_a_partitions_page_tells_what_became_of_its_rows(window: Window, run_id:
     assert window.all_troubles() == []
 
 
-def test_the_preview_is_a_picture_that_has_loaded(window: Window, run_id: str) -> None:
-    window.open(
-        partition_page("validated_masks"),
-        lambda page: page.get_by_text("preview", exact=True),
-    )
+@pytest.mark.parametrize(
+    ("asset", "name"),
+    [
+        ("validated_masks", "preview"),
+        ("validated_masks", "least_sure"),
+        ("segments", "label_areas"),
+        ("segments", "confidences"),
+    ],
+)
+def test_the_preview_is_a_picture_that_has_loaded(
+    window: Window, run_id: str, asset: str, name: str
+) -> None:
+    window.open(partition_page(asset), lambda page: page.get_by_text(name, exact=True))
     page = window.page
-    row = page.get_by_role("row").filter(has=page.get_by_text("preview", exact=True)).first
+    row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True)).first
     row.get_by_text("Show Markdown").click()
     picture = page.get_by_role("dialog").locator("img").first
     expect(picture).to_be_visible()

@@ -506,7 +506,9 @@ def test_a_view_is_materialized_only_where_the_policy_asks_and_nothing_looks_fai
     }  # fmt: skip
     metadata = made["instance_masks"].metadata
     assert metadata["dagster/row_count"].value == 3
-    assert str(metadata["preview"].value).startswith("![prediction for item-0](data:image/jpeg")
+    assert str(metadata["preview"].value).startswith(
+        "![a prediction of the partition](data:image/jpeg"
+    )
     assert made["instance_segments"].metadata["dagster/row_count"].value == 9
     assert made["published_predictions"].metadata["published_as"].value == "instance"
     assert instance.get_run_by_id(report.run_id).status is dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]

@@ -146,7 +146,8 @@ def _picture(root: Root, row: dict[str, Any]) -> Image.Image:
     ]
     image = image_of(row["image_url"], row["manifest"], root.settings)
     title = f"{row['reference_id']}  {row['model_run']}"
-    return overlay(mask, legend, image, title=title, longest_side=640)
+    colours = root.label_colours(row["model_run"], (entry.label for entry in legend))
+    return overlay(mask, legend, image, title=title, longest_side=640, colours=colours)
 
 
 def _sheet(pictures: Sequence[Image.Image]) -> Image.Image:

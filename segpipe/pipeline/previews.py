@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 
 import dagster as dg
 import numpy as np
@@ -10,43 +11,72 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from segpipe.contact_sheet import contact_sheet
+from segpipe.charts import confidence_histogram, label_areas
+from segpipe.contact_sheet import contact_sheets
+from segpipe.distributions import Distribution
 from segpipe.errors import SegpipeError
 from segpipe.images import image_of
+from segpipe.label_colours import Colour
 from segpipe.mask import MaskRefused, decode_mask
 from segpipe.overlay import LegendEntry, encoded, overlay
 from segpipe.settings import Settings
 from segpipe.validated import PredictionBatch, ValidatedPredictions
 
 
-def sheet(predictions: ValidatedPredictions, settings: Settings) -> dg.MarkdownMetadataValue:
-    """A contact sheet of the partition's predictions."""
+def sheets(
+    predictions: ValidatedPredictions, settings: Settings, colours: Mapping[str, Colour]
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """Contact sheets: of the partition's predictions, and of those that are least sure."""
     try:
-        data = contact_sheet(predictions, settings)
+        drawn = contact_sheets(predictions, settings, colours)
     except SegpipeError as error:
-        return dg.MetadataValue.md(f"no picture: {error}")
-    if data is None:
-        return dg.MetadataValue.md("no prediction was accepted")
+        return {"preview": dg.MetadataValue.md(f"no picture: {error}")}
+    if drawn.spread is None:
+        return {"preview": dg.MetadataValue.md("no prediction was accepted")}
+    found = {"preview": _picture_of("predictions of the partition", "jpeg", drawn.spread)}
+    if drawn.unsure is not None:
+        found["least_sure"] = _picture_of("the least sure predictions", "jpeg", drawn.unsure)
+    return found
+
+
+def charts(
+    distribution: Distribution, colours: Mapping[str, Colour], before: Distribution | None
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """Charts of the labels' areas and of the confidences, where there are any."""
+    drawn = {
+        "label_areas": label_areas(distribution, colours, before),
+        "confidences": confidence_histogram(distribution),
+    }
+    return {
+        name: _picture_of(name.replace("_", " "), "svg+xml", svg.encode())
+        for name, svg in drawn.items()
+        if svg is not None
+    }
+
+
+def _picture_of(words: str, kind: str, data: bytes) -> dg.MarkdownMetadataValue:
     inline = base64.b64encode(data).decode()
-    return dg.MetadataValue.md(f"![predictions of the partition](data:image/jpeg;base64,{inline})")
+    return dg.MetadataValue.md(f"![{words}](data:image/{kind};base64,{inline})")
 
 
-def preview(predictions: ValidatedPredictions, settings: Settings) -> dg.MarkdownMetadataValue:
+def preview(
+    predictions: ValidatedPredictions, settings: Settings, colours: Mapping[str, Colour]
+) -> dg.MarkdownMetadataValue:
     """One overlay: of the prediction with the most segments among the partition's first."""
     for batch in predictions.batches(200):
         counts = batch.rows["n_segments"]
         place = pc.index(counts, pc.max(counts)).as_py()
         try:
-            picture = _picture(batch, place, settings)
+            picture = _picture(batch, place, settings, colours)
         except (SegpipeError, MaskRefused) as error:
             return dg.MetadataValue.md(f"no picture: {error}")
-        data = base64.b64encode(encoded(picture, "JPEG")).decode()
-        title = batch.rows["reference_id"][place].as_py()
-        return dg.MetadataValue.md(f"![prediction for {title}](data:image/jpeg;base64,{data})")
+        return _picture_of("a prediction of the partition", "jpeg", encoded(picture, "JPEG"))
     return dg.MetadataValue.md("no prediction was accepted")
 
 
-def _picture(batch: PredictionBatch, place: int, settings: Settings) -> Image.Image:
+def _picture(
+    batch: PredictionBatch, place: int, settings: Settings, colours: Mapping[str, Colour]
+) -> Image.Image:
     row = {name: batch.rows[name][place].as_py() for name in batch.rows.column_names}
     mask = decode_mask(settings.mask_store().read(row["mask_sha256"])).pixels
     legend = [
@@ -54,7 +84,7 @@ def _picture(batch: PredictionBatch, place: int, settings: Settings) -> Image.Im
         for s in batch.segments[place].as_py()
     ]
     image = image_of(row["image_url"], row["manifest"], settings)
-    return overlay(np.asarray(mask), legend, image, title=row["reference_id"])
+    return overlay(np.asarray(mask), legend, image, title=row["reference_id"], colours=colours)
 
 
 def first_rejections(table: pa.Table) -> dg.TableMetadataValue | None:

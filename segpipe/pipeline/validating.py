@@ -1,13 +1,16 @@
 """The manifest of a partition, and what one pass over its masks makes of it."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from segpipe.distributions import Distribution, drift_between
 from segpipe.errors import ManifestError
+from segpipe.label_colours import Colour
 from segpipe.materialization import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 from segpipe.partition import Partition
 from segpipe.pipeline import checks, previews, schemas
@@ -133,32 +136,56 @@ def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> It
         partition, lambda *rows: mount.progress("validating", *rows), force=config.force
     )
     page = root.report_page(partition, anew=not summary.reused)
-    validated = root.validated(partition)
-    yield _masks_result(root, validated, summary)
-    yield _segments_result(validated, summary)
+    validated, labels = root.validated(partition), Labels.of(root, partition)
+    yield _masks_result(root, validated, summary, labels)
+    yield _segments_result(validated, summary, labels)
     yield _rejections_result(validated, summary, page)
-    yield from _checked(root, partition, summary)
+    yield from _checked(root, partition, summary, labels)
 
 
-def _checked(root: Root, partition: Partition, summary: Summary) -> Iterator[dg.AssetCheckResult]:
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a partition, beside those of the model run's partition before.
+
+    Attributes:
+        before: the partition before and its distribution; None where there is none.
+    """
+
+    now: Distribution
+    before: tuple[Partition, Distribution] | None
+    colours: Mapping[str, Colour]
+
+    @classmethod
+    def of(cls, root: Root, partition: Partition) -> "Labels":
+        """Read the tables of both."""
+        now, earlier = root.distribution(partition), root.partition_before(partition)
+        before = None if earlier is None else (earlier, root.distribution(earlier))
+        return cls(now, before, root.label_colours(partition.model_run, now.pixels))
+
+
+def _checked(
+    root: Root, partition: Partition, summary: Summary, labels: Labels
+) -> Iterator[dg.AssetCheckResult]:
     policy = root.settings.policies.of(partition.model_run)
     yield checks.rejection_rate(summary, policy.max_rejection_rate)
     yield checks.no_duplicates(summary)
     yield checks.coverage(root.coverage(partition), policy.min_coverage)
     yield checks.every_pixel_explained(root.tables(partition))
-    before = root.partition_before(partition)
-    drift = None if before is None else root.drift(partition, before)
+    before, drift = None, None
+    if labels.before is not None:
+        before, earlier = labels.before
+        drift = drift_between(earlier, labels.now)
     yield checks.label_drift(before, drift, policy.max_drift)
 
 
 def _masks_result(
-    root: Root, validated: ValidatedPredictions, summary: Summary
+    root: Root, validated: ValidatedPredictions, summary: Summary, labels: Labels
 ) -> dg.MaterializeResult[Any]:
     findings: dict[str, Any] = {f"findings/{rule}": n for rule, n in summary.findings.items()}
     return dg.MaterializeResult(
         asset_key="validated_masks",
         metadata={
-            "preview": previews.sheet(validated, root.settings),
+            **previews.sheets(validated, root.settings, labels.colours),
             "dagster/row_count": summary.accepted,
             "rows": summary.rows,
             "rejected": summary.rejected,
@@ -174,12 +201,19 @@ def _masks_result(
 
 
 def _segments_result(
-    validated: ValidatedPredictions, summary: Summary
+    validated: ValidatedPredictions, summary: Summary, labels: Labels
 ) -> dg.MaterializeResult[Any]:
+    now, before = labels.now, None if labels.before is None else labels.before[1]
+    median = now.median_confidence
     return dg.MaterializeResult(
         asset_key="segments",
         metadata={
+            **previews.charts(now, labels.colours, before),
             "dagster/row_count": summary.segments,
+            "labels": len(now.pixels),
+            "segments_per_mask": round(summary.segments / max(1, summary.accepted), 3),
+            "without_confidence": now.without_confidence,
+            **({} if median is None else {"median_confidence": round(median, 4)}),
             "table": table_path(validated, SEGMENTS_FILE),
         },
         data_version=dg.DataVersion(summary.validated_digest),

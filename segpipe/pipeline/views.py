@@ -1,7 +1,7 @@
 """The views of a partition as assets: derived masks, and the segment table that goes with them."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,6 +10,7 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from segpipe import views
 from segpipe.consolidation import View
 from segpipe.errors import TableError
+from segpipe.label_colours import Colour
 from segpipe.materialization import CODE_VERSION, SEGMENTS_FILE, VALIDATED_FILE
 from segpipe.partition import Partition
 from segpipe.pipeline import previews, schemas
@@ -130,14 +131,19 @@ def _materialized(
         partition, view, lambda *rows: mount.progress(f"consolidating ({view})", *rows)
     )
     predictions = root.view(partition, view)
+    colours = root.label_colours(partition.model_run, root.distribution(partition).pixels)
     return {
-        masks: _masks_result(masks, root, predictions, summary),
+        masks: _masks_result(masks, root, predictions, summary, colours),
         segments: _segments_result(segments, predictions, summary),
     }
 
 
 def _masks_result(
-    key: str, root: Root, predictions: ValidatedPredictions, summary: views.ViewSummary
+    key: str,
+    root: Root,
+    predictions: ValidatedPredictions,
+    summary: views.ViewSummary,
+    colours: Mapping[str, Colour],
 ) -> dg.MaterializeResult[Any]:
     undecided: dict[str, Any] = {
         "undecided_segments": summary.undecided,
@@ -146,7 +152,7 @@ def _masks_result(
     return dg.MaterializeResult(
         asset_key=key,
         metadata={
-            "preview": previews.preview(predictions, root.settings),
+            "preview": previews.preview(predictions, root.settings, colours),
             "dagster/row_count": summary.predictions,
             "changed_masks": summary.changed,
             **(undecided if summary.undecided else {}),
