@@ -129,9 +129,11 @@ def test_ten_labels_have_ten_hues() -> None:
 def test_a_label_more_leaves_the_colours_of_most_others() -> None:
     labels = ["road", "car", "tree", "person", "building", "sky"]
     before = label_colours(labels)
+    kept = 0
     for more in ("fence", "wall", "bird", "dog", "bus"):
         after = label_colours([*labels, more])
-        assert sum(after[label] == before[label] for label in labels) >= 3
+        kept += sum(after[label] == before[label] for label in labels)
+    assert kept >= 0.75 * 5 * len(labels)
 
 
 def test_void_and_background_are_grey_however_they_are_written() -> None:
