@@ -43,6 +43,8 @@ class Settings:
         time_zone: of the daily schedule; a name such as ``Europe/Berlin``.
         daily_at: when the daily schedule requests the day before, HH:MM.
         automatic: whether sensor and schedule run unless they are switched off.
+        links: http(s) address under which the root's files are reached by people, if any: places on
+            Dagster's pages become links there.
     """
 
     root: str
@@ -62,6 +64,7 @@ class Settings:
     time_zone: str = "UTC"
     daily_at: str = "06:00"
     automatic: bool = False
+    links: str = ""
 
     @classmethod
     def load(cls, root: str) -> Settings:
@@ -162,6 +165,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "time_zone": (str, "the name of a time zone, such as Europe/Berlin"),
     "daily_at": (str, "a time as HH:MM, such as 06:00"),
     "automatic": (bool, "true or false"),
+    "links": (str, "an address such as https://files.example/segpipe"),
 }
 
 
@@ -181,7 +185,15 @@ def _is_time(value: str) -> bool:
     return re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value) is not None
 
 
-_CHECKS: dict[str, Callable[[str], bool]] = {"time_zone": _is_time_zone, "daily_at": _is_time}
+def _is_address(value: str) -> bool:
+    return re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value) is not None
+
+
+_CHECKS: dict[str, Callable[[str], bool]] = {
+    "time_zone": _is_time_zone,
+    "daily_at": _is_time,
+    "links": _is_address,
+}
 
 
 def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:

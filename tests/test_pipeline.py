@@ -253,3 +253,31 @@ def test_dagster_loads_the_workspace(landing: LandingWriter, root: Root) -> None
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_places_are_links_where_the_settings_say_how_files_are_reached(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    landing.manifest([landing.row("a")])
+
+    def report() -> dg.MetadataValue:
+        assert run_partition(Root.open(root.settings.root).settings, PARTITION, instance).run_id
+        event = instance.get_latest_materialization_event(dg.AssetKey("rejected_predictions"))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return event.asset_materialization.metadata["report"]
+
+    assert isinstance(report(), dg.PathMetadataValue)
+    (landing.root / "segpipe.toml").write_text('links = "https://files.example/streets/"\n')
+    found = report()
+    assert isinstance(found, dg.UrlMetadataValue)
+    folders = "model_run%3Dunet/date%3D2026-01-05"
+    assert found.url == f"https://files.example/streets/validated/{folders}/report.html"
+
+
+@pytest.mark.parametrize("address", ["files.example", "file:///x", "https://user:secret@host/x"])
+def test_an_address_of_links_that_is_none_is_refused(landing: LandingWriter, address: str) -> None:
+    landing.root.mkdir()
+    (landing.root / "segpipe.toml").write_text(f'links = "{address}"\n')
+    with pytest.raises(SettingsError, match=r"links is .*expected an address"):
+        Root.open(str(landing.root))

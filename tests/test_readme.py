@@ -3,17 +3,62 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+from PIL import Image
+
+from segpipe.demo.landing import write_demo_landing
 from segpipe.partition import Partition
 from segpipe.root import Root
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PROJECT = Path(__file__).resolve().parents[1]
+README = PROJECT / "README.md"
+
+
+def python_of(page: Path) -> list[str]:
+    """The blocks of Python in a page."""
+    return re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
 
 
 def test_the_first_example_writes_a_manifest_whose_prediction_is_accepted(tmp_path: Path) -> None:
-    (code, *_) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    (code, *_) = python_of(README)
     assert "ManifestWriter" in code
     exec(code.replace('"ROOT"', repr(str(tmp_path))), {})
     summary = Root.open(str(tmp_path)).materialize(Partition("street-unet-v1", "2026-01-05"))
     assert (summary.accepted, summary.rejected, summary.findings) == (1, 0, {})
+
+
+def test_the_page_on_python_goes_from_a_manifest_to_the_catalog_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_demo_landing(tmp_path / "root", items_per_day=12)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    publishing, mounting = python_of(PROJECT / "docs" / "python.md")
+    names: dict[str, Any] = {}
+    exec(publishing.replace("ROOT", "root"), names)
+    assert names["publication"].outcomes["inserted"] == names["summary"].accepted > 0
+    assert names["removed"] == names["table"].num_rows == names["changes"].num_rows
+    assert names["root"].catalog.read().num_rows == names["table"].num_rows  # restored
+    with Image.open(tmp_path / "item.png") as picture:
+        assert picture.width > 300
+    exec(mounting.replace("STREETS", "root").replace("FIELDS", "other"), names)
+    keys = {
+        key.to_user_string() for key in names["defs"].resolve_asset_graph().get_all_asset_keys()
+    }
+    assert {"streets/validated_masks", "crops/fields/validated_masks"} <= keys
+
+
+def test_every_command_has_its_call_in_the_page_on_python() -> None:
+    page = (PROJECT / "docs" / "python.md").read_text("utf-8")
+    named = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    said = subprocess.run(
+        [sys.executable, "-m", "segpipe", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    commands = re.findall(r"^  ([a-z]+)  ", said.partition("Commands:")[2], re.MULTILINE)
+    assert len(commands) > 10
+    assert set(commands) <= set(re.findall(r"\w+", named))

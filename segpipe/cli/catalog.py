@@ -6,19 +6,14 @@ import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
 
 from segpipe.cli.console import say
 from segpipe.errors import CatalogError, SettingsError
-from segpipe.images import image_of
-from segpipe.mask import MaskRefused, decode_mask
-from segpipe.overlay import LegendEntry, encoded, overlay
+from segpipe.item_picture import item_picture, published_for
+from segpipe.overlay import encoded
 from segpipe.partition import Partition
 from segpipe.publishing import maintenance
 from segpipe.publishing.history import diff, history
-from segpipe.publishing.table import of_model_run, quoted
 from segpipe.root import Root
 from segpipe.storage import Folder
 
@@ -106,18 +101,9 @@ def optimize(root: str) -> None:
 
 
 def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
-    """Write an overlay and print the Segments of an item's published predictions."""
+    """Print an item's published Segments and write its picture."""
     opened = _root(root)
-    where = f"dataset = {quoted(opened.settings.dataset)} AND reference_id = {quoted(reference_id)}"
-    if model_run is not None:
-        where = (
-            f"{of_model_run(opened.settings.dataset, model_run)} "
-            f"AND reference_id = {quoted(reference_id)}"
-        )
-    rows = opened.catalog.read(where=where).sort_by("model_run").to_pylist()
-    if not rows:
-        whose = "" if model_run is None else f" by model run {model_run!r}"
-        raise CatalogError(f"no prediction for {reference_id!r}{whose} is published")
+    rows = published_for(opened, reference_id, model_run)
     for row in rows:
         print(f"{row['reference_id']}  {row['model_run']}  {row['width']} x {row['height']}")
         for s in row["segments"]:
@@ -127,38 +113,8 @@ def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
                 f"{s['metadata'] if s['metadata'] != '{}' else ''}"
             )
     place = Path(out).absolute()
-    Folder(str(place.parent)).write(
-        place.name, encoded(_sheet([_picture(opened, r) for r in rows]))
-    )
+    Folder(str(place.parent)).write(place.name, encoded(item_picture(opened, rows)))
     say(f"picture written to {out}")
-
-
-def _picture(root: Root, row: dict[str, Any]) -> Image.Image:
-    try:
-        mask = decode_mask(root.masks.read(row["mask_sha256"]), max_pixels=2**31).pixels
-    except MaskRefused as refusal:
-        raise CatalogError(
-            f"the stored mask of {row['reference_id']!r} is damaged: {refusal.message}"
-        ) from None
-    legend = [
-        LegendEntry(s["index"], s["label"], s["confidence"], s["area_fraction"])
-        for s in row["segments"]
-    ]
-    image = image_of(row["image_url"], row["manifest"], root.settings)
-    title = f"{row['reference_id']}  {row['model_run']}"
-    colours = root.label_colours(row["model_run"], (entry.label for entry in legend))
-    return overlay(mask, legend, image, title=title, longest_side=640, colours=colours)
-
-
-def _sheet(pictures: Sequence[Image.Image]) -> Image.Image:
-    sheet = Image.new(
-        "RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (250, 250, 248)
-    )
-    top = 0
-    for picture in pictures:
-        sheet.paste(picture, (0, top))
-        top += picture.height
-    return sheet
 
 
 def _root(url: str) -> Root:

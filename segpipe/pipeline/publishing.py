@@ -15,6 +15,7 @@ from segpipe.pipeline import checks, schemas, views
 from segpipe.pipeline.following import follows, freshness_policy
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
+from segpipe.pipeline.places import place
 from segpipe.pipeline.steps import LABELS, plain_failures
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication
@@ -153,8 +154,8 @@ def _result(
         metadata={
             **metadata,
             "catalog_version": -1 if version is None else version,
-            "catalog": dg.MetadataValue.path(root.catalog.uri),
-            "receipts": dg.MetadataValue.path(publication.receipts or ""),
+            "catalog": place(root.settings, root.catalog.uri),
+            "receipts": place(root.settings, publication.receipts or ""),
             "dagster/column_schema": schemas.published_predictions,
         },
     )

@@ -16,6 +16,7 @@ from segpipe.partition import Partition
 from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
+from segpipe.pipeline.places import place
 from segpipe.pipeline.steps import LABELS, plain_failures
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
@@ -97,7 +98,7 @@ def _opened(root: Root, partition: Partition) -> Iterator[Event]:
             "dagster/row_count": manifest.rows,
             "files": [file.shown for file in manifest.files],
             "carried_columns": manifest.extras.names,
-            "folder": dg.MetadataValue.path(manifest.files[0].folder.url),
+            "folder": place(root.settings, manifest.files[0].folder.url),
         },
         data_version=dg.DataVersion(digest),
     )
@@ -138,8 +139,8 @@ def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> It
     page = root.report_page(partition, anew=not summary.reused)
     validated, labels = root.validated(partition), Labels.of(root, partition)
     yield _masks_result(root, validated, summary, labels)
-    yield _segments_result(validated, summary, labels)
-    yield _rejections_result(validated, summary, page)
+    yield _segments_result(root, validated, summary, labels)
+    yield _rejections_result(root, validated, summary, page)
     yield from _checked(root, partition, summary, labels)
 
 
@@ -193,15 +194,15 @@ def _masks_result(
             "rejection_rate": round(summary.rejection_rate, 6),
             "masks_read_again": not summary.reused,
             **findings,
-            "table": table_path(validated, VALIDATED_FILE),
-            "masks": dg.MetadataValue.path(root.masks.folder.url),
+            "table": table_place(root, validated, VALIDATED_FILE),
+            "masks": place(root.settings, root.masks.folder.url),
         },
         data_version=dg.DataVersion(summary.validated_digest),
     )
 
 
 def _segments_result(
-    validated: ValidatedPredictions, summary: Summary, labels: Labels
+    root: Root, validated: ValidatedPredictions, summary: Summary, labels: Labels
 ) -> dg.MaterializeResult[Any]:
     now, before = labels.now, None if labels.before is None else labels.before[1]
     median = now.median_confidence
@@ -214,28 +215,28 @@ def _segments_result(
             "segments_per_mask": round(summary.segments / max(1, summary.accepted), 3),
             "without_confidence": now.without_confidence,
             **({} if median is None else {"median_confidence": round(median, 4)}),
-            "table": table_path(validated, SEGMENTS_FILE),
+            "table": table_place(root, validated, SEGMENTS_FILE),
         },
         data_version=dg.DataVersion(summary.validated_digest),
     )
 
 
 def _rejections_result(
-    validated: ValidatedPredictions, summary: Summary, page: str
+    root: Root, validated: ValidatedPredictions, summary: Summary, page: str
 ) -> dg.MaterializeResult[Any]:
     rejections = previews.first_rejections(validated.rejected(most=20))
     return dg.MaterializeResult(
         asset_key="rejected_predictions",
         metadata={
             "rejected_rows": summary.rejected,
-            "report": dg.MetadataValue.path(page),
+            "report": place(root.settings, page),
             **({} if rejections is None else {"first_rejections": rejections}),
-            "table": table_path(validated, REJECTED_FILE),
+            "table": table_place(root, validated, REJECTED_FILE),
         },
         data_version=dg.DataVersion(summary.rejected_digest),
     )
 
 
-def table_path(predictions: ValidatedPredictions, name: str) -> dg.MetadataValue[Any]:
+def table_place(root: Root, predictions: ValidatedPredictions, name: str) -> dg.MetadataValue[Any]:
     """Where a table of these predictions is."""
-    return dg.MetadataValue.path(f"{predictions.folder.url}/{name}")
+    return place(root.settings, f"{predictions.folder.url}/{name}")

@@ -16,8 +16,9 @@ from segpipe.partition import Partition
 from segpipe.pipeline import previews, schemas
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
+from segpipe.pipeline.places import place
 from segpipe.pipeline.steps import LABELS, plain_failures
-from segpipe.pipeline.validating import table_path
+from segpipe.pipeline.validating import table_place
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
 
@@ -134,7 +135,7 @@ def _materialized(
     colours = root.label_colours(partition.model_run, root.distribution(partition).pixels)
     return {
         masks: _masks_result(masks, root, predictions, summary, colours),
-        segments: _segments_result(segments, predictions, summary),
+        segments: _segments_result(segments, root, predictions, summary),
     }
 
 
@@ -156,22 +157,22 @@ def _masks_result(
             "dagster/row_count": summary.predictions,
             "changed_masks": summary.changed,
             **(undecided if summary.undecided else {}),
-            "table": table_path(predictions, VALIDATED_FILE),
-            "masks": dg.MetadataValue.path(root.masks.folder.url),
+            "table": table_place(root, predictions, VALIDATED_FILE),
+            "masks": place(root.settings, root.masks.folder.url),
         },
         data_version=dg.DataVersion(summary.digest),
     )
 
 
 def _segments_result(
-    key: str, predictions: ValidatedPredictions, summary: views.ViewSummary
+    key: str, root: Root, predictions: ValidatedPredictions, summary: views.ViewSummary
 ) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         asset_key=key,
         metadata={
             "dagster/row_count": summary.segments,
             "given_segments": summary.given_segments,
-            "table": table_path(predictions, SEGMENTS_FILE),
+            "table": table_place(root, predictions, SEGMENTS_FILE),
         },
         data_version=dg.DataVersion(summary.digest),
     )
