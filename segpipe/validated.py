@@ -85,12 +85,7 @@ class ValidatedPredictions:
                 f"{self.folder.shown}: the segment table does not follow the validated table; "
                 "materialize the partition again"
             )
-        names = [field.name for field in MEASURED]
-        structs = pa.StructArray.from_arrays(
-            [segments[name].combine_chunks() for name in names], fields=MEASURED
-        )
-        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), structs).cast(SEGMENT_LIST)
+        return nested(counts, segments)
 
     def rejected(self, most: int) -> pa.Table:
         """The first findings of rejected rows."""
@@ -106,6 +101,19 @@ class ValidatedPredictions:
             )
         with self.folder.open_input(name) as handle:
             _check_digest(self.folder, name, handle, digest)
+
+
+def nested(counts: np.ndarray, segments: pa.Table) -> pa.Array:
+    """Rows of the segment table as SEGMENT_LIST, an entry per prediction.
+
+    Args:
+        counts: N, rows of each of the N predictions, in the order of the table.
+    """
+    structs = pa.StructArray.from_arrays(
+        [segments[member.name].combine_chunks() for member in MEASURED], fields=MEASURED
+    )
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), structs).cast(SEGMENT_LIST)
 
 
 def _check_digest(folder: Folder, name: str, handle: IO[bytes], digest: str) -> None:

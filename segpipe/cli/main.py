@@ -37,6 +37,39 @@ def demo(root: str) -> int:
     return run_demo(root)
 
 
+@cli.command("nucleus-server")
+@click.option("--root", required=True, help="Local folder that holds masks/ and catalog/.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. Others than this machine's own need an API key in the "
+    "environment, SEGPIPE_NUCLEUS_KEY.",
+)
+@click.option(
+    "--checks",
+    type=click.Choice(["as-nucleus", "strict"]),
+    default="as-nucleus",
+    show_default=True,
+    help="Take masks segpipe would reject, as Nucleus is believed to, and note why; or refuse "
+    "them with the reasons.",
+)
+@click.option(
+    "--max-body-mb",
+    "body_mb",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="Limit of a request's body.",
+)
+def nucleus_server(root: str, host: str, port: int, checks: str, body_mb: int) -> int:
+    """Serve an endpoint the Scale Nucleus SDK can talk to; what it uploads is in the catalog."""
+    from segpipe.cli.nucleus_server import run_nucleus_server
+
+    return run_nucleus_server(root, host, port, checks, body_mb)
+
+
 @cli.command()
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 @click.option(

@@ -1,0 +1,24 @@
+"""``segpipe nucleus-server``: an endpoint the Scale Nucleus SDK can talk to."""
+
+from __future__ import annotations
+
+from segpipe.cli.console import say
+from segpipe.errors import SettingsError
+
+
+def run_nucleus_server(root: str, host: str, port: int, checks: str, body_mb: int) -> int:
+    """Serve a root until the process is ended."""
+    try:
+        import python_multipart  # noqa: F401
+
+        from segpipe.nucleus_server.segmentations import Checks
+        from segpipe.nucleus_server.serving import Serving, serve
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"the endpoint needs {error.name}: pip install 'segpipe[nucleus]'"
+        ) from None
+    say(f"root       {root}")
+    say(f"endpoint   http://{host}:{port}")
+    say(f'use it     NucleusClient(api_key="any", endpoint="http://{host}:{port}")')
+    serve(Serving(root, host, port, Checks(checks), body_mb * 1024 * 1024))
+    return 0

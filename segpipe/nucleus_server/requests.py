@@ -1,0 +1,163 @@
+"""Requests as they come in: read within limits, refused with words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+
+#: Segmentations, items or other annotations in one request.
+MOST_ENTRIES = 50_000
+_MOST_FILES = 1000
+_TEXT_PART = 64 * 1024 * 1024
+
+
+class RequestRefused(Exception):
+    """A request that cannot be answered as its sender wishes.
+
+    Attributes:
+        status: of HTTP.
+        words: what was found, and what to do.
+    """
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status, self.words = status, words
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The body of an upload of annotations or predictions.
+
+    Attributes:
+        payload: the JSON.
+        masks: PNG bytes, one for each of its segmentations, in their order; empty without any.
+    """
+
+    payload: Mapping[str, Any]
+    masks: list[bytes]
+
+
+async def upload_of(request: Request) -> Upload:
+    """Read JSON, or multipart with JSON and masks.
+
+    Raises:
+        RequestRefused: 400 where it cannot be understood.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return Upload(json_object(await request.body()), [])
+    try:
+        form = await request.form(max_files=_MOST_FILES, max_fields=10, max_part_size=_TEXT_PART)
+    except MultiPartException as error:
+        raise RequestRefused(400, f"the multipart body cannot be read: {error.message}") from None
+    try:
+        told = form.get("serialized_request")
+        if not isinstance(told, str):
+            raise RequestRefused(400, "there is no part `serialized_request` with the JSON")
+        payload = json_object(told.encode("utf-8", "surrogatepass"))
+        files = [part for part in form.getlist("mask") if isinstance(part, UploadFile)]
+        _check_names(payload, files)
+        return Upload(payload, [await file.read() for file in files])
+    finally:
+        await form.close()
+
+
+def _check_names(payload: Mapping[str, Any], files: list[UploadFile]) -> None:
+    """Masks belong to segmentations by their order; their names must not say otherwise.
+
+    Which of the two the service goes by is not known.
+    """
+    sent = entries(payload, "segmentations")
+    if len(files) != len(sent):
+        words = f"{len(sent)} segmentations came with {len(files)} masks; each needs one"
+        raise RequestRefused(400, words)
+    for segmentation, file in zip(sent, files, strict=True):
+        named, meant = unquote(file.filename or ""), segmentation.get("mask_url")
+        if named != meant:
+            words = f"the mask {named!r} came in the place of {meant!r}: send them in one order"
+            raise RequestRefused(400, words)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        RequestRefused: 400 for anything else; NaN and Infinity are no JSON.
+    """
+    value = _json(body)
+    if not isinstance(value, dict):
+        raise RequestRefused(400, f"expected a JSON object, found {_kind(value)}")
+    return value
+
+
+def json_lines(body: bytes) -> list[dict[str, Any]]:
+    """Newline-delimited JSON: an object a line.
+
+    Raises:
+        RequestRefused: 400, naming the line.
+    """
+    found = []
+    for number, line in enumerate(body.split(b"\n"), 1):
+        if line.strip():
+            try:
+                found.append(json_object(line))
+            except RequestRefused as refused:
+                raise RequestRefused(400, f"line {number}: {refused.words}") from None
+    return found
+
+
+def entries(payload: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """A payload's list of objects, each of an item; empty where it is not there.
+
+    Raises:
+        RequestRefused: 400, naming the entry.
+    """
+    found = payload.get(name) or []
+    if not isinstance(found, list) or len(found) > MOST_ENTRIES:
+        raise RequestRefused(400, f"{name} has to be a list of at most {MOST_ENTRIES:,} objects")
+    for number, entry in enumerate(found):
+        if not isinstance(entry, dict):
+            raise RequestRefused(400, f"{name}[{number}] is {_kind(entry)}, expected an object")
+        reference_id = entry.get("reference_id")
+        if not isinstance(reference_id, str) or not reference_id:
+            words = f"{name}[{number}].reference_id is {_kind(reference_id)}, expected text"
+            raise RequestRefused(400, words)
+    return found
+
+
+def text(payload: Mapping[str, Any], name: str) -> str:
+    """Text of a payload that has to be there.
+
+    Raises:
+        RequestRefused: 400 where it is not.
+    """
+    value = payload.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise RequestRefused(400, f"{name} is {_kind(value)}, expected text")
+    return value
+
+
+def _json(body: bytes) -> Any:
+    def no_number(name: str) -> None:
+        raise ValueError(f"{name} is no number of JSON")
+
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=no_number)
+    except RecursionError:
+        raise RequestRefused(400, "the body is nested beyond reason") from None
+    except ValueError as error:
+        raise RequestRefused(400, f"the body is not JSON: {error}") from None
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "not there"
+    return {str: "text", bool: "true or false", list: "a list", dict: "an object"}.get(
+        type(value), "a number"
+    )

@@ -1,0 +1,70 @@
+"""The endpoint as a server."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from segpipe.errors import SettingsError
+from segpipe.nucleus_server.application import Limits, application
+from segpipe.nucleus_server.registry import Registry
+from segpipe.nucleus_server.segmentations import Checks
+from segpipe.root import Root
+
+#: The environment variable with the API key its users have to know.
+KEY_VARIABLE = "SEGPIPE_NUCLEUS_KEY"
+REGISTRY = "nucleus/registry.sqlite"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How to serve a root."""
+
+    root: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    checks: Checks = Checks.AS_NUCLEUS
+    body_bytes: int = Limits.body_bytes
+
+
+def serve(serving: Serving) -> None:
+    """Serve until the process is ended.
+
+    Raises:
+        SettingsError: for a remote root, and for an address others can reach without a key.
+        StorageError: if the root cannot be used.
+    """
+    root = Root.open(serving.root)
+    place = root.settings.root
+    if "://" in place:
+        raise SettingsError(
+            f"{place} is not a folder: the endpoint keeps its registry on a local disk. Its masks "
+            "and its catalog may be elsewhere: set masks and catalog in a local segpipe.toml"
+        )
+    key = os.environ.get(KEY_VARIABLE) or None
+    if key is None and not _is_loopback(serving.host):
+        raise SettingsError(
+            f"others can reach {serving.host}: set {KEY_VARIABLE} to the API key they have to know"
+        )
+    registry = Registry(Path(place) / REGISTRY)
+    app = application(
+        root, registry, checks=serving.checks, key=key, limits=Limits(serving.body_bytes)
+    )
+    # The access log would hold the URLs of uploads, which are secrets.
+    uvicorn.run(
+        app, host=serving.host, port=serving.port, log_level="warning", access_log=False,
+        server_header=False,
+    )  # fmt: skip
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

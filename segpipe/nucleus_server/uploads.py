@@ -1,0 +1,135 @@
+"""What requests ask to be stored: items, predictions, annotations; at once or as a job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from segpipe.errors import SegpipeError
+from segpipe.nucleus_server.registry import (
+    GROUND_TRUTH,
+    SEGMENTATION,
+    Annotation,
+    Job,
+    Registry,
+    new_id,
+)
+from segpipe.nucleus_server.requests import (
+    RequestRefused,
+    Upload,
+    entries,
+    json_lines,
+    text,
+)
+from segpipe.nucleus_server.segmentations import SegmentationStore
+
+ITEMS, PREDICTIONS, ANNOTATIONS = "uploadDatasetItems", "uploadPredictions", "uploadAnnotations"
+DELETION = "annotationDeletion"
+_SEGMENTATION_TYPES = ("mask", "segmentation")
+_logger = logging.getLogger("segpipe.nucleus_server")
+
+
+class Uploads:
+    """Stores what requests ask for, and works on jobs one after another."""
+
+    def __init__(self, registry: Registry, segmentations: SegmentationStore) -> None:
+        self._registry, self._segmentations = registry, segmentations
+        self._jobs = ThreadPoolExecutor(1, "nucleus job")
+        for job in registry.jobs():
+            if job.status in ("Queued", "Running"):  # another process was ended at it
+                self._jobs.submit(self._work, job)
+
+    def close(self) -> None:
+        """Leave jobs that were not begun to the next process."""
+        self._jobs.shutdown(cancel_futures=True)
+
+    def put_items(self, dataset: str, payload: Mapping[str, Any]) -> dict[str, int]:
+        """Add a payload's items to a dataset."""
+        items = entries(payload, "items")
+        return self._registry.put_items(dataset, items, update=bool(payload.get("update")))
+
+    def put_annotations(self, dataset: str, owner: str, upload: Upload) -> dict[str, Any]:
+        """Store segmentations and annotations of other kinds; the summary the client sums up."""
+        payload, update = upload.payload, bool(upload.payload.get("update"))
+        sent = entries(payload, "segmentations")
+        processed, ignored, errors = 0, 0, []
+        if sent:
+            counts = self._segmentations.take(dataset, owner, sent, upload.masks, update=update)
+            processed, ignored, errors = counts.processed, counts.ignored, counts.errors
+        others = entries(payload, "annotations")
+        known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
+        with self._registry.transaction():
+            for one in others:
+                if one["reference_id"] not in known:
+                    errors.append(f"Item with id {one['reference_id']} doesn't exist.")
+                    continue
+                annotation = _other(dataset, owner, one)
+                if self._registry.has(annotation) and not update:
+                    ignored += 1
+                    continue
+                self._registry.put(annotation)
+                processed += 1
+        told: dict[str, Any] = {"dataset_id": dataset}
+        noun = "annotations" if owner == GROUND_TRUTH else "predictions"
+        if owner != GROUND_TRUTH:
+            told["model_run_id"] = run_of(dataset, owner)
+        told[f"{noun}_processed"], told[f"{noun}_ignored"] = processed, ignored
+        return {**told, "errors": errors} if errors else told
+
+    def begin(self, dataset: str, kind: str, asked: Mapping[str, Any]) -> Job:
+        """A job for what was put under a request id, or for a deletion."""
+        if kind != DELETION:
+            request_id = text(asked, "requestId")
+            if self._registry.upload(dataset, request_id) is None:
+                raise RequestRefused(400, f"nothing was put under the request id {request_id!r}")
+        job = self._registry.create_job(dataset, kind, asked)
+        self._jobs.submit(self._work, job)
+        return job
+
+    def _work(self, job: Job) -> None:
+        self._registry.update_job(job.id, "Running", {}, [])
+        try:
+            message, errors = self._done(job)
+        except (SegpipeError, RequestRefused) as error:
+            words = error.words if isinstance(error, RequestRefused) else str(error)
+            self._registry.update_job(job.id, "Errored", {"error": words}, [words])
+        except Exception:
+            _logger.exception("job %s failed", job.id)
+            self._registry.update_job(job.id, "Errored", {"error": "internal error"}, [])
+        else:
+            self._registry.update_job(job.id, "Completed", message, errors)
+
+    def _done(self, job: Job) -> tuple[Mapping[str, Any], Sequence[str]]:
+        if job.kind == DELETION:
+            ids = job.asked.get("reference_ids") or None
+            self._segmentations.remove(job.dataset, GROUND_TRUTH, ids)
+            return {}, []
+        body = self._registry.upload(job.dataset, text(job.asked, "requestId")) or b""
+        lines, update = json_lines(body), bool(job.asked.get("update"))
+        if job.kind == ITEMS:
+            return self.put_items(job.dataset, {"items": lines, "update": update}), []
+        segmentations = [one for one in lines if one.get("type") in _SEGMENTATION_TYPES]
+        others = [one for one in lines if one.get("type") not in _SEGMENTATION_TYPES]
+        owner = str(job.asked.get("model") or GROUND_TRUTH)
+        payload = {"segmentations": segmentations, "annotations": others, "update": update}
+        told = self.put_annotations(job.dataset, owner, Upload(payload, []))
+        noun = "annotations" if owner == GROUND_TRUTH else "predictions"
+        message = {"processed": told[f"{noun}_processed"], "ignored": told[f"{noun}_ignored"]}
+        return message, told.get("errors", [])
+
+
+def run_of(dataset: str, model: str) -> str:
+    """The id of a model's run on a dataset: there is one, made with the first prediction."""
+    return f"run_{dataset.removeprefix('ds_')[:10]}{model.removeprefix('prj_')[:10]}"
+
+
+def _other(dataset: str, owner: str, sent: Mapping[str, Any]) -> Annotation:
+    """A box, polygon, category or the like: told apart by its annotation id."""
+    kind = str(sent.get("type") or "box")
+    if kind in _SEGMENTATION_TYPES:
+        kind = SEGMENTATION
+    identity = str(sent.get("annotation_id") or new_id("ann"))
+    body = {**sent, "annotation_id": identity}
+    return Annotation(dataset, owner, str(sent["reference_id"]), kind, identity, body)
