@@ -34,3 +34,7 @@ class TableError(SegpipeError, ValueError):
 
 class CatalogError(SegpipeError, RuntimeError):
     """The catalog cannot be opened, is not a segpipe catalog, or refused a commit."""
+
+
+class DestinationError(SegpipeError, RuntimeError):
+    """A service predictions are published to cannot be reached, or refuses what is asked of it."""

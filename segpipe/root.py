@@ -13,18 +13,19 @@ from segpipe.chunks import REMOTE_WORKERS
 from segpipe.consolidation import Consolidation, View
 from segpipe.coverage import Coverage, coverage_of
 from segpipe.distributions import Distribution, distribution_of
-from segpipe.errors import TableError
+from segpipe.errors import SettingsError, TableError
 from segpipe.items import ItemList
 from segpipe.label_colours import Colour, label_colours
 from segpipe.manifest import Manifest
 from segpipe.materialization import SUMMARY_FILE, Progress, Summary, materialize
 from segpipe.partition import Landing, Partition
 from segpipe.publishing.catalog import Catalog
+from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
 from segpipe.report import ValidationReport
 from segpipe.report_page import write_page
-from segpipe.settings import Settings
+from segpipe.settings import CATALOG, NUCLEUS, Settings
 from segpipe.storage import Folder, MaskStore
 from segpipe.validated import ValidatedPredictions
 from segpipe.validation import Validation
@@ -68,10 +69,33 @@ class Root:
     def _is_local(self) -> bool:
         return self.masks.folder.is_local and self.landing.folder.is_local
 
-    @property
-    def receipts(self) -> Folder:
-        """Where the receipts of publishing are kept."""
-        return self.settings.folder("catalog").folder("receipts")
+    def destination(self, name: str) -> Destination:
+        """A place predictions are published to: ``catalog`` or ``nucleus``.
+
+        Raises:
+            SettingsError: if there is no such destination, it is not set up, or cannot be used.
+        """
+        if name == CATALOG:
+            return self.catalog
+        if name != NUCLEUS:
+            raise SettingsError(f"there is no destination {name!r}; there are: catalog, nucleus")
+        if self.settings.nucleus is None:
+            raise SettingsError(
+                "publishing to Nucleus needs a table [nucleus] with its dataset_id in segpipe.toml"
+            )
+        from segpipe.publishing.nucleus.destination import NucleusDestination
+
+        return NucleusDestination(self.settings.nucleus, self._sent("ledger"))
+
+    def receipts(self, destination: str = CATALOG) -> Folder:
+        """Where the receipts of publishing are kept: a folder for each destination."""
+        if destination == CATALOG:
+            return self.settings.folder("catalog").folder("receipts")
+        return self._sent("receipts")
+
+    def _sent(self, kind: str) -> Folder:
+        """Where it is kept what was sent to Nucleus."""
+        return self.settings.folder("sent").folder("nucleus", kind)
 
     def tables(self, partition: Partition) -> Folder:
         """Where a partition's tables are."""
@@ -233,6 +257,7 @@ class Root:
         partition: Partition,
         provenance: Provenance,
         *,
+        destination: str = CATALOG,
         view: View | None = None,
         dry_run: bool = False,
         verify_masks: int | None = VERIFIED_MASKS,
@@ -241,11 +266,13 @@ class Root:
         """Publish a partition's validated predictions; see ``publishing.publication``.
 
         Args:
+            destination: where to, ``catalog`` or ``nucleus``.
             view: what is published; where None, as the model run's policy says. A view other than
                 given has to be materialized before.
 
         Raises:
             TableError: also when more of the partition was rejected than the policy allows.
+            SettingsError: if the destination is not set up.
         """
         validated = self.validated(partition)
         rate = validated.summary.rejection_rate
@@ -259,9 +286,9 @@ class Root:
             )
         return publish(
             self.view(partition, policy.publish_as if view is None else view),
-            self.catalog,
+            self.destination(destination),
             self.masks,
-            self.receipts,
+            self.receipts(destination),
             provenance,
             dry_run=dry_run,
             verify_masks=verify_masks,

@@ -13,12 +13,15 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from segpipe.errors import SettingsError
+from segpipe.publishing.nucleus.settings import NucleusSettings
 from segpipe.rules.policy import Policies, nearest
 from segpipe.sources import AllowedRoots
 from segpipe.storage import Folder, MaskStore
 
 #: The settings file, in the root.
 SETTINGS_FILE = "segpipe.toml"
+#: The places predictions can be published to.
+CATALOG, NUCLEUS = "catalog", "nucleus"
 #: The environment variable that names the root for Dagster.
 ROOT_VARIABLE = "SEGPIPE_ROOT"
 
@@ -45,6 +48,8 @@ class Settings:
         automatic: whether sensor and schedule run unless they are switched off.
         links: http(s) address under which the root's files are reached by people, if any: places on
             Dagster's pages become links there.
+        destinations: where predictions are published: ``catalog``, ``nucleus``, or both.
+        nucleus: the dataset at Scale Nucleus; needed for that destination.
     """
 
     root: str
@@ -65,6 +70,8 @@ class Settings:
     daily_at: str = "06:00"
     automatic: bool = False
     links: str = ""
+    destinations: tuple[str, ...] = (CATALOG,)
+    nucleus: NucleusSettings | None = None
 
     @classmethod
     def load(cls, root: str) -> Settings:
@@ -107,8 +114,8 @@ class Settings:
         return replace(self, allowed_roots=(*self.allowed_roots, *roots))
 
     def folder(self, name: str) -> Folder:
-        """A place: ``manifests``, ``validated``, ``views``, ``masks`` or ``catalog``."""
-        url = getattr(self, name) or f"{self.root.rstrip('/')}/{name}"
+        """A place: ``manifests``, ``validated``, ``views``, ``masks``, ``catalog`` or ``sent``."""
+        url = getattr(self, name, "") or f"{self.root.rstrip('/')}/{name}"
         return Folder(url, self.storage_options if "://" in url else None)
 
     def mask_store(self) -> MaskStore:
@@ -148,7 +155,7 @@ def _parsed(content: bytes, shown: str) -> dict[str, Any]:
         raise SettingsError(f"{shown} is not valid TOML: {error}") from None
 
 
-_POLICY_TABLES = ("policy", "model_runs")
+_TABLES = ("policy", "model_runs", "nucleus")
 _KINDS: dict[str, tuple[type, str]] = {
     "dataset": (str, "text"),
     "manifests": (str, "a URL"),
@@ -165,6 +172,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "time_zone": (str, "the name of a time zone, such as Europe/Berlin"),
     "daily_at": (str, "a time as HH:MM, such as 06:00"),
     "automatic": (bool, "true or false"),
+    "destinations": (list, 'a list of "catalog" and "nucleus"'),
     "links": (str, "an address such as https://files.example/segpipe"),
 }
 
@@ -198,11 +206,13 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
 
 def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"policies": Policies.read(given, shown)}
+    if "nucleus" in given:
+        settings["nucleus"] = NucleusSettings.read(given["nucleus"], shown)
     for key, value in given.items():
-        if key in _POLICY_TABLES:
+        if key in _TABLES:
             continue
         if key not in _KINDS:
-            hint = nearest(key, [*_KINDS, *_POLICY_TABLES])
+            hint = nearest(key, [*_KINDS, *_TABLES])
             raise SettingsError(f"{shown}: unknown key {key!r}{hint}")
         kind, words = _KINDS[key]
         fits = isinstance(value, kind) and not isinstance(value, datetime)
@@ -211,9 +221,13 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
             fits = value >= (0 if key == "workers" else 1)
         if kind is list and fits:
             fits = all(isinstance(member, str) for member in value)
+        if key == "destinations" and fits:
+            fits = bool(value) and set(value) <= {CATALOG, NUCLEUS} and len({*value}) == len(value)
         if kind is str and fits:
             fits = _CHECKS.get(key, _is_text)(value)
         if not fits:
             raise SettingsError(f"{shown}: {key} is {value!r}, expected {words}")
         settings[key] = tuple(value) if kind is list else value
+    if NUCLEUS in settings.get("destinations", ()) and "nucleus" not in settings:
+        raise SettingsError(f'{shown}: the destination "nucleus" needs a table [nucleus]')
     return settings

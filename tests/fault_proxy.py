@@ -37,8 +37,26 @@ class Fault(StrEnum):
     CUT = "close the connection before an answer, forward nothing"
     CUT_IN_REQUEST = "forward half of the request's body, then close both connections"
     CUT_IN_ANSWER = "forward, then close half-way through the answer's body"
+    TOO_MANY = "answer 429 with Retry-After: 1, forward nothing"
+    BROKEN = "answer 500, forward nothing"
+    BAD_GATEWAY = "answer 502, forward nothing"
+    STORED_BUT_502 = "forward, then answer 502 whatever was said"
+    STORED_BUT_503 = "forward, then answer 503 whatever was said"
     STORED_BUT_500 = "forward, then answer 500 InternalError whatever the store said"
     STORED_THEN_CUT = "forward, then close the connection before an answer"
+
+
+#: Status, code and words of answers without and after forwarding.
+_REFUSALS = {
+    Fault.TOO_MANY: (429, "TooManyRequests", "Please come back later."),
+    Fault.BROKEN: (500, "InternalError", "We encountered an internal error."),
+    Fault.BAD_GATEWAY: (502, "BadGateway", "The server behind did not answer."),
+}
+_AFTERWARDS = {
+    Fault.STORED_BUT_500: (500, "InternalError", "We encountered an internal error."),
+    Fault.STORED_BUT_502: (502, "BadGateway", "The server behind did not answer."),
+    Fault.STORED_BUT_503: (503, "SlowDown", "Please reduce your request rate."),
+}
 
 
 @dataclass
@@ -270,6 +288,13 @@ class _Exchange:
             async for _ in self._body():  # read, so that the connection stays usable
                 pass
             return _error(503, "SlowDown", "Please reduce your request rate.")
+        if self.fault in _REFUSALS:
+            async for _ in self._body():
+                pass
+            answer = _error(*_REFUSALS[self.fault])
+            if self.fault is Fault.TOO_MANY:
+                answer.headers["Retry-After"] = "1"
+            return answer
         if self.fault is Fault.CUT:
             return self._cut()
         if self.fault is Fault.DELAY and self.rule is not None:
@@ -291,9 +316,9 @@ class _Exchange:
             if self.fault is Fault.STORED_THEN_CUT:
                 await answer.read()
                 return self._cut()
-            if self.fault is Fault.STORED_BUT_500:
+            if self.fault in _AFTERWARDS:
                 await answer.read()
-                return _error(500, "InternalError", "We encountered an internal error.")
+                return _error(*_AFTERWARDS[self.fault])
             return await self._relay(answer)
 
     async def _body(self) -> AsyncIterator[bytes]:

@@ -1,0 +1,1 @@
+"""Scale Nucleus as a destination, through its own SDK; see docs/nucleus.md."""

@@ -1,0 +1,113 @@
+"""What segpipe is told about a Nucleus dataset: the table ``[nucleus]`` of ``segpipe.toml``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from segpipe.errors import SettingsError
+from segpipe.rules.policy import nearest
+
+#: The API key, which is read from the environment and from nowhere else.
+KEY_VARIABLE = "NUCLEUS_API_KEY"
+#: The client breaks beyond, from any thread but the first (docs/nucleus.md).
+MOST_LOCAL_MASKS = 100
+LOCAL, REMOTE = "local", "remote"
+
+
+@dataclass(frozen=True)
+class NucleusSettings:
+    """Where and how predictions are sent.
+
+    Attributes:
+        dataset_id: the dataset at Nucleus, ``ds_...``.
+        model: reference id of the model at Nucleus; ``{model_run}`` stands for the model run.
+        model_name: its name, given when it is made.
+        masks: ``local``: mask files are sent along; ``remote``: their URLs are, and Nucleus
+            fetches them.
+        masks_url: s3, gs, http or https URL of the mask store as Nucleus reaches it; where it is
+            empty, the mask store's own.
+        masks_per_call: predictions sent in one call of the client, 1 to 100.
+        endpoint: base URL of the API; where it is empty, ``NUCLEUS_ENDPOINT`` or Scale's.
+        timeout: seconds to wait for an answer.
+        retry_seconds: how long a failing request is tried again before publishing fails.
+    """
+
+    dataset_id: str
+    model: str = "{model_run}"
+    model_name: str = "{model_run}"
+    masks: str = LOCAL
+    masks_url: str = ""
+    masks_per_call: int = MOST_LOCAL_MASKS
+    endpoint: str = ""
+    timeout: int = 120
+    retry_seconds: int = 300
+
+    @classmethod
+    def read(cls, given: object, shown: str) -> NucleusSettings:
+        """From the TOML table.
+
+        Raises:
+            SettingsError: naming the key, with the nearest that exists.
+        """
+        if not isinstance(given, Mapping):
+            raise SettingsError(f"{shown}: nucleus is {given!r}, expected a table [nucleus]")
+        known = [one.name for one in fields(cls)]
+        for key in given:
+            if "key" in key.lower():
+                raise SettingsError(
+                    f"{shown}: the API key does not belong into a file: set {KEY_VARIABLE} in the "
+                    "environment"
+                )
+            if key not in known:
+                raise SettingsError(
+                    f"{shown}: unknown key {key!r} in [nucleus]{nearest(key, known)}"
+                )
+        if "dataset_id" not in given:
+            raise SettingsError(f"{shown}: [nucleus] needs the dataset_id, ds_... at Nucleus")
+        for key, value in given.items():
+            fits, words = _KINDS[key]
+            if not fits(value):
+                raise SettingsError(f"{shown}: {key} in [nucleus] is {value!r}, expected {words}")
+        return cls(**given)
+
+    def model_reference(self, model_run: str) -> str:
+        """Reference id at Nucleus of a model run's model."""
+        return self.model.replace("{model_run}", model_run)
+
+    def model_title(self, model_run: str) -> str:
+        """Name at Nucleus of a model run's model."""
+        return self.model_name.replace("{model_run}", model_run)
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _whole(least: int, most: int) -> Callable[[object], bool]:
+    def fits(value: object) -> bool:
+        return type(value) is int and least <= value <= most
+
+    return fits
+
+
+def _matches(pattern: str) -> Callable[[object], bool]:
+    def fits(value: object) -> bool:
+        return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+    return fits
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "dataset_id": (_matches(r"[A-Za-z0-9_-]+"), "the id of a dataset, ds_..."),
+    "model": (_text, "text"),
+    "model_name": (_text, "text"),
+    "masks": (lambda value: value in (LOCAL, REMOTE), "local or remote"),
+    "masks_url": (_matches(r"(s3|gs|https?)://[^\s@]+"), "an s3, gs, http or https URL"),
+    "masks_per_call": (_whole(1, MOST_LOCAL_MASKS), f"1 to {MOST_LOCAL_MASKS}"),
+    "endpoint": (_matches(r"https?://[^\s@]+"), "an http or https URL without credentials"),
+    "timeout": (_whole(1, 3600), "seconds, 1 to 3600"),
+    "retry_seconds": (_whole(0, 86_400), "seconds, 0 to 86400"),
+}

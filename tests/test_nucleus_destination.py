@@ -1,0 +1,524 @@
+"""Publishing to Nucleus: the real SDK against a real endpoint in another process, through a proxy
+that makes happen what networks and services do. Whatever happens, receipts say what is read back.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import requests
+
+from segpipe.errors import DestinationError, SettingsError
+from segpipe.publishing.nucleus.content import PREFIX
+from segpipe.publishing.nucleus.service import _seconds
+from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.publication import Publication
+from segpipe.root import Root
+from segpipe.settings import SETTINGS_FILE
+from tests.conftest import PARTITION, LandingWriter
+from tests.fault_proxy import Fault, FaultProxy
+from tests.nucleus_endpoint import KEY, RunningEndpoint
+from tests.s3_server import Bucket
+
+pytest.importorskip("nucleus", reason="the SDK is not installed: segpipe[nucleus]")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+HEIGHT, WIDTH = 6, 8
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEndpoint]:
+    with RunningEndpoint(tmp_path_factory.mktemp("endpoint") / "root") as running:
+        yield running
+
+
+@dataclass
+class Nucleus:
+    """A dataset at the endpoint, read past the proxy and past the SDK."""
+
+    url: str
+    dataset: str
+    proxy: FaultProxy
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        answer = requests.request(
+            method, f"{self.url}/{path}", json=body, auth=(KEY, ""), timeout=30
+        )
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def held(self, model_run: str = PARTITION.model_run) -> dict[str, dict[str, Any]]:
+        """Reference id -> what is there."""
+        for model in self.ask("GET", "models/")["models"]:
+            if model["ref_id"] == f"{self.dataset} {model_run}":
+                route = f"dataset/{self.dataset}/model/{model['id']}/export"
+                found = self.ask("GET", route).get("segmentation", [])
+                by_id = {one["reference_id"]: one for one in found}
+                assert len(by_id) == len(found)
+                return by_id
+        return {}
+
+    def models(self) -> list[str]:
+        named = [model["ref_id"] for model in self.ask("GET", "models/")["models"]]
+        return [one for one in named if one.startswith(self.dataset)]
+
+    def uploads(self) -> int:
+        """Requests that uploaded something, as the proxy saw them."""
+        return sum("uploadPredictions" in one.path for one in self.proxy.log)
+
+
+def new_dataset(endpoint: RunningEndpoint, items: Sequence[str], proxy: FaultProxy) -> Nucleus:
+    there = Nucleus(endpoint.url, "", proxy)
+    there.dataset = there.ask("POST", "dataset/create", {"name": str(id(there))})["dataset_id"]
+    bodies = [
+        {"reference_id": one, "image_url": "https://example.com/x.jpg", "height": HEIGHT,
+         "width": WIDTH}
+        for one in items
+    ]  # fmt: skip
+    there.ask("POST", f"dataset/{there.dataset}/append", {"items": bodies, "update": False})
+    return there
+
+
+ITEMS = [f"item {n:04d}" for n in range(1000)]
+
+
+@pytest.fixture
+def there(endpoint: RunningEndpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nucleus]:
+    monkeypatch.setenv("NUCLEUS_API_KEY", KEY)
+    with FaultProxy(endpoint.url) as proxy:
+        yield new_dataset(endpoint, ITEMS, proxy)
+
+
+@dataclass
+class Publisher:
+    """A root that publishes to the dataset."""
+
+    landing: LandingWriter
+    there: Nucleus
+    runs: int = 0
+
+    def settings(self, **nucleus: Any) -> None:
+        given = {
+            "dataset_id": self.there.dataset,
+            "model": f"{self.there.dataset} {{model_run}}",
+            "endpoint": self.there.proxy.endpoint,
+            "retry_seconds": 20,
+            **nucleus,
+        }
+        lines = ['destinations = ["catalog", "nucleus"]', "[nucleus]"]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in given.items()]
+        self.landing.root.mkdir(exist_ok=True)
+        (self.landing.root / SETTINGS_FILE).write_text("\n".join(lines) + "\n")
+
+    @property
+    def root(self) -> Root:
+        return Root.open(str(self.landing.root))
+
+    def land(self, count: int, values: Sequence[int] = (0, 1), **row: Any) -> None:
+        """A manifest of the first items, materialized; all share one mask file."""
+        first = self.landing.row(ITEMS[0], values, name=f"mask {values}", **row)
+        self.landing.manifest([{**first, "reference_id": one} for one in ITEMS[:count]])
+        self.root.materialize(PARTITION)
+
+    def publish(
+        self, *, update: bool = False, run_id: str | None = None, **more: Any
+    ) -> Publication:
+        self.runs += 1
+        settings = self.root.settings
+        run_id = run_id or f"run-{self.runs}"
+        provenance = Provenance(
+            settings.dataset, PARTITION.model_run, PARTITION.date, run_id, datetime.now(UTC), update
+        )
+        return self.root.publish(PARTITION, provenance, destination="nucleus", **more)
+
+    def receipts(self, publication: Publication) -> dict[str, dict[str, Any]]:
+        assert publication.receipts is not None
+        path = self.landing.root / publication.receipts
+        table = pq.read_table(path if path.exists() else publication.receipts, partitioning=None)
+        return {row["reference_id"]: row for row in table.to_pylist()}
+
+    def holds(self, publication: Publication) -> None:
+        """The receipts are what is there."""
+        assert publication.verification is not None
+        assert publication.verification.mismatches == ()
+        held, told = self.there.held(), self.receipts(publication)
+        for reference_id, row in told.items():
+            if row["outcome"] in ("inserted", "replaced", "unchanged"):
+                assert held[reference_id]["annotation_id"] == f"{PREFIX}{row['fingerprint']}"
+            if row["outcome"] == "ignored":
+                assert f"{PREFIX}{row['fingerprint']}" != held[reference_id]["annotation_id"]
+            if row["outcome"] == "failed":
+                assert reference_id not in held
+                assert row["message"]
+
+
+@pytest.fixture
+def publisher(landing: LandingWriter, there: Nucleus) -> Publisher:
+    made = Publisher(landing, there)
+    made.settings()
+    return made
+
+
+def outcomes(publication: Publication) -> dict[str, int]:
+    return {name: count for name, count in publication.outcomes.items() if count}
+
+
+def test_predictions_are_inserted_unchanged_ignored_and_replaced(publisher: Publisher) -> None:
+    publisher.land(120)
+    first = publisher.publish()
+    assert outcomes(first) == {"inserted": 120}
+    publisher.holds(first)
+    publisher.there.proxy.forget()
+    again = publisher.publish(update=True)
+    assert outcomes(again) == {"unchanged": 120}
+    assert publisher.there.uploads() == 0
+    publisher.holds(again)
+    publisher.land(130, (0, 2))
+    ignored = publisher.publish()
+    assert outcomes(ignored) == {"ignored": 120, "inserted": 10}
+    publisher.holds(ignored)
+    replaced = publisher.publish(update=True)
+    assert outcomes(replaced) == {"replaced": 120, "unchanged": 10}
+    publisher.holds(replaced)
+    told = publisher.receipts(replaced)[ITEMS[0]]
+    assert told["previous_fingerprint"] == publisher.receipts(first)[ITEMS[0]]["fingerprint"]
+
+
+def test_what_is_sent_is_what_was_validated(publisher: Publisher) -> None:
+    publisher.land(1)
+    publisher.publish()
+    (held,) = publisher.there.held().values()
+    row = publisher.root.validated(PARTITION)
+    (batch,) = row.batches(10)
+    assert held["mask_url"].endswith(f"/{batch.rows['mask_sha256'][0].as_py()}.png")
+    assert held["annotations"] == [
+        {"label": f"class {v}", "index": v, "metadata": {"confidence": 0.5}} for v in (0, 1)
+    ]
+
+
+def test_an_annotation_id_of_the_users_is_kept_and_told_apart(publisher: Publisher) -> None:
+    publisher.land(3, annotation_id="mine")
+    assert outcomes(publisher.publish()) == {"inserted": 3}
+    assert {one["annotation_id"] for one in publisher.there.held().values()} == {"mine"}
+    assert outcomes(publisher.publish()) == {"unchanged": 3}
+    publisher.land(3, annotation_id="other")
+    assert outcomes(publisher.publish()) == {"ignored": 3}
+
+
+def test_items_the_dataset_does_not_have_fail_with_the_services_words(
+    publisher: Publisher,
+) -> None:
+    row = publisher.landing.row("nowhere", (0, 1))
+    publisher.landing.manifest([row, publisher.landing.row(ITEMS[0], (0, 1))])
+    publisher.root.materialize(PARTITION)
+    found = publisher.publish()
+    assert outcomes(found) == {"inserted": 1, "failed": 1}
+    assert found.failures == (("nowhere", "Item with id nowhere doesn't exist."),)
+    publisher.holds(found)
+
+
+def test_a_dry_run_says_what_would_happen_and_makes_not_even_the_model(
+    publisher: Publisher,
+) -> None:
+    publisher.land(5)
+    would = publisher.publish(dry_run=True)
+    assert outcomes(would) == {"inserted": 5}
+    assert publisher.there.models() == []
+    assert publisher.there.uploads() == 0
+
+
+def test_what_somebody_else_put_there_is_another_prediction(publisher: Publisher) -> None:
+    publisher.land(2)
+    publisher.publish()
+    (model,) = [m for m in publisher.there.ask("GET", "models/")["models"]
+                if m["ref_id"].startswith(publisher.there.dataset)]  # fmt: skip
+    held = publisher.there.held()[ITEMS[0]]
+    foreign = {**held, "type": "mask", "annotations": [{"label": "edited", "index": 0}]}
+    route = f"dataset/{publisher.there.dataset}/model/{model['id']}/uploadPredictions"
+    publisher.there.ask("POST", route, {"update": True, "segmentations": [foreign]})
+    ignored = publisher.publish()
+    assert outcomes(ignored) == {"ignored": 1, "unchanged": 1}
+    assert publisher.receipts(ignored)[ITEMS[0]]["previous_fingerprint"].startswith("other:")
+    replaced = publisher.publish(update=True)
+    assert outcomes(replaced) == {"replaced": 1, "unchanged": 1}
+    publisher.holds(replaced)
+
+
+FAULTS = [
+    Fault.TOO_MANY, Fault.BROKEN, Fault.BAD_GATEWAY, Fault.SLOW_DOWN, Fault.CUT,
+    Fault.CUT_IN_REQUEST, Fault.CUT_IN_ANSWER, Fault.STORED_BUT_500, Fault.STORED_BUT_502,
+    Fault.STORED_BUT_503, Fault.STORED_THEN_CUT, Fault.DELAY,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("update", [False, True], ids=["inserting", "replacing"])
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_a_fault_while_uploading_leaves_true_receipts(
+    publisher: Publisher, fault: Fault, update: bool
+) -> None:
+    publisher.land(40)
+    if update:
+        publisher.publish()
+        publisher.land(40, (0, 2))
+    rule = publisher.there.proxy.fail(fault, method="POST", path="uploadPredictions", nth=2)
+    found = publisher.publish(update=update)
+    assert rule.happened == 1
+    assert outcomes(found) == {"replaced" if update else "inserted": 40}
+    publisher.holds(found)
+    assert len(publisher.there.held()) == 40
+
+
+@pytest.mark.parametrize("path", ["/export", "/models/", "/models/add", "/info"])
+def test_a_fault_while_reading_is_tried_again(publisher: Publisher, path: str) -> None:
+    publisher.land(60)
+    for fault in (Fault.TOO_MANY, Fault.BAD_GATEWAY, Fault.CUT):
+        publisher.there.proxy.fail(fault, path=f"{path}$", times=1)
+    found = publisher.publish()
+    assert outcomes(found) == {"inserted": 60}
+    publisher.holds(found)
+    assert len(publisher.there.models()) == 1
+
+
+def test_a_service_that_stays_away_fails_in_words_and_a_rerun_completes(
+    publisher: Publisher,
+) -> None:
+    publisher.settings(retry_seconds=1, masks_per_call=10)
+    publisher.land(60)
+    rule = publisher.there.proxy.fail(Fault.CUT, method="POST", path="uploadPredictions")
+    rule.nth = None
+    with pytest.raises(DestinationError, match="did not reach Nucleus"):
+        publisher.publish(run_id="the run")
+    publisher.there.proxy.heal()
+    found = publisher.publish(run_id="the run")
+    assert outcomes(found) == {"inserted": 60}
+    publisher.holds(found)
+
+
+def test_a_wrong_dataset_or_key_fails_in_words(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.land(1)
+    publisher.settings(dataset_id="ds_nowhere")
+    with pytest.raises(DestinationError, match=r"404.*no dataset 'ds_nowhere'"):
+        publisher.publish()
+    publisher.settings()
+    monkeypatch.setenv("NUCLEUS_API_KEY", "live_wrong")
+    with pytest.raises(DestinationError, match=r"401.*key is not known") as error:
+        publisher.publish()
+    assert "live_wrong" not in str(error.value)
+    monkeypatch.delenv("NUCLEUS_API_KEY")
+    with pytest.raises(SettingsError, match="set NUCLEUS_API_KEY"):
+        publisher.publish()
+
+
+def test_without_its_settings_the_destination_says_what_it_needs(
+    landing: LandingWriter, root: Root
+) -> None:
+    with pytest.raises(SettingsError, match=r"table \[nucleus\] with its dataset_id"):
+        root.destination("nucleus")
+    with pytest.raises(SettingsError, match="there is no destination 'nuclues'"):
+        root.destination("nuclues")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('destinations = ["nucleus"]', r'"nucleus" needs a table \[nucleus\]'),
+        ('destinations = ["cloud"]', "destinations is .*expected a list"),
+        ("destinations = []", "destinations is .*expected a list"),
+        ("[nucleus]", "needs the dataset_id"),
+        ('[nucleus]\ndataset_id = "ds_1"\napi_key = "live_secret"', "does not belong into a file"),
+        ('[nucleus]\ndataset_id = "ds_1"\nmask = "local"', "did you mean 'masks'"),
+        ('[nucleus]\ndataset_id = "ds/1"', "dataset_id .*expected the id"),
+        ('[nucleus]\ndataset_id = "ds_1"\nmasks_per_call = 101', "expected 1 to 100"),
+        ('[nucleus]\ndataset_id = "ds_1"\nendpoint = "https://a:b@c"', "without credentials"),
+        ('[nucleus]\ndataset_id = "ds_1"\nmasks = "both"', "expected local or remote"),
+        ("nucleus = 5", "expected a table"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_in_words(
+    landing: LandingWriter, text: str, words: str
+) -> None:
+    landing.root.mkdir()
+    (landing.root / SETTINGS_FILE).write_text(text + "\n")
+    with pytest.raises(SettingsError, match=words) as error:
+        Root.open(str(landing.root))
+    assert "live_secret" not in str(error.value)
+
+
+def test_masks_that_nucleus_cannot_fetch_are_not_sent_as_urls(publisher: Publisher) -> None:
+    publisher.settings(masks="remote")
+    publisher.land(1)
+    with pytest.raises(SettingsError, match="Nucleus cannot fetch"):
+        publisher.publish()
+
+
+def test_nothing_secret_is_printed_logged_stored_or_raised(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    handlers = list(logging.getLogger().handlers)
+    publisher.settings(retry_seconds=1)
+    publisher.land(30)
+    destination = publisher.root.destination("nucleus")
+    told = repr(destination) + repr(vars(destination)) + repr(publisher.root.settings)
+    publisher.there.proxy.fail(Fault.BAD_GATEWAY, path="uploadPredictions")
+    with pytest.raises(DestinationError) as error:
+        publisher.publish()
+    chain: BaseException | None = error.value
+    while chain is not None:
+        told += repr(chain) + str(chain)
+        chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
+    publisher.there.proxy.heal()
+    publisher.publish()
+    out, err = capfd.readouterr()
+    told += out + err + caplog.text
+    for path in publisher.landing.root.rglob("*"):
+        if path.is_file():
+            told += path.read_bytes().decode("latin-1")
+    assert KEY not in told
+    assert logging.getLogger().handlers == handlers  # the SDK adds one when it is imported
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), (None, None), ("soon", None), ("-3", 0.0),
+     ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
+)  # fmt: skip
+def test_a_retry_after_header_is_understood(header: str | None, seconds: float | None) -> None:
+    assert _seconds(header) == seconds
+
+
+# --- many, remote, at once
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_many_local_masks_go_out_and_an_unchanged_rerun_uploads_nothing(
+    publisher: Publisher, count: int
+) -> None:
+    publisher.land(count)
+    found = publisher.publish()
+    assert outcomes(found) == {"inserted": count}
+    publisher.holds(found)
+    publisher.there.proxy.forget()
+    assert outcomes(publisher.publish()) == {"unchanged": count}
+    assert publisher.there.uploads() == 0
+    assert len(publisher.there.proxy.log) <= 6
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_remote_masks_go_out_as_urls_of_the_store(
+    publisher: Publisher, s3: Bucket, count: int
+) -> None:
+    publisher.settings(masks="remote")
+    settings = publisher.landing.root / SETTINGS_FILE
+    settings.write_text(f'masks = "{s3.url}/masks"\n' + settings.read_text())
+    publisher.land(count)
+    found = publisher.publish()
+    assert outcomes(found) == {"inserted": count}
+    publisher.holds(found)
+    held = publisher.there.held()
+    assert all(one["mask_url"].startswith(f"{s3.url}/masks/") for one in held.values())
+    assert outcomes(publisher.publish()) == {"unchanged": count}
+
+
+def test_masks_of_a_store_that_is_not_local_are_sent_along_too(
+    publisher: Publisher, s3: Bucket
+) -> None:
+    settings = publisher.landing.root / SETTINGS_FILE
+    settings.write_text(f'masks = "{s3.url}/masks"\n' + settings.read_text())
+    publisher.land(5)
+    found = publisher.publish()
+    assert outcomes(found) == {"inserted": 5}
+    publisher.holds(found)
+
+
+def test_two_runs_in_two_threads_leave_one_prediction_per_item(publisher: Publisher) -> None:
+    publisher.land(150)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda run: publisher.publish(run_id=run), ("one", "two")))
+    assert len(publisher.there.held()) == 150
+    for found in both:
+        assert sum(found.outcomes.values()) == 150
+        assert found.outcomes["failed"] == 0
+        publisher.holds(found)
+
+
+_CHILD = """
+import sys
+from datetime import UTC, datetime
+from segpipe.partition import Partition
+from segpipe.publishing.outcomes import Provenance
+from segpipe.root import Root
+root, run_id, update = Root.open(sys.argv[1]), sys.argv[2], sys.argv[3] == "update"
+partition = Partition("unet", "2026-01-05")
+who = Provenance(root.settings.dataset, "unet", "2026-01-05", run_id, datetime.now(UTC), update)
+print("ready", flush=True)
+found = root.publish(partition, who, destination="nucleus")
+print({k: v for k, v in found.outcomes.items() if v}, flush=True)
+"""
+
+
+def child(publisher: Publisher, run_id: str, update: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _CHILD, str(publisher.landing.root), run_id, update]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_two_processes_leave_one_prediction_per_item(publisher: Publisher) -> None:
+    publisher.land(100)
+    both = [child(publisher, run_id) for run_id in ("one", "two")]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert len(publisher.there.held()) == 100
+    found = publisher.publish()
+    assert outcomes(found) == {"unchanged": 100}
+    publisher.holds(found)
+
+
+def kill_while_publishing(publisher: Publisher, times: int) -> None:
+    import random
+
+    chance = random.Random(0)
+    publisher.settings(masks_per_call=20)
+    values = 1
+    publisher.land(100, (0, values))
+    publisher.publish()
+    for number in range(times):
+        values = 1 + values % 200
+        publisher.land(100, (0, values + 1))
+        run_id = f"killed {number}"
+        process = child(publisher, run_id, "update")
+        time.sleep(chance.uniform(0, 1.2))
+        process.kill()
+        process.communicate()
+        found = publisher.publish(update=True, run_id=run_id)
+        # What the killed attempt replaced counts as replaced by this run.
+        assert outcomes(found) == {"replaced": 100}, number
+        publisher.holds(found)
+
+
+def test_a_run_killed_and_started_again_has_exact_receipts(publisher: Publisher) -> None:
+    kill_while_publishing(publisher, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_killed_fifty_times_has_exact_receipts(publisher: Publisher) -> None:
+    kill_while_publishing(publisher, 50)
