@@ -14,13 +14,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 import requests
 
+from segpipe.cli.main import cli
 from segpipe.errors import DestinationError, SettingsError
+from segpipe.pipeline.build import build_definitions
+from segpipe.pipeline.instance import open_instance
+from segpipe.pipeline.runs import run_partition
 from segpipe.publishing.nucleus.content import PREFIX
 from segpipe.publishing.nucleus.service import _seconds
 from segpipe.publishing.outcomes import Provenance
@@ -522,3 +528,87 @@ def test_a_run_killed_and_started_again_has_exact_receipts(publisher: Publisher)
 @pytest.mark.timeout(900)
 def test_a_run_killed_fifty_times_has_exact_receipts(publisher: Publisher) -> None:
     kill_while_publishing(publisher, 50)
+
+
+# --- Dagster and the command line
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """A real instance with SQLite storage."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
+    with open_instance(str(tmp_path)) as opened:
+        yield opened
+
+
+def test_one_run_publishes_to_both_destinations(
+    publisher: Publisher, instance: dg.DagsterInstance
+) -> None:
+    publisher.land(12)
+    report = run_partition(publisher.root.settings, PARTITION, instance)
+    assert report.failure is None
+    inserted = {"inserted": 12, "unchanged": 0, "ignored": 0, "replaced": 0, "failed": 0}
+    assert report.published == {"catalog": inserted, "nucleus": inserted}
+    assert publisher.root.catalog.read().num_rows == len(publisher.there.held()) == 12
+    event = instance.get_latest_materialization_event(dg.AssetKey("nucleus_predictions"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    metadata = event.asset_materialization.metadata
+    assert metadata["dataset_id"].value == publisher.there.dataset
+    assert metadata["inserted"].value == 12
+    checks = {
+        log.dagster_event.asset_check_evaluation_data.asset_check_key.to_user_string():
+            log.dagster_event.asset_check_evaluation_data.passed
+        for log in instance.all_logs(
+            report.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        )
+        if log.dagster_event is not None
+    }  # fmt: skip
+    assert checks["nucleus_predictions:nothing_failed"]
+    assert checks["nucleus_predictions:published_equals_validated"]
+
+
+def test_each_destination_is_an_asset_with_a_pool_of_its_own(publisher: Publisher) -> None:
+    definitions = build_definitions(publisher.root.settings)
+    graph = definitions.resolve_asset_graph()
+    keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert {"published_predictions", "nucleus_predictions"} <= keys
+    made = [one for one in definitions.assets or () if isinstance(one, dg.AssetsDefinition)]
+    pools = {one.op.pool for one in made}
+    assert {"segpipe_catalog", "segpipe_nucleus"} <= pools
+    parents = {
+        key.to_user_string() for key in graph.get(dg.AssetKey("nucleus_predictions")).parent_keys
+    }
+    assert {"validated_masks", "segments", "instance_masks"} <= parents
+    assert "published_predictions" not in parents
+
+
+def test_a_service_that_refuses_fails_its_own_upload_only_and_says_why(
+    publisher: Publisher, instance: dg.DagsterInstance
+) -> None:
+    publisher.settings(dataset_id="ds_nowhere")
+    publisher.land(3)
+    report = run_partition(publisher.root.settings, PARTITION, instance)
+    assert report.failure is not None
+    assert "there is no dataset 'ds_nowhere'" in report.failure
+    assert "Traceback" not in report.failure
+    assert set(report.published) == {"catalog"}
+
+
+def test_the_command_line_names_the_destination(
+    publisher: Publisher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
+    publisher.land(4)
+    command = ["run", "--root", str(publisher.landing.root), "--model-run", PARTITION.model_run]
+    command += ["--date", PARTITION.date]
+    assert cli.main([*command, "--destination", "nucleus"], standalone_mode=False) == 0
+    assert "published to Nucleus: 4 inserted" in capsys.readouterr().out
+    assert publisher.root.catalog.version() is None
+    assert cli.main(command, standalone_mode=False) == 0
+    said = capsys.readouterr().out
+    assert "published to the catalog: 4 inserted" in said
+    assert "published to Nucleus: 4 unchanged" in said

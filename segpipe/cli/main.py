@@ -151,6 +151,13 @@ def rules(rule: str | None) -> int:
 @click.option(
     "--force", is_flag=True, help="Read every mask, also where nothing changed since the last run."
 )
+@click.option(
+    "--destination",
+    "destinations",
+    type=click.Choice(["catalog", "nucleus"]),
+    multiple=True,
+    help="Where to publish, once or more; `destinations` of segpipe.toml by default.",
+)
 def run(
     root: str,
     model_run: str,
@@ -160,6 +167,7 @@ def run(
     verify: str,
     publish_as: str | None,
     force: bool,
+    destinations: tuple[str, ...],
 ) -> int:
     """Materialize one partition through Dagster: validate its masks and publish them."""
     from segpipe.cli.run import run_one
@@ -174,6 +182,7 @@ def run(
         verify_all=verify == "all",
         publish_as=None if publish_as is None else View(publish_as),
         force=force,
+        destinations=destinations,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from segpipe.cli.console import say, step_progress
 from segpipe.cli.main import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
 from segpipe.consolidation import View
@@ -10,6 +12,7 @@ from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import RunReport, run_partition
 from segpipe.report import ValidationReport
 from segpipe.root import Root
+from segpipe.settings import CATALOG
 
 
 def run_one(
@@ -22,6 +25,7 @@ def run_one(
     verify_all: bool,
     publish_as: View | None,
     force: bool,
+    destinations: Sequence[str],
 ) -> int:
     """Materialize one partition and print what happened; the exit status."""
     opened = Root.open(root)
@@ -37,6 +41,7 @@ def run_one(
             verify_all=verify_all,
             publish_as=publish_as,
             force=force,
+            destinations=destinations,
             progress=progress,
         )
     if report.summary is not None:
@@ -45,18 +50,24 @@ def run_one(
         print()
     for line in view_lines(report):
         print(line)
-    print(outcome_line(report, dry_run=dry_run))
+    for line in outcome_lines(report, dry_run=dry_run):
+        print(line)
     return exit_status(report)
 
 
-def outcome_line(report: RunReport, *, dry_run: bool) -> str:
-    """What publishing came to, in a line."""
-    if report.outcomes is None:
-        return "nothing was published"
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in report.outcomes.items() if count)
+def outcome_lines(report: RunReport, *, dry_run: bool) -> list[str]:
+    """What publishing came to, a line per destination."""
+    if not report.published:
+        return ["nothing was published"]
     verb = "would be published" if dry_run else "published"
     view = "" if report.published_as is View.GIVEN else f" as {report.published_as}"
-    return f"{verb}{view}: {counts or 'nothing to publish'}"
+    lines = []
+    for destination, outcomes in report.published.items():
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
+        where = "" if [*report.published] == [CATALOG] else f" to the {destination}"
+        where = where.replace("the nucleus", "Nucleus")
+        lines.append(f"{verb}{where}{view}: {counts or 'nothing to publish'}")
+    return lines
 
 
 def view_lines(report: RunReport) -> list[str]:
@@ -82,7 +93,7 @@ def exit_status(report: RunReport) -> int:
     if report.failure is not None:
         say(f"error: {report.failure}")
         return UNUSABLE
-    failed = (report.outcomes or {}).get("failed", 0)
+    failed = sum(outcomes["failed"] for outcomes in report.published.values())
     if failed:
         say(f"{failed} predictions failed to be published; the receipts say why")
     if failed or (report.summary is not None and report.summary.rejected):

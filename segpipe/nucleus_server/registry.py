@@ -249,6 +249,15 @@ class Registry:
             json.dumps(list(one.findings)),
         )
 
+    def segmentation_id(self, dataset: str, owner: str, reference_id: str) -> str | None:
+        """The annotation id of what is there for an item; None where it has none."""
+        statement = (
+            "SELECT body FROM annotations WHERE dataset = ? AND owner = ? AND reference_id = ? "
+            "AND kind = ? AND identity = ''"
+        )
+        found = self._rows(statement, dataset, owner, reference_id, SEGMENTATION)
+        return json.loads(found[0]["body"]).get("annotation_id") if found else None
+
     def annotations(
         self, dataset: str, owner: str, reference_id: str | None = None
     ) -> dict[str, list[dict[str, Any]]]:

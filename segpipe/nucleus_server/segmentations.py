@@ -136,6 +136,8 @@ class SegmentationStore:
         Raises:
             SegpipeError: if the root's storage fails; a part may be stored then.
         """
+        if update:
+            segmentations = [self._with_id(dataset, owner, one) for one in segmentations]
         looked = self._looked_at(dataset, owner, segmentations, masks)
         answer: Future[Counts] = Future()
         self._waiting.put(_Waiting(dataset, owner, update, looked, answer))
@@ -153,6 +155,13 @@ class SegmentationStore:
         self._registry.delete_annotations(dataset, owner, reference_ids)
 
     # --- looking
+
+    def _with_id(self, dataset: str, owner: str, sent: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What replaces another without an annotation id of its own keeps the other's."""
+        if sent.get("annotation_id") is not None:
+            return sent
+        kept = self._registry.segmentation_id(dataset, owner, str(sent["reference_id"]))
+        return {**sent, "annotation_id": kept}
 
     def _looked_at(
         self,

@@ -11,12 +11,12 @@ from segpipe.pipeline.assets import build_assets
 from segpipe.pipeline.automation import landed_manifests, previous_day
 from segpipe.pipeline.following import following_assets, freshness_check
 from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.publishing import PUBLISHED
 from segpipe.pipeline.steps import StepProgress, silent
+from segpipe.pipeline.uploads import uploads_of
 from segpipe.root import Root
 from segpipe.settings import Settings
 
-#: The job that takes a partition from its manifest to the catalog.
+#: The job that takes a partition from its manifest to its destinations.
 JOB = "publish_partition"
 
 
@@ -59,7 +59,7 @@ def build_definitions(
                 executor_def=dg.in_process_executor,
             )
         ],
-        asset_checks=[freshness_check(mount, mount.key(PUBLISHED))],
+        asset_checks=[freshness_check(mount, mount.key(u.asset)) for u in uploads_of(settings)],
         sensors=[
             landed_manifests(mount, job),
             following_assets(mount, assets),

@@ -57,17 +57,24 @@ EVERY_PIXEL_EXPLAINED = dg.AssetCheckSpec(
     asset="segments",
     description="Read back: the areas of all segments add up to the pixels of all masks.",
 )
-NOTHING_FAILED = dg.AssetCheckSpec(
-    "nothing_failed",
-    asset="published_predictions",
-    description="The destination refused none of the predictions.",
-)
-READ_BACK = dg.AssetCheckSpec(
-    "published_equals_validated",
-    asset="published_predictions",
-    description="Read back: the catalog holds what the receipts say, and of a sample the masks' "
-    "pixels and Segments give the published fingerprint.",
-)
+NOTHING_FAILED, READ_BACK = "nothing_failed", "published_equals_validated"
+
+
+def of_upload(asset: str) -> list[dg.AssetCheckSpec]:
+    """The checks of what is published to a destination."""
+    return [
+        dg.AssetCheckSpec(
+            NOTHING_FAILED,
+            asset=asset,
+            description="The destination refused none of the predictions.",
+        ),
+        dg.AssetCheckSpec(
+            READ_BACK,
+            asset=asset,
+            description="Read back: the destination holds what the receipts say; in the catalog, "
+            "the masks' pixels and Segments of a sample give the published fingerprint.",
+        ),
+    ]
 
 
 def partitioned(specs: Sequence[dg.AssetCheckSpec], mount: Mount) -> list[dg.AssetCheckSpec]:
@@ -201,26 +208,26 @@ def _total(tables: Folder, name: str, factors: list[str]) -> int:
     return total
 
 
-def nothing_failed(publication: Publication) -> dg.AssetCheckResult:
+def nothing_failed(publication: Publication, asset: str) -> dg.AssetCheckResult:
     """Report predictions the destination refused, with its words."""
     failed = publication.outcomes["failed"]
     words = "; ".join(f"{id}: {message}" for id, message in publication.failures)
     return dg.AssetCheckResult(
-        check_name=NOTHING_FAILED.name,
-        asset_key="published_predictions",
+        check_name=NOTHING_FAILED,
+        asset_key=asset,
         passed=not failed,
         metadata={"failed": failed},
         description=f"{failed} predictions failed ({words})" if failed else "none failed",
     )
 
 
-def published_equals_validated(verification: Verification) -> dg.AssetCheckResult:
+def published_equals_validated(verification: Verification, asset: str) -> dg.AssetCheckResult:
     """Report receipts that reading back did not confirm."""
     mismatches = verification.mismatches
     first = "; ".join(f"{m.reference_id}: {m.words}" for m in mismatches[:5])
     return dg.AssetCheckResult(
-        check_name=READ_BACK.name,
-        asset_key="published_predictions",
+        check_name=READ_BACK,
+        asset_key=asset,
         passed=not mismatches,
         metadata={
             "receipts": verification.receipts,
@@ -230,5 +237,5 @@ def published_equals_validated(verification: Verification) -> dg.AssetCheckResul
         description=f"{len(mismatches)} receipts not confirmed ({first}): publish again with "
         "update, or restore an earlier version"
         if mismatches
-        else "what the receipts say is what the catalog holds",
+        else "what the receipts say is what the destination holds",
     )

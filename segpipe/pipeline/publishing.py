@@ -1,4 +1,4 @@
-"""Publishing a partition: the upload of it, in the view that is asked for."""
+"""Publishing a partition: an upload to each destination, in the view that is asked for."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 from collections.abc import Iterator
@@ -17,19 +17,16 @@ from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
 from segpipe.pipeline.steps import LABELS, plain_failures
+from segpipe.pipeline.uploads import Upload
 from segpipe.publishing.outcomes import Provenance
-from segpipe.publishing.publication import VERIFIED_MASKS, Publication
+from segpipe.publishing.publication import VERIFIED_MASKS
 from segpipe.publishing.verification import Verification
 from segpipe.root import Root
+from segpipe.settings import NUCLEUS
 
 #: A run or backfill with this tag set to ``true`` publishes with ``update``, as its configuration
 #: would: tags are what the dialog of a backfill takes.
 UPDATE_TAG = "segpipe/update"
-#: The asset, and the step that makes it.
-PUBLISHED = "published_predictions"
-
-#: Uploads at a time may be limited by this pool; without a limit, none waits.
-POOL = "segpipe_catalog"
 
 
 class PublishConfig(dg.Config):
@@ -56,44 +53,42 @@ class PublishConfig(dg.Config):
     )
 
 
-def publishing_asset(mount: Mount) -> dg.AssetsDefinition:
-    """The asset ``published_predictions``."""
+def publishing_asset(mount: Mount, upload: Upload) -> dg.AssetsDefinition:
+    """The asset of what is published to a destination."""
 
     @dg.multi_asset(
-        name=mount.name(PUBLISHED),
-        pool=mount.name(POOL),
-        specs=mount.specs([_published_spec(mount)]),
-        check_specs=checks.partitioned([checks.NOTHING_FAILED, checks.READ_BACK], mount),
+        name=mount.name(upload.asset),
+        pool=mount.name(upload.pool),
+        specs=mount.specs([_spec(mount, upload)]),
+        check_specs=checks.partitioned(checks.of_upload(upload.asset), mount),
         can_subset=True,  # a dry run publishes nothing that could be checked
     )
-    def published_predictions(
+    def publish_predictions(
         context: dg.AssetExecutionContext, config: PublishConfig
     ) -> Iterator[Event]:
         with plain_failures():
-            yield from mount.placed(_published(context, mount, config))
+            yield from mount.placed(_published(context, mount, upload, config))
 
-    return published_predictions
+    return publish_predictions
 
 
-def _published_spec(mount: Mount) -> dg.AssetSpec:
+def _spec(mount: Mount, upload: Upload) -> dg.AssetSpec:
     made = [key(view) for view in views.MADE for key in (views.masks_key, views.segments_key)]
     return dg.AssetSpec(
-        PUBLISHED,
+        upload.asset,
         deps=["validated_masks", "segments", *made],
-        kinds={"deltalake"},
+        kinds={upload.kind},
         skippable=True,
         automation_condition=follows(dg.AssetSelection.assets(mount.key("validated_masks"))),
         freshness_policy=freshness_policy(mount),
-        description="The predictions of the partition, published to the catalog: inserted, "
+        description=f"The predictions of the partition, published {upload.words}: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
         **LABELS,
     )
 
 
 def _published(
-    context: dg.AssetExecutionContext,
-    mount: Mount,
-    config: PublishConfig,
+    context: dg.AssetExecutionContext, mount: Mount, upload: Upload, config: PublishConfig
 ) -> Iterator[Event]:
     root, partition = mount.root, partition_of(context)
     published_as = config.publish_as or root.settings.policies.of(partition.model_run).publish_as
@@ -102,10 +97,11 @@ def _published(
     publication = root.publish(
         partition,
         provenance,
+        destination=upload.destination,
         view=published_as,
         dry_run=config.dry_run,
         verify_masks=None if config.verify_all else VERIFIED_MASKS,
-        progress=lambda *rows: mount.progress("publishing", *rows),
+        progress=lambda *rows: mount.progress(f"publishing {upload.words}", *rows),
     )
     metadata: dict[str, Any] = {
         **publication.outcomes,
@@ -114,12 +110,19 @@ def _published(
         "dry_run": config.dry_run,
     }
     if publication.verification is None:  # a dry run: nothing was published, nothing read back
-        yield dg.AssetObservation(PUBLISHED, partition=context.partition_key, metadata=metadata)
+        yield dg.AssetObservation(upload.asset, partition=context.partition_key, metadata=metadata)
         return
-    yield checks.nothing_failed(publication)
-    yield checks.published_equals_validated(publication.verification)
+    yield checks.nothing_failed(publication, upload.asset)
+    yield checks.published_equals_validated(publication.verification, upload.asset)
     _confirm(publication.verification)
-    yield _result(root, publication, metadata)
+    yield dg.MaterializeResult(
+        asset_key=upload.asset,
+        metadata={
+            **metadata,
+            "receipts": place(root.settings, publication.receipts or ""),
+            **_whereabouts(root, upload),
+        },
+    )
 
 
 def _provenance(
@@ -145,17 +148,14 @@ def _confirm(verification: Verification) -> None:
         )
 
 
-def _result(
-    root: Root, publication: Publication, metadata: dict[str, Any]
-) -> dg.MaterializeResult[Any]:
+def _whereabouts(root: Root, upload: Upload) -> dict[str, Any]:
+    """Where the published predictions are."""
+    nucleus = root.settings.nucleus
+    if upload.destination == NUCLEUS and nucleus is not None:
+        return {"dataset_id": nucleus.dataset_id}
     version = root.catalog.version()
-    return dg.MaterializeResult(
-        asset_key=PUBLISHED,
-        metadata={
-            **metadata,
-            "catalog_version": -1 if version is None else version,
-            "catalog": place(root.settings, root.catalog.uri),
-            "receipts": place(root.settings, publication.receipts or ""),
-            "dagster/column_schema": schemas.published_predictions,
-        },
-    )
+    return {
+        "catalog_version": -1 if version is None else version,
+        "catalog": place(root.settings, root.catalog.uri),
+        "dagster/column_schema": schemas.published_predictions,
+    }

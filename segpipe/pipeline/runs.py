@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -19,8 +19,8 @@ from segpipe.pipeline.failures import first_cause
 from segpipe.pipeline.instance import register
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import DAYS_AHEAD, partition_key
-from segpipe.pipeline.publishing import PUBLISHED
 from segpipe.pipeline.steps import StepProgress, silent
+from segpipe.pipeline.uploads import uploads_of
 from segpipe.pipeline.validating import VALIDATE
 from segpipe.pipeline.views import masks_key
 from segpipe.root import Root
@@ -37,7 +37,7 @@ class RunReport:
     Attributes:
         failure: the first cause, in words; None where the run succeeded.
         summary: of the validation; None where it did not get that far.
-        outcomes: outcome -> predictions; None where nothing was published.
+        published: destination -> outcome -> predictions; without those nothing was published to.
         published_as: the view that was to be published.
         view: what was made of it; None for predictions as given, and where it was not made.
     """
@@ -45,9 +45,14 @@ class RunReport:
     run_id: str
     failure: str | None
     summary: Summary | None
-    outcomes: dict[str, int] | None
+    published: Mapping[str, dict[str, int]]
     published_as: View = View.GIVEN
     view: ViewSummary | None = None
+
+    @property
+    def outcomes(self) -> dict[str, int] | None:
+        """Outcome -> predictions at the first destination; None where nothing was published."""
+        return next(iter(self.published.values()), None)
 
 
 def run_partition(
@@ -60,6 +65,7 @@ def run_partition(
     verify_all: bool = False,
     publish_as: View | None = None,
     force: bool = False,
+    destinations: Sequence[str] = (),
     progress: StepProgress = silent,
 ) -> RunReport:
     """Materialize one partition in this process, recorded in the instance.
@@ -67,19 +73,31 @@ def run_partition(
     Args:
         force: read every mask, also where nothing changed since the last run.
         publish_as: the view to publish; where None, as the model run's policy says.
+        destinations: where to publish; where empty, as the settings say.
 
     Raises:
+        SettingsError: if a destination is not set up; no run is begun then.
         SettingsError: if the model run's taxonomy cannot serve the view; no run is begun then.
         ManifestError: if there is no such partition or its manifest cannot be used; no run is
             begun then.
     """
+    if destinations:
+        settings = replace(settings, destinations=tuple(destinations))
     root = Root(settings)
+    for name in settings.destinations:
+        root.destination(name)
     root.manifest(partition)
     _check_day(settings, partition)
     published_as = publish_as or settings.policies.of(partition.model_run).publish_as
     root.consolidation(partition.model_run, published_as)
     register(instance, partition)
     job = build_definitions(settings, progress=progress).resolve_job_def(JOB)
+    publishing = {
+        "update": update,
+        "dry_run": dry_run,
+        "verify_all": verify_all,
+        "publish_as": published_as.name,
+    }
     result = job.execute_in_process(
         instance=instance,
         partition_key=partition_key(partition),
@@ -89,14 +107,7 @@ def run_partition(
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             "ops": {
                 VALIDATE: {"config": {"force": force}},
-                PUBLISHED: {
-                    "config": {
-                        "update": update,
-                        "dry_run": dry_run,
-                        "verify_all": verify_all,
-                        "publish_as": published_as.name,
-                    }
-                },
+                **{upload.asset: {"config": publishing} for upload in uploads_of(settings)},
             },
         },
     )
@@ -112,7 +123,7 @@ def run_partition(
         result.run_id,
         failure,
         Summary.read(root.tables(partition)) if dg.AssetKey("validated_masks") in made else None,
-        _outcomes(events),
+        _published(events, settings),
         published_as,
         ViewSummary.read(root.view_tables(partition, published_as)) if has_view else None,
     )
@@ -128,8 +139,10 @@ def _check_day(settings: Settings, partition: Partition) -> None:
         )
 
 
-def _outcomes(events: Sequence[dg.DagsterEvent]) -> dict[str, int] | None:
-    for event in reversed(events):
+def _published(events: Sequence[dg.DagsterEvent], settings: Settings) -> dict[str, dict[str, int]]:
+    """What the uploads reported, in the order of the destinations."""
+    reported: dict[dg.AssetKey, dict[str, int]] = {}
+    for event in events:
         entry: dg.AssetMaterialization | dg.AssetObservation
         if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             entry = event.step_materialization_data.materialization
@@ -137,6 +150,12 @@ def _outcomes(events: Sequence[dg.DagsterEvent]) -> dict[str, int] | None:
             entry = event.asset_observation_data.asset_observation
         else:
             continue
-        if entry.asset_key == dg.AssetKey(PUBLISHED):
-            return {name: int(str(entry.metadata[name].value)) for name in _OUTCOMES}
-    return None
+        if all(name in entry.metadata for name in _OUTCOMES):
+            reported[entry.asset_key] = {
+                name: int(str(entry.metadata[name].value)) for name in _OUTCOMES
+            }
+    return {
+        upload.destination: reported[dg.AssetKey(upload.asset)]
+        for upload in uploads_of(settings)
+        if dg.AssetKey(upload.asset) in reported
+    }
