@@ -40,6 +40,7 @@ class Fault(StrEnum):
     TOO_MANY = "answer 429 with Retry-After: 1, forward nothing"
     BROKEN = "answer 500, forward nothing"
     BAD_GATEWAY = "answer 502, forward nothing"
+    NULL_ERRORS = "forward, then add `errors: null` to the JSON of the answer"
     STORED_BUT_502 = "forward, then answer 502 whatever was said"
     STORED_BUT_503 = "forward, then answer 503 whatever was said"
     STORED_BUT_500 = "forward, then answer 500 InternalError whatever the store said"
@@ -319,6 +320,8 @@ class _Exchange:
             if self.fault in _AFTERWARDS:
                 await answer.read()
                 return _error(*_AFTERWARDS[self.fault])
+            if self.fault is Fault.NULL_ERRORS:
+                return web.json_response({**await answer.json(), "errors": None})
             return await self._relay(answer)
 
     async def _body(self) -> AsyncIterator[bytes]:

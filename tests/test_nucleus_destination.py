@@ -286,6 +286,15 @@ def test_a_fault_while_uploading_leaves_true_receipts(
     assert len(publisher.there.held()) == 40
 
 
+def test_answers_the_client_cannot_sum_up_are_read_back(publisher: Publisher) -> None:
+    publisher.land(40)
+    rule = publisher.there.proxy.fail(Fault.NULL_ERRORS, method="POST", path="uploadPredictions")
+    found = publisher.publish()
+    assert rule.happened == 4
+    assert outcomes(found) == {"inserted": 40}
+    publisher.holds(found)
+
+
 @pytest.mark.parametrize("path", ["/export", "/models/", "/models/add", "/info"])
 def test_a_fault_while_reading_is_tried_again(publisher: Publisher, path: str) -> None:
     publisher.land(60)
