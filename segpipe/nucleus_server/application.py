@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,9 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from segpipe.errors import SegpipeError
+from segpipe.nucleus_server.guard import Guard, Limits, error_answer
 from segpipe.nucleus_server.registry import GROUND_TRUTH, Job, Registry
 from segpipe.nucleus_server.requests import (
     RequestRefused,
@@ -41,17 +38,6 @@ from segpipe.root import Root
 
 _logger = logging.getLogger("segpipe.nucleus_server")
 Handler = Callable[["Endpoint", Request], Awaitable[Any]]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of one request.
-
-    Attributes:
-        body_bytes: of its body.
-    """
-
-    body_bytes: int = 512 * 1024 * 1024
 
 
 class Endpoint:
@@ -392,80 +378,24 @@ def _answering(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awai
         try:
             return JSONResponse(await handler(endpoint, request))
         except RequestRefused as refused:
-            return _error(refused.status, refused.words)
+            return error_answer(refused.status, refused.words)
         except SegpipeError as error:
             _logger.error("%s %s: %s", request.method, request.url.path, error)
-            return _error(500, "the endpoint's storage failed; its log says why. Send it again")
+            return error_answer(
+                500, "the endpoint's storage failed; its log says why. Send it again"
+            )
         except ClientDisconnect:
-            return _error(400, "the connection was closed before the request was complete")
+            return error_answer(400, "the connection was closed before the request was complete")
         except Exception:
             _logger.exception("%s %s failed", request.method, request.url.path)
-            return _error(500, "internal error; the endpoint's log says more")
+            return error_answer(500, "internal error; the endpoint's log says more")
 
     return answer
 
 
 async def _unknown(request: Request) -> Response:
-    return _error(
+    return error_answer(
         404,
         f"{request.method} {request.url.path} is not a part of the API served here: datasets, "
         "items, models, segmentations, jobs; see docs/nucleus.md",
     )
-
-
-def _error(status: int, words: str) -> JSONResponse:
-    return JSONResponse({"error": words}, status_code=status)
-
-
-class Guard:
-    """Lets in who knows the key, and no body beyond the limit."""
-
-    def __init__(self, inner: ASGIApp, key: str | None, limits: Limits) -> None:
-        self._inner, self._key, self._limits = inner, key, limits
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
-        if scope["type"] != "http":
-            await self._inner(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        refused = self._refusal(scope, headers)
-        if refused is not None:
-            await refused(scope, receive, send)
-            return
-        size = 0
-
-        async def bounded() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._limits.body_bytes:
-                raise RequestRefused(413, self._too_large())
-            return message
-
-        await self._inner(scope, bounded, send)
-
-    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
-        told = headers.get(b"content-length", b"0")
-        if not told.isdigit() or int(told) > self._limits.body_bytes:
-            return _error(413, self._too_large())
-        # The URL of an upload is a secret of its own: the client puts there without a key.
-        if self._key is None or str(scope["path"]).startswith("/_blob/"):
-            return None
-        if hmac.compare_digest(_user(headers.get(b"authorization", b"")), self._key.encode()):
-            return None
-        return _error(401, "the API key is not known here")
-
-    def _too_large(self) -> str:
-        return f"the body has more than {self._limits.body_bytes:,} bytes; send fewer at a time"
-
-
-def _user(header: bytes) -> bytes:
-    """The user of Basic authentication; the client's is its API key, without a password."""
-    kind, _, value = header.partition(b" ")
-    if kind.lower() != b"basic":
-        return b""
-    try:
-        return base64.b64decode(value, validate=True).partition(b":")[0]
-    except binascii.Error:
-        return b""

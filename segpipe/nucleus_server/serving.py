@@ -10,7 +10,8 @@ from pathlib import Path
 import uvicorn
 
 from segpipe.errors import SettingsError
-from segpipe.nucleus_server.application import Limits, application
+from segpipe.nucleus_server.application import application
+from segpipe.nucleus_server.guard import Limits
 from segpipe.nucleus_server.registry import Registry
 from segpipe.nucleus_server.segmentations import Checks
 from segpipe.root import Root

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from segpipe import views
 from segpipe.consolidation import View
@@ -22,6 +21,8 @@ from segpipe.pipeline.validating import table_place
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
 
+# The tag under which Dagster keeps an asset's data version.
+_DATA_VERSION = "dagster/data_version"
 #: The step that makes views.
 CONSOLIDATE = "consolidate_masks"
 #: The views that are made; predictions as given are there already.
@@ -118,7 +119,7 @@ def ensure(
                         made.asset_key or "",
                         metadata=made.metadata,
                         partition=context.partition_key,
-                        tags={DATA_VERSION_TAG: made.data_version.value},
+                        tags={_DATA_VERSION: made.data_version.value},
                     )
                 )
 

@@ -38,15 +38,16 @@ class Destination(Protocol):
             Receipts, one per prediction.
 
         Raises:
-            CatalogError: when the destination as a whole cannot be used.
-            StorageError: when its storage fails; a rerun completes what was begun.
+            CatalogError, DestinationError: when the destination as a whole cannot be used.
+            StorageError: when storage fails; a rerun completes what was begun.
         """
         ...
 
     def verify(self, receipts: pa.Table, provenance: Provenance, masks: int | None) -> Verification:
-        """Read back what receipts claim.
+        """Read back what the receipts of the last batch claim.
 
         Args:
-            masks: how many masks to decode; all where None.
+            masks: how many masks to decode; all where None. A destination that does not give masks
+                back decodes none.
         """
         ...

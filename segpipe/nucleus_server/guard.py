@@ -1,0 +1,84 @@
+"""Who is let in, and with how much."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from segpipe.nucleus_server.requests import RequestRefused
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one request.
+
+    Attributes:
+        body_bytes: of its body.
+    """
+
+    body_bytes: int = 512 * 1024 * 1024
+
+
+def error_answer(status: int, words: str) -> JSONResponse:
+    """An answer that says what is wrong."""
+    return JSONResponse({"error": words}, status_code=status)
+
+
+class Guard:
+    """Lets in who knows the key, and no body beyond the limit."""
+
+    def __init__(self, inner: ASGIApp, key: str | None, limits: Limits) -> None:
+        self._inner, self._key, self._limits = inner, key, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        refused = self._refusal(scope, headers)
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._limits.body_bytes:
+                raise RequestRefused(413, self._too_large())
+            return message
+
+        await self._inner(scope, bounded, send)
+
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
+        told = headers.get(b"content-length", b"0")
+        if not told.isdigit() or int(told) > self._limits.body_bytes:
+            return error_answer(413, self._too_large())
+        # The URL of an upload is a secret of its own: the client puts there without a key.
+        if self._key is None or str(scope["path"]).startswith("/_blob/"):
+            return None
+        if hmac.compare_digest(_user(headers.get(b"authorization", b"")), self._key.encode()):
+            return None
+        return error_answer(401, "the API key is not known here")
+
+    def _too_large(self) -> str:
+        return f"the body has more than {self._limits.body_bytes:,} bytes; send fewer at a time"
+
+
+def _user(header: bytes) -> bytes:
+    """The user of Basic authentication; the client's is its API key, without a password."""
+    kind, _, value = header.partition(b" ")
+    if kind.lower() != b"basic":
+        return b""
+    try:
+        return base64.b64decode(value, validate=True).partition(b":")[0]
+    except binascii.Error:
+        return b""
