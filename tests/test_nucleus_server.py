@@ -535,3 +535,17 @@ def test_an_endpoint_killed_while_uploading_loses_nothing_it_answered(tmp_path: 
 @pytest.mark.slow
 def test_an_endpoint_killed_fifty_times_loses_nothing_it_answered(tmp_path: Path) -> None:
     kill_while_uploading(tmp_path, 50)
+
+
+def test_the_documented_client_works_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).resolve().parents[1] / "docs" / "nucleus.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    Image.fromarray(striped_mask((0, 1), 480, 640)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with RunningEndpoint(tmp_path / "root", key=None) as endpoint:
+        exec(code.replace("http://127.0.0.1:8000", endpoint.url), {})
+        (row,) = Root.open(str(endpoint.root)).catalog.read().to_pylist()
+    assert (row["dataset"], row["model_run"], row["reference_id"]) == ("streets", "unet@1", "a")
+    assert [s["confidence"] for s in row["segments"]] == [None, 0.9]
