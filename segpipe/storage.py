@@ -72,10 +72,31 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise StorageError(f"{doing} failed: {_words(error)}") from error
+    except Exception as error:
+        # What speaks to object stores raises classes of its own; they hold requests and headers.
+        if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
+            raise
+        raise StorageError(f"{doing} failed: {_store_words(error)}") from None
 
 
 # What may be a secret in the words of a library's error: user information and query strings.
 _SECRETS = re.compile(r"(?<=//)[^/@\s]+@|\?\S+")
+
+
+# Top-level packages behind fsspec's object stores.
+_STORE_LIBRARIES = frozenset(
+    {"botocore", "aiobotocore", "s3fs", "aiohttp", "google", "gcsfs", "azure", "adlfs", "obstore"}
+)
+
+
+def _store_words(error: Exception) -> str:
+    if "Credentials" in type(error).__name__:
+        return (
+            "no usable credentials were found. Put them into the environment (for S3 "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or give the machine a "
+            "role"
+        )
+    return _SECRETS.sub("...", str(error) or type(error).__name__)
 
 
 def _words(error: OSError) -> str:
@@ -164,8 +185,13 @@ class Folder:
         return f"{self.path}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Whether the file is there."""
-        return bool(self.filesystem.exists(self.path_of(name)))
+        """Whether the file is there.
+
+        Raises:
+            StorageError: if the storage does not say.
+        """
+        with storage_errors(f"looking for {self.shown}/{name}"):
+            return bool(self.filesystem.exists(self.path_of(name)))
 
     def stored(self, name: str) -> StoredFile | None:
         """Size and age of a file; None where there is none."""

@@ -421,3 +421,23 @@ def test_a_profile_that_does_not_exist_is_said_in_words(
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(SegpipeError, match="nobody"):
         Root.open(f"{s3.url}/root").manifest(PARTITION)
+
+
+def test_without_credentials_every_command_says_where_they_belong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment |= {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nowhere",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
+        "DAGSTER_HOME": str(tmp_path),
+    }
+    for command in ("history", "nucleus-server"):
+        done = subprocess.run(
+            [sys.executable, "-m", "segpipe", command, "--root", "s3://bucket/root"],
+            env=environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert "no usable credentials were found" in done.stderr

@@ -17,8 +17,5 @@ def run_nucleus_server(root: str, host: str, port: int, checks: str, body_mb: in
         raise SettingsError(
             f"the endpoint needs {error.name}: pip install 'segpipe[nucleus]'"
         ) from None
-    say(f"root       {root}")
-    say(f"endpoint   http://{host}:{port}")
-    say(f'use it     NucleusClient(api_key="any", endpoint="http://{host}:{port}")')
-    serve(Serving(root, host, port, Checks(checks), body_mb * 1024 * 1024))
+    serve(Serving(root, host, port, Checks(checks), body_mb * 1024 * 1024), say)
     return 0

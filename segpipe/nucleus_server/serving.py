@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,11 @@ class Serving:
     body_bytes: int = Limits.body_bytes
 
 
-def serve(serving: Serving) -> None:
+def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
     """Serve until the process is ended.
+
+    Args:
+        tell: told where it is served.
 
     Raises:
         SettingsError: for a remote root, and for an address others can reach without a key.
@@ -55,6 +59,11 @@ def serve(serving: Serving) -> None:
     app = application(
         root, registry, checks=serving.checks, key=key, limits=Limits(serving.body_bytes)
     )
+    url = f"http://{serving.host}:{serving.port}"
+    tell(f"root       {place}")
+    tell(f"endpoint   {url}")
+    api_key = '"any"' if key is None else f'os.environ["{KEY_VARIABLE}"]'
+    tell(f'use it     NucleusClient(api_key={api_key}, endpoint="{url}")')
     # The access log would hold the URLs of uploads, which are secrets.
     uvicorn.run(
         app, host=serving.host, port=serving.port, log_level="warning", access_log=False,
