@@ -12,10 +12,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from segpipe.consolidation import View
 from segpipe.partition import Partition
+from segpipe.pipeline.assets import assets_of
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.following import FRESH
 from segpipe.pipeline.instance import open_instance, register
+from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import partition_key
 from segpipe.root import Root
 from segpipe.rules.policy import Policies
@@ -108,6 +111,24 @@ def test_masks_validated_by_hand_are_published(daemon: Daemon, landing: LandingW
 def test_masks_validated_by_hand_the_first_time_are_published_too(daemon: Daemon) -> None:
     daemon.materialize(*VALIDATING)
     assert daemon.look() == [f"{PARTITION.date}|{PARTITION.model_run}"]
+
+
+def test_an_upload_that_a_check_blocked_is_not_tried_again_by_itself(
+    daemon: Daemon, landing: LandingWriter
+) -> None:
+    landing.manifest([{**landing.row(f"bad {n}"), "height": 7} for n in range(3)])
+    job = daemon.definitions.resolve_job_def(JOB)
+    key = partition_key(PARTITION)
+    # As the sensor asks for it.
+    selection = assets_of(Mount(Root.open(str(landing.root))), View.GIVEN)
+    result = job.execute_in_process(
+        instance=daemon.instance,
+        partition_key=key,
+        asset_selection=selection,
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert daemon.look() == []
 
 
 def test_nothing_is_asked_for_where_nothing_happened(daemon: Daemon) -> None:
