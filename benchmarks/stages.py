@@ -62,8 +62,10 @@ class Stages:
         mask = timed("decode_mask (with read_png)", decode_mask, data)
         measures = timed("measure", measure, mask.pixels)
         row = ManifestRow("x.parquet", 0, file.name, url, cell, None, HEIGHT, WIDTH)
-        evidence = Evidence(row, declaration, (HEIGHT, WIDTH), None, mask, measures)
-        timed("judge (all rules)", judge, evidence, self._policy)
+        evidence = Evidence(
+            row, declaration, self._policy, size=(HEIGHT, WIDTH), mask=mask, measures=measures
+        )
+        timed("judge (all rules)", judge, evidence)
         timed("MaskStore.put (with sha256)", self._store.put, data)
         described = [[s.index, s.label, s.metadata_text] for s in declaration.segments]
         timed("fingerprint", fingerprint_of_parts, mask.pixels, HEIGHT, WIDTH, described, None)

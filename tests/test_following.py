@@ -71,13 +71,16 @@ class Daemon:
         return found
 
     def materialize(self, *names: str) -> None:
-        """Run these assets of the partition, as a person does; all without names."""
-        selection = [dg.AssetKey(name) for name in names] or None
-        job = self.definitions.resolve_job_def(JOB)
+        """Run these assets of the partition, as a person does; the whole job without names."""
+        job = (
+            self.definitions.resolve_implicit_global_asset_job_def()
+            if names
+            else self.definitions.resolve_job_def(JOB)
+        )
         result = job.execute_in_process(
             instance=self.instance,
             partition_key=partition_key(PARTITION),
-            asset_selection=selection,
+            asset_selection=[dg.AssetKey(name) for name in names] or None,
         )
         assert result.success
 
@@ -113,14 +116,15 @@ def test_masks_validated_by_hand_the_first_time_are_published_too(daemon: Daemon
     assert daemon.look() == [f"{PARTITION.date}|{PARTITION.model_run}"]
 
 
+@pytest.mark.parametrize("asked_by", ["the sensor", "the page of the job"])
 def test_an_upload_that_a_check_blocked_is_not_tried_again_by_itself(
-    daemon: Daemon, landing: LandingWriter
+    daemon: Daemon, landing: LandingWriter, asked_by: str
 ) -> None:
     landing.manifest([{**landing.row(f"bad {n}"), "height": 7} for n in range(3)])
     job = daemon.definitions.resolve_job_def(JOB)
     key = partition_key(PARTITION)
-    # As the sensor asks for it.
-    selection = assets_of(Mount(Root.open(str(landing.root))), View.GIVEN)
+    every = assets_of(Mount(Root.open(str(landing.root))), View.GIVEN)
+    selection = every if asked_by == "the sensor" else None
     result = job.execute_in_process(
         instance=daemon.instance,
         partition_key=key,

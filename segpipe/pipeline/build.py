@@ -9,7 +9,7 @@ import dagster as dg
 from segpipe.pipeline.alerts import failed_runs
 from segpipe.pipeline.assets import build_assets
 from segpipe.pipeline.automation import landed_manifests, previous_day
-from segpipe.pipeline.following import following_assets, freshness_check
+from segpipe.pipeline.following import WHOLE_TAG, following_assets, freshness_check
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.pipeline.uploads import uploads_of
@@ -53,6 +53,7 @@ def build_definitions(
             dg.define_asset_job(
                 job,
                 selection=assets,
+                tags={WHOLE_TAG: "true"},
                 description="Validate one model run's predictions of one day, and publish them.",
                 # A step in a process of its own costs seconds to start; the work inside is
                 # parallel. Other runs of the assets take the code location's executor.

@@ -16,6 +16,8 @@ from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_named
 
 SENSOR, FRESH = "following_assets", "fresh"
+#: On runs of the job, which publish what they validate.
+WHOLE_TAG = "segpipe/whole_partition"
 _EVERY_HOUR = "5 * * * *"
 _DAY = timedelta(days=1)
 
@@ -23,11 +25,17 @@ _DAY = timedelta(days=1)
 def follows(assets: dg.AssetSelection) -> dg.AutomationCondition[Any]:
     """Run when one of these was materialized by a run that left the asset out, in any partition.
 
-    A run of the whole job updates both, and starts nothing.
+    A run of the whole job publishes by itself, and starts nothing, also where a check blocked it.
     """
-    updated = dg.AutomationCondition.any_deps_updated().allow(assets).since_last_handled()
-    waiting = dg.AutomationCondition.any_deps_in_progress() | dg.AutomationCondition.in_progress()
-    return (updated & ~waiting).with_label("what it is made of was materialized without it")
+    condition = dg.AutomationCondition
+    alone = ~condition.executed_with_root_target() & ~condition.executed_with_tags(
+        tag_values={WHOLE_TAG: "true"}
+    )
+    updated = condition.any_deps_match(condition.newly_updated() & alone).allow(assets)
+    waiting = condition.any_deps_in_progress() | condition.in_progress()
+    return (updated.since_last_handled() & ~waiting).with_label(
+        "what it is made of was materialized without it"
+    )
 
 
 def following_assets(mount: Mount, assets: list[dg.AssetsDefinition]) -> dg.SensorDefinition:
