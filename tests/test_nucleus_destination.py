@@ -4,16 +4,19 @@ that makes happen what networks and services do. Whatever happens, receipts say 
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +226,31 @@ def test_an_annotation_id_of_the_users_is_kept_and_told_apart(publisher: Publish
     assert outcomes(publisher.publish()) == {"ignored": 3}
 
 
+def test_another_mask_with_the_same_segments_is_another_prediction(publisher: Publisher) -> None:
+    publisher.land(2, (0, 1), annotation_id="mine")
+    publisher.publish()
+    publisher.land(2, (1, 0), annotation_id="mine")
+    assert outcomes(publisher.publish()) == {"ignored": 2}
+    assert outcomes(publisher.publish(update=True)) == {"replaced": 2}
+    assert outcomes(publisher.publish(update=True)) == {"unchanged": 2}
+
+
+def test_items_whose_ids_hold_what_urls_give_a_meaning_to_are_found_again(
+    publisher: Publisher, endpoint: RunningEndpoint
+) -> None:
+    odd = ["dir/a b#1?x=1.jpg", "100 %.png", "../up", "ü/日本"]
+    bodies = [{"reference_id": one, "height": HEIGHT, "width": WIDTH} for one in odd]
+    route = f"dataset/{publisher.there.dataset}/append"
+    publisher.there.ask("POST", route, {"items": bodies, "update": False})
+    first = publisher.landing.row(ITEMS[0], (0, 1))
+    publisher.landing.manifest([{**first, "reference_id": one} for one in odd])
+    publisher.root.materialize(PARTITION)
+    assert outcomes(publisher.publish()) == {"inserted": 4}
+    again = publisher.publish()
+    assert outcomes(again) == {"unchanged": 4}
+    publisher.holds(again)
+
+
 def test_items_the_dataset_does_not_have_fail_with_the_services_words(
     publisher: Publisher,
 ) -> None:
@@ -407,6 +435,38 @@ def test_nothing_secret_is_printed_logged_stored_or_raised(
     assert logging.getLogger().handlers == handlers  # the SDK adds one when it is imported
 
 
+def test_a_key_the_service_repeats_is_not_repeated(publisher: Publisher) -> None:
+    class Indiscreet(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            user = base64.b64decode(self.headers["Authorization"].split()[1]).decode()
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(f"the key {user} may not do that".encode())
+
+        def log_message(self, *words: object) -> None:
+            """Nothing."""
+
+    publisher.land(1)
+    with HTTPServer(("127.0.0.1", 0), Indiscreet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        publisher.settings(endpoint=f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(DestinationError, match=r"403.*may not do that") as error:
+            publisher.publish()
+        server.shutdown()
+    assert KEY not in str(error.value)
+
+
+def test_importing_the_client_leaves_logging_as_it_was() -> None:
+    script = (
+        "import logging, segpipe.publishing.nucleus.service as service; service._sdk(); "
+        "print(logging.getLogger().handlers)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "[]\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("7", 7.0), ("0.5", 0.5), (None, None), ("soon", None), ("-3", 0.0),
@@ -469,6 +529,8 @@ def test_two_runs_in_two_threads_leave_one_prediction_per_item(publisher: Publis
         assert sum(found.outcomes.values()) == 150
         assert found.outcomes["failed"] == 0
         publisher.holds(found)
+    # The client was not called twice at once: nothing broke and had to be sent again.
+    assert publisher.there.uploads() <= 30
 
 
 _CHILD = """
