@@ -522,6 +522,8 @@ def test_masks_of_a_store_that_is_not_local_are_sent_along_too(
 
 def test_two_runs_in_two_threads_leave_one_prediction_per_item(publisher: Publisher) -> None:
     publisher.land(150)
+    # Slow enough that the calls of both would be under way at once.
+    publisher.there.proxy.fail(Fault.DELAY, path="uploadPredictions", seconds=0.3)
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda run: publisher.publish(run_id=run), ("one", "two")))
     assert len(publisher.there.held()) == 150
