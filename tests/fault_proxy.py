@@ -12,88 +12,25 @@ many requests and bytes something cost.
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import threading
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
+from typing import Any
 
 import aiohttp
 import yarl
 from aiohttp import web
 
+from tests.faults import AFTERWARDS, REFUSALS, Fault, Rule
+
+__all__ = ["Fault", "FaultProxy"]
+
 _PIECE = 64 * 1024
 # Between two hops only; each side makes its own.
 _HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "expect"}
-
-
-class Fault(StrEnum):
-    """What goes wrong with a request."""
-
-    SLOW_DOWN = "answer 503 SlowDown, forward nothing"
-    DELAY = "forward after a while"
-    CUT = "close the connection before an answer, forward nothing"
-    CUT_IN_REQUEST = "forward half of the request's body, then close both connections"
-    CUT_IN_ANSWER = "forward, then close half-way through the answer's body"
-    TOO_MANY = "answer 429 with Retry-After: 1, forward nothing"
-    BROKEN = "answer 500, forward nothing"
-    BAD_GATEWAY = "answer 502, forward nothing"
-    NULL_ERRORS = "forward, then add `errors: null` to the JSON of the answer"
-    STORED_BUT_502 = "forward, then answer 502 whatever was said"
-    STORED_BUT_503 = "forward, then answer 503 whatever was said"
-    STORED_BUT_500 = "forward, then answer 500 InternalError whatever the store said"
-    STORED_THEN_CUT = "forward, then close the connection before an answer"
-
-
-#: Status, code and words of answers without and after forwarding.
-_REFUSALS = {
-    Fault.TOO_MANY: (429, "TooManyRequests", "Please come back later."),
-    Fault.BROKEN: (500, "InternalError", "We encountered an internal error."),
-    Fault.BAD_GATEWAY: (502, "BadGateway", "The server behind did not answer."),
-}
-_AFTERWARDS = {
-    Fault.STORED_BUT_500: (500, "InternalError", "We encountered an internal error."),
-    Fault.STORED_BUT_502: (502, "BadGateway", "The server behind did not answer."),
-    Fault.STORED_BUT_503: (503, "SlowDown", "Please reduce your request rate."),
-}
-
-
-@dataclass
-class Rule:
-    """When a fault happens. ``matched`` and ``happened`` count while it is in force."""
-
-    fault: Fault
-    method: re.Pattern[str]
-    path: re.Pattern[str]
-    nth: int | None
-    times: int | None
-    probability: float
-    seconds: float
-    seed: int
-    matched: int = 0
-    happened: int = 0
-    _seen: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def strikes(self, method: str, path: str) -> bool:
-        """Whether this request is to fail; counts it."""
-        if not (self.method.fullmatch(method) and self.path.search(path)):
-            return False
-        self.matched += 1
-        if self.nth is not None and self.matched != self.nth:
-            return False
-        if self.times is not None and self.happened >= self.times:
-            return False
-        # Drawn per object and attempt, so that the order in which threads come does not matter;
-        # without the bucket, whose name is new in every test.
-        within = path.split("/", 2)[-1]
-        self._seen[method, within] += 1
-        attempt = self._seen[method, within]
-        if random.Random(f"{self.seed} {method} {within} {attempt}").random() >= self.probability:
-            return False
-        self.happened += 1
-        return True
 
 
 @dataclass
@@ -110,6 +47,7 @@ class Passed:
     status: int | None = None  # of the store; None where it was not asked or did not answer
     bytes_in: int = 0
     bytes_out: int = 0
+    at: float = field(default_factory=time.monotonic)  # seconds, when it came
 
 
 class FaultProxy:
@@ -144,8 +82,11 @@ class FaultProxy:
         path: str = "",
         nth: int | None = None,
         times: int | None = None,
+        after: int = 0,
         probability: float = 1.0,
         seconds: float = 0.5,
+        body: bytes = b"",
+        rewrite: Callable[[Any], Any] = dict,
     ) -> Rule:
         """Make matching requests fail from now on; the first rule that strikes wins.
 
@@ -156,8 +97,11 @@ class FaultProxy:
                 a regular expression.
             nth: only the n-th request that matches, counted from 1.
             times: at most so many.
+            after: not the first so many that match.
             probability: of each that matches.
-            seconds: how long a ``DELAY`` is.
+            seconds: how long a ``DELAY`` is, how late ``LATE``, or what ``TOO_MANY`` asks to wait.
+            body: found in the body; requests such a rule is about are read whole first.
+            rewrite: makes the JSON that is answered of the JSON that was said.
         """
         rule = Rule(
             fault,
@@ -168,6 +112,9 @@ class FaultProxy:
             probability,
             seconds,
             self.seed,
+            after,
+            body,
+            rewrite,
         )
         with self._lock:
             self._rules.append(rule)
@@ -253,16 +200,24 @@ class FaultProxy:
             await self._stopping.wait()
             await runner.cleanup()
 
-    def _struck(self, method: str, path: str) -> Rule | None:
+    def _struck(self, method: str, path: str, body: bytes) -> Rule | None:
         with self._lock:
-            return next((rule for rule in self._rules if rule.strikes(method, path)), None)
+            return next((rule for rule in self._rules if rule.strikes(method, path, body)), None)
+
+    def _looks_into(self, method: str, path: str) -> bool:
+        with self._lock:
+            return any(rule.body and rule.concerns(method, path) for rule in self._rules)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        rule = self._struck(request.method, request.raw_path)
+        content = None
+        if self._looks_into(request.method, request.raw_path):
+            content = await request.read()
+        rule = self._struck(request.method, request.raw_path, content or b"")
         passed = Passed(request.method, request.raw_path, rule.fault if rule else None)
         with self._lock:
             self._log.append(passed)
-        return await _Exchange(self._session, self.upstream, request, rule, passed).answer()
+        exchange = _Exchange(self._session, self.upstream, request, rule, passed, content)
+        return await exchange.answer()
 
 
 class _Exchange:
@@ -275,6 +230,7 @@ class _Exchange:
         request: web.Request,
         rule: Rule | None,
         passed: Passed,
+        content: bytes | None,
     ) -> None:
         self.session = session
         self.upstream = upstream
@@ -282,6 +238,7 @@ class _Exchange:
         self.rule = rule
         self.fault = passed.fault
         self.passed = passed
+        self.content = content  # the body, where it was read before
 
     async def answer(self) -> web.StreamResponse:
         """The answer to the client, with what goes wrong on the way."""
@@ -289,27 +246,38 @@ class _Exchange:
             async for _ in self._body():  # read, so that the connection stays usable
                 pass
             return _error(503, "SlowDown", "Please reduce your request rate.")
-        if self.fault in _REFUSALS:
+        if self.fault in REFUSALS:
             async for _ in self._body():
                 pass
-            answer = _error(*_REFUSALS[self.fault])
-            if self.fault is Fault.TOO_MANY:
-                answer.headers["Retry-After"] = "1"
+            answer = _error(*REFUSALS[self.fault])
+            if self.fault is Fault.TOO_MANY and self.rule is not None:
+                answer.headers["Retry-After"] = f"{self.rule.seconds:g}"
             return answer
         if self.fault is Fault.CUT:
             return self._cut()
         if self.fault is Fault.DELAY and self.rule is not None:
             await asyncio.sleep(self.rule.seconds)
+        if self.fault is Fault.LATE and self.rule is not None:
+            self.content = await self.request.read()
+            # Hung up on, this goes on: behind the proxy nobody is told.
+            return await asyncio.shield(self._late(self.rule.seconds))
         try:
             return await self._forward()
         except (aiohttp.ClientError, _HalfwayThroughError):
             return self._cut()
 
+    async def _late(self, seconds: float) -> web.StreamResponse:
+        await asyncio.sleep(seconds)
+        try:
+            return await self._forward()
+        except (aiohttp.ClientError, ConnectionError):
+            return web.Response()
+
     async def _forward(self) -> web.StreamResponse:
         request = self.request
         url = yarl.URL(self.upstream + request.raw_path, encoded=True)
         headers = [(name, value) for name, value in request.headers.items() if _kept(name)]
-        body = self._body() if request.can_read_body else None
+        body = self._body() if request.can_read_body or self.content else None
         async with self.session.request(
             request.method, url, headers=headers, data=body, allow_redirects=False
         ) as answer:
@@ -317,16 +285,20 @@ class _Exchange:
             if self.fault is Fault.STORED_THEN_CUT:
                 await answer.read()
                 return self._cut()
-            if self.fault in _AFTERWARDS:
+            if self.fault in AFTERWARDS:
                 await answer.read()
-                return _error(*_AFTERWARDS[self.fault])
-            if self.fault is Fault.NULL_ERRORS:
-                return web.json_response({**await answer.json(), "errors": None})
+                return _error(*AFTERWARDS[self.fault])
+            if self.fault is Fault.REWRITTEN and self.rule is not None:
+                return web.json_response(self.rule.rewrite(await answer.json()))
             return await self._relay(answer)
 
     async def _body(self) -> AsyncIterator[bytes]:
         """The request's body, piece by piece."""
         half = (self.request.content_length or 0) // 2
+        if self.content is not None:
+            self.passed.bytes_in += len(self.content)
+            yield self.content
+            return
         async for piece in self.request.content.iter_chunked(_PIECE):
             if self.fault is Fault.CUT_IN_REQUEST and self.passed.bytes_in + len(piece) > half:
                 yield piece[: half - self.passed.bytes_in]

@@ -1,187 +1,48 @@
-"""Publishing to Nucleus: the real SDK against a real endpoint in another process, through a proxy
-that makes happen what networks and services do. Whatever happens, receipts say what is read back.
+"""Publishing to Nucleus: the real SDK against a real endpoint in another process. What each
+prediction comes to, what is sent for it, what is refused in words and what is never told.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import logging
-import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 import pytest
-import requests
 
 from segpipe.cli.main import cli
 from segpipe.errors import DestinationError, SettingsError
 from segpipe.pipeline.build import build_definitions
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import run_partition
-from segpipe.publishing.nucleus.content import PREFIX
 from segpipe.publishing.nucleus.service import _seconds
-from segpipe.publishing.outcomes import Provenance
-from segpipe.publishing.publication import Publication
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
 from tests.conftest import PARTITION, LandingWriter
-from tests.fault_proxy import Fault, FaultProxy
+from tests.fault_proxy import Fault
 from tests.nucleus_endpoint import KEY, RunningEndpoint
+from tests.nucleus_publisher import (
+    HEIGHT,
+    ITEMS,
+    WIDTH,
+    Publisher,
+    endpoint,
+    outcomes,
+    publisher,
+    there,
+)
 from tests.s3_server import Bucket
+
+__all__ = ["endpoint", "publisher", "there"]  # fixtures
 
 pytest.importorskip("nucleus", reason="the SDK is not installed: segpipe[nucleus]")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-HEIGHT, WIDTH = 6, 8
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEndpoint]:
-    with RunningEndpoint(tmp_path_factory.mktemp("endpoint") / "root") as running:
-        yield running
-
-
-@dataclass
-class Nucleus:
-    """A dataset at the endpoint, read past the proxy and past the SDK."""
-
-    url: str
-    dataset: str
-    proxy: FaultProxy
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = requests.request(
-            method, f"{self.url}/{path}", json=body, auth=(KEY, ""), timeout=30
-        )
-        assert answer.ok, answer.text
-        return answer.json()
-
-    def held(self, model_run: str = PARTITION.model_run) -> dict[str, dict[str, Any]]:
-        """Reference id -> what is there."""
-        for model in self.ask("GET", "models/")["models"]:
-            if model["ref_id"] == f"{self.dataset} {model_run}":
-                route = f"dataset/{self.dataset}/model/{model['id']}/export"
-                found = self.ask("GET", route).get("segmentation", [])
-                by_id = {one["reference_id"]: one for one in found}
-                assert len(by_id) == len(found)
-                return by_id
-        return {}
-
-    def models(self) -> list[str]:
-        named = [model["ref_id"] for model in self.ask("GET", "models/")["models"]]
-        return [one for one in named if one.startswith(self.dataset)]
-
-    def uploads(self) -> int:
-        """Requests that uploaded something, as the proxy saw them."""
-        return sum("uploadPredictions" in one.path for one in self.proxy.log)
-
-
-def new_dataset(endpoint: RunningEndpoint, items: Sequence[str], proxy: FaultProxy) -> Nucleus:
-    there = Nucleus(endpoint.url, "", proxy)
-    there.dataset = there.ask("POST", "dataset/create", {"name": str(id(there))})["dataset_id"]
-    bodies = [
-        {"reference_id": one, "image_url": "https://example.com/x.jpg", "height": HEIGHT,
-         "width": WIDTH}
-        for one in items
-    ]  # fmt: skip
-    there.ask("POST", f"dataset/{there.dataset}/append", {"items": bodies, "update": False})
-    return there
-
-
-ITEMS = [f"item {n:04d}" for n in range(1000)]
-
-
-@pytest.fixture
-def there(endpoint: RunningEndpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nucleus]:
-    monkeypatch.setenv("NUCLEUS_API_KEY", KEY)
-    with FaultProxy(endpoint.url) as proxy:
-        yield new_dataset(endpoint, ITEMS, proxy)
-
-
-@dataclass
-class Publisher:
-    """A root that publishes to the dataset."""
-
-    landing: LandingWriter
-    there: Nucleus
-    runs: int = 0
-
-    def settings(self, **nucleus: Any) -> None:
-        given = {
-            "dataset_id": self.there.dataset,
-            "model": f"{self.there.dataset} {{model_run}}",
-            "endpoint": self.there.proxy.endpoint,
-            "retry_seconds": 20,
-            **nucleus,
-        }
-        lines = ['destinations = ["catalog", "nucleus"]', "[nucleus]"]
-        lines += [f"{key} = {json.dumps(value)}" for key, value in given.items()]
-        self.landing.root.mkdir(exist_ok=True)
-        (self.landing.root / SETTINGS_FILE).write_text("\n".join(lines) + "\n")
-
-    @property
-    def root(self) -> Root:
-        return Root.open(str(self.landing.root))
-
-    def land(self, count: int, values: Sequence[int] = (0, 1), **row: Any) -> None:
-        """A manifest of the first items, materialized; all share one mask file."""
-        first = self.landing.row(ITEMS[0], values, name=f"mask {values}", **row)
-        self.landing.manifest([{**first, "reference_id": one} for one in ITEMS[:count]])
-        self.root.materialize(PARTITION)
-
-    def publish(
-        self, *, update: bool = False, run_id: str | None = None, **more: Any
-    ) -> Publication:
-        self.runs += 1
-        settings = self.root.settings
-        run_id = run_id or f"run-{self.runs}"
-        provenance = Provenance(
-            settings.dataset, PARTITION.model_run, PARTITION.date, run_id, datetime.now(UTC), update
-        )
-        return self.root.publish(PARTITION, provenance, destination="nucleus", **more)
-
-    def receipts(self, publication: Publication) -> dict[str, dict[str, Any]]:
-        assert publication.receipts is not None
-        path = self.landing.root / publication.receipts
-        table = pq.read_table(path if path.exists() else publication.receipts, partitioning=None)
-        return {row["reference_id"]: row for row in table.to_pylist()}
-
-    def holds(self, publication: Publication) -> None:
-        """The receipts are what is there."""
-        assert publication.verification is not None
-        assert publication.verification.mismatches == ()
-        held, told = self.there.held(), self.receipts(publication)
-        for reference_id, row in told.items():
-            if row["outcome"] in ("inserted", "replaced", "unchanged"):
-                assert held[reference_id]["annotation_id"] == f"{PREFIX}{row['fingerprint']}"
-            if row["outcome"] == "ignored":
-                assert f"{PREFIX}{row['fingerprint']}" != held[reference_id]["annotation_id"]
-            if row["outcome"] == "failed":
-                assert reference_id not in held
-                assert row["message"]
-
-
-@pytest.fixture
-def publisher(landing: LandingWriter, there: Nucleus) -> Publisher:
-    made = Publisher(landing, there)
-    made.settings()
-    return made
-
-
-def outcomes(publication: Publication) -> dict[str, int]:
-    return {name: count for name, count in publication.outcomes.items() if count}
 
 
 def test_predictions_are_inserted_unchanged_ignored_and_replaced(publisher: Publisher) -> None:
@@ -288,65 +149,6 @@ def test_what_somebody_else_put_there_is_another_prediction(publisher: Publisher
     replaced = publisher.publish(update=True)
     assert outcomes(replaced) == {"replaced": 1, "unchanged": 1}
     publisher.holds(replaced)
-
-
-FAULTS = [
-    Fault.TOO_MANY, Fault.BROKEN, Fault.BAD_GATEWAY, Fault.SLOW_DOWN, Fault.CUT,
-    Fault.CUT_IN_REQUEST, Fault.CUT_IN_ANSWER, Fault.STORED_BUT_500, Fault.STORED_BUT_502,
-    Fault.STORED_BUT_503, Fault.STORED_THEN_CUT, Fault.DELAY,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("update", [False, True], ids=["inserting", "replacing"])
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_a_fault_while_uploading_leaves_true_receipts(
-    publisher: Publisher, fault: Fault, update: bool
-) -> None:
-    publisher.land(40)
-    if update:
-        publisher.publish()
-        publisher.land(40, (0, 2))
-    rule = publisher.there.proxy.fail(fault, method="POST", path="uploadPredictions", nth=2)
-    found = publisher.publish(update=update)
-    assert rule.happened == 1
-    assert outcomes(found) == {"replaced" if update else "inserted": 40}
-    publisher.holds(found)
-    assert len(publisher.there.held()) == 40
-
-
-def test_answers_the_client_cannot_sum_up_are_read_back(publisher: Publisher) -> None:
-    publisher.land(40)
-    rule = publisher.there.proxy.fail(Fault.NULL_ERRORS, method="POST", path="uploadPredictions")
-    found = publisher.publish()
-    assert rule.happened == 4
-    assert outcomes(found) == {"inserted": 40}
-    publisher.holds(found)
-
-
-@pytest.mark.parametrize("path", ["/export", "/models/", "/models/add", "/info"])
-def test_a_fault_while_reading_is_tried_again(publisher: Publisher, path: str) -> None:
-    publisher.land(60)
-    for fault in (Fault.TOO_MANY, Fault.BAD_GATEWAY, Fault.CUT):
-        publisher.there.proxy.fail(fault, path=f"{path}$", times=1)
-    found = publisher.publish()
-    assert outcomes(found) == {"inserted": 60}
-    publisher.holds(found)
-    assert len(publisher.there.models()) == 1
-
-
-def test_a_service_that_stays_away_fails_in_words_and_a_rerun_completes(
-    publisher: Publisher,
-) -> None:
-    publisher.settings(retry_seconds=1, masks_per_call=10)
-    publisher.land(60)
-    rule = publisher.there.proxy.fail(Fault.CUT, method="POST", path="uploadPredictions")
-    rule.nth = None
-    with pytest.raises(DestinationError, match="did not reach Nucleus"):
-        publisher.publish(run_id="the run")
-    publisher.there.proxy.heal()
-    found = publisher.publish(run_id="the run")
-    assert outcomes(found) == {"inserted": 60}
-    publisher.holds(found)
 
 
 def test_a_wrong_dataset_or_key_fails_in_words(
@@ -518,89 +320,6 @@ def test_masks_of_a_store_that_is_not_local_are_sent_along_too(
     found = publisher.publish()
     assert outcomes(found) == {"inserted": 5}
     publisher.holds(found)
-
-
-def test_two_runs_in_two_threads_leave_one_prediction_per_item(publisher: Publisher) -> None:
-    publisher.land(150)
-    # Slow enough that the calls of both would be under way at once.
-    publisher.there.proxy.fail(Fault.DELAY, path="uploadPredictions", seconds=0.3)
-    with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda run: publisher.publish(run_id=run), ("one", "two")))
-    assert len(publisher.there.held()) == 150
-    for found in both:
-        assert sum(found.outcomes.values()) == 150
-        assert found.outcomes["failed"] == 0
-        publisher.holds(found)
-    # The client was not called twice at once: nothing broke and had to be sent again.
-    assert publisher.there.uploads() <= 30
-
-
-_CHILD = """
-import sys
-from datetime import UTC, datetime
-from segpipe.partition import Partition
-from segpipe.publishing.outcomes import Provenance
-from segpipe.root import Root
-root, run_id, update = Root.open(sys.argv[1]), sys.argv[2], sys.argv[3] == "update"
-partition = Partition("unet", "2026-01-05")
-who = Provenance(root.settings.dataset, "unet", "2026-01-05", run_id, datetime.now(UTC), update)
-print("ready", flush=True)
-found = root.publish(partition, who, destination="nucleus")
-print({k: v for k, v in found.outcomes.items() if v}, flush=True)
-"""
-
-
-def child(publisher: Publisher, run_id: str, update: str = "") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _CHILD, str(publisher.landing.root), run_id, update]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def test_two_processes_leave_one_prediction_per_item(publisher: Publisher) -> None:
-    publisher.land(100)
-    both = [child(publisher, run_id) for run_id in ("one", "two")]
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert len(publisher.there.held()) == 100
-    found = publisher.publish()
-    assert outcomes(found) == {"unchanged": 100}
-    publisher.holds(found)
-
-
-def kill_while_publishing(publisher: Publisher, times: int) -> None:
-    import random
-
-    chance = random.Random(0)
-    publisher.settings(masks_per_call=20)
-    values = 1
-    publisher.land(100, (0, values))
-    publisher.publish()
-    for number in range(times):
-        values = 1 + values % 200
-        publisher.land(100, (0, values + 1))
-        run_id = f"killed {number}"
-        process = child(publisher, run_id, "update")
-        time.sleep(chance.uniform(0, 1.2))
-        process.kill()
-        process.communicate()
-        found = publisher.publish(update=True, run_id=run_id)
-        # What the killed attempt replaced counts as replaced by this run.
-        assert outcomes(found) == {"replaced": 100}, number
-        publisher.holds(found)
-
-
-def test_a_run_killed_and_started_again_has_exact_receipts(publisher: Publisher) -> None:
-    kill_while_publishing(publisher, 3)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_run_killed_fifty_times_has_exact_receipts(publisher: Publisher) -> None:
-    kill_while_publishing(publisher, 50)
 
 
 # --- Dagster and the command line

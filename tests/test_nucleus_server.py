@@ -5,14 +5,11 @@ What is expected of answers is what the SDK reads and what its own tests assert.
 
 from __future__ import annotations
 
-import base64
 import functools
 import json
-import logging
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,96 +26,23 @@ from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
 from tests.conftest import striped_mask
 from tests.nucleus_endpoint import KEY, RunningEndpoint
+from tests.nucleus_world import (
+    HEIGHT,
+    WIDTH,
+    World,
+    catalog_rows,
+    ended,
+    endpoint,
+    multipart,
+    nucleus,
+    raw,
+    world,
+)
 
-_handlers = list(logging.getLogger().handlers)
-nucleus = pytest.importorskip("nucleus", reason="the SDK is not installed: segpipe[nucleus]")
-for _handler in logging.getLogger().handlers[:]:  # it configures logging when it is imported
-    if _handler not in _handlers:
-        logging.getLogger().removeHandler(_handler)
+__all__ = ["endpoint", "world"]  # fixtures
 
 # What the SDK calls is its own business.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-HEIGHT, WIDTH = 6, 8
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEndpoint]:
-    with RunningEndpoint(tmp_path_factory.mktemp("endpoint") / "root") as running:
-        yield running
-
-
-def client_of(endpoint: RunningEndpoint, key: str = KEY) -> Any:
-    return nucleus.NucleusClient(api_key=key, endpoint=endpoint.url, use_notebook=False)
-
-
-class World:
-    """A dataset with items and a model, and masks to send."""
-
-    def __init__(self, endpoint: RunningEndpoint, folder: Path, name: str, items: int = 30) -> None:
-        self.client = client_of(endpoint)
-        self.name, self.folder = name, folder
-        self.dataset = self.client.create_dataset(name, is_scene=False)
-        job = self.dataset.append(
-            [
-                nucleus.DatasetItem(
-                    image_location=f"https://example.com/{name}-{n}.jpg",
-                    reference_id=f"img{n:02d}",
-                    metadata={"split": "val"},
-                    width=WIDTH,
-                    height=HEIGHT,
-                )
-                for n in range(items)
-            ]
-        )
-        ended(job)
-        self.model = self.client.create_model(f"unet {name}", f"{name}@1", {"framework": "torch"})
-
-    def prediction(self, reference_id: str, values: Sequence[int] = (0, 1), **other: Any) -> Any:
-        """A prediction whose local mask has these values, in stripes."""
-        path = self.folder / f"{abs(hash((reference_id, tuple(values))))}.png"
-        Image.fromarray(striped_mask(values, HEIGHT, WIDTH)).save(path)
-        return nucleus.SegmentationPrediction(
-            mask_url=other.pop("mask_url", str(path)),
-            annotations=other.pop(
-                "annotations",
-                [nucleus.Segment(f"class {v}", v, {"confidence": 0.5}) for v in values],
-            ),
-            reference_id=reference_id,
-            **other,
-        )
-
-    def upload(self, predictions: list[Any], **options: Any) -> Any:
-        return self.dataset.upload_predictions(self.model, predictions, **options)
-
-    def read(self, reference_id: str) -> dict[str, Any] | None:
-        """What is read back for an item."""
-        answer = self.client.make_request(
-            {},
-            f"dataset/{self.dataset.id}/model/{self.model.id}/referenceId/{reference_id}",
-            requests_command=requests.get,
-        )
-        found = answer["annotations"].get("segmentation", [])
-        return found[0] if found else None
-
-
-def ended(job: Any) -> dict[str, Any]:
-    """Poll a job until it is really over."""
-    deadline = time.monotonic() + 30
-    while (status := job.status())["status"] in ("Queued", "Running"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return dict(status)
-
-
-@pytest.fixture
-def world(endpoint: RunningEndpoint, tmp_path: Path, request: pytest.FixtureRequest) -> World:
-    return World(endpoint, tmp_path, request.node.name[:60])
-
-
-def catalog_rows(endpoint: RunningEndpoint, world: World) -> dict[str, dict[str, Any]]:
-    rows = Root.open(str(endpoint.root)).catalog.read().to_pylist()
-    return {row["reference_id"]: row for row in rows if row["dataset"] == world.name}
 
 
 def test_a_dataset_its_items_and_its_model_are_there(world: World) -> None:
@@ -334,143 +258,6 @@ def test_strict_refuses_wrong_masks_with_the_findings(tmp_path: Path) -> None:
         assert set(errors) == {f"img0{n}" for n in range(5)}
         assert "SIZE-MISMATCH: the mask is" in errors["img00"]
         assert world.read("img00") is None
-
-
-# --- requests nobody should send
-
-
-def raw(endpoint: RunningEndpoint, method: str, path: str, **options: Any) -> requests.Response:
-    options.setdefault("auth", (KEY, ""))
-    return requests.request(method, f"{endpoint.url}{path}", timeout=30, **options)
-
-
-@pytest.mark.parametrize("auth", [None, ("wrong", ""), ("", KEY), (KEY + "x", "")])
-def test_without_the_key_nothing_is_answered(
-    endpoint: RunningEndpoint, auth: tuple[str, str] | None
-) -> None:
-    for path in ("/dataset/details", "/models/", "/anything"):
-        answer = raw(endpoint, "GET", path, auth=auth)
-        assert answer.status_code == 401
-        assert KEY not in answer.text
-
-
-@pytest.mark.parametrize("header", ["Basic", "Basic ????", "Bearer x", "Basic " + "A" * 9999])
-def test_odd_credentials_are_refused(endpoint: RunningEndpoint, header: str) -> None:
-    answer = raw(endpoint, "GET", "/models/", auth=None, headers={"Authorization": header})
-    assert answer.status_code == 401
-
-
-def test_another_address_needs_a_key(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="SEGPIPE_NUCLEUS_KEY"):
-        RunningEndpoint(tmp_path / "root", "--host", "0.0.0.0", key=None)
-
-
-def test_an_unknown_route_says_so(endpoint: RunningEndpoint) -> None:
-    answer = raw(endpoint, "POST", "/slice/create")
-    assert answer.status_code == 404
-    assert "POST /slice/create is not a part of the API served here" in answer.json()["error"]
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (b"{", "not JSON"),
-        (b"[]", "expected a JSON object, found a list"),
-        (b'{"update": true, "segmentations": [{"reference_id": 5}]}', "reference_id is a number"),
-        (b'{"segmentations": [7]}', r"segmentations\[0\] is a number"),
-        (b'{"segmentations": {}}', None),
-        (b'{"segmentations": "x"}', "has to be a list"),
-        (b'{"segmentations": [], "a": NaN}', "NaN is no number of JSON"),
-        (b"[" * 100_000, "nested beyond reason|not JSON"),
-        (b"\xff\xfe", "not JSON"),
-    ],
-)
-def test_bodies_that_cannot_be_understood_are_refused_with_words(
-    world: World, endpoint: RunningEndpoint, body: bytes, words: str | None
-) -> None:
-    path = f"/dataset/{world.dataset.id}/model/{world.model.id}/uploadPredictions"
-    answer = raw(endpoint, "POST", path, data=body, headers={"Content-Type": "application/json"})
-    if words is None:
-        assert answer.status_code == 200
-        return
-    assert answer.status_code == 400, answer.text
-    assert re.search(words, answer.json()["error"])
-
-
-def multipart(segmentations: list[dict[str, Any]], masks: list[tuple[str, bytes]]) -> Any:
-    payload = json.dumps({"segmentations": segmentations, "update": False})
-    parts: list[Any] = [("serialized_request", (None, payload, "application/json"))]
-    return parts + [("mask", (name, data, "image/png")) for name, data in masks]
-
-
-def test_masks_that_do_not_fit_their_segmentations_are_refused(
-    world: World, endpoint: RunningEndpoint
-) -> None:
-    path = f"/dataset/{world.dataset.id}/model/{world.model.id}/uploadPredictions"
-    one = {"reference_id": "img00", "mask_url": "/a.png", "annotations": []}
-    two = {**one, "reference_id": "img01", "mask_url": "/b.png"}
-    for masks, words in (
-        ([("%2Fa.png", b"")], "2 segmentations came with 1 masks"),
-        ([("%2Fb.png", b""), ("%2Fa.png", b"")], "'/b.png' came in the place of '/a.png'"),
-    ):
-        answer = raw(endpoint, "POST", path, files=multipart([one, two], masks))
-        assert answer.status_code == 400
-        assert words in answer.json()["error"]
-
-
-def test_no_name_in_a_request_reaches_the_file_system(
-    world: World, endpoint: RunningEndpoint
-) -> None:
-    path = f"/dataset/{world.dataset.id}/model/{world.model.id}/uploadPredictions"
-    Image.fromarray(striped_mask((0, 1), HEIGHT, WIDTH)).save(endpoint.root / "secret.png")
-    secret = str(endpoint.root / "secret.png")
-    names = [secret, f"file://{secret}", "../../secret.png", "received:0", "/etc/passwd\0.png"]
-    sent = [
-        {"reference_id": f"img{n:02d}", "mask_url": name, "annotations": [
-            {"label": "a", "index": 0}, {"label": "b", "index": 1}]}
-        for n, name in enumerate(names)
-    ]  # fmt: skip
-    before = {p for p in endpoint.root.rglob("*") if "catalog" not in p.parts}
-    answer = raw(endpoint, "POST", path, json={"segmentations": sent})
-    assert answer.json()["predictions_processed"] == len(names)  # as the service would
-    assert catalog_rows(endpoint, world) == {}
-    masks = [("..%2F..%2Fescape.png", b"\x89PNG")]
-    one = {"reference_id": "img09", "mask_url": "../../escape.png", "annotations": []}
-    assert raw(endpoint, "POST", path, files=multipart([one], masks)).status_code == 200
-    assert {p for p in endpoint.root.rglob("*") if "catalog" not in p.parts} == before
-    assert not list(endpoint.root.parent.rglob("escape.png"))
-
-
-def test_bodies_beyond_the_limit_are_refused_before_they_are_kept(tmp_path: Path) -> None:
-    with RunningEndpoint(tmp_path / "root", "--max-body-mb", "1") as endpoint:
-        large = b"x" * (2 * 1024 * 1024)
-        answer = raw(endpoint, "POST", "/dataset/create", data=large)
-        assert answer.status_code == 413
-        assert "send fewer at a time" in answer.json()["error"]
-        parts = (large[start : start + 65536] for start in range(0, len(large), 65536))
-        answer = raw(endpoint, "POST", "/dataset/create", data=parts)  # without its length
-        assert answer.status_code == 413
-
-
-def test_a_picture_of_absurd_size_is_refused_by_its_header(
-    world: World, endpoint: RunningEndpoint
-) -> None:
-    header = bytes.fromhex("89504e470d0a1a0a0000000d49484452000186a0000186a0080000000037bd9f61")
-    (world.folder / "bomb.png").write_bytes(header)
-    world.upload([world.prediction("img00", mask_url=str(world.folder / "bomb.png"))])
-    url = f"{endpoint.url}/dataset/{world.dataset.id}/model/{world.model.id}/findings"
-    assert list(requests.get(url, auth=(KEY, ""), timeout=10).json()) == ["img00"]
-
-
-def test_the_log_holds_no_key_and_no_url_of_an_upload(
-    world: World, endpoint: RunningEndpoint
-) -> None:
-    world.upload([world.prediction("img00", mask_url="s3://b/x.png")], asynchronous=True)
-    raw(endpoint, "POST", "/dataset/create", data=b"{", auth=(KEY, "pw"))
-    log = endpoint.log.read_text()
-    assert KEY not in log
-    assert "_blob" not in log
-    assert base64.b64encode(f"{KEY}:".encode()).decode() not in log
 
 
 # --- crashes and races
