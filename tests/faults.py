@@ -25,6 +25,7 @@ class Fault(StrEnum):
     REFUSED = "answer 400, forward nothing"
     UNAUTHORIZED = "answer 401, forward nothing"
     FORBIDDEN = "answer 403, forward nothing"
+    ABSENT = "answer 404, forward nothing"
     REWRITTEN = "forward, then answer with other JSON than was said"
     LATE = "forward after a while, to the end, even where the client hangs up"
     STORED_BUT_502 = "forward, then answer 502 whatever was said"
@@ -38,6 +39,7 @@ REFUSALS = {
     Fault.REFUSED: (400, "BadRequest", "There is something wrong with one of them."),
     Fault.UNAUTHORIZED: (401, "Unauthorized", "The key was withdrawn."),
     Fault.FORBIDDEN: (403, "Forbidden", "The key may not write here."),
+    Fault.ABSENT: (404, "NotFound", "There is no such thing."),
     Fault.TOO_MANY: (429, "TooManyRequests", "Please come back later."),
     Fault.BROKEN: (500, "InternalError", "We encountered an internal error."),
     Fault.BAD_GATEWAY: (502, "BadGateway", "The server behind did not answer."),

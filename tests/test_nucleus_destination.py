@@ -5,6 +5,7 @@ prediction comes to, what is sent for it, what is refused in words and what is n
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from segpipe.errors import DestinationError, SettingsError
 from segpipe.pipeline.build import build_definitions
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import run_partition
-from segpipe.publishing.nucleus.service import _seconds
+from segpipe.publishing.nucleus.failures import seconds_of
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
 from tests.conftest import PARTITION, LandingWriter
@@ -237,13 +238,18 @@ def test_nothing_secret_is_printed_logged_stored_or_raised(
     assert logging.getLogger().handlers == handlers  # the SDK adds one when it is imported
 
 
-def test_a_key_the_service_repeats_is_not_repeated(publisher: Publisher) -> None:
+@pytest.mark.parametrize("words_before", [0, 440, 460, 470])
+def test_a_key_the_service_repeats_is_not_repeated(publisher: Publisher, words_before: int) -> None:
+    """Not even its beginning, where long words are cut off in its middle."""
+
     class Indiscreet(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             user = base64.b64decode(self.headers["Authorization"].split()[1]).decode()
             self.send_response(403)
             self.end_headers()
-            self.wfile.write(f"the key {user} may not do that".encode())
+            header = self.headers["Authorization"]
+            words = f"may not do that {'-' * words_before} {user} {header}"
+            self.wfile.write(words.encode())
 
         def log_message(self, *words: object) -> None:
             """Nothing."""
@@ -255,12 +261,28 @@ def test_a_key_the_service_repeats_is_not_repeated(publisher: Publisher) -> None
         with pytest.raises(DestinationError, match=r"403.*may not do that") as error:
             publisher.publish()
         server.shutdown()
-    assert KEY not in str(error.value)
+    assert KEY[:6] not in str(error.value)
+    assert base64.b64encode(KEY.encode()).decode()[:6] not in str(error.value)
+
+
+def test_a_key_in_the_errors_of_an_upload_is_in_no_receipt(publisher: Publisher) -> None:
+    row = publisher.landing.row("nowhere", (0, 1))
+    publisher.landing.manifest([row, publisher.landing.row(ITEMS[0], (0, 1))])
+    publisher.root.materialize(PARTITION)
+    line = json.dumps({"annotation": {"reference_id": "nowhere"}, "error": f"refused to {KEY}:"})
+    publisher.there.proxy.fail(
+        Fault.REWRITTEN, path="uploadPredictions", rewrite=lambda _: {"predictions_processed": 1,
+        "predictions_ignored": 0, "errors": [line]},
+    )  # fmt: skip
+    found = publisher.publish()
+    assert outcomes(found) == {"inserted": 1, "failed": 1}
+    assert found.failures == (("nowhere", "refused to ...:"),)
+    assert KEY not in str(publisher.receipts(found))
 
 
 def test_importing_the_client_leaves_logging_as_it_was() -> None:
     script = (
-        "import logging, segpipe.publishing.nucleus.service as service; service._sdk(); "
+        "import logging, segpipe.publishing.nucleus.client as client; client.sdk(); "
         "print(logging.getLogger().handlers)"
     )
     done = subprocess.run(
@@ -275,7 +297,7 @@ def test_importing_the_client_leaves_logging_as_it_was() -> None:
      ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
 )  # fmt: skip
 def test_a_retry_after_header_is_understood(header: str | None, seconds: float | None) -> None:
-    assert _seconds(header) == seconds
+    assert seconds_of(header) == seconds
 
 
 # --- many, remote, at once

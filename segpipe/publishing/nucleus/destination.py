@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from segpipe.errors import CatalogError
 from segpipe.publishing.nucleus.content import Content, contents, held_fingerprint
-from segpipe.publishing.nucleus.delivery import Delivery, Parcels
+from segpipe.publishing.nucleus.delivery import Delivery
 from segpipe.publishing.nucleus.ledger import Entry, Ledger
+from segpipe.publishing.nucleus.parcels import Parcels
 from segpipe.publishing.nucleus.service import NucleusService
 from segpipe.publishing.nucleus.settings import NucleusSettings
 from segpipe.publishing.outcomes import Outcome, Plan, Provenance, plan, receipts
