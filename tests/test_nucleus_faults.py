@@ -4,6 +4,7 @@ what is read back, nothing is lost or there twice, and the run ends.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any
@@ -267,6 +268,23 @@ def test_an_item_the_service_does_not_know_may_be_a_404_when_it_is_read(
     found = publisher.publish()
     assert outcomes(found) == {"inserted": 2}
     publisher.holds(found)
+
+
+def test_a_signature_in_a_masks_url_is_not_taken_for_the_mask(publisher: Publisher) -> None:
+    """A service that keeps masks under names of its own gives them back as presigned URLs."""
+    publisher.land(12)
+    signed = "https://bucket.s3.example.com/a1/mask.png?X-Amz-Credential=k/s3&X-Amz-Signature="
+
+    def presigned(answer: dict[str, Any]) -> dict[str, Any]:
+        for one in answer["annotations"].get("segmentation", []):
+            one["mask_url"] = signed + hashlib.sha256(one["reference_id"].encode()).hexdigest()
+        return answer
+
+    publisher.there.proxy.fail(Fault.REWRITTEN, path="/referenceId/", rewrite=presigned)
+    found = publisher.publish()
+    assert outcomes(found) == {"inserted": 12}
+    publisher.holds(found)
+    assert outcomes(publisher.publish()) == {"unchanged": 12}
 
 
 def test_an_answer_slower_than_the_timeout_is_read_back(publisher: Publisher) -> None:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from segpipe.validated import PredictionBatch
 
@@ -91,11 +92,18 @@ def _is(held: Mapping[str, Any], wanted: Content) -> bool:
         return False
     if wanted.user_id is None and not str(annotation_id or "").startswith(PREFIX):
         return False
-    named = _DIGEST.search(str(held.get("mask_url") or "").rpartition("/")[2])
+    named = _DIGEST.search(_file_name(str(held.get("mask_url") or "")))
     if named is not None:
         return named[1] == wanted.mask_sha256
     # The name of the file did not come back; the fingerprint is of the mask too.
     return bool(annotation_id == f"{PREFIX}{wanted.fingerprint}")
+
+
+def _file_name(mask_url: str) -> str:
+    """The last part of a URL's path, or of a path. What comes after it in a URL is a signature,
+    which looks like a digest and is none."""
+    path = re.split("[?#]", mask_url, maxsplit=1)[0] if "://" in mask_url else mask_url
+    return unquote(path).rpartition("/")[2]
 
 
 def _segments(held: Mapping[str, Any]) -> list[str]:
