@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from segpipe.errors import DestinationError
@@ -296,6 +297,21 @@ def test_an_answer_slower_than_the_timeout_is_read_back(publisher: Publisher) ->
     assert outcomes(found) == {"inserted": 40}
     publisher.holds(found)
     assert len(publisher.there.held()) == 40
+
+
+def test_a_service_that_cannot_be_read_back_leaves_the_receipts_of_what_it_stored(
+    publisher: Publisher,
+) -> None:
+    publisher.settings(retry_seconds=1)
+    publisher.land(60)
+    publisher.there.proxy.fail(Fault.BROKEN, path="/export$", after=1)
+    with pytest.raises(DestinationError, match=r"the predictions: answered 500"):
+        publisher.publish(run_id="unread")
+    assert len(publisher.there.held()) == 60
+    (kept,) = publisher.root.receipts("nucleus").files()
+    assert kept.path.endswith("/unread.parquet")
+    told = pq.read_table(kept.path, partitioning=None)
+    assert told["outcome"].to_pylist() == ["inserted"] * 60
 
 
 # --- what the client does alone

@@ -59,7 +59,8 @@ def publish(
 
     Raises:
         TableError: if the partition's tables are missing or do not belong together.
-        CatalogError, StorageError: see the destination; batches published before stay.
+        CatalogError, DestinationError, StorageError: see the destination; batches published
+            before stay, and so do their receipts.
     """
     folder = receipts.folder(
         f"dataset={folder_name(provenance.dataset)}",
@@ -84,7 +85,11 @@ def publish(
                 break
             if table is not None:
                 table.write(batch_receipts)
-                checks.append(destination.verify(batch_receipts, provenance, verify_masks))
+                try:
+                    checks.append(destination.verify(batch_receipts, provenance, verify_masks))
+                except SegpipeError as error:
+                    failure = error  # what was published is so, whether or not it can be read back
+                    break
             outcomes.update(counts(batch_receipts))
             if outcomes[Outcome.FAILED] and len(failures) < 10:
                 failures += [
