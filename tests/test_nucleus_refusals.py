@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+import socket
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,10 @@ from tests.nucleus_world import (
     WIDTH,
     World,
     catalog_rows,
+    ended,
     endpoint,
     multipart,
+    nucleus,
     raw,
     world,
 )
@@ -63,6 +67,17 @@ def test_an_unknown_route_says_so(endpoint: RunningEndpoint) -> None:
         (b"[]", "expected a JSON object, found a list"),
         (b'{"update": true, "segmentations": [{"reference_id": 5}]}', "reference_id is a number"),
         (b'{"segmentations": [7]}', r"segmentations\[0\] is a number"),
+        (b'{"segmentations": [{"reference_id": "a", "annotation_id": 5}]}', "_id is a number"),
+        (b'{"segmentations": [{"reference_id": "a", "annotation_id": {}}]}', "_id is an object"),
+        (b'{"annotations": [{"reference_id": "a", "annotation_id": []}]}', "_id is a list"),
+        (b'{"update": "false", "segmentations": []}', "update is text, expected true or false"),
+        (b'{"update": 1, "segmentations": []}', "update is a number, expected true or false"),
+        (b'{"a": 1e999}', "larger than a double"),
+        (b'{"a": [-1e999]}', "larger than a double"),
+        (b'{"a": "\\ud800"}', "a half of a character"),
+        (b'{"\\udfff": 1}', "a half of a character"),
+        (b'{"segmentations": [{"reference_id": "\\ud83d"}]}', "a half of a character"),
+        (b'{"a": ' + b"[" * 950 + b"]" * 950 + b"}", "nested beyond reason"),
         (b'{"segmentations": {}}', None),
         (b'{"segmentations": "x"}', "has to be a list"),
         (b'{"segmentations": [], "a": NaN}', "NaN is no number of JSON"),
@@ -80,6 +95,119 @@ def test_bodies_that_cannot_be_understood_are_refused_with_words(
         return
     assert answer.status_code == 400, answer.text
     assert re.search(words, answer.json()["error"])
+
+
+@pytest.mark.parametrize("written", ["1e999", '"\\ud800"', "[" * 950 + "]" * 950])
+def test_what_could_not_be_read_back_is_not_taken_anywhere(
+    world: World, endpoint: RunningEndpoint, written: str
+) -> None:
+    """One such upload would otherwise break reading for everybody, for good."""
+    world.upload([world.prediction("img00")])
+    of_model = f"/dataset/{world.dataset.id}/model/{world.model.id}"
+    item = '{"reference_id": "img00", "metadata": {"x": @}}'.replace("@", written)
+    segment = '{"label": "a", "index": 0, "metadata": {"x": @}}'.replace("@", written)
+    for path, body in (
+        ("/models/add", '{"name": "n", "reference_id": "r", "x": @}'.replace("@", written)),
+        ("/dataset/create", '{"name": "n", "is_scene": false, "x": @}'.replace("@", written)),
+        (f"/dataset/{world.dataset.id}/append", '{"items": [@]}'.replace("@", item)),
+        (f"{of_model}/uploadPredictions", '{"segmentations": [{"reference_id": "img01", '
+         '"mask_url": "s3://b/m.png", "annotations": [@]}]}'.replace("@", segment)),
+        (f"/dataset/{world.dataset.id}/annotate", '{"annotations": [@]}'.replace("@", item)),
+    ):  # fmt: skip
+        answer = raw(endpoint, "POST", path, data=body.encode())
+        assert answer.status_code == 400, path
+    for path in ("/models/", "/dataset/details", f"{of_model}/export",
+                 f"/dataset/{world.dataset.id}/refloc/img00"):  # fmt: skip
+        assert raw(endpoint, "GET", path).status_code == 200, path
+
+
+def test_metadata_as_deep_as_it_is_taken_can_be_read_back(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    path = f"/dataset/{world.dataset.id}/annotate"
+    for depth in range(1000, 0, -10):
+        deep = "[" * depth + "]" * depth
+        body = '{"annotations": [{"reference_id": "img00", "type": "box", "deep": @}]}'.replace(
+            "@", deep
+        )
+        if raw(endpoint, "POST", path, data=body.encode()).status_code == 200:
+            break
+    assert depth > 300
+    answer = raw(endpoint, "GET", f"/dataset/{world.dataset.id}/refloc/img00")
+    assert answer.status_code == 200
+    assert deep in answer.text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("multipart/form-data", b"--x\r\n", "Missing boundary"),
+        ("multipart/form-data; boundary=x", b"garbage that is no part", "Invalid multipart"),
+        ("multipart/form-data; boundary=x", b"", "no part `serialized_request`"),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data\r\n\r\n{}\r\n--x--\r\n",
+            '"name" must be provided',
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="mask"; filename="a"\r\n\r\n\r\n' * 1001
+            + b"--x--\r\n",
+            "Too many files",
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="serialized_request"\r\n\r\n'
+            b"{\r\n--x--\r\n",
+            "not JSON",
+        ),
+    ],
+    ids=["no boundary", "garbage", "nothing", "no name", "1001 files", "no JSON"],
+)
+def test_multipart_that_cannot_be_read_is_refused_once_and_for_all(
+    world: World, endpoint: RunningEndpoint, kind: str, body: bytes, words: str
+) -> None:
+    """With a 400: clients send again what is answered with a 500."""
+    path = f"/dataset/{world.dataset.id}/model/{world.model.id}/uploadPredictions"
+    answer = raw(endpoint, "POST", path, data=body, headers={"Content-Type": kind})
+    assert answer.status_code == 400, answer.text
+    assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("place", ["99999999999999999999999", "9" * 5000, "-1", "1.5", "x", "30"])
+def test_an_item_that_cannot_be_counted_to_is_not_there(
+    world: World, endpoint: RunningEndpoint, place: str
+) -> None:
+    path = f"/dataset/{world.dataset.id}/model/{world.model.id}/iloc/{place}"
+    answer = raw(endpoint, "GET", path)
+    assert answer.status_code == 404
+    assert len(answer.json()["error"]) < 200
+
+
+def test_a_body_under_a_url_nobody_was_given_is_refused_before_it_is_read(
+    endpoint: RunningEndpoint,
+) -> None:
+    """Without a key; so it must cost nothing."""
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as connection:
+        head = "PUT /_blob/nope HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 400000000\r\n\r\n"
+        connection.sendall(head.encode() + b"x" * 1000)  # and not one byte more
+        answer = connection.recv(65536).decode()
+    assert answer.startswith("HTTP/1.1 404 ")
+    assert "ask for a signed URL first" in answer
+
+
+def test_a_body_is_gone_when_its_job_has_ended(world: World, endpoint: RunningEndpoint) -> None:
+    lines = [world.prediction(f"img{n:02d}", mask_url="s3://b/m.png") for n in range(3)]
+    for job in (
+        world.upload(lines, asynchronous=True),
+        world.dataset.append([nucleus.DatasetItem("https://e.com/x.jpg", "new")]),
+    ):
+        assert ended(job)["status"] == "Completed"
+    with sqlite3.connect(endpoint.root / "nucleus" / "registry.sqlite") as database:
+        kept = database.execute(
+            "SELECT count(*) FROM uploads WHERE dataset = ?", [world.dataset.id]
+        ).fetchone()
+    assert kept == (0,)
 
 
 def test_masks_that_do_not_fit_their_segmentations_are_refused(

@@ -1,42 +1,15 @@
-"""What the endpoint knows besides masks: datasets, items, models, annotations as sent, jobs.
-
-One SQLite file below the root. Every change is a transaction; whatever is killed, the next process
-finds the state of the last one that was answered.
-"""
+"""What the endpoint knows besides masks: datasets, items, models, annotations as they were sent."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import threading
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from segpipe.errors import StorageError
+from segpipe.nucleus_server.database import Database, new_id
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS datasets (
-    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, name TEXT, body TEXT);
-CREATE TABLE IF NOT EXISTS items (
-    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, dataset TEXT, reference_id TEXT, body TEXT,
-    UNIQUE (dataset, reference_id));
-CREATE TABLE IF NOT EXISTS models (
-    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, reference_id TEXT UNIQUE, body TEXT);
-CREATE TABLE IF NOT EXISTS annotations (
-    place INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT, owner TEXT, reference_id TEXT,
-    kind TEXT, identity TEXT, body TEXT, findings TEXT,
-    UNIQUE (dataset, owner, reference_id, kind, identity));
-CREATE TABLE IF NOT EXISTS jobs (
-    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, dataset TEXT, kind TEXT, status TEXT,
-    message TEXT, errors TEXT, created TEXT, asked TEXT);
-CREATE TABLE IF NOT EXISTS uploads (request_id TEXT, dataset TEXT, token TEXT UNIQUE, body BLOB,
-    PRIMARY KEY (dataset, request_id));
-"""
 SEGMENTATION = "segmentation"
 _IDS_AT_ONCE = 500
 
@@ -66,63 +39,11 @@ class Annotation:
 GROUND_TRUTH = "ground truth"
 
 
-@dataclass(frozen=True)
-class Job:
-    """Work the endpoint does after it answered."""
-
-    id: str
-    dataset: str
-    kind: str
-    status: str
-    message: Mapping[str, Any]
-    errors: Sequence[str]
-    created: str
-    asked: Mapping[str, Any]
-
-
-def new_id(prefix: str) -> str:
-    """An id as the service's: ``ds_`` and twenty characters."""
-    return f"{prefix}_{uuid.uuid4().hex[:20]}"
-
-
 class Registry:
-    """The file, opened.
+    """What a database says of datasets, items, models and annotations."""
 
-    Raises:
-        StorageError: if it cannot be opened or made.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"{path} cannot be used: {error}") from None
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._connection.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All changes within, or none."""
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    def _rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+    def __init__(self, database: Database) -> None:
+        self._rows, self.transaction = database.rows, database.transaction
 
     # --- datasets and their items
 
@@ -303,59 +224,6 @@ class Registry:
         statement = "SELECT DISTINCT owner FROM annotations WHERE dataset = ? AND owner != ?"
         return [row["owner"] for row in self._rows(statement, dataset, GROUND_TRUTH)]
 
-    # --- jobs and what they work on
-
-    def create_job(self, dataset: str, kind: str, asked: Mapping[str, Any]) -> Job:
-        """A job that waits."""
-        created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        job = Job(new_id("job"), dataset, kind, "Queued", {}, [], created, asked)
-        statement = (
-            "INSERT INTO jobs (id, dataset, kind, status, message, errors, created, asked) "
-            "VALUES (?, ?, ?, ?, '{}', '[]', ?, ?)"
-        )
-        self._rows(statement, job.id, dataset, kind, job.status, created, json.dumps(dict(asked)))
-        return job
-
-    def update_job(
-        self, job: str, status: str, message: Mapping[str, Any], errors: Sequence[str]
-    ) -> None:
-        """Say how far a job is."""
-        statement = "UPDATE jobs SET status = ?, message = ?, errors = ? WHERE id = ?"
-        self._rows(statement, status, json.dumps(dict(message)), json.dumps(list(errors)), job)
-
-    def job(self, job: str) -> Job | None:
-        """A job; None where there is none of this id."""
-        found = self._rows("SELECT * FROM jobs WHERE id = ?", job)
-        return _job(found[0]) if found else None
-
-    def jobs(self) -> list[Job]:
-        """All jobs, in the order they were made."""
-        return [_job(row) for row in self._rows("SELECT * FROM jobs ORDER BY place")]
-
-    def sign_upload(self, dataset: str, request_id: str) -> str:
-        """A token under which the body of a request may be put, once made the same for ever."""
-        with self.transaction():
-            statement = "SELECT token FROM uploads WHERE dataset = ? AND request_id = ?"
-            found = self._rows(statement, dataset, request_id)
-            if found:
-                return str(found[0]["token"])
-            token = uuid.uuid4().hex
-            statement = "INSERT INTO uploads (request_id, dataset, token) VALUES (?, ?, ?)"
-            self._rows(statement, request_id, dataset, token)
-            return token
-
-    def put_upload(self, token: str, body: bytes) -> bool:
-        """Keep the body; False where the token is of no upload."""
-        with self._lock:
-            statement = "UPDATE uploads SET body = ? WHERE token = ?"
-            return self._connection.execute(statement, (body, token)).rowcount == 1
-
-    def upload(self, dataset: str, request_id: str) -> bytes | None:
-        """The body that was put; None where there is none."""
-        statement = "SELECT body FROM uploads WHERE dataset = ? AND request_id = ?"
-        found = self._rows(statement, dataset, request_id)
-        return found[0]["body"] if found else None
-
 
 def _item(found: list[sqlite3.Row]) -> dict[str, Any] | None:
     if not found:
@@ -367,16 +235,3 @@ def _model(row: sqlite3.Row) -> dict[str, Any]:
     body = json.loads(row["body"])
     told = {"id": row["id"], "name": body["name"], "ref_id": row["reference_id"]}
     return {**told, "metadata": body.get("metadata") or {}, "tags": body.get("tags") or []}
-
-
-def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        row["id"],
-        row["dataset"],
-        row["kind"],
-        row["status"],
-        json.loads(row["message"]),
-        json.loads(row["errors"]),
-        row["created"],
-        json.loads(row["asked"]),
-    )

@@ -9,12 +9,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 #: Segmentations, items or other annotations in one request.
 MOST_ENTRIES = 50_000
 _MOST_FILES = 1000
+_ANSWER_DEPTH = 100  # levels of JSON
 _TEXT_PART = 64 * 1024 * 1024
 
 
@@ -54,8 +56,9 @@ async def upload_of(request: Request) -> Upload:
         return Upload(json_object(await request.body()), [])
     try:
         form = await request.form(max_files=_MOST_FILES, max_fields=10, max_part_size=_TEXT_PART)
-    except MultiPartException as error:
-        raise RequestRefused(400, f"the multipart body cannot be read: {error.message}") from None
+    except (MultiPartException, HTTPException) as error:
+        words = error.detail if isinstance(error, HTTPException) else error.message
+        raise RequestRefused(400, f"the multipart body cannot be read: {words}") from None
     try:
         told = form.get("serialized_request")
         if not isinstance(told, str):
@@ -128,6 +131,10 @@ def entries(payload: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
         if not isinstance(reference_id, str) or not reference_id:
             words = f"{name}[{number}].reference_id is {_kind(reference_id)}, expected text"
             raise RequestRefused(400, words)
+        annotation_id = entry.get("annotation_id")
+        if annotation_id is not None and not isinstance(annotation_id, str):
+            words = f"{name}[{number}].annotation_id is {_kind(annotation_id)}, expected text"
+            raise RequestRefused(400, words)
     return found
 
 
@@ -143,16 +150,50 @@ def text(payload: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def flag(payload: Mapping[str, Any], name: str) -> bool:
+    """True or false of a payload; false where it is not there.
+
+    Raises:
+        RequestRefused: 400 for anything else.
+    """
+    value = payload.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise RequestRefused(400, f"{name} is {_kind(value)}, expected true or false")
+    return bool(value)
+
+
 def _json(body: bytes) -> Any:
     def no_number(name: str) -> None:
         raise ValueError(f"{name} is no number of JSON")
 
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=no_number)
+        value = json.loads(body.decode("utf-8"), parse_constant=no_number)
+        _check_writable(value)
     except RecursionError:
         raise RequestRefused(400, "the body is nested beyond reason") from None
     except ValueError as error:
         raise RequestRefused(400, f"the body is not JSON: {error}") from None
+    return value
+
+
+def _check_writable(value: Any) -> None:
+    """What cannot be written again would be taken now, and never be read back.
+
+    Raises:
+        ValueError: for numbers beyond a double, and for halves of characters.
+        RecursionError: where there would be no room for the answer it is read back in.
+    """
+    for _ in range(_ANSWER_DEPTH):
+        value = [value]
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise ValueError(f"{half} is a half of a character") from None
+    except RecursionError:
+        raise
+    except ValueError:
+        raise ValueError("a number is larger than a double can be") from None
 
 
 def _kind(value: Any) -> str:

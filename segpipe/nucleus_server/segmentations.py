@@ -26,8 +26,9 @@ import pyarrow.compute as pc
 
 from segpipe.errors import SegpipeError
 from segpipe.manifest import ManifestChunk, ManifestRow
+from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.received import ReceivedMasks
-from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry, new_id
+from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
 from segpipe.publishing.maintenance import unpublish
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root

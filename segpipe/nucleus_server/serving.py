@@ -12,8 +12,8 @@ import uvicorn
 
 from segpipe.errors import SettingsError
 from segpipe.nucleus_server.application import application
+from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.guard import Limits
-from segpipe.nucleus_server.registry import Registry
 from segpipe.nucleus_server.segmentations import Checks
 from segpipe.root import Root
 
@@ -55,9 +55,9 @@ def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
         raise SettingsError(
             f"others can reach {serving.host}: set {KEY_VARIABLE} to the API key they have to know"
         )
-    registry = Registry(Path(place) / REGISTRY)
+    database = Database(Path(place) / REGISTRY)
     app = application(
-        root, registry, checks=serving.checks, key=key, limits=Limits(serving.body_bytes)
+        root, database, checks=serving.checks, key=key, limits=Limits(serving.body_bytes)
     )
     url = f"http://{serving.host}:{serving.port}"
     tell(f"root       {place}")

@@ -8,18 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from segpipe.errors import SegpipeError
+from segpipe.nucleus_server.database import new_id
+from segpipe.nucleus_server.jobs import Job, Jobs
 from segpipe.nucleus_server.registry import (
     GROUND_TRUTH,
     SEGMENTATION,
     Annotation,
-    Job,
     Registry,
-    new_id,
 )
 from segpipe.nucleus_server.requests import (
     RequestRefused,
     Upload,
     entries,
+    flag,
     json_lines,
     text,
 )
@@ -34,25 +35,25 @@ _logger = logging.getLogger("segpipe.nucleus_server")
 class Uploads:
     """Stores what requests ask for, and works on jobs one after another."""
 
-    def __init__(self, registry: Registry, segmentations: SegmentationStore) -> None:
-        self._registry, self._segmentations = registry, segmentations
-        self._jobs = ThreadPoolExecutor(1, "nucleus job")
-        for job in registry.jobs():
+    def __init__(self, registry: Registry, jobs: Jobs, segmentations: SegmentationStore) -> None:
+        self._registry, self._jobs, self._segmentations = registry, jobs, segmentations
+        self._worker = ThreadPoolExecutor(1, "nucleus job")
+        for job in jobs.all():
             if job.status in ("Queued", "Running"):  # another process was ended at it
-                self._jobs.submit(self._work, job)
+                self._worker.submit(self._work, job)
 
     def close(self) -> None:
         """Leave jobs that were not begun to the next process."""
-        self._jobs.shutdown(cancel_futures=True)
+        self._worker.shutdown(cancel_futures=True)
 
     def put_items(self, dataset: str, payload: Mapping[str, Any]) -> dict[str, int]:
         """Add a payload's items to a dataset."""
         items = entries(payload, "items")
-        return self._registry.put_items(dataset, items, update=bool(payload.get("update")))
+        return self._registry.put_items(dataset, items, update=flag(payload, "update"))
 
     def put_annotations(self, dataset: str, owner: str, upload: Upload) -> dict[str, Any]:
         """Store segmentations and annotations of other kinds; the summary the client sums up."""
-        payload, update = upload.payload, bool(upload.payload.get("update"))
+        payload, update = upload.payload, flag(upload.payload, "update")
         sent = entries(payload, "segmentations")
         processed, ignored, errors = 0, 0, []
         if sent:
@@ -81,33 +82,34 @@ class Uploads:
     def begin(self, dataset: str, kind: str, asked: Mapping[str, Any]) -> Job:
         """A job for what was put under a request id, or for a deletion."""
         if kind != DELETION:
+            flag(asked, "update")
             request_id = text(asked, "requestId")
-            if self._registry.upload(dataset, request_id) is None:
+            if self._jobs.upload(dataset, request_id) is None:
                 raise RequestRefused(400, f"nothing was put under the request id {request_id!r}")
-        job = self._registry.create_job(dataset, kind, asked)
-        self._jobs.submit(self._work, job)
+        job = self._jobs.create(dataset, kind, asked)
+        self._worker.submit(self._work, job)
         return job
 
     def _work(self, job: Job) -> None:
-        self._registry.update_job(job.id, "Running", {}, [])
+        self._jobs.begin(job.id)
         try:
             message, errors = self._done(job)
         except (SegpipeError, RequestRefused) as error:
             words = error.words if isinstance(error, RequestRefused) else str(error)
-            self._registry.update_job(job.id, "Errored", {"error": words}, [words])
+            self._jobs.end(job, "Errored", {"error": words}, [words])
         except Exception:
             _logger.exception("job %s failed", job.id)
-            self._registry.update_job(job.id, "Errored", {"error": "internal error"}, [])
+            self._jobs.end(job, "Errored", {"error": "internal error"}, [])
         else:
-            self._registry.update_job(job.id, "Completed", message, errors)
+            self._jobs.end(job, "Completed", message, errors)
 
     def _done(self, job: Job) -> tuple[Mapping[str, Any], Sequence[str]]:
         if job.kind == DELETION:
             ids = job.asked.get("reference_ids") or None
             self._segmentations.remove(job.dataset, GROUND_TRUTH, ids)
             return {}, []
-        body = self._registry.upload(job.dataset, text(job.asked, "requestId")) or b""
-        lines, update = json_lines(body), bool(job.asked.get("update"))
+        body = self._jobs.upload(job.dataset, text(job.asked, "requestId")) or b""
+        lines, update = json_lines(body), flag(job.asked, "update")
         if job.kind == ITEMS:
             return self.put_items(job.dataset, {"items": lines, "update": update}), []
         segmentations = [one for one in lines if one.get("type") in _SEGMENTATION_TYPES]

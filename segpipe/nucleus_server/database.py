@@ -1,0 +1,81 @@
+"""The SQLite file of what the endpoint knows besides masks.
+
+Every change is a transaction; whatever is killed, the next process finds the state of the last one
+that was answered.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from segpipe.errors import StorageError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS datasets (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, name TEXT, body TEXT);
+CREATE TABLE IF NOT EXISTS items (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, dataset TEXT, reference_id TEXT, body TEXT,
+    UNIQUE (dataset, reference_id));
+CREATE TABLE IF NOT EXISTS models (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, reference_id TEXT UNIQUE, body TEXT);
+CREATE TABLE IF NOT EXISTS annotations (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT, owner TEXT, reference_id TEXT,
+    kind TEXT, identity TEXT, body TEXT, findings TEXT,
+    UNIQUE (dataset, owner, reference_id, kind, identity));
+CREATE TABLE IF NOT EXISTS jobs (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, dataset TEXT, kind TEXT, status TEXT,
+    message TEXT, errors TEXT, created TEXT, asked TEXT);
+CREATE TABLE IF NOT EXISTS uploads (request_id TEXT, dataset TEXT, token TEXT UNIQUE, body BLOB,
+    PRIMARY KEY (dataset, request_id));
+"""
+
+
+def new_id(prefix: str) -> str:
+    """An id as the service's: ``ds_`` and twenty characters."""
+    return f"{prefix}_{uuid.uuid4().hex[:20]}"
+
+
+class Database:
+    """The file, opened.
+
+    Raises:
+        StorageError: if it cannot be opened or made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"{path} cannot be used: {error}") from None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All changes within, or none."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(statement, values).fetchall()
