@@ -54,6 +54,31 @@ def test_another_address_needs_a_key(tmp_path: Path) -> None:
         RunningEndpoint(tmp_path / "root", "--host", "0.0.0.0", key=None)
 
 
+def test_without_a_key_pages_of_other_sites_cannot_use_a_browser_on_this_machine(
+    tmp_path: Path,
+) -> None:
+    """Neither by a form they post here, nor by a name of theirs that resolves to this machine."""
+    body = b'{"name": "x", "is_scene": false}'
+    with RunningEndpoint(tmp_path / "root", key=None) as endpoint:
+
+        def status(**headers: str) -> int:
+            told = {"Content-Type": "text/plain", **headers}
+            answer = raw(endpoint, "POST", "/dataset/create", data=body, headers=told, auth=None)
+            return answer.status_code
+
+        port = endpoint.port
+        assert status(Origin="https://evil.example") == 403
+        assert status(Origin="null") == 403
+        assert status(Host=f"evil.example:{port}") == 403
+        assert status(Host="127.0.0.1.evil.example") == 403
+        assert status(Host="[::1") == 403
+        known = raw(endpoint, "GET", "/dataset/details", auth=None).json()
+        assert known == []
+        assert status() == 200
+        assert status(Host=f"localhost:{port}", Origin=f"http://localhost:{port}") == 200
+        assert status(Host=f"[::1]:{port}", Origin=f"http://127.0.0.1:{port}") == 200
+
+
 def test_an_unknown_route_says_so(endpoint: RunningEndpoint) -> None:
     answer = raw(endpoint, "POST", "/slice/create")
     assert answer.status_code == 404

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,8 +32,24 @@ def error_answer(status: int, words: str) -> JSONResponse:
     return JSONResponse({"error": words}, status_code=status)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Guard:
-    """Lets in who knows the key, and no body beyond the limit."""
+    """Lets in who knows the key, and no body beyond the limit.
+
+    Args:
+        key: None where everybody on this machine is let in. What a page of another site makes a
+            browser on this machine send is not: the address it has in mind, or that page's own,
+            says so.
+    """
 
     def __init__(self, inner: ASGIApp, key: str | None, limits: Limits) -> None:
         self._inner, self._key, self._limits = inner, key, limits
@@ -62,8 +80,10 @@ class Guard:
         told = headers.get(b"content-length", b"0")
         if not told.isdigit() or int(told) > self._limits.body_bytes:
             return error_answer(413, self._too_large())
+        if self._key is None:
+            return _foreign(headers)
         # The URL of an upload is a secret of its own: the client puts there without a key.
-        if self._key is None or str(scope["path"]).startswith("/_blob/"):
+        if str(scope["path"]).startswith("/_blob/"):
             return None
         if hmac.compare_digest(_user(headers.get(b"authorization", b"")), self._key.encode()):
             return None
@@ -71,6 +91,23 @@ class Guard:
 
     def _too_large(self) -> str:
         return f"the body has more than {self._limits.body_bytes:,} bytes; send fewer at a time"
+
+
+def _foreign(headers: Mapping[bytes, bytes]) -> Response | None:
+    """The refusal of a request that was meant for another host, or comes from another's page."""
+    for name, before in ((b"host", "//"), (b"origin", "")):
+        told = headers.get(name)
+        if told is not None and not is_loopback(_host_of(before + told.decode("latin-1"))):
+            words = f"the {name.decode()} of the request is not this machine: without an API key "
+            return error_answer(403, words + "only this machine is served")
+    return None
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _user(header: bytes) -> bytes:

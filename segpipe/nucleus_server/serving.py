@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import uvicorn
 from segpipe.errors import SettingsError
 from segpipe.nucleus_server.application import application
 from segpipe.nucleus_server.database import Database
-from segpipe.nucleus_server.guard import Limits
+from segpipe.nucleus_server.guard import Limits, is_loopback
 from segpipe.nucleus_server.segmentations import Checks
 from segpipe.root import Root
 
@@ -51,7 +50,7 @@ def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
             "and its catalog may be elsewhere: set masks and catalog in a local segpipe.toml"
         )
     key = os.environ.get(KEY_VARIABLE) or None
-    if key is None and not _is_loopback(serving.host):
+    if key is None and not is_loopback(serving.host):
         raise SettingsError(
             f"others can reach {serving.host}: set {KEY_VARIABLE} to the API key they have to know"
         )
@@ -69,12 +68,3 @@ def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
         app, host=serving.host, port=serving.port, log_level="warning", access_log=False,
         server_header=False,
     )  # fmt: skip
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
