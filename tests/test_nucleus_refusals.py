@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import re
-import socket
 import sqlite3
 from pathlib import Path
 
@@ -213,12 +213,14 @@ def test_a_body_under_a_url_nobody_was_given_is_refused_before_it_is_read(
     endpoint: RunningEndpoint,
 ) -> None:
     """Without a key; so it must cost nothing."""
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as connection:
-        head = "PUT /_blob/nope HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 400000000\r\n\r\n"
-        connection.sendall(head.encode() + b"x" * 1000)  # and not one byte more
-        answer = connection.recv(65536).decode()
-    assert answer.startswith("HTTP/1.1 404 ")
-    assert "ask for a signed URL first" in answer
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=10)
+    connection.putrequest("PUT", "/_blob/nope")
+    connection.putheader("Content-Length", "400000000")
+    connection.endheaders(b"x" * 1000)  # and not one byte more
+    answer = connection.getresponse()
+    assert answer.status == 404
+    assert b"ask for a signed URL first" in answer.read()
+    connection.close()
 
 
 def test_a_body_is_gone_when_its_job_has_ended(world: World, endpoint: RunningEndpoint) -> None:
