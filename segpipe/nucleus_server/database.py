@@ -26,8 +26,10 @@ CREATE TABLE IF NOT EXISTS models (
     place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, reference_id TEXT UNIQUE, body TEXT);
 CREATE TABLE IF NOT EXISTS annotations (
     place INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT, owner TEXT, reference_id TEXT,
-    kind TEXT, identity TEXT, body TEXT, findings TEXT,
+    kind TEXT, identity TEXT, body TEXT, findings TEXT, fingerprint TEXT,
     UNIQUE (dataset, owner, reference_id, kind, identity));
+CREATE TABLE IF NOT EXISTS catalog_names (kind TEXT, id TEXT, name TEXT,
+    PRIMARY KEY (kind, id), UNIQUE (kind, name));
 CREATE TABLE IF NOT EXISTS jobs (
     place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, dataset TEXT, kind TEXT, status TEXT,
     message TEXT, errors TEXT, created TEXT, asked TEXT);
@@ -56,8 +58,14 @@ class Database:
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.executescript(_SCHEMA)
+            self._add_what_older_files_lack()
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"{path} cannot be used: {error}") from None
+
+    def _add_what_older_files_lack(self) -> None:
+        columns = [row["name"] for row in self.rows("PRAGMA table_info(annotations)")]
+        if "fingerprint" not in columns:
+            self.rows("ALTER TABLE annotations ADD COLUMN fingerprint TEXT")
 
     def close(self) -> None:
         """Let go of the file."""

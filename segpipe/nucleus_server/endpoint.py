@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.jobs import Jobs
+from segpipe.nucleus_server.reconciliation import Reconciliation
 from segpipe.nucleus_server.registry import Registry
 from segpipe.nucleus_server.requests import RequestRefused
 from segpipe.nucleus_server.segmentations import Checks, SegmentationStore
@@ -19,7 +23,8 @@ class Endpoint:
     def __init__(self, root: Root, database: Database, checks: Checks) -> None:
         self._database = database
         self.registry, self.jobs = Registry(database), Jobs(database)
-        self.segmentations = SegmentationStore(root, self.registry, checks)
+        self.reconciliation = Reconciliation(root.catalog, self.registry)
+        self.segmentations = SegmentationStore(root, self.registry, self.reconciliation, checks)
         self.uploads = Uploads(self.registry, self.jobs, self.segmentations)
 
     def close(self) -> None:
@@ -27,6 +32,18 @@ class Endpoint:
         self.uploads.close()
         self.segmentations.close()
         self._database.close()
+
+    async def annotations(
+        self, dataset: str, owner: str, reference_id: str | None = None
+    ) -> dict[str, list[dict[str, Any]]]:
+        """What there is for an item, or for all, by kind; segmentations as the catalog has them."""
+        return await run_in_threadpool(self._annotations, dataset, owner, reference_id)
+
+    def _annotations(
+        self, dataset: str, owner: str, reference_id: str | None
+    ) -> dict[str, list[dict[str, Any]]]:
+        self.reconciliation.catch_up()
+        return self.registry.annotations(dataset, owner, reference_id)
 
     def dataset(self, request: Request) -> str:
         """The dataset of the path."""

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from segpipe.nucleus_server.database import Database, new_id
 
@@ -24,6 +25,7 @@ class Annotation:
         identity: what tells it from others of its kind and item: nothing for segmentations, of
             which an item has one; else the annotation id.
         findings: what segpipe found, a message each.
+        fingerprint: of a segmentation's row in the catalog; None where it has none.
     """
 
     dataset: str
@@ -33,10 +35,15 @@ class Annotation:
     identity: str
     body: Mapping[str, Any]
     findings: Sequence[str] = ()
+    fingerprint: str | None = None
 
 
 #: The owner of annotations that no model predicted.
 GROUND_TRUTH = "ground truth"
+#: The model run under which annotations are in the catalog.
+GROUND_TRUTH_RUN = "ground-truth"
+_DATASET, _MODEL_RUN = "dataset", "model run"
+_MOST_BYTES = 180  # of a name in the catalog, where it is a folder's
 
 
 class Registry:
@@ -44,6 +51,38 @@ class Registry:
 
     def __init__(self, database: Database) -> None:
         self._rows, self.transaction = database.rows, database.transaction
+        with self.transaction():
+            self._name(_MODEL_RUN, GROUND_TRUTH, GROUND_TRUTH_RUN)
+            for dataset, name in self.datasets():
+                self._name(_DATASET, dataset, name)
+            for model in self.models():
+                self._name(_MODEL_RUN, model["id"], model["ref_id"])
+
+    # --- names in the catalog
+
+    def catalog_identity(self, dataset: str, owner: str) -> tuple[str, str]:
+        """The catalog's dataset and model run: names, where the service has ids."""
+        found = []
+        for kind, id in ((_DATASET, dataset), (_MODEL_RUN, owner)):
+            statement = "SELECT name FROM catalog_names WHERE kind = ? AND id = ?"
+            rows = self._rows(statement, kind, id)
+            found.append(str(rows[0]["name"]) if rows else id)
+        return found[0], found[1]
+
+    def _name(self, kind: str, id: str, wanted: str) -> None:
+        """Give something the name under which it is in the catalog for as long as it is there.
+
+        It is the one that is wanted, unless another has it or it is too long for a folder's.
+        """
+        name = wanted if len(quote(wanted, safe="")) <= _MOST_BYTES else id
+        statement = "SELECT 1 FROM catalog_names WHERE kind = ? AND name = ? AND id != ?"
+        while self._rows(statement, kind, name, id):
+            name = f"{name} ({id})"
+        statement = "INSERT OR IGNORE INTO catalog_names (kind, id, name) VALUES (?, ?, ?)"
+        self._rows(statement, kind, id, name)
+
+    def _forget_name(self, kind: str, id: str) -> None:
+        self._rows("DELETE FROM catalog_names WHERE kind = ? AND id = ?", kind, id)
 
     # --- datasets and their items
 
@@ -51,7 +90,9 @@ class Registry:
         """A new dataset; its id."""
         dataset = new_id("ds")
         statement = "INSERT INTO datasets (id, name, body) VALUES (?, ?, ?)"
-        self._rows(statement, dataset, body["name"], json.dumps(body))
+        with self.transaction():
+            self._rows(statement, dataset, body["name"], json.dumps(body))
+            self._name(_DATASET, dataset, body["name"])
         return dataset
 
     def datasets(self) -> list[tuple[str, str]]:
@@ -69,6 +110,7 @@ class Registry:
             for table in ("items", "annotations", "uploads"):
                 self._rows(f"DELETE FROM {table} WHERE dataset = ?", dataset)
             self._rows("DELETE FROM datasets WHERE id = ?", dataset)
+            self._forget_name(_DATASET, dataset)
 
     def put_items(
         self, dataset: str, items: Iterable[Mapping[str, Any]], *, update: bool
@@ -131,6 +173,7 @@ class Registry:
             model = new_id("prj")
             statement = "INSERT INTO models (id, reference_id, body) VALUES (?, ?, ?)"
             self._rows(statement, model, body["reference_id"], json.dumps(dict(body)))
+            self._name(_MODEL_RUN, model, body["reference_id"])
             return model
 
     def models(self) -> list[dict[str, Any]]:
@@ -147,6 +190,7 @@ class Registry:
         with self.transaction():
             self._rows("DELETE FROM annotations WHERE owner = ?", model)
             self._rows("DELETE FROM models WHERE id = ?", model)
+            self._forget_name(_MODEL_RUN, model)
 
     # --- annotations
 
@@ -162,12 +206,14 @@ class Registry:
     def put(self, one: Annotation) -> None:
         """Store an annotation in the place of one of the same identity."""
         self._rows(
-            "INSERT INTO annotations (dataset, owner, reference_id, kind, identity, body, findings)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body, "
-            "findings = excluded.findings",
+            "INSERT INTO annotations "
+            "(dataset, owner, reference_id, kind, identity, body, findings, fingerprint)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body, "
+            "findings = excluded.findings, fingerprint = excluded.fingerprint",
             *(one.dataset, one.owner, one.reference_id, one.kind, one.identity),
             json.dumps(one.body),
             json.dumps(list(one.findings)),
+            one.fingerprint,
         )
 
     def segmentation_id(self, dataset: str, owner: str, reference_id: str) -> str | None:
@@ -204,6 +250,26 @@ class Registry:
             row["reference_id"]: json.loads(row["findings"])
             for row in self._rows(statement, dataset, owner)
         }
+
+    def fingerprints(self, dataset: str, owner: str) -> dict[str, str | None]:
+        """Reference id -> fingerprint of the catalog's row, of every segmentation; None where the
+        catalog has none."""
+        statement = (
+            "SELECT reference_id, fingerprint FROM annotations WHERE dataset = ? AND owner = ? "
+            "AND kind = ?"
+        )
+        rows = self._rows(statement, dataset, owner, SEGMENTATION)
+        return {row["reference_id"]: row["fingerprint"] for row in rows}
+
+    def delete_segmentations(self, dataset: str, owner: str, reference_ids: Sequence[str]) -> None:
+        """Remove an owner's segmentations of some items."""
+        statement = (
+            "DELETE FROM annotations WHERE dataset = ? AND owner = ? AND reference_id = ? "
+            "AND kind = ?"
+        )
+        with self.transaction():
+            for reference_id in reference_ids:
+                self._rows(statement, dataset, owner, reference_id, SEGMENTATION)
 
     def delete_annotations(
         self, dataset: str, owner: str, reference_ids: Sequence[str] | None

@@ -51,6 +51,7 @@ async def datasets(endpoint: Endpoint, request: Request) -> Any:
 
 async def dataset_info(endpoint: Endpoint, request: Request) -> Any:
     dataset = endpoint.dataset(request)
+    await run_in_threadpool(endpoint.reconciliation.catch_up)
     return {
         "dataset_id": dataset,
         "name": endpoint.registry.dataset_name(dataset),
@@ -73,6 +74,7 @@ async def delete_dataset(endpoint: Endpoint, request: Request) -> Any:
     dataset = endpoint.dataset(request)
 
     def removed() -> None:
+        endpoint.reconciliation.catch_up()
         for owner in [GROUND_TRUTH, *endpoint.registry.owners(dataset)]:
             endpoint.segmentations.remove(dataset, owner, None)
         endpoint.registry.delete_dataset(dataset)
@@ -175,7 +177,7 @@ async def model_predictions(endpoint: Endpoint, request: Request) -> Any:
 async def item_predictions(endpoint: Endpoint, request: Request) -> Any:
     dataset, owner = endpoint.dataset(request), endpoint.model(request)
     reference_id = str(request.path_params["reference_id"])
-    return {"annotations": endpoint.registry.annotations(dataset, owner, reference_id)}
+    return {"annotations": await endpoint.annotations(dataset, owner, reference_id)}
 
 
 async def nth_item_predictions(endpoint: Endpoint, request: Request) -> Any:
@@ -186,13 +188,13 @@ async def nth_item_predictions(endpoint: Endpoint, request: Request) -> Any:
     item = endpoint.registry.item_at(dataset, int(place))
     if item is None:
         raise RequestRefused(404, f"the dataset has no item {place}")
-    return {"annotations": endpoint.registry.annotations(dataset, owner, item["reference_id"])}
+    return {"annotations": await endpoint.annotations(dataset, owner, item["reference_id"])}
 
 
 async def one_prediction(endpoint: Endpoint, request: Request) -> Any:
     dataset, owner = endpoint.dataset(request), endpoint.model(request)
     reference_id, _, wanted = str(request.path_params["both"]).rpartition("/")
-    found = endpoint.registry.annotations(dataset, owner, reference_id)
+    found = await endpoint.annotations(dataset, owner, reference_id)
     for kind in found.values():
         for one in kind:
             if one.get("annotation_id") == wanted:
@@ -202,12 +204,13 @@ async def one_prediction(endpoint: Endpoint, request: Request) -> Any:
 
 async def export(endpoint: Endpoint, request: Request) -> Any:
     dataset, owner = endpoint.dataset(request), endpoint.model(request)
-    return await run_in_threadpool(endpoint.registry.annotations, dataset, owner)
+    return await endpoint.annotations(dataset, owner)
 
 
 async def findings(endpoint: Endpoint, request: Request) -> Any:
     """What segpipe found in what was accepted; the service has no such route."""
     dataset, owner = endpoint.dataset(request), endpoint.model(request)
+    await run_in_threadpool(endpoint.reconciliation.catch_up)
     return await run_in_threadpool(endpoint.registry.findings, dataset, owner)
 
 
@@ -223,7 +226,7 @@ async def item(endpoint: Endpoint, request: Request) -> Any:
         "metadata": found.get("metadata") or {},
         "dataset_item_id": found["dataset_item_id"],
     }
-    annotated = endpoint.registry.annotations(dataset, GROUND_TRUTH, reference_id)
+    annotated = await endpoint.annotations(dataset, GROUND_TRUTH, reference_id)
     return {"item": told, "annotations": annotated}
 
 

@@ -26,9 +26,9 @@ import pyarrow.compute as pc
 
 from segpipe.errors import SegpipeError
 from segpipe.manifest import ManifestChunk, ManifestRow
-from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.received import ReceivedMasks
-from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
+from segpipe.nucleus_server.reconciliation import Reconciliation
+from segpipe.nucleus_server.registry import SEGMENTATION, Annotation, Registry
 from segpipe.publishing.maintenance import unpublish
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
@@ -36,8 +36,6 @@ from segpipe.sources import recorded
 from segpipe.validated import PredictionBatch, nested
 from segpipe.validation import Validation, validate_chunk
 
-#: The model run under which annotations are in the catalog.
-GROUND_TRUTH_RUN = "ground-truth"
 _TOGETHER = 200  # requests published in one commit, at most
 _logger = logging.getLogger("segpipe.nucleus_server")
 
@@ -97,8 +95,11 @@ class _Waiting:
 class SegmentationStore:
     """Takes segmentations in."""
 
-    def __init__(self, root: Root, registry: Registry, checks: Checks) -> None:
+    def __init__(
+        self, root: Root, registry: Registry, reconciliation: Reconciliation, checks: Checks
+    ) -> None:
         self._root, self._registry, self._checks = root, registry, checks
+        self._reconciliation = reconciliation
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue()
         self._writer = threading.Thread(target=self._write, name="catalog writer", daemon=True)
         self._writer.start()
@@ -107,17 +108,6 @@ class SegmentationStore:
         """Finish what is waiting."""
         self._waiting.put(None)
         self._writer.join()
-
-    def catalog_identity(self, dataset: str, owner: str) -> tuple[str, str]:
-        """The catalog's dataset and model run: names, where the service has ids."""
-        name = self._registry.dataset_name(dataset) or dataset
-        same = [other for other, called in self._registry.datasets() if called == name]
-        if same and same[0] != dataset:
-            name = f"{name} ({dataset})"
-        if owner == GROUND_TRUTH:
-            return name, GROUND_TRUTH_RUN
-        model = self._registry.model(owner)
-        return name, str(model["ref_id"]) if model else owner
 
     def take(
         self,
@@ -138,6 +128,7 @@ class SegmentationStore:
             SegpipeError: if the root's storage fails; a part may be stored then.
         """
         if update:
+            self._reconciliation.catch_up()
             segmentations = [self._with_id(dataset, owner, one) for one in segmentations]
         looked = self._looked_at(dataset, owner, segmentations, masks)
         answer: Future[Counts] = Future()
@@ -146,14 +137,12 @@ class SegmentationStore:
 
     def remove(self, dataset: str, owner: str, reference_ids: Sequence[str] | None) -> None:
         """Remove an owner's annotations of some items, or of all, here and in the catalog."""
-        name, model_run = self.catalog_identity(dataset, owner)
-        there = self._registry.annotations(dataset, owner).get(SEGMENTATION, [])
-        ids = [one["reference_id"] for one in there]
-        if reference_ids is not None:
-            ids = sorted(set(ids) & set(reference_ids))
-        if ids:
-            unpublish(self._root.catalog, name, model_run, new_id("request"), reference_ids=ids)
-        self._registry.delete_annotations(dataset, owner, reference_ids)
+        with self._reconciliation.changing():
+            ids = list(self._registry.fingerprints(dataset, owner))
+            if reference_ids is not None:
+                ids = sorted(set(ids) & set(reference_ids))
+            self._unpublish(dataset, owner, ids)
+            self._registry.delete_annotations(dataset, owner, reference_ids)
 
     # --- looking
 
@@ -172,7 +161,7 @@ class SegmentationStore:
         masks: Sequence[bytes],
     ) -> list[Segmentation]:
         items = self._registry.items_of(dataset, [str(s["reference_id"]) for s in segmentations])
-        name, model_run = self.catalog_identity(dataset, owner)
+        name, model_run = self._registry.catalog_identity(dataset, owner)
         sources = ReceivedMasks.of(self._root.settings.sources(), masks)
         policy = self._root.settings.policies.of(model_run)
         validation = Validation(name, model_run, sources, self._root.masks, policy)
@@ -224,26 +213,12 @@ class SegmentationStore:
 
     def _write_group(self, dataset: str, owner: str, group: list[_Waiting]) -> None:
         try:
-            stored: dict[str, Segmentation] = {}
-            counts = []
-            for waiting in group:
-                told = Counts(0, 0, [])
-                for one in waiting.segmentations:
-                    there = one.reference_id in stored or self._registry.has(
-                        _annotation(dataset, owner, one)
-                    )
-                    if one.refused is not None:
-                        told.errors.append(one.error)
-                    elif there and not waiting.update:
-                        told = Counts(told.processed, told.ignored + 1, told.errors)
-                    else:
-                        stored[one.reference_id] = one
-                        told = Counts(told.processed + 1, told.ignored, told.errors)
-                counts.append(told)
-            self._publish(dataset, owner, list(stored.values()))
-            with self._registry.transaction():
-                for one in stored.values():
-                    self._registry.put(_annotation(dataset, owner, one))
+            with self._reconciliation.changing():
+                stored, counts = self._decided(dataset, owner, group)
+                self._publish(dataset, owner, stored)
+                with self._registry.transaction():
+                    for one in stored:
+                        self._registry.put(_annotation(dataset, owner, one))
         except BaseException as error:  # nobody may wait for ever
             for waiting in group:
                 waiting.answer.set_exception(error)
@@ -253,8 +228,29 @@ class SegmentationStore:
         for waiting, told in zip(group, counts, strict=True):
             waiting.answer.set_result(told)
 
+    def _decided(
+        self, dataset: str, owner: str, group: list[_Waiting]
+    ) -> tuple[list[Segmentation], list[Counts]]:
+        """What is to be stored of some requests, and what each of them comes to."""
+        known = self._registry.fingerprints(dataset, owner)
+        stored: dict[str, Segmentation] = {}
+        counts = []
+        for waiting in group:
+            processed, ignored, errors = 0, 0, []
+            for one in waiting.segmentations:
+                there = one.reference_id in stored or one.reference_id in known
+                if one.refused is not None:
+                    errors.append(one.error)
+                elif there and not waiting.update:
+                    ignored += 1
+                else:
+                    stored[one.reference_id] = one
+                    processed += 1
+            counts.append(Counts(processed, ignored, errors))
+        return list(stored.values()), counts
+
     def _publish(self, dataset: str, owner: str, stored: list[Segmentation]) -> None:
-        name, model_run = self.catalog_identity(dataset, owner)
+        name, model_run = self._registry.catalog_identity(dataset, owner)
         batches = [one.prediction for one in stored if one.prediction is not None]
         now = datetime.now(UTC)
         if batches:
@@ -262,13 +258,18 @@ class SegmentationStore:
                 pa.concat_tables([one.rows for one in batches]),
                 pa.concat_arrays([one.segments for one in batches]),
             )
-            run = new_id("request")
+            run = self._reconciliation.run_id()
             provenance = Provenance(name, model_run, now.date().isoformat(), run, now, update=True)
             self._root.catalog.publish(batch, self._root.masks, provenance)
+        # What the catalog holds for these items is not what the service would hold.
         unfit = [one.reference_id for one in stored if one.prediction is None]
-        if unfit:
-            # What the catalog holds for these items is not what the service would hold.
-            unpublish(self._root.catalog, name, model_run, new_id("request"), reference_ids=unfit)
+        self._unpublish(dataset, owner, unfit)
+
+    def _unpublish(self, dataset: str, owner: str, ids: Sequence[str]) -> None:
+        if ids:
+            name, model_run = self._registry.catalog_identity(dataset, owner)
+            run = self._reconciliation.run_id()
+            unpublish(self._root.catalog, name, model_run, run, reference_ids=ids)
 
 
 def _row(
@@ -304,4 +305,8 @@ def _predictions(
 
 def _annotation(dataset: str, owner: str, one: Segmentation) -> Annotation:
     kind = SEGMENTATION
-    return Annotation(dataset, owner, one.reference_id, kind, "", one.sent, one.findings)
+    rows = None if one.prediction is None else one.prediction.rows
+    fingerprint = None if rows is None else rows["fingerprint"][0].as_py()
+    return Annotation(
+        dataset, owner, one.reference_id, kind, "", one.sent, one.findings, fingerprint
+    )

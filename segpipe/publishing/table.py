@@ -66,6 +66,7 @@ class PredictionsTable:
     """
 
     def __init__(self, folder: Folder, masks: str) -> None:
+        self._log = folder.folder(TABLE, "_delta_log")
         self._options = object_store_options(folder.url, folder.storage_options)
         self._masks = masks
         # What object_store does not repeat itself: an answer that ends in its middle.
@@ -77,6 +78,14 @@ class PredictionsTable:
         """The newest version; None where there is no table yet."""
         table = self.open(any_columns=True)
         return None if table is None else int(table.version())
+
+    def is_newer_than(self, version: int) -> bool:
+        """Whether there is a version after this one, by a look at a single file.
+
+        Raises:
+            StorageError: if the storage does not say.
+        """
+        return self._log.stored(f"{version + 1:020d}.json") is not None
 
     def open(self, version: int | None = None, *, any_columns: bool = False) -> DeltaTable | None:
         """The Delta table at a version, the newest where None; None where there is none yet.
