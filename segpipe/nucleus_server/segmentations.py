@@ -232,13 +232,14 @@ class SegmentationStore:
         self, dataset: str, owner: str, group: list[_Waiting]
     ) -> tuple[list[Segmentation], list[Counts]]:
         """What is to be stored of some requests, and what each of them comes to."""
-        known = self._registry.fingerprints(dataset, owner)
         stored: dict[str, Segmentation] = {}
         counts = []
         for waiting in group:
             processed, ignored, errors = 0, 0, []
             for one in waiting.segmentations:
-                there = one.reference_id in stored or one.reference_id in known
+                there = one.reference_id in stored or self._registry.has(
+                    _annotation(dataset, owner, one)
+                )
                 if one.refused is not None:
                     errors.append(one.error)
                 elif there and not waiting.update:
