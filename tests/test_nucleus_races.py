@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.fault_proxy import Fault
-from tests.nucleus_publisher import Publisher, endpoint, outcomes, publisher, there
+from tests.nucleus_endpoint import RunningEndpoint
+from tests.nucleus_publisher import (
+    ITEMS,
+    Publisher,
+    endpoint,
+    new_dataset,
+    outcomes,
+    publisher,
+    there,
+)
 
 __all__ = ["endpoint", "publisher", "there"]  # fixtures
 
@@ -70,33 +81,62 @@ def test_two_processes_leave_one_prediction_per_item(publisher: Publisher) -> No
     publisher.holds(found)
 
 
-def kill_while_publishing(publisher: Publisher, times: int) -> None:
-    import random
-
-    chance = random.Random(0)
-    publisher.settings(masks_per_call=20)
-    values = 1
-    publisher.land(100, (0, values))
-    publisher.publish()
-    for number in range(times):
-        values = 1 + values % 200
-        publisher.land(100, (0, values + 1))
-        run_id = f"killed {number}"
-        process = child(publisher, run_id, "update")
-        time.sleep(chance.uniform(0, 1.2))
-        process.kill()
-        process.communicate()
-        found = publisher.publish(update=True, run_id=run_id)
-        # What the killed attempt replaced counts as replaced by this run.
-        assert outcomes(found) == {"replaced": 100}, number
-        publisher.holds(found)
+UPLOADS = 10  # requests that send a hundred masks
 
 
-def test_a_run_killed_and_started_again_has_exact_receipts(publisher: Publisher) -> None:
-    kill_while_publishing(publisher, 3)
+def killed_after(
+    publisher: Publisher, uploads: int, run_id: str, update: str = "", *, answered: bool
+) -> None:
+    """A run that is killed when so many of its uploads have come, or were answered."""
+    proxy = publisher.there.proxy
+    proxy.forget()
+    process = child(publisher, run_id, update)
+    deadline = time.monotonic() + 60
+
+    def come() -> int:
+        sent = [one for one in proxy.log if "uploadPredictions" in one.path]
+        return sum(one.status is not None for one in sent) if answered else len(sent)
+
+    while come() < uploads:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def kill_while_publishing(
+    publisher: Publisher, endpoint: RunningEndpoint, uploads: Sequence[int]
+) -> None:
+    """Runs that insert and runs that replace, two for each of these numbers of uploads.
+
+    Every other one is killed between uploads, the others within."""
+    publisher.there.proxy.fail(Fault.DELAY, path="uploadPredictions", seconds=0.02)
+    for number, count in enumerate(uploads):
+        publisher.there.dataset = new_dataset(endpoint, ITEMS[:100], publisher.there.proxy).dataset
+        publisher.settings(masks_per_call=20)
+        answered = bool((number + number // UPLOADS) % 2)
+        for outcome, values, update in (("inserted", (0, 1), ""), ("replaced", (0, 2), "update")):
+            publisher.land(100, values)
+            run_id = f"{outcome} {number}"
+            killed_after(publisher, count, run_id, update, answered=answered)
+            found = publisher.publish(update=bool(update), run_id=run_id)
+            # What the killed attempt did counts as done by this run.
+            assert outcomes(found) == {outcome: 100}, (count, answered)
+            publisher.holds(found)
+            assert len(publisher.there.held()) == 100
+
+
+def test_a_run_killed_and_started_again_has_exact_receipts(
+    publisher: Publisher, endpoint: RunningEndpoint
+) -> None:
+    kill_while_publishing(publisher, endpoint, [1, 7])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_run_killed_fifty_times_has_exact_receipts(publisher: Publisher) -> None:
-    kill_while_publishing(publisher, 50)
+def test_runs_killed_fifty_times_have_exact_receipts(
+    publisher: Publisher, endpoint: RunningEndpoint
+) -> None:
+    kill_while_publishing(publisher, endpoint, [1 + n % UPLOADS for n in range(25)])
