@@ -62,6 +62,11 @@ class Nucleus:
         named = [model["ref_id"] for model in self.ask("GET", "models/")["models"]]
         return [one for one in named if one.startswith(self.dataset)]
 
+    def jobs(self) -> list[str]:
+        """Paths of requests that begin or ask for a job, as the proxy saw them."""
+        words = ("async=1", "signedUrl", "/job/", "/jobs/")
+        return [one.path for one in self.proxy.log if any(word in one.path for word in words)]
+
     def uploads(self) -> int:
         """Requests that uploaded something, as the proxy saw them."""
         return sum("uploadPredictions" in one.path for one in self.proxy.log)
