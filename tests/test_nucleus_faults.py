@@ -194,6 +194,48 @@ def test_what_was_given_up_and_is_there_all_the_same_has_not_failed(publisher: P
     publisher.holds(found)
 
 
+# --- other runs, and what is read back afterwards
+
+
+@pytest.mark.parametrize("update", [False, True], ids=["without update", "with update"])
+def test_what_another_run_put_there_since_it_was_planned_is_told_as_it_is(
+    publisher: Publisher, update: bool
+) -> None:
+    publisher.land(60)
+    other = publisher.receipts(publisher.publish())
+    publisher.land(62, (0, 2))
+    # As it was when this run read what is there: nothing.
+    publisher.there.proxy.fail(
+        Fault.REWRITTEN, path="/export$", times=1, rewrite=lambda _: {"segmentation": []}
+    )
+    found = publisher.publish(update=update)
+    assert outcomes(found) == {"replaced" if update else "ignored": 60, "inserted": 2}
+    publisher.holds(found)
+    told = publisher.receipts(found)[ITEMS[7]]
+    assert told["previous_fingerprint"] == other[ITEMS[7]]["fingerprint"]
+
+
+def test_what_is_read_back_otherwise_than_the_receipts_say_is_reported(
+    publisher: Publisher,
+) -> None:
+    publisher.land(60)
+
+    def changed(answer: dict[str, Any]) -> dict[str, Any]:
+        kept = [one for one in answer["segmentation"] if one["reference_id"] != ITEMS[3]]
+        for one in kept:
+            if one["reference_id"] == ITEMS[5]:
+                one["annotations"][0]["label"] = "edited"
+        return {"segmentation": kept}
+
+    publisher.there.proxy.fail(Fault.REWRITTEN, path="/export$", after=1, rewrite=changed)
+    found = publisher.publish()
+    assert found.verification is not None
+    assert [(one.reference_id, one.words) for one in found.verification.mismatches] == [
+        (ITEMS[3], "the receipt says inserted, but Nucleus holds nothing for it"),
+        (ITEMS[5], "the receipt says inserted, but Nucleus holds another prediction"),
+    ]
+
+
 # --- answers of another form
 
 
