@@ -1,8 +1,9 @@
-"""The requests a real client sent, captured, sent again to the endpoint as they stand.
+"""The requests a real client sent, captured, sent again to the endpoint.
 
-What is expected is what the stub they were captured with answered. The endpoint makes ids of its
-own: they are put into the paths and bodies in the place of the stub's. Of masks the capture keeps
-the digest alone; a mask that fits stands for them.
+What is expected is what the stub they were captured with answered. They are the same requests, not
+the same bytes: the capture holds bodies as parsed JSON, which is written anew, and of masks the
+digest alone, so that a mask that fits stands for them. The endpoint makes ids of its own: they are
+put into the paths and bodies in the place of the stub's.
 """
 
 from __future__ import annotations
