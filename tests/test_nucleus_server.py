@@ -305,8 +305,9 @@ def kill_while_uploading(tmp_path: Path, times: int) -> None:
                 with_error = running.exception()
             assert with_error is None or KEY not in str(with_error)
             rows = catalog_rows(endpoint, world)
-            for one in sent:  # what can be read back is in the catalog, once, as it was sent
+            for one in sent:  # what can be read back is what is in the catalog, once
                 held = world.read(one.reference_id)
+                assert (held is not None) == (one.reference_id in rows)
                 if held is not None:
                     labels = [s["label"] for s in rows[one.reference_id]["segments"]]
                     assert labels == [s["label"] for s in held["annotations"]]
