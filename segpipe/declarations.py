@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from segpipe.errors import MetadataError
@@ -17,7 +18,7 @@ from segpipe.prediction import Segment, canonical_metadata, confidence_of, metad
 _FIELDS = frozenset({"label", "index", "metadata"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeclaredSegment:
     """One Segment as a row declares it.
 
@@ -44,19 +45,19 @@ class DeclaredSegment:
         return f"{self.raw_index!r} ({self.label!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Declaration:
     """All Segments of a row, sorted by index; ``problem`` says why a cell could not be read."""
 
     segments: tuple[DeclaredSegment, ...]
     problem: str | None = None
 
-    @property
+    @cached_property
     def indexes(self) -> frozenset[int]:
         """The pixel values the row explains."""
         return frozenset(s.index for s in self.segments if s.index is not None)
 
-    @property
+    @cached_property
     def signature(self) -> frozenset[tuple[int | None, str | None]]:
         """The indexes and labels alone: equal for rows that list the same classes."""
         return frozenset((s.index, s.label) for s in self.segments)
@@ -97,7 +98,7 @@ def read_declaration(cell: object) -> Declaration:
     if not isinstance(cell, (list, tuple)):
         return Declaration((), f"segments is {_kind(cell)}, expected a list")
     for place, member in enumerate(cell):
-        if not isinstance(member, Mapping):
+        if type(member) is not dict and not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
     parsed = [_segment(member) for member in cell]
     return Declaration(tuple(sorted(parsed, key=_order)))
@@ -109,7 +110,7 @@ def _order(segment: DeclaredSegment) -> tuple[bool, int, str]:
 
 def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
     label, raw_index = member.get("label"), member.get("index")
-    metadata: dict[str, Any] = {}
+    metadata: Mapping[str, Any] = {}
     problem = None
     try:
         metadata = canonical_metadata(_metadata(member))
@@ -119,19 +120,22 @@ def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
     except RecursionError:
         problem = "metadata is nested beyond reason"
     return DeclaredSegment(
-        label=label if isinstance(label, str) and _is_unicode(label) else None,
-        index=_whole_number(raw_index),
-        raw_index=raw_index,
-        metadata=metadata,
-        metadata_text=metadata_json(metadata),
-        metadata_error=problem,
-        confidence=confidence_of(metadata),
+        label if isinstance(label, str) and _is_unicode(label) else None,
+        raw_index if type(raw_index) is int else _whole_number(raw_index),
+        raw_index,
+        metadata,
+        metadata_json(metadata),
+        problem,
+        confidence_of(metadata) if metadata else None,
     )
 
 
 def _metadata(member: Mapping[str, Any]) -> Mapping[str, Any]:
     """The metadata of a Segment; members beside label and index belong to it as well."""
-    metadata = _metadata_object(member.get("metadata"))
+    given = member.get("metadata")
+    metadata = given if type(given) is dict else _metadata_object(given)
+    if len(member) == 3 and "label" in member and "index" in member and "metadata" in member:
+        return metadata
     beside = {
         key: value for key, value in member.items() if key not in _FIELDS and value is not None
     }
@@ -176,6 +180,8 @@ def _whole_number(value: object) -> int | None:
 
 
 def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

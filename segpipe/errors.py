@@ -38,3 +38,7 @@ class CatalogError(SegpipeError, RuntimeError):
 
 class DestinationError(SegpipeError, RuntimeError):
     """A service predictions are published to cannot be reached, or refuses what is asked of it."""
+
+
+class ChunkError(SegpipeError):
+    """A chunk of rows cannot be worked on: it ends whatever process is given it."""

@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from segpipe import __version__
-from segpipe.manifest import Manifest
-from segpipe.mask import MaskRefused
+from segpipe.manifest import Manifest, ManifestRow
 from segpipe.rules import Policy
 from segpipe.storage import Folder, MaskStore
-from segpipe.validation import Validation, needs_image
+from segpipe.validation import Validation, identities_of
 
 #: Where the digest is kept, beside the tables.
 INPUTS_FILE = "_inputs.json"
 _ROWS_AT_ONCE = 4096
+# The columns that say which files a row needs.
+_WHERE_FILES_ARE = ("mask_url", "image_url", "height", "width")
 # What of a policy decides nothing about what a pass finds, set to what it is by default.
 _NO_POLICY = Policy()
 _WITHOUT_EFFECT: dict[str, Any] = {
@@ -73,40 +75,56 @@ def deciding(policy: Policy) -> str:
     return repr(replace(policy, **_WITHOUT_EFFECT))
 
 
+class InputsDigest:
+    """SHA-256 over everything that decides what a pass over a manifest finds.
+
+    Args:
+        code_version: of the code that makes the tables.
+    """
+
+    def __init__(self, manifest: Manifest, validation: Validation, code_version: str) -> None:
+        decides = [
+            code_version,
+            __version__,
+            validation.dataset,
+            validation.model_run,
+            sorted(validation.sources.roots),
+            validation.masks.path_of("00"),
+            deciding(validation.policy),
+            None if validation.items is None else validation.items.digest(),
+            manifest.content_sha256(),
+        ]
+        self._digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        self._known = True
+
+    def add(self, identities: Iterable[str | None]) -> None:
+        """The files of further rows; see ``validation.identities_of``."""
+        for identity in identities:
+            if identity is None:
+                self._known = False
+            else:
+                self._digest.update(identity.encode("utf-8", "backslashreplace") + b"\n")
+
+    def hexdigest(self) -> str | None:
+        """None where a source does not tell whether it changed."""
+        return self._digest.hexdigest() if self._known else None
+
+
 def inputs_digest(manifest: Manifest, validation: Validation, code_version: str) -> str | None:
-    """SHA-256 (hex) over everything that decides what a pass over a manifest finds.
+    """The :class:`InputsDigest` of a manifest as it and its masks are now.
 
     No mask is opened: one look at each file's entry in its folder or store.
-
-    Returns:
-        None where a source does not tell whether it changed.
     """
-    decides = [
-        code_version,
-        __version__,
-        validation.dataset,
-        validation.model_run,
-        sorted(validation.sources.roots),
-        validation.masks.path_of("00"),
-        deciding(validation.policy),
-        None if validation.items is None else validation.items.digest(),
-        manifest.content_sha256(),
-    ]
-    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
-    for chunk in manifest.chunks(_ROWS_AT_ONCE):
-        wanted = [
-            url
-            for row in chunk.rows
-            for url in (row.mask_url, row.image_url if needs_image(row) else None)
-        ]
+    digest = InputsDigest(manifest, validation, code_version)
+    for chunk in manifest.chunks(_ROWS_AT_ONCE, _WHERE_FILES_ARE):
 
-        def identity(url: str | None, folder: str = chunk.folder) -> str | None:
-            return _identity(url, folder, validation)
+        def identities(row: ManifestRow, folder: str = chunk.folder) -> Sequence[str | None]:
+            return identities_of(row, folder, validation.sources)
 
-        for found in validation.masks.folder.each(identity, wanted):
-            if found is None:
+        for found in validation.masks.folder.each(identities, chunk.rows):
+            digest.add(found)
+            if None in found:
                 return None
-            digest.update(found.encode("utf-8", "backslashreplace") + b"\n")
     return digest.hexdigest()
 
 
@@ -119,13 +137,3 @@ def masks_are_there(folder: Folder, name: str, masks: MaskStore) -> bool:
             if not all(masks.folder.each(masks.keep, batch.column(0).to_pylist())):
                 return False
     return True
-
-
-def _identity(url: str | None, folder: str, validation: Validation) -> str | None:
-    if url is None or not url.strip():
-        return "none"
-    try:
-        source = validation.sources.resolve(url, folder)
-    except MaskRefused as refusal:
-        return f"refused {refusal.rule}"
-    return validation.sources.identity(source)

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from segpipe.cells import cells_of, is_text, plain_type, readable_text
 from segpipe.errors import ManifestError
 from segpipe.storage import Folder
 from segpipe.tables import VALIDATED
@@ -88,6 +89,82 @@ class ManifestChunk:
 
 
 @dataclass(frozen=True)
+class ManifestBatch:
+    """Consecutive rows of one manifest file as Arrow holds them: small to send to whoever works on
+    them, who makes a chunk of them.
+
+    Attributes:
+        folder: URL of the folder the file lies in.
+        manifest: name of the file, as tables and messages show it.
+        first: number of the first row in the file.
+        rows: the file's columns, or those that were asked for.
+        segment_column: the name of the column of Segments.
+        extras: schema of the carried columns.
+    """
+
+    folder: str
+    manifest: str
+    first: int
+    rows: pa.RecordBatch
+    segment_column: str
+    extras: pa.Schema
+
+    def __str__(self) -> str:
+        return f"{self.manifest} rows {self.first} to {self.first + self.rows.num_rows - 1}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A batch that is part of a larger one would be pickled with all of that.
+        packed = pa.BufferOutputStream()
+        with pa.ipc.new_stream(packed, self.rows.schema) as writer:
+            writer.write_batch(self.rows)
+        others = (self.folder, self.manifest, self.first, self.segment_column, self.extras)
+        return _unpacked, (packed.getvalue().to_pybytes(), *others)
+
+    def chunk(self) -> ManifestChunk:
+        """The rows as Python values, ready to be judged."""
+        names, count = self.rows.schema.names, self.rows.num_rows
+        columns = dict(zip(names, self.rows.columns, strict=True))
+        cells: Mapping[str, list[Any]] = {
+            name: cells_of(columns[name], _UNDECODABLE.get(name))
+            if name in columns
+            else [None] * count
+            for name in (*_TEXT, *_SIZES, FINDINGS_COLUMN, self.segment_column)
+        }
+        rows = tuple(
+            ManifestRow(self.manifest, number, *values)
+            for number, values in enumerate(
+                zip(
+                    cells["reference_id"],
+                    cells["mask_url"],
+                    cells[self.segment_column],
+                    cells["annotation_id"],
+                    cells["height"],
+                    cells["width"],
+                    cells["image_url"],
+                    map(_findings, cells[FINDINGS_COLUMN]),
+                    strict=True,
+                ),
+                self.first,
+            )
+        )
+        carried = {carried_name(name): column for name, column in columns.items()}
+        extras = [
+            _carried(carried[field.name], field.type)
+            if field.name in carried
+            else pa.nulls(count, field.type)
+            for field in self.extras
+        ]
+        return ManifestChunk(self.folder, rows, pa.Table.from_arrays(extras, schema=self.extras))
+
+
+def _unpacked(
+    packed: bytes, folder: str, manifest: str, first: int, column: str, extras: pa.Schema
+) -> ManifestBatch:
+    rows = pa.ipc.open_stream(packed).read_next_batch()
+    return ManifestBatch(folder, manifest, first, rows, column, extras)
+
+
+@dataclass(frozen=True)
 class ManifestFile:
     """One readable Parquet manifest whose columns were checked."""
 
@@ -137,23 +214,38 @@ class Manifest:
                 digest.update(hashlib.file_digest(handle, "sha256").digest())  # type: ignore[arg-type]
         return digest.hexdigest()
 
-    def chunks(self, rows_per_chunk: int = 256) -> Iterator[ManifestChunk]:
-        """Stream all rows in order; memory is bounded by a row group and a chunk.
+    def batches(
+        self, rows_per_batch: int, columns: Sequence[str] | None = None
+    ) -> Iterator[ManifestBatch]:
+        """Stream all rows in order; memory is bounded by a row group and a batch.
+
+        Args:
+            columns: those of a row that are wanted, where not all are; no others are read.
 
         Raises:
             ManifestError: if a file turns out to be damaged further on.
         """
         for file in self.files:
             number = 0
-            for batch in _batches(file, None, rows_per_chunk):
-                yield _chunk(file, batch, number, self.extras)
-                number += batch.num_rows
+            names = columns and [name for name in columns if name in file.schema.names]
+            extras = self.extras if columns is None else pa.schema([])
+            segments = segment_column(file.schema)
+            for rows in _batches(file, names, rows_per_batch):
+                yield ManifestBatch(file.folder.url, file.shown, number, rows, segments, extras)
+                number += rows.num_rows
+
+    def chunks(
+        self, rows_per_chunk: int = 256, columns: Sequence[str] | None = None
+    ) -> Iterator[ManifestChunk]:
+        """:meth:`batches`, each made a chunk."""
+        for batch in self.batches(rows_per_chunk, columns):
+            yield batch.chunk()
 
     def reference_ids(self) -> Iterator[pa.Array]:
         """Stream the reference ids alone, as string arrays."""
         for file in self.files:
             for batch in _batches(file, ["reference_id"], 65_536):
-                yield _readable_text(batch.column(0), None)
+                yield readable_text(batch.column(0), None)
 
 
 def _open(folder: Folder, name: str, shown: str) -> ManifestFile:
@@ -183,7 +275,7 @@ def _check_columns(shown: str, schema: pa.Schema) -> None:
             raise ManifestError(f"{shown}: there are several columns named {name!r}")
     for name in _TEXT:
         if name in schema.names:
-            _check_type(shown, name, schema.field(name).type, "text", _is_text)
+            _check_type(shown, name, schema.field(name).type, "text", is_text)
     for name in _SIZES:
         if name in schema.names:
             _check_type(shown, name, schema.field(name).type, "integers", _is_number)
@@ -201,7 +293,7 @@ def segment_column(schema: pa.Schema) -> str:
 
 def _check_type(shown: str, name: str, kind: pa.DataType, expected: str, fits: Any) -> None:
     # A column of nulls only has no type of its own: its rows are judged one by one.
-    if not (fits(_plain(kind)) or pa.types.is_null(kind)):
+    if not (fits(plain_type(kind)) or pa.types.is_null(kind)):
         raise ManifestError(
             f"{shown}: column {name!r} holds {_type_name(kind)}, expected {expected}"
         )
@@ -212,16 +304,6 @@ def _missing(shown: str, name: str, schema: pa.Schema) -> str:
     hint = f"; is it {close[0]!r}?" if close else ""
     there = ", ".join(schema.names) or "none"
     return f"{shown}: there is no column {name!r} (columns: {there}){hint}"
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -239,7 +321,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _is_segments(kind: pa.DataType) -> bool:
-    if _is_text(kind):
+    if is_text(kind):
         return True
     if not _is_list(kind):
         return False
@@ -296,11 +378,13 @@ def carried_name(column: str) -> str:
 
 
 def _storable(kind: pa.DataType) -> pa.DataType:
-    plain = _plain(kind)
-    return pa.string() if _is_text(plain) else plain
+    plain = plain_type(kind)
+    return pa.string() if is_text(plain) else plain
 
 
-def _batches(file: ManifestFile, columns: list[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
+def _batches(
+    file: ManifestFile, columns: Sequence[str] | None, rows: int
+) -> Iterator[pa.RecordBatch]:
     try:
         with file.folder.open_input(file.name) as handle:
             yield from pq.ParquetFile(handle).iter_batches(batch_size=rows, columns=columns)
@@ -308,43 +392,6 @@ def _batches(file: ManifestFile, columns: list[str] | None, rows: int) -> Iterat
         raise ManifestError(
             f"{file.shown} is damaged: {str(error).splitlines()[0]}. Write the manifest again"
         ) from None
-
-
-def _chunk(
-    file: ManifestFile, batch: pa.RecordBatch, first: int, extras: pa.Schema
-) -> ManifestChunk:
-    names = batch.schema.names
-    count = batch.num_rows
-    cells: Mapping[str, list[Any]] = {
-        name: _cells(batch.column(names.index(name)), _UNDECODABLE.get(name))
-        if name in names
-        else [None] * count
-        for name in (*_TEXT, *_SIZES, FINDINGS_COLUMN, segment_column(batch.schema))
-    }
-    rows = tuple(
-        ManifestRow(file.shown, first + place, *values)
-        for place, values in enumerate(
-            zip(
-                cells["reference_id"],
-                cells["mask_url"],
-                cells[segment_column(batch.schema)],
-                cells["annotation_id"],
-                cells["height"],
-                cells["width"],
-                cells["image_url"],
-                map(_findings, cells[FINDINGS_COLUMN]),
-                strict=True,
-            )
-        )
-    )
-    carried = {carried_name(name): batch.column(names.index(name)) for name in names}
-    columns = [
-        _carried(carried[field.name], field.type)
-        if field.name in carried
-        else pa.nulls(count, field.type)
-        for field in extras
-    ]
-    return ManifestChunk(file.folder.url, rows, pa.Table.from_arrays(columns, schema=extras))
 
 
 def _findings(cell: Any) -> tuple[ImportFinding, ...]:
@@ -360,51 +407,7 @@ def _findings(cell: Any) -> tuple[ImportFinding, ...]:
     )
 
 
-def _cells(column: pa.Array, errors: str | None = None) -> list[Any]:
-    if _is_text(_plain(column.type)):
-        return list(_readable_text(column, errors).to_pylist())
-    try:
-        return list(column.to_pylist())
-    except (UnicodeDecodeError, OverflowError, ValueError):  # lose the bad cells, not the file
-        return [_cell(scalar) for scalar in column]
-
-
-def _cell(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except (UnicodeDecodeError, OverflowError, ValueError):
-        return None
-
-
-def _readable_text(column: pa.Array, errors: str | None) -> pa.Array:
-    """A text column as strings. Parquet does not check that text is UTF-8: where it is not, the
-    cell becomes null, or is decoded with ``errors``."""
-    if pa.types.is_null(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_string_view(column.type):
-        column = column.cast(pa.string())
-    try:
-        column.validate(full=True)
-    except pa.ArrowException:
-        cells = column.cast(
-            pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
-        ).to_pylist()
-        return pa.array([_decoded(cell, errors) for cell in cells], pa.string())
-    return column.cast(pa.string())
-
-
-def _decoded(cell: bytes | None, errors: str | None) -> str | None:
-    if cell is None:
-        return None
-    try:
-        return cell.decode("utf-8", errors or "strict")
-    except UnicodeDecodeError:
-        return None
-
-
 def _carried(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if _is_text(_plain(column.type)):
-        return _readable_text(column, "backslashreplace").cast(kind)
+    if is_text(plain_type(column.type)):
+        return readable_text(column, "backslashreplace").cast(kind)
     return column.cast(kind)

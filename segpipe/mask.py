@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from segpipe import png
 from segpipe.png import PngError, PngFile, PngHeader
+from segpipe.scanlines import read_samples
 
 #: Default limit on width x height, checked in the header before anything is decoded.
 MAX_PIXELS = 100_000_000
@@ -102,6 +103,9 @@ def decode_samples(
     except PngError as error:
         rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
         raise MaskRefused(rule, str(error), found=str(error), expected="a whole PNG") from None
+    short = read_samples(file)
+    if short is not None:
+        return short, file
     samples = _decode_samples(file)
     _check_complete(samples, file)
     return samples, file

@@ -7,7 +7,6 @@ another pass (a crash between two renames) says so instead of mixing them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections import Counter
@@ -15,32 +14,34 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segpipe.chunks import default_workers, map_chunks
+from segpipe.chunks import Workers
 from segpipe.duplicates import Duplicates, SameMasks, repeated_reference_ids
 from segpipe.errors import SegpipeError, TableError
-from segpipe.inputs import Inputs, inputs_digest, masks_are_there
+from segpipe.inputs import Inputs, InputsDigest, inputs_digest, masks_are_there
 from segpipe.manifest import Manifest, ManifestRow
 from segpipe.rules import Finding, Found, Severity, finding
 from segpipe.rules.rows import DUPLICATE_MASK, REF_DUPLICATE
-from segpipe.storage import Folder, MaskStore
+from segpipe.scanlines import WORTHWHILE_MASKS, open_short_way
+from segpipe.storage import Folder
+from segpipe.table_digest import TableDigest
 from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, TableWriter, table_writer
 from segpipe.validation import (
     ValidatedChunk,
     Validation,
     rejected_table,
     shared_list,
-    validate_chunk,
+    validate_batch,
 )
 
 #: Part of every digest: bump it when the same masks may lead to other tables.
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 VALIDATED_FILE, SEGMENTS_FILE, REJECTED_FILE = (
     "validated.parquet",
     "segments.parquet",
@@ -49,6 +50,7 @@ VALIDATED_FILE, SEGMENTS_FILE, REJECTED_FILE = (
 SUMMARY_FILE = "_summary.json"
 #: Where each table's footer holds the digest of its pass.
 DIGEST_KEY = "segpipe.digest"
+_DEFAULT_WORKERS = Workers()
 _WHOSE = ("reference_id", "fingerprint", "manifest", "manifest_row")
 
 #: Told how many of how many manifest rows are done.
@@ -119,7 +121,7 @@ def materialize(
     validation: Validation,
     out: Folder,
     *,
-    workers: int = 0,
+    workers: Workers = _DEFAULT_WORKERS,
     rows_per_chunk: int = 128,
     force: bool = False,
     progress: Progress | None = None,
@@ -131,44 +133,47 @@ def materialize(
 
     Args:
         out: folder of the tables; what an earlier pass left there is replaced.
-        workers: threads; 0 means one per processor.
+        workers: who works on the masks.
         force: read every mask, whatever its storage says.
 
     Raises:
         ManifestError: if a manifest file turns out to be damaged.
+        ChunkError: if a chunk of rows ends every process that works on it.
         StorageError: if storage fails; the tables of an earlier pass are then untouched.
     """
-    # Before a mask is read, so that one that changes meanwhile is read again next time.
-    inputs = inputs_digest(manifest, validation, CODE_VERSION)
-    unchanged = None if force or inputs is None else _unchanged(out, inputs, validation.masks)
-    if unchanged is not None:
+    if manifest.rows >= WORTHWHILE_MASKS:
+        open_short_way()
+    if not force and (unchanged := _unchanged(out, manifest, validation)) is not None:
         if progress is not None:
             progress(manifest.rows, manifest.rows)
         return unchanged
+    inputs = InputsDigest(manifest, validation, CODE_VERSION)
     duplicates = Duplicates(repeated_reference_ids(manifest))
     validation = replace(validation, taxonomy_list=shared_list(manifest))
-    work = partial(validate_chunk, validation=validation)
-    chunks = manifest.chunks(rows_per_chunk)
+    work = partial(validate_batch, validation=validation)
+    batches = manifest.batches(rows_per_chunk)
     with ExitStack() as stack:
         tables = _Tables.open(stack, out, manifest.extras, duplicates, validation)
         done = 0
-        for chunk in map_chunks(work, chunks, workers or default_workers()):
+        for chunk in workers.map(work, batches, manifest.rows):
             tables.add(chunk)
+            # Identities from before each file was read: one that changes later is read again.
+            inputs.add(chunk.identities)
             done += chunk.rows
             if progress is not None:
                 progress(done, manifest.rows)
         summary = tables.finish(manifest.rows)
         validation.masks.folder.sync()
     out.write(SUMMARY_FILE, summary.to_json().encode())
-    if inputs is not None:
-        Inputs(inputs, summary.outcome).write(out)
+    if (digest := inputs.hexdigest()) is not None:
+        Inputs(digest, summary.outcome).write(out)
     return summary
 
 
-def _unchanged(out: Folder, inputs: str, masks: MaskStore) -> Summary | None:
+def _unchanged(out: Folder, manifest: Manifest, validation: Validation) -> Summary | None:
     """The summary of tables that were made from these very inputs and are all there."""
     known = Inputs.read(out)
-    if known is None or known.digest != inputs:
+    if known is None or known.digest != inputs_digest(manifest, validation, CODE_VERSION):
         return None
     try:
         summary = Summary.read(out)
@@ -183,7 +188,7 @@ def _unchanged(out: Folder, inputs: str, masks: MaskStore) -> Summary | None:
                 notes = pq.ParquetFile(handle).metadata.metadata or {}
             if notes.get(DIGEST_KEY.encode()) != digest.encode():
                 return None
-        if not masks_are_there(out, VALIDATED_FILE, masks):
+        if not masks_are_there(out, VALIDATED_FILE, validation.masks):
             return None
     except (SegpipeError, OSError, pa.ArrowException):
         return None  # lost or damaged: made anew
@@ -208,8 +213,8 @@ class _Tables:
         self._aside = aside
         self._duplicates = duplicates
         self._findings: Counter[str] = Counter()
-        self._validated_digest = hashlib.sha256(CODE_VERSION.encode())
-        self._rejected_digest = hashlib.sha256(CODE_VERSION.encode())
+        self._validated_digest = TableDigest(CODE_VERSION)
+        self._rejected_digest = TableDigest(CODE_VERSION)
         self._rejected_rows = 0
         self._repeated = 0
 
@@ -270,7 +275,7 @@ class _Tables:
         validated = self._with_same_masks(validated)
         self._validated.write(validated)
         self._segments.write(segments)
-        update_digest(self._validated_digest, validated)
+        self._validated_digest.add(validated)
 
     def _with_same_masks(self, validated: pa.Table) -> pa.Table:
         """The rows, with a finding where another item has the very same mask."""
@@ -278,16 +283,12 @@ class _Tables:
         if policy.severity_of(DUPLICATE_MASK) is Severity.OFF:
             return validated
         told: dict[int, dict[str, str]] = {}
+        empty = _empty_masks(validated)
         columns = zip(
-            validated["mask_sha256"].to_pylist(),
-            validated["reference_id"].to_pylist(),
-            validated["findings"].to_pylist(),
-            strict=True,
+            validated["mask_sha256"].to_pylist(), validated["reference_id"].to_pylist(), strict=True
         )
-        findings = []
-        for place, (mask_sha256, reference_id, own) in enumerate(columns):
-            findings.append(own)
-            if any(one["rule"] == "EMPTY-MASK" for one in own):
+        for place, (mask_sha256, reference_id) in enumerate(columns):
+            if place in empty:
                 continue  # empty masks are equal without meaning anything by it
             other = self._same_masks.other_item(mask_sha256, reference_id)
             if other is not None:
@@ -301,6 +302,7 @@ class _Tables:
         if not told:
             return validated
         self._findings[DUPLICATE_MASK.id] += len(told)
+        findings = validated["findings"].to_pylist()
         for place, one in told.items():
             findings[place] = [*findings[place], one]
         place = validated.schema.get_field_index("findings")
@@ -309,7 +311,7 @@ class _Tables:
 
     def _reject(self, rejected: pa.Table) -> None:
         self._rejected.write(rejected)
-        update_digest(self._rejected_digest, rejected)
+        self._rejected_digest.add(rejected)
         rows = rejected.select(["manifest", "manifest_row"])
         self._rejected_rows += rows.group_by(["manifest", "manifest_row"]).aggregate([]).num_rows
 
@@ -376,20 +378,17 @@ def _close(writer: pq.ParquetWriter) -> None:
         writer.close()
 
 
+def _empty_masks(validated: pa.Table) -> frozenset[int]:
+    """Rows with a finding that the mask is empty."""
+    findings = validated["findings"].combine_chunks()
+    rules = pc.struct_field(findings.flatten(), "rule")
+    if not pc.any(pc.equal(rules, "EMPTY-MASK")).as_py():
+        return frozenset()
+    cells = enumerate(findings.to_pylist())
+    return frozenset(
+        place for place, own in cells if any(one["rule"] == "EMPTY-MASK" for one in own)
+    )
+
+
 def _not(flags: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.invert(flags)
-
-
-def update_digest(digest: Any, table: pa.Table) -> None:
-    """Feed a table's rows, whatever their types, into a digest."""
-    try:
-        rows = table.to_pylist()
-    except (OverflowError, ValueError, pa.ArrowException):
-        # A carried column may hold what Python cannot, such as dates beyond the year 9999.
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table.combine_chunks())
-        digest.update(sink.getvalue())
-        return
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True, default=str).encode())

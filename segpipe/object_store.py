@@ -16,10 +16,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.errors import SettingsError
 
@@ -76,23 +75,32 @@ class ObjectStore:
         self._bucket = bucket
         self._store = store
 
-    def read(self, path: str, most_bytes: int | None = None) -> bytes:
+    def read(self, path: str) -> bytes:
         """A whole object, in one request.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        return self.fetch(path, None).data or b""
+
+    def fetch(self, path: str, most_bytes: int | None) -> FetchedObject:
+        """A whole object and its identity, in one request.
 
         Args:
             most_bytes: larger objects are not fetched.
 
         Raises:
             FileNotFoundError: if there is none.
-            LargerError: if it has more bytes than asked for.
         """
         import obstore
 
         with _os_errors(path):
             found = obstore.get(self._store, self._key(path))
-            if most_bytes is not None and found.meta["size"] > most_bytes:
-                raise LargerError(found.meta["size"])
-            return bytes(found.bytes())
+            meta = found.meta
+            larger = most_bytes is not None and meta["size"] > most_bytes
+            return FetchedObject(
+                None if larger else bytes(found.bytes()), meta["size"], _identity_of(meta)
+            )
 
     def create(self, path: str, data: bytes) -> bool:
         """Write an object unless there is one; whether it was written. One conditional request."""
@@ -134,18 +142,24 @@ class ObjectStore:
 
         with _os_errors(path):
             meta = obstore.head(self._store, self._key(path))
-        tag = meta["e_tag"]
-        return None if tag is None else f"{meta['size']} {meta['last_modified'].isoformat()} {tag}"
+        return _identity_of(meta)
 
     def _key(self, path: str) -> str:
         return path.removeprefix(f"{self._bucket}/")
 
 
-@dataclass
-class LargerError(Exception):
-    """An object is larger than was asked for; ``size`` in bytes."""
+class FetchedObject(NamedTuple):
+    """An object's bytes (None where it has more than were asked for), size in bytes, identity."""
 
+    data: bytes | None
     size: int
+    identity: str | None
+
+
+def _identity_of(meta: Any) -> str | None:
+    """Of an object's metadata; None where the store gives no ETag."""
+    tag = meta["e_tag"]
+    return None if tag is None else f"{meta['size']} {meta['last_modified'].isoformat()} {tag}"
 
 
 @contextmanager

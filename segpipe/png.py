@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -92,17 +93,44 @@ class PngHeader:
 class PngFile:
     """A PNG whose structure and critical checksums are right.
 
-    ``image_data`` is the file reduced to IHDR, PLTE, IDAT and IEND (the file itself where it holds
-    nothing else): safe to give to a decoder.
+    Attributes:
+        data: the whole file.
+        kept: where in it IHDR, PLTE, IDAT and IEND begin and end, in order.
+        minimal: whether the file holds nothing else.
+        ancillary: kind and body of the chunks that may hold an orientation.
     """
 
     header: PngHeader
-    image_data: bytes
+    data: bytes
+    kept: Sequence[tuple[int, int]]
     palette_entries: int | None
     transparency: bool
     trailing_bytes: int
     minimal: bool
     ancillary: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def image_data(self) -> bytes:
+        """The file reduced to the chunks that are kept: safe to give to a decoder."""
+        if self.minimal:
+            return self.data
+        view = memoryview(self.data)
+        return b"".join([SIGNATURE, *(view[start:stop] for start, stop in self.kept)])
+
+    @property
+    def compressed(self) -> bytes | memoryview:
+        """The image data: a zlib stream."""
+        pieces = _image_pieces(memoryview(self.data), self.kept)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _image_pieces(data: memoryview, chunks: Sequence[tuple[int, int]]) -> list[memoryview]:
+    """The bodies of the IDAT chunks among those that begin and end here."""
+    return [
+        data[start + 8 : stop - 4]
+        for start, stop in chunks
+        if data[start + 4 : start + 8].tobytes() == b"IDAT"
+    ]
 
 
 def read_header(data: bytes) -> PngHeader:
@@ -189,11 +217,9 @@ def read_png(data: bytes) -> PngFile:
         raise PngError("it has no IDAT chunk: there is no image in it")
     if header.colour == PALETTE and palette is None:
         raise PngError("it is a palette PNG without a palette (PLTE)")
-    kept = sum(stop - start for start, stop in spans)
-    minimal = kept + 8 == len(data)
-    image_data = data if minimal else b"".join([SIGNATURE, *(view[a:b] for a, b in spans)])
+    minimal = sum(stop - start for start, stop in spans) + 8 == len(data)
     return PngFile(
-        header, image_data, palette, transparency, len(data) - place, minimal, tuple(ancillary)
+        header, data, spans, palette, transparency, len(data) - place, minimal, tuple(ancillary)
     )
 
 
@@ -236,9 +262,9 @@ def describe_bytes(data: bytes) -> str:
 
 def _cut(data: bytes, header: PngHeader, spans: list[tuple[int, int]], place: int) -> str:
     """Say where a cut file ends; how much of the image survives tells a cut from a lost tail."""
-    pieces = [data[a + 8 : b - 4] for a, b in spans if data[a + 4 : a + 8] == b"IDAT"]
+    pieces = _image_pieces(memoryview(data), spans)
     if data[place + 4 : place + 8] == b"IDAT":
-        pieces.append(data[place + 8 :])
+        pieces.append(memoryview(data)[place + 8 :])
     if not pieces:
         return f"the file ends after {len(data)} bytes, before its image data"
     try:
@@ -253,22 +279,18 @@ def image_data_share(file: PngFile) -> float:
 
     Decoders differ in what they do with a stream that ends early: some fill up with zeros.
     """
-    pieces, place, data = [], 8, file.image_data
-    while place < len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        if data[place + 4 : place + 8] == b"IDAT":
-            pieces.append(data[place + 8 : end - 4])
-        place = end
+    pieces = _image_pieces(memoryview(file.data), file.kept)
     try:
         return _inflated(pieces, file.header.raw_size) / file.header.raw_size
     except zlib.error:
         return 0.0
 
 
-def _inflated(pieces: list[bytes], enough: int) -> int:
+def _inflated(pieces: Sequence[memoryview], enough: int) -> int:
     """Bytes the pieces of a zlib stream inflate to, at most about ``enough``."""
     inflater, size = zlib.decompressobj(), 0
-    for piece in pieces:
+    for body in pieces:
+        piece: bytes | memoryview = body
         while piece and size < enough:
             size += len(inflater.decompress(piece, 1 << 20))
             piece = inflater.unconsumed_tail

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import MetadataError
@@ -21,13 +22,23 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from segpipe.segments import Measures
+
 #: Part of every fingerprint; a change of what a fingerprint covers must change it.
-FINGERPRINT_VERSION = "segpipe-prediction-1"
+FINGERPRINT_VERSION = "segpipe-prediction-2"
 
 # json.dumps would build such an encoder for every call.
 _CANONICAL_JSON = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 ).encode
+_PLAIN_ASCII_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+# As the encoder writes them; finite numbers, which canonical ones are.
+_PLAIN_JSON: Mapping[type, Callable[[Any], str]] = {
+    str: encode_basestring,
+    int: int.__repr__,
+    float: float.__repr__,
+    bool: {False: "false", True: "true"}.__getitem__,
+}
 _MAX_DEPTH = 16
 _MAX_EXACT_FLOAT = 2**53
 
@@ -98,6 +109,8 @@ def canonical_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         MetadataError: naming the key, for NaN, infinities, bytes, keys that are not strings,
             text that is not valid Unicode, and nesting deeper than 16.
     """
+    if all(map(_is_canonical, metadata, metadata.values())):
+        return dict(metadata)
     canonical = _canonical(metadata, "metadata", 0)
     if not isinstance(canonical, dict):
         raise MetadataError(f"metadata is {type(metadata).__name__}, expected an object")
@@ -108,7 +121,15 @@ def metadata_json(canonical: Mapping[str, Any]) -> str:
     """Canonical metadata as JSON text: keys sorted, no spaces, Unicode as it is."""
     if not canonical:
         return "{}"
-    return _CANONICAL_JSON(canonical)
+    try:
+        # Most metadata is a few plain values, for which an encoder takes long to start.
+        members = [
+            f"{encode_basestring(key)}:{_PLAIN_JSON[type(value)](value)}"
+            for key, value in sorted(canonical.items())
+        ]
+    except KeyError:
+        return _CANONICAL_JSON(canonical)
+    return "{" + ",".join(members) + "}"
 
 
 def fingerprint(
@@ -128,46 +149,57 @@ def fingerprint(
     Raises:
         MetadataError: if a Segment's metadata has no canonical form.
     """
-    height, width = mask.shape
+    from segpipe.segments import measure
+
     described = [
         [segment.index, segment.label, metadata_json(canonical_metadata(segment.metadata))]
         for segment in sorted(segments, key=lambda segment: (segment.index, segment.label))
     ]
-    return fingerprint_of_parts(mask, height, width, described, annotation_id)
+    return fingerprint_of_parts(measure(mask), described, annotation_id)
 
 
 def fingerprint_of_parts(
-    mask: NDArray[np.uint8],
-    height: int,
-    width: int,
-    described: Sequence[Sequence[object]],
-    annotation_id: str | None,
+    measures: Measures, described: Sequence[Sequence[object]], annotation_id: str | None
 ) -> str:
-    """:func:`fingerprint` for callers that hold the canonical metadata JSON already.
+    """:func:`fingerprint` for callers that have measured the mask, and hold the canonical metadata
+    JSON already.
 
     Args:
         described: ``[index, label, metadata JSON]`` per segment, sorted by index.
     """
-    header = json.dumps(
-        [FINGERPRINT_VERSION, height, width, annotation_id, described],
-        separators=(",", ":"),
-        ensure_ascii=True,
+    meaning = [
+        FINGERPRINT_VERSION,
+        measures.height,
+        measures.width,
+        measures.pixels_digest,
+        annotation_id,
+        described,
+    ]
+    return hashlib.sha256(_PLAIN_ASCII_JSON(meaning).encode("ascii")).hexdigest()
+
+
+def _is_canonical(key: object, value: object) -> bool:
+    """Whether a member stays as it is; for most this is told faster than a path is written."""
+    kind = type(value)
+    return (
+        type(key) is str
+        and key.isascii()
+        and (
+            (kind is float and value % 1 != 0 and value - value == 0)  # type: ignore[operator]
+            or kind is int
+            or kind is bool
+            or (kind is str and value.isascii())  # type: ignore[attr-defined]
+        )
     )
-    digest = hashlib.sha256(header.encode("ascii"))
-    digest.update(b"\n")
-    digest.update(mask.data if mask.flags.c_contiguous else mask.tobytes())
-    return digest.hexdigest()
 
 
 def _canonical(value: Any, path: str, depth: int) -> Any:
     if depth > _MAX_DEPTH:
         raise MetadataError(f"{path} is nested deeper than {_MAX_DEPTH} levels")
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
         return _unicode(value, path)
-    if isinstance(value, int):
-        return value
     if isinstance(value, float):
         return _number(value, path)
     if isinstance(value, Mapping):

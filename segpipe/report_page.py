@@ -17,7 +17,6 @@ from segpipe.overlay import LegendEntry, encoded, overlay
 from segpipe.png import PngError, read_header
 from segpipe.report import RuleReport, ValidationReport
 from segpipe.rules import CATALOGUE, Evidence, Severity
-from segpipe.rules.pixels import unexplained
 from segpipe.validation import Validation, look
 
 _LONGEST_SIDE = 420
@@ -138,7 +137,7 @@ def _picture(rule_id: str, evidence: Evidence, data: bytes) -> Image.Image | Non
     title = str(evidence.row.reference_id)
     if marked is None:
         return overlay(pixels, legend, title=title, longest_side=_LONGEST_SIDE)
-    values = sorted(unexplained(evidence))
+    values = sorted(evidence.unexplained)
     legend += [LegendEntry(value, "no Segment") for value in values]
     return overlay(
         pixels, legend, title=f"{title}: offending pixels in red", marked=marked,
@@ -153,7 +152,7 @@ def _offending(rule_id: str, evidence: Evidence) -> NDArray[np.bool_] | None:
     pixels = evidence.mask.pixels
     if rule_id in _ABOUT_VALUES:
         table = np.zeros(256, bool)
-        table[list(unexplained(evidence))] = True
+        table[list(evidence.unexplained)] = True
         return table[pixels]
     if rule_id == "VALUES-INTERPOLATED":
         left, own, right = pixels[:, :-2], pixels[:, 1:-1], pixels[:, 2:]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from segpipe.chunks import REMOTE_WORKERS
+from segpipe.chunks import Workers
 from segpipe.consolidation import Consolidation, View
 from segpipe.coverage import Coverage, coverage_of
 from segpipe.distributions import Distribution, distribution_of
@@ -64,10 +64,6 @@ class Root:
     def catalog(self) -> Catalog:
         """The embedded catalog."""
         return Catalog(self.settings.folder("catalog"), self.masks)
-
-    @property
-    def _is_local(self) -> bool:
-        return self.masks.folder.is_local and self.landing.folder.is_local
 
     def destination(self, name: str) -> Destination:
         """A place predictions are published to: ``catalog`` or ``nucleus``.
@@ -125,8 +121,8 @@ class Root:
         )
 
     @property
-    def _workers(self) -> int:
-        return self.settings.workers or (0 if self._is_local else REMOTE_WORKERS)
+    def _workers(self) -> Workers:
+        return Workers(self.settings.workers, self.settings.scheduler)
 
     def consolidation(self, model_run: str, view: View) -> Consolidation:
         """How a model run's predictions are consolidated to a view.

@@ -6,10 +6,13 @@ area, bounding box and centroid of every value; no value is looked for separatel
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segpipe.scanlines import MeasuredRuns, measure_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Measures:
         edge_pixels: pixels whose left and right neighbours differ.
         between_pixels: of these, those of a value strictly between the two. In a mask of class
             numbers that happens by chance only; interpolation makes a third of them so.
+        pixels_digest: SHA-256 (hex) of the pixels: of masks of one size, equal for equal ones only.
     """
 
     height: int
@@ -42,6 +46,7 @@ class Measures:
     first: NDArray[np.int64]
     edge_pixels: int
     between_pixels: int
+    pixels_digest: str
 
     @property
     def pixels(self) -> int:
@@ -58,8 +63,63 @@ class Measures:
 
 def measure(mask: NDArray[np.uint8]) -> Measures:
     """Measure every value of an H x W uint8 mask (H, W >= 1) in one pass over its runs."""
+    mask = np.ascontiguousarray(mask)
+    measured = measure_runs(mask, _most_runs(mask))
+    return _measured_by_numpy(mask) if measured is None else _measures_of(mask, measured)
+
+
+def _most_runs(mask: NDArray[np.uint8]) -> int:
+    """Runs whose list (4 bytes for the place, 1 for the value) is not longer than the pixels."""
+    return mask.size // 5 if mask.size < 2**32 else 0
+
+
+def _pixels_digest(
+    mask: NDArray[np.uint8], starts: NDArray[np.integer], values: NDArray[np.uint8], runs: int
+) -> str:
+    """SHA-256 (hex) of a mask's pixels, by whichever is shorter: the list of its runs, or they.
+
+    Which one it is follows from the pixels alone. Masks mostly are a tenth as long in runs, and
+    hashing would otherwise take as long as all the rest that is done with them.
+
+    Args:
+        starts: flat positions of the runs, at least those that fit.
+        values: of these runs.
+    """
+    if runs > _most_runs(mask):
+        return hashlib.sha256(b"pixels\n" + mask.tobytes()).hexdigest()
+    digest = hashlib.sha256(b"runs\n")
+    digest.update(starts.astype("<u4", copy=False).tobytes())
+    digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _measures_of(mask: NDArray[np.uint8], measured: MeasuredRuns) -> Measures:
+    """Of the compiled kernel's table: a row per value, columns as ``segpipe.kernel`` names them."""
+    table = measured.table
+    present = np.flatnonzero(table[:, 0])
+    area, left, right, top, bottom, columns_twice, rows, first = table[present].T
+    return Measures(
+        height=mask.shape[0],
+        width=mask.shape[1],
+        values=present,
+        area=area,
+        left=left,
+        top=top,
+        right=right,
+        bottom=bottom,
+        centroid_x=columns_twice / (2.0 * area),
+        centroid_y=rows / area,
+        first=first,
+        edge_pixels=measured.edge_pixels,
+        between_pixels=measured.between_pixels,
+        pixels_digest=_pixels_digest(mask, measured.starts, measured.values, measured.runs),
+    )
+
+
+def _measured_by_numpy(mask: NDArray[np.uint8]) -> Measures:
+    """The same by numpy, where the kernel is not there."""
     height, width = mask.shape
-    flat = np.ascontiguousarray(mask).reshape(-1)
+    flat = mask.reshape(-1)
     begins = np.empty(flat.size, dtype=bool)
     np.not_equal(flat[1:], flat[:-1], out=begins[1:])
     begins[::width] = True
@@ -94,6 +154,7 @@ def measure(mask: NDArray[np.uint8]) -> Measures:
         first=starts[order][offsets],
         edge_pixels=edge_pixels,
         between_pixels=between_pixels,
+        pixels_digest=_pixels_digest(mask, starts, values, starts.size),
     )
 
 

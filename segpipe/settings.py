@@ -41,7 +41,8 @@ class Settings:
         first_date: the first day that can have a partition.
         policies: what applies to the predictions, by model run (``policy``, ``model_runs``).
         rows_per_chunk: manifest rows worked on at a time by one worker.
-        workers: threads within a step; 0 means one per processor.
+        workers: how many work on a step's masks on this machine; 0 means one per processor.
+        scheduler: address of a Dask scheduler whose workers do it instead; empty for none.
         publish_rows: predictions per catalog commit.
         time_zone: of the daily schedule; a name such as ``Europe/Berlin``.
         daily_at: when the daily schedule requests the day before, HH:MM.
@@ -65,6 +66,7 @@ class Settings:
     policies: Policies = field(default_factory=Policies)
     rows_per_chunk: int = 128
     workers: int = 0
+    scheduler: str = ""
     publish_rows: int = 20_000
     time_zone: str = "UTC"
     daily_at: str = "06:00"
@@ -112,6 +114,21 @@ class Settings:
     def with_allowed_roots(self, *roots: str) -> Settings:
         """The same with more roots allowed."""
         return replace(self, allowed_roots=(*self.allowed_roots, *roots))
+
+    def with_workers(self, workers: int | None, scheduler: str | None) -> Settings:
+        """The same with other workers, where they are named.
+
+        Raises:
+            SettingsError: if that is no scheduler's address.
+        """
+        if scheduler and not _is_scheduler(scheduler):
+            expected = "the address of a Dask scheduler, such as tcp://host:8786"
+            raise SettingsError(f"scheduler is {scheduler!r}, expected {expected}")
+        return replace(
+            self,
+            workers=self.workers if workers is None else workers,
+            scheduler=self.scheduler if scheduler is None else scheduler,
+        )
 
     def folder(self, name: str) -> Folder:
         """A place: ``manifests``, ``validated``, ``views``, ``masks``, ``catalog`` or ``sent``."""
@@ -168,6 +185,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "first_date": (date, "a date such as 2026-01-31, without quotes"),
     "rows_per_chunk": (int, "a positive whole number"),
     "workers": (int, "a whole number, 0 for one per processor"),
+    "scheduler": (str, "the address of a Dask scheduler, such as tcp://host:8786"),
     "publish_rows": (int, "a positive whole number"),
     "time_zone": (str, "the name of a time zone, such as Europe/Berlin"),
     "daily_at": (str, "a time as HH:MM, such as 06:00"),
@@ -197,10 +215,15 @@ def _is_address(value: str) -> bool:
     return re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value) is not None
 
 
+def _is_scheduler(value: str) -> bool:
+    return re.fullmatch(r"(tcp|tls|ucx|ws|wss)://[^\s/?#@]+:\d+", value) is not None
+
+
 _CHECKS: dict[str, Callable[[str], bool]] = {
     "time_zone": _is_time_zone,
     "daily_at": _is_time,
     "links": _is_address,
+    "scheduler": _is_scheduler,
 }
 
 

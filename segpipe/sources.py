@@ -12,8 +12,9 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import fsspec
@@ -22,13 +23,16 @@ from fsspec.implementations.local import LocalFileSystem
 from segpipe.errors import StorageError
 from segpipe.image import ImageSize, read_image_size
 from segpipe.mask import MAX_BYTES, MaskRefused
-from segpipe.object_store import LargerError, ObjectStore, open_object_store
+from segpipe.object_store import ObjectStore, open_object_store
 from segpipe.storage import open_filesystem, redacted
 from segpipe.web import check_address, is_web, open_web_header, read_web
 
 # Bytes fetched at a time from remote images, of which only the header is wanted.
 _HEADER_BLOCK = 65_536
 _LOCAL = LocalFileSystem()
+_MISSING = "missing"
+# Folders whose links are resolved already, at most.
+_FOLDERS_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,20 @@ class Source:
     path: str
     shown: str
     objects: ObjectStore | None = None
+
+
+class Fetched(NamedTuple):
+    """What came of reading a file.
+
+    Attributes:
+        data: its bytes; none where it was refused.
+        identity: what tells it from what it may be changed to; None where its storage does not.
+        refusal: why it was not read.
+    """
+
+    data: bytes
+    identity: str | None
+    refusal: MaskRefused | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +98,7 @@ class AllowedRoots:
         """
         absolute = url if _is_absolute(url) else f"{relative_to.rstrip('/')}/{url}"
         try:
-            place = _place(absolute)
+            place = self._place(absolute)
         except (ValueError, OSError) as error:
             raise _refused(redacted(url), f"it is not a usable URL ({error})") from None
         if any(_contains(root, place) for root in self._root_places):
@@ -101,6 +119,23 @@ class AllowedRoots:
             "allowed_roots in segpipe.toml or pass --allow-root",
         )
 
+    def _place(self, url: str) -> str:
+        """:func:`_place`, with a folder's links resolved once for all the files in it."""
+        folder, _, name = url.rpartition("/")
+        if "://" in url or url.startswith("file:") or name in ("", ".", "..") or "\0" in url:
+            return _place(url)
+        real = self._real_folders.get(folder)
+        if real is None:
+            if len(self._real_folders) >= _FOLDERS_KNOWN:
+                self._real_folders.clear()
+            real = self._real_folders[folder] = os.path.realpath(folder or "/")
+        place = f"{real.rstrip('/')}/{name}"
+        return os.path.realpath(place) if os.path.islink(place) else place
+
+    @cached_property
+    def _real_folders(self) -> dict[str, str]:
+        return {}
+
     def read(self, source: Source, max_bytes: int = MAX_BYTES) -> bytes:
         """The whole file, if it has at most ``max_bytes``.
 
@@ -108,23 +143,40 @@ class AllowedRoots:
             MaskRefused: FILE-MISSING, TOO-LARGE, or URL-REFUSED for a redirect.
             StorageError: when the storage itself fails, which says nothing about the mask.
         """
+        fetched = self.fetch(source, max_bytes)
+        if fetched.refusal is not None:
+            raise fetched.refusal
+        return fetched.data
+
+    def fetch(self, source: Source, max_bytes: int = MAX_BYTES) -> Fetched:
+        """The whole file and its identity, looked up once.
+
+        Raises:
+            StorageError: when the storage itself fails, which says nothing about the mask.
+        """
         if source.filesystem is None:
-            return read_web(source.path, max_bytes)
+            try:
+                return Fetched(read_web(source.path, max_bytes), None)
+            except MaskRefused as refusal:
+                return Fetched(b"", None, refusal)
+        identity: str | None = None
         try:
             if isinstance(source.filesystem, LocalFileSystem):
-                return _read_local(source, max_bytes)
-            return _read_remote(source, source.filesystem, max_bytes)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            raise _missing(f"there is no file at {source.shown}", source) from None
-        except PermissionError:
-            raise _missing(f"no permission to read {source.shown}", source) from None
+                status = os.stat(source.path)
+                identity = _identity_of(status)
+                return Fetched(_read_local(source, status, max_bytes), identity)
+            if source.objects is not None:
+                found = source.objects.fetch(source.path, max_bytes)
+                identity = found.identity
+                if found.data is None:
+                    _check_size(found.size, max_bytes, source)
+                return Fetched(found.data or b"", identity)
+            _check_size(int(source.filesystem.size(source.path) or 0), max_bytes, source)
+            return Fetched(bytes(source.filesystem.cat_file(source.path)), None)
+        except MaskRefused as refusal:
+            return Fetched(b"", identity, refusal)
         except OSError as error:
-            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
-                reason = f"there can be no file at {source.shown} ({error.strerror})"
-                raise _missing(reason, source) from None
-            raise StorageError(
-                f"reading {source.shown} failed: {error.strerror or error}"
-            ) from None
+            return Fetched(b"", identity or _MISSING, _not_there(error, source))
 
     def identity(self, source: Source) -> str | None:
         """What tells a file from what it may be changed to, without reading it; None where its
@@ -137,18 +189,11 @@ class AllowedRoots:
             return None
         try:
             if isinstance(source.filesystem, LocalFileSystem):
-                status = os.stat(source.path)
-                times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
-                return f"{status.st_size} {times} {status.st_ino}"
-            if source.objects is not None:
-                return source.objects.identity(source.path)
-            return None
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            return "missing"
+                return _identity_of(os.stat(source.path))
+            return None if source.objects is None else source.objects.identity(source.path)
         except OSError as error:
-            raise StorageError(
-                f"looking at {source.shown} failed: {error.strerror or error}"
-            ) from None
+            _not_there(error, source)
+            return _MISSING
 
     def image_size(self, source: Source) -> ImageSize | None:
         """Height and width of an image from its header; None where it cannot be told.
@@ -166,23 +211,33 @@ class AllowedRoots:
             return None
 
 
-def _read_local(source: Source, max_bytes: int) -> bytes:
-    status = os.stat(source.path)
+def _identity_of(status: os.stat_result) -> str:
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def _read_local(source: Source, status: os.stat_result, max_bytes: int) -> bytes:
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer, for ever
         raise _missing(f"there is no regular file at {source.shown}", source)
     _check_size(status.st_size, max_bytes, source)
-    with Path(source.path).open("rb") as file:
-        return file.read(max_bytes + 1)
+    with FileIO(source.path) as file:
+        data = file.readall()
+    _check_size(len(data), max_bytes, source)  # it may have grown meanwhile
+    return data
 
 
-def _read_remote(source: Source, filesystem: fsspec.AbstractFileSystem, max_bytes: int) -> bytes:
-    if source.objects is not None:
-        try:
-            return source.objects.read(source.path, max_bytes)
-        except LargerError as larger:
-            _check_size(larger.size, max_bytes, source)
-    _check_size(int(filesystem.size(source.path) or 0), max_bytes, source)
-    return bytes(filesystem.cat_file(source.path))
+def _not_there(error: OSError, source: Source) -> MaskRefused:
+    """What an error says of a file.
+
+    Raises:
+        StorageError: where it says something of the storage instead.
+    """
+    if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
+        return _missing(f"there is no file at {source.shown}", source)
+    if isinstance(error, PermissionError):
+        return _missing(f"no permission to read {source.shown}", source)
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+        return _missing(f"there can be no file at {source.shown} ({error.strerror})", source)
+    raise StorageError(f"reading {source.shown} failed: {error.strerror or error}") from None
 
 
 def _check_size(size: int, limit: int, source: Source) -> None:
@@ -208,6 +263,12 @@ def _refused(shown: str, why: str) -> MaskRefused:
 
 def _is_absolute(url: str) -> bool:
     return "://" in url or url.startswith("/") or url.startswith("file:") or os.path.isabs(url)
+
+
+def is_remote(url: str, folder: str) -> bool:
+    """Whether a file a manifest names is somewhere else than on a local disk."""
+    absolute = url if _is_absolute(url) else folder
+    return "://" in absolute and not absolute.startswith("file:")
 
 
 def recorded(url: str, folder: str) -> str:

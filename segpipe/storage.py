@@ -10,8 +10,9 @@ import re
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,8 @@ _AT_ONCE = 32
 # A mask that was stored is not looked for again for so long; far less than any vacuum waits.
 _TRUSTED_SECONDS = 3600.0
 _MOST_REMEMBERED = 100_000
+# Windows would translate line ends.
+_BINARY = getattr(os, "O_BINARY", 0)
 #: Age at which a mask that is stored again counts as new again.
 RENEWED_AFTER = timedelta(days=1)
 _USER_INFORMATION = re.compile(r"^(?:[^/@?#]*@|[^/@?#:]*:[^@]*@)")
@@ -171,6 +174,10 @@ class Folder:
     def __repr__(self) -> str:
         return f"Folder({self.shown!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What holds connections is opened again where it is used.
+        return Folder, (self.url, self.storage_options)
+
     @property
     def shown(self) -> str:
         """Its URL without what may be a secret, for messages and tables."""
@@ -301,12 +308,15 @@ class MaskStore:
     def __init__(self, folder: Folder, known_as: str = "masks") -> None:
         self.folder = folder
         self._known_as = known_as
-        self._made: set[Path] = set()
+        self._made: set[str] = set()
         # Masks this process has just stored in an object store, where looking costs a request.
         self._stored: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"MaskStore({self.folder.shown!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MaskStore, (self.folder, self._known_as)
 
     @staticmethod
     def name_of(sha256: str) -> str:
@@ -356,12 +366,46 @@ class MaskStore:
             StorageError: if they cannot be written.
         """
         sha256 = hashlib.sha256(data).hexdigest()
+        self._put(sha256, data)
+        return sha256
+
+    @contextmanager
+    def several(self) -> Iterator[Callable[[bytes], str]]:
+        """:meth:`put` for a number of masks, which are all stored when the block ends.
+
+        Where each waits for a network, several are under way at once.
+
+        Raises:
+            StorageError: if one of them cannot be written.
+        """
+        if self.folder.is_local:
+            yield self.put
+            return
+        under_way: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="segpipe-storage") as pool:
+
+            def put(data: bytes) -> str:
+                sha256 = hashlib.sha256(data).hexdigest()
+                if len(under_way) >= 2 * _AT_ONCE:
+                    under_way.popleft().result()
+                under_way.append(pool.submit(self._put, sha256, data))
+                return sha256
+
+            try:
+                yield put
+                while under_way:
+                    under_way.popleft().result()
+            finally:
+                for waiting in under_way:
+                    waiting.cancel()
+
+    def _put(self, sha256: str, data: bytes) -> None:
         name = self.name_of(sha256)
         with storage_errors(f"writing {self.folder.shown}/{name}"):
             objects = self.folder.objects
             if objects is not None and objects.create(self.folder.path_of(name), data):
                 self._remember(sha256)
-                return sha256
+                return
             stored = self.folder.stored(name)
             # A file of another length can only be the relic of a power cut: write it again.
             if stored is None or stored.size != len(data):
@@ -369,7 +413,6 @@ class MaskStore:
             elif stored.modified < datetime.now(UTC) - RENEWED_AFTER:
                 # A young file is safe from being vacuumed before a table refers to it.
                 self._renew(name, data)
-        return sha256
 
     def _remember(self, sha256: str) -> None:
         if len(self._stored) >= _MOST_REMEMBERED:
@@ -391,17 +434,16 @@ class MaskStore:
         if not self.folder.is_local:
             self.folder.filesystem.pipe_file(self.folder.path_of(name), data)
             return
-        target = Path(self.folder.path_of(name))
-        if target.parent not in self._made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(target.parent)
+        target = self.folder.path_of(name)
+        parent = os.path.dirname(target)
+        if parent not in self._made:
+            os.makedirs(parent, exist_ok=True)
+            self._made.add(parent)
         try:
-            with _replacing(target) as output:
-                output.write(data)
+            _replace(target, data)
         except FileNotFoundError:  # the folder made before was removed meanwhile
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with _replacing(target) as output:
-                output.write(data)
+            os.makedirs(parent, exist_ok=True)
+            _replace(target, data)
 
     def _renew(self, name: str, data: bytes | None) -> None:
         if self.folder.is_local:
@@ -409,6 +451,23 @@ class MaskStore:
                 os.utime(self.folder.path_of(name))
         else:
             self._write(name, self.folder.read(name) if data is None else data)
+
+
+def _replace(target: str, data: bytes) -> None:
+    """:func:`_replacing` for bytes at hand; by the million, paths as objects cost as much as the
+    files."""
+    temporary = f"{os.path.dirname(target)}/.{os.urandom(16).hex()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb", buffering=0) as output:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[output.write(rest) :]
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 @contextmanager

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 
+from segpipe.chunks import FETCHED_AT_ONCE, map_threads
 from segpipe.declarations import Declaration, read_declaration
 from segpipe.items import ItemList
-from segpipe.manifest import Manifest, ManifestChunk, ManifestRow
+from segpipe.manifest import Manifest, ManifestBatch, ManifestChunk, ManifestRow
 from segpipe.mask import MaskRefused, canonical_png, decode_mask
 from segpipe.prediction import fingerprint_of_parts
-from segpipe.rules import Evidence, Finding, Policy, Severity, judge
+from segpipe.rules import Evidence, Finding, Policy, Severity, judge, rules_in_force
 from segpipe.rules.catalogue import CATALOGUE, Found, finding
 from segpipe.rules.imports import IMPORT_UNREADABLE
 from segpipe.segment_table import SegmentRows
 from segpipe.segments import Measures, measure
-from segpipe.sources import AllowedRoots, Source, recorded
+from segpipe.sources import AllowedRoots, Fetched, Source, is_remote, recorded
 from segpipe.storage import MaskStore
 from segpipe.tables import REJECTED, VALIDATED, table_of
 
@@ -63,6 +65,7 @@ class ValidatedChunk:
         rejected: REJECTED; all findings of every rejected row.
         rows: rows judged.
         findings: how many rows each rule spoke of, accepted rows included.
+        identities: of the files that were read, two per row; see ``identities_of``.
     """
 
     validated: pa.Table
@@ -70,6 +73,7 @@ class ValidatedChunk:
     rejected: pa.Table
     rows: int
     findings: Counter[str]
+    identities: Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,11 @@ class _Accepted:
     findings: Sequence[Finding]
 
 
+def validate_batch(batch: ManifestBatch, validation: Validation) -> ValidatedChunk:
+    """:func:`validate_chunk` of rows as they were read."""
+    return validate_chunk(batch.chunk(), validation)
+
+
 def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChunk:
     """Judge every row of a chunk and store the masks of those accepted.
 
@@ -93,27 +102,102 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
     accepted: list[_Accepted] = []
     rejected: list[tuple[ManifestRow, Finding]] = []
     counts: Counter[str] = Counter()
-    for place, (row, known) in enumerate(zip(chunk.rows, _known(chunk, validation), strict=True)):
-        findings = imported(row, validation.policy)
-        if any(found.severity is Severity.REJECT for found in findings):
-            # Where it was imported from nothing was left to look at.
+    identities: list[str | None] = []
+    rules = rules_in_force(validation.policy)
+    with validation.masks.several() as put:
+        rows = zip(_files(chunk, validation), _known(chunk, validation), strict=True)
+        for place, (files, known) in enumerate(rows):
+            row = chunk.rows[place]
+            identities += files.identities
+            if files.mask is None:
+                findings = files.findings
+            else:
+                evidence = _look(row, files, files.mask, validation, known)
+                findings = [*files.findings, *judge(evidence, rules)]
             counts.update({found.rule for found in findings})
-            rejected.extend((row, found) for found in findings)
-            continue
-        evidence, data = look(row, chunk.folder, validation, known)
-        findings += judge(evidence)
-        counts.update({found.rule for found in findings})
-        if any(found.severity is Severity.REJECT for found in findings):
-            rejected.extend((row, found) for found in findings)
-        else:
-            accepted.append(_accept(place, evidence, data, findings, validation.masks))
+            if files.mask is None or any(f.severity is Severity.REJECT for f in findings):
+                rejected.extend((row, found) for found in findings)
+            else:
+                accepted.append(_accept(place, evidence, files.mask.data, findings, put))
     return ValidatedChunk(
         validated=_validated_table(accepted, chunk, validation),
         segments=_segments_table(accepted, validation),
         rejected=rejected_table(rejected, validation.dataset, validation.model_run),
         rows=len(chunk.rows),
         findings=counts,
+        identities=identities,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _RowFiles:
+    """All that is read for a row.
+
+    Attributes:
+        findings: what an importer found.
+        mask: None where that leaves nothing to look at.
+        identities: of the mask and of the image whose size is wanted, as in ``identities_of``.
+    """
+
+    findings: Sequence[Finding]
+    mask: Fetched | None
+    size: _KnownSize
+    identities: tuple[str | None, str | None]
+
+
+def _files(chunk: ManifestChunk, validation: Validation) -> Iterator[_RowFiles]:
+    """The files of every row; those of further rows are fetched while the first are worked on,
+    where they come over a network."""
+    work = partial(_read_files, folder=chunk.folder, validation=validation)
+    remote = any(is_remote(url, chunk.folder) for row in chunk.rows for url in _urls(row))
+    return map_threads(work, chunk.rows, FETCHED_AT_ONCE if remote else 1)
+
+
+def _urls(row: ManifestRow) -> Iterator[str]:
+    """The files that are read for a row."""
+    if row.mask_url:
+        yield row.mask_url
+    if row.image_url and needs_image(row):
+        yield row.image_url
+
+
+def _read_files(row: ManifestRow, folder: str, validation: Validation) -> _RowFiles:
+    findings = imported(row, validation.policy)
+    if any(found.severity is Severity.REJECT for found in findings):
+        # Where it was imported from nothing was left to look at.
+        identities = identities_of(row, folder, validation.sources)
+        return _RowFiles(findings, None, _KnownSize(None, None), identities)
+    source = _source(row.mask_url, folder, validation.sources)
+    if isinstance(source, Source):
+        mask = validation.sources.fetch(source, validation.policy.max_bytes)
+    else:
+        mask = source
+    image = _image_identity(row, folder, validation.sources)
+    size = _known_size(row, folder, validation.sources)
+    return _RowFiles(findings, mask, size, (mask.identity, image))
+
+
+def identities_of(
+    row: ManifestRow, folder: str, sources: AllowedRoots
+) -> tuple[str | None, str | None]:
+    """What tells a row's mask, and the image its size is read from, from what they may be changed
+    to, without reading them; None where storage does not tell.
+
+    Raises:
+        StorageError: when the storage itself fails.
+    """
+    return _identity(row.mask_url, folder, sources), _image_identity(row, folder, sources)
+
+
+def _image_identity(row: ManifestRow, folder: str, sources: AllowedRoots) -> str | None:
+    return _identity(row.image_url if needs_image(row) else None, folder, sources)
+
+
+def _identity(url: str | None, folder: str, sources: AllowedRoots) -> str | None:
+    if url is None:
+        return "none"
+    source = _source(url, folder, sources)
+    return sources.identity(source) if isinstance(source, Source) else source.identity
 
 
 def imported(row: ManifestRow, policy: Policy) -> list[Finding]:
@@ -135,10 +219,8 @@ def _known(chunk: ManifestChunk, validation: Validation) -> Sequence[bool | None
     return validation.items.contains([row.reference_id for row in chunk.rows])
 
 
-def look(
-    row: ManifestRow, folder: str, validation: Validation, known_item: bool | None = None
-) -> tuple[Evidence, bytes]:
-    """Gather the evidence on one row; the mask file's bytes come along for storing them.
+def look(row: ManifestRow, folder: str, validation: Validation) -> tuple[Evidence, bytes]:
+    """Gather the evidence on one row; the mask file's bytes come along.
 
     Args:
         folder: URL of the manifest's folder.
@@ -146,30 +228,39 @@ def look(
     Raises:
         StorageError: when the storage itself fails.
     """
+    files = _read_files(row, folder, validation)
+    mask = files.mask or Fetched(b"", None, MaskRefused("FILE-MISSING", "it was not imported"))
+    return _look(row, files, mask, validation, None), mask.data
+
+
+def _look(
+    row: ManifestRow,
+    files: _RowFiles,
+    fetched: Fetched,
+    validation: Validation,
+    known_item: bool | None,
+) -> Evidence:
+    """The evidence on a row whose files were read."""
     policy = validation.policy
     declared = read_declaration(row.segments)
-    data = b""
     try:
-        source = _resolve(row.mask_url, folder, validation.sources)
-        data = validation.sources.read(source, policy.max_bytes)
-        mask = decode_mask(data, policy.max_pixels)
+        if fetched.refusal is not None:
+            raise fetched.refusal
+        mask = decode_mask(fetched.data, policy.max_pixels)
     except MaskRefused as refusal:
-        evidence = Evidence(row, declared, policy, refusal=refusal, known_item=known_item)
-        return evidence, data
+        return Evidence(row, declared, policy, refusal=refusal, known_item=known_item)
     measures = measure(mask.pixels)
-    size = _known_size(row, folder, validation.sources)
-    evidence = Evidence(
+    return Evidence(
         row,
         declared.with_ignored(policy.ignore_values, measures.values.tolist()),
         policy,
-        size=(size.height, size.width),
-        image_orientation=size.orientation,
+        size=(files.size.height, files.size.width),
+        image_orientation=files.size.orientation,
         mask=mask,
         measures=measures,
         declares_taxonomy=_declares_taxonomy(declared, validation),
         known_item=known_item,
     )
-    return evidence, data
 
 
 def _declares_taxonomy(declared: Declaration, validation: Validation) -> bool:
@@ -190,15 +281,20 @@ def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] 
     return shared if not others and len(rows) > 1 and len(shared) > 1 else None
 
 
-def _resolve(url: str | None, folder: str, sources: AllowedRoots) -> Source:
+def _source(url: str | None, folder: str, sources: AllowedRoots) -> Source | Fetched:
+    """Where a file is, or what comes of reading one that may not be read."""
     if url is None or not url.strip():
-        raise MaskRefused(
+        nowhere = MaskRefused(
             "FILE-MISSING",
             "mask_url is empty: write where the mask file is into the manifest",
             found="no URL",
             expected="a URL or a path relative to the manifest",
         )
-    return sources.resolve(url, folder)
+        return Fetched(b"", "none", nowhere)
+    try:
+        return sources.resolve(url, folder)
+    except MaskRefused as refusal:
+        return Fetched(b"", f"refused {refusal.rule}", refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +328,11 @@ def _pixels(value: object) -> int | None:
 
 
 def _accept(
-    place: int, evidence: Evidence, data: bytes, findings: Sequence[Finding], masks: MaskStore
+    place: int,
+    evidence: Evidence,
+    data: bytes,
+    findings: Sequence[Finding],
+    put: Callable[[bytes], str],
 ) -> _Accepted:
     mask, measures = evidence.mask, evidence.measures
     if mask is None or measures is None:
@@ -245,15 +345,9 @@ def _accept(
         row=evidence.row,
         declaration=evidence.declaration,
         measures=measures,
-        mask_sha256=masks.put(stored),
+        mask_sha256=put(stored),
         bytes=len(stored),
-        fingerprint=fingerprint_of_parts(
-            mask.pixels,
-            measures.height,
-            measures.width,
-            described,
-            evidence.row.annotation_id,
-        ),
+        fingerprint=fingerprint_of_parts(measures, described, evidence.row.annotation_id),
         findings=findings,
     )
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from segpipe.chunks import default_workers, map_chunks
+from segpipe.chunks import Workers
 from segpipe.consolidation import Consolidation
 from segpipe.errors import SegpipeError, StorageError, TableError
 from segpipe.inputs import masks_are_there
@@ -34,7 +34,6 @@ from segpipe.materialization import (
     VALIDATED_FILE,
     Progress,
     Summary,
-    update_digest,
 )
 from segpipe.prediction import (
     Segment,
@@ -43,16 +42,19 @@ from segpipe.prediction import (
     fingerprint_of_parts,
     metadata_json,
 )
+from segpipe.scanlines import WORTHWHILE_MASKS, open_short_way
 from segpipe.segment_table import SegmentRows
 from segpipe.segments import Measures, measure
 from segpipe.storage import Folder, MaskStore
+from segpipe.table_digest import TableDigest
 from segpipe.tables import REJECTED, SEGMENTS, TableWriter, table_writer
 from segpipe.validated import PredictionBatch, ValidatedPredictions
 
 #: Part of every digest: bump it when the same predictions may lead to another view.
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 NOTE_FILE = "_view.json"
 _LABELS_TOLD = 10
+_DEFAULT_WORKERS = Workers()
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def materialize_view(
     masks: MaskStore,
     out: Folder,
     *,
-    workers: int = 0,
+    workers: Workers = _DEFAULT_WORKERS,
     rows_per_chunk: int = 128,
     force: bool = False,
     progress: Progress | None = None,
@@ -133,7 +135,7 @@ def materialize_view(
     Args:
         masks: holds the predictions' masks, and gets the view's.
         out: folder of the view's tables; what an earlier pass left there is replaced.
-        workers: threads; 0 means one per processor.
+        workers: who works on the masks.
         force: make the view anew even so.
 
     Raises:
@@ -146,6 +148,8 @@ def materialize_view(
         if progress is not None:
             progress(unchanged.predictions, unchanged.predictions)
         return unchanged
+    if len(predictions) >= WORTHWHILE_MASKS:
+        open_short_way()
     work = partial(_consolidate, consolidation=consolidation, masks=masks)
     batches = predictions.batches(rows_per_chunk)
     schema = predictions.schema
@@ -155,7 +159,7 @@ def materialize_view(
             stack.enter_context(table_writer(out, SEGMENTS_FILE, SEGMENTS)),
             stack.enter_context(table_writer(out, REJECTED_FILE, REJECTED)),
         )
-        for chunk in map_chunks(work, batches, workers or default_workers()):
+        for chunk in workers.map(work, batches, len(predictions)):
             tables.add(chunk)
             if progress is not None:
                 progress(tables.validated.rows, len(predictions))
@@ -224,7 +228,7 @@ class _Tables:
         self, validated: TableWriter, segments: TableWriter, rejected: TableWriter
     ) -> None:
         self.validated, self._segments, self._rejected = validated, segments, rejected
-        self._digest = hashlib.sha256(CODE_VERSION.encode())
+        self._digest = TableDigest(CODE_VERSION)
         self._changed = self._given_segments = self._undecided = 0
         self._labels: set[str] = set()
 
@@ -232,7 +236,7 @@ class _Tables:
         """Append a chunk."""
         self.validated.write(chunk.validated)
         self._segments.write(chunk.segments)
-        update_digest(self._digest, chunk.validated)
+        self._digest.add(chunk.validated)
         self._changed += chunk.changed
         self._given_segments += chunk.given_segments
         self._undecided += len(chunk.undecided)
@@ -243,7 +247,7 @@ class _Tables:
     ) -> tuple[Summary, ViewSummary]:
         """Sum up, in the tables' footers as well."""
         digest = self._digest.hexdigest()
-        nothing = hashlib.sha256(CODE_VERSION.encode()).hexdigest()
+        nothing = TableDigest(CODE_VERSION).hexdigest()
         self.validated.add_metadata(DIGEST_KEY, digest)
         self._segments.add_metadata(DIGEST_KEY, digest)
         self._rejected.add_metadata(DIGEST_KEY, nothing)
@@ -349,14 +353,14 @@ def _consolidate_one(
         data = canonical_png(pixels)
         mask_sha256, size = masks.put(data), len(data)
     segments = [_Described.of(segment) for segment in consolidated.segments]
-    height, width = pixels.shape
+    measures = measure(pixels)
     described = [[one.index, one.label, one.metadata_text] for one in segments]
     return _Made(
         mask_sha256,
         size,
-        fingerprint_of_parts(pixels, height, width, described, row["annotation_id"]),
+        fingerprint_of_parts(measures, described, row["annotation_id"]),
         segments,
-        measure(pixels),
+        measures,
         changed,
         consolidated.undecided,
     )

@@ -22,9 +22,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segpipe import scanlines
 from segpipe.manifest import ManifestRow
-from segpipe.mask import MaskRefused, canonical_png, decode_mask
+from segpipe.mask import DecodedMask, MaskRefused, canonical_png, decode_mask
 from segpipe.rules import CATALOGUE, Evidence, Policy, Severity, judge
+from segpipe.scanlines import open_short_way
 from segpipe.sources import AllowedRoots
 from segpipe.storage import Folder, MaskStore
 from segpipe.validation import Validation, look
@@ -158,10 +160,34 @@ def random_cell(rng: random.Random, depth: int = 0) -> object:
     return {rng.choice(keys): random_cell(rng, depth + 1) for _ in range(rng.randint(0, 4))}
 
 
+def verdict_on(data: bytes) -> DecodedMask | MaskRefused:
+    """What decoding comes to, which must be the same by the short way to the pixels."""
+    verdicts: list[DecodedMask | MaskRefused] = []
+    packages = scanlines._packages
+    for way in (packages, None):
+        scanlines._packages = way
+        try:
+            verdicts.append(decode_mask(data, _LIMIT))
+        except MaskRefused as refusal:
+            verdicts.append(refusal)
+        finally:
+            scanlines._packages = packages
+    short, long = verdicts
+    assert type(short) is type(long)
+    if isinstance(short, DecodedMask) and isinstance(long, DecodedMask):
+        assert np.array_equal(short.pixels, long.pixels)
+        assert (short.remarks, short.canonical) == (long.remarks, long.canonical)
+    else:
+        assert str(short) == str(long)
+    return short
+
+
 def outcome_of_bytes(data: bytes) -> str:
     """What decoding comes to; an accepted mask survives being stored."""
     try:
-        decoded = decode_mask(data, _LIMIT)
+        decoded = verdict_on(data)
+        if isinstance(decoded, MaskRefused):
+            raise decoded
     except MaskRefused as refusal:
         assert refusal.rule in CATALOGUE
         assert refusal.message
@@ -197,6 +223,7 @@ def outcome_of_row(rng: random.Random, validation: Validation) -> str:
 
 def run_cases(count: int, seed: int, folder: Path) -> Counter[str]:
     """Run cases; any exception but a verdict, or a case of over five seconds, is a failure."""
+    open_short_way()
     rng = random.Random(seed)
     (folder / "mask.png").write_bytes(seeds()[0])
     masks = MaskStore(Folder(str(folder)))

@@ -15,7 +15,7 @@ from PIL import Image
 from segpipe.inputs import inputs_digest
 from segpipe.materialization import Summary
 from segpipe.root import Root
-from segpipe.sources import AllowedRoots
+from segpipe.sources import AllowedRoots, Fetched
 from tests.conftest import PARTITION, LandingWriter, striped_mask
 from tests.s3_fixtures import FlakyBucket
 from tests.test_object_storage import upload
@@ -26,13 +26,13 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        read = AllowedRoots.read
+        fetch = AllowedRoots.fetch
 
-        def counting(*given: Any, **named: Any) -> bytes:
+        def counting(*given: Any, **named: Any) -> Fetched:
             self.count += 1
-            return read(*given, **named)
+            return fetch(*given, **named)
 
-        monkeypatch.setattr(AllowedRoots, "read", counting)
+        monkeypatch.setattr(AllowedRoots, "fetch", counting)
 
 
 @pytest.fixture

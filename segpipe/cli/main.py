@@ -16,6 +16,7 @@ from segpipe.errors import SegpipeError
 
 ALL_ACCEPTED, SOME_REJECTED, UNUSABLE = 0, 1, 2
 
+_WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
 _ROOT_HELP = "Folder or URL that holds manifests/, validated/, masks/ and catalog/."
 
 
@@ -99,9 +100,7 @@ def nucleus_server(root: str, host: str, port: int, checks: str, body_mb: int) -
     help="A TOML file with a [policy] table, as segpipe.toml has.",
 )
 @click.option("--html", metavar="FILE", help="Write a page with a picture per rule as well.")
-@click.option(
-    "--workers", type=click.IntRange(0), default=0, help="Threads; one per processor by default."
-)
+@click.option("--workers", type=click.IntRange(0), default=0, help=_WORKERS_HELP)
 def validate(manifests: Sequence[str], **options: Any) -> int:
     """Check the masks of MANIFEST files (or a folder of them); publish nothing.
 
@@ -158,6 +157,12 @@ def rules(rule: str | None) -> int:
     multiple=True,
     help="Where to publish, once or more; `destinations` of segpipe.toml by default.",
 )
+@click.option("--workers", type=click.IntRange(0), help=_WORKERS_HELP)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="A Dask scheduler whose workers work on the masks instead, such as tcp://host:8786.",
+)
 def run(
     root: str,
     model_run: str,
@@ -168,6 +173,8 @@ def run(
     publish_as: str | None,
     force: bool,
     destinations: tuple[str, ...],
+    workers: int | None,
+    scheduler: str | None,
 ) -> int:
     """Materialize one partition through Dagster: validate its masks and publish them."""
     from segpipe.cli.run import run_one
@@ -183,6 +190,8 @@ def run(
         publish_as=None if publish_as is None else View(publish_as),
         force=force,
         destinations=destinations,
+        workers=workers,
+        scheduler=scheduler,
     )
 
 

@@ -12,7 +12,7 @@ from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import RunReport, run_partition
 from segpipe.report import ValidationReport
 from segpipe.root import Root
-from segpipe.settings import CATALOG
+from segpipe.settings import CATALOG, Settings
 
 
 def run_one(
@@ -26,9 +26,11 @@ def run_one(
     publish_as: View | None,
     force: bool,
     destinations: Sequence[str],
+    workers: int | None,
+    scheduler: str | None,
 ) -> int:
     """Materialize one partition and print what happened; the exit status."""
-    opened = Root.open(root)
+    opened = Root(Settings.load(root).with_workers(workers, scheduler))
     partition = Partition(model_run, date)
     opened.manifest(partition)  # a wrong name fails before Dagster keeps anything of it
     with open_instance(opened.settings.root) as instance, step_progress(str(partition)) as progress:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segpipe.chunks import Workers
 from segpipe.cli.console import say, step_progress
 from segpipe.cli.main import ALL_ACCEPTED, SOME_REJECTED
 from segpipe.errors import ManifestError
@@ -45,7 +46,7 @@ def run_validate(manifests: Sequence[str], options: ValidateOptions) -> int:
             manifest,
             validation,
             folder,
-            workers=options.workers,
+            workers=Workers(options.workers),
             progress=lambda done, total: progress("validating", done, total),
         )
     report = ValidationReport.read(folder)

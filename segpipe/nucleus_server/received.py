@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from segpipe.mask import MAX_BYTES, MaskRefused
-from segpipe.sources import AllowedRoots, Source
+from segpipe.sources import AllowedRoots, Fetched, Source
 
 _SCHEME = "received:"
 #: What the client calls remote; everything else is a path on the client's machine.
@@ -50,16 +50,17 @@ class ReceivedMasks(AllowedRoots):
             )
         return super().resolve(url, relative_to)
 
-    def read(self, source: Source, max_bytes: int = MAX_BYTES) -> bytes:
-        """See :meth:`AllowedRoots.read`."""
+    def fetch(self, source: Source, max_bytes: int = MAX_BYTES) -> Fetched:
+        """See :meth:`AllowedRoots.fetch`."""
         if not source.path.startswith(_SCHEME):
-            return super().read(source, max_bytes)
+            return super().fetch(source, max_bytes)
         data = self.masks[int(source.path.removeprefix(_SCHEME))]
-        if len(data) > max_bytes:
-            raise MaskRefused(
-                "TOO-LARGE",
-                f"the mask has {len(data):,} bytes, over the limit of {max_bytes:,}",
-                found=f"{len(data)} bytes",
-                expected=f"at most {max_bytes} bytes",
-            )
-        return data
+        if len(data) <= max_bytes:
+            return Fetched(data, None)
+        larger = MaskRefused(
+            "TOO-LARGE",
+            f"the mask has {len(data):,} bytes, over the limit of {max_bytes:,}",
+            found=f"{len(data)} bytes",
+            expected=f"at most {max_bytes} bytes",
+        )
+        return Fetched(b"", None, larger)

@@ -12,6 +12,7 @@ from segpipe.rules.catalogue import (
     Severity,
     finding,
     judge,
+    rules_in_force,
 )
 from segpipe.rules.evidence import Evidence
 from segpipe.rules.policy import Policies, Policy
@@ -32,5 +33,6 @@ __all__ = [
     "labels",
     "pixels",
     "rows",
+    "rules_in_force",
     "sizes",
 ]

@@ -62,6 +62,8 @@ class Rule:
             for the row, at least as grave, this one keeps silent: one cause gives one finding.
         check: None for rules that look at several rows and are applied where those are known.
         essential: a row that breaks it cannot be published at all; no policy can change that.
+        told_by_reading: what breaks it is said while the mask is read, so there is nothing to look
+            for where nothing was said.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Rule:
     check: Check | None
     essential: bool
     example: str
+    told_by_reading: bool = False
 
 
 CATALOGUE: dict[str, Rule] = {}
@@ -86,11 +89,17 @@ def rule(
     example: str,
     yields_to: tuple[str, ...] = (),
     essential: bool = False,
+    told_by_reading: bool = False,
 ) -> Callable[[Check], Check]:
     """Enter a check into the catalogue."""
 
     def enter(check: Check) -> Check:
-        _enter(Rule(id, severity, meaning, remedy, frozenset(yields_to), check, essential, example))
+        explained = frozenset(yields_to)
+        _enter(
+            Rule(
+                id, severity, meaning, remedy, explained, check, essential, example, told_by_reading
+            )
+        )
         return check
 
     return enter
@@ -117,16 +126,30 @@ def _enter(entered: Rule) -> None:
     CATALOGUE[entered.id] = entered
 
 
-def judge(evidence: Evidence) -> list[Finding]:
-    """Every finding of one row, in the catalogue's order, after precedence."""
-    policy = evidence.policy
+def rules_in_force(policy: Policy) -> tuple[Rule, ...]:
+    """The rules of single rows that a policy does not switch off, in the catalogue's order."""
+    return tuple(
+        entered
+        for entered in CATALOGUE.values()
+        if entered.check is not None and policy.severity_of(entered) is not Severity.OFF
+    )
+
+
+def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> list[Finding]:
+    """Every finding of one row, in the catalogue's order, after precedence.
+
+    Args:
+        rules: those in force under the evidence's policy, where the caller knows them.
+    """
+    policy, told = evidence.policy, evidence.told
     broken: dict[str, list[Finding]] = {}
-    for entered in CATALOGUE.values():
-        if entered.check is None or policy.severity_of(entered) is Severity.OFF:
+    for entered in rules_in_force(policy) if rules is None else rules:
+        if entered.check is None or (entered.told_by_reading and entered.id not in told):
             continue
-        found = [finding(entered, policy, one) for one in entered.check(evidence)]
-        if found:
-            broken[entered.id] = found
+        for one in entered.check(evidence):
+            broken.setdefault(entered.id, []).append(finding(entered, policy, one))
+    if not broken:
+        return []
     return [
         one
         for id, found in broken.items()

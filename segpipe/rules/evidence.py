@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from segpipe.declarations import Declaration
 from segpipe.manifest import ManifestRow
@@ -11,7 +12,7 @@ from segpipe.rules.policy import Policy
 from segpipe.segments import Measures
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """One row and what came of it.
 
@@ -37,3 +38,21 @@ class Evidence:
     declares_taxonomy: bool = False
     known_item: bool | None = None
     image_orientation: int = 1
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """The rules that reading the mask had something to say about."""
+        said = {remark.rule for remark in self.mask.remarks} if self.mask is not None else set()
+        return frozenset(said if self.refusal is None else {*said, self.refusal.rule})
+
+    @cached_property
+    def values(self) -> frozenset[int]:
+        """The values the mask holds; none where there is no mask."""
+        return frozenset() if self.measures is None else frozenset(self.measures.values.tolist())
+
+    @cached_property
+    def unexplained(self) -> frozenset[int]:
+        """The mask's values that no Segment of a readable declaration explains."""
+        if self.declaration.problem is not None:
+            return frozenset()
+        return self.values - self.declaration.indexes

@@ -32,16 +32,23 @@ def _remarked(id: str) -> Check:
 
 
 def _refusal(id: str, meaning: str, remedy: str, example: str) -> None:
-    enter = rule(
-        id, Severity.REJECT, meaning=meaning, remedy=remedy, example=example, essential=True
-    )
-    enter(_refused(id))
+    rule(
+        id,
+        Severity.REJECT,
+        meaning=meaning,
+        remedy=remedy,
+        example=example,
+        essential=True,
+        told_by_reading=True,
+    )(_refused(id))
 
 
 def _conversion(
     id: str, meaning: str, remedy: str, example: str, severity: Severity = Severity.CONVERT
 ) -> None:
-    rule(id, severity, meaning=meaning, remedy=remedy, example=example)(_remarked(id))
+    rule(id, severity, meaning=meaning, remedy=remedy, example=example, told_by_reading=True)(
+        _remarked(id)
+    )
 
 
 _refusal(

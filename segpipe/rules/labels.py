@@ -74,6 +74,8 @@ def _nearest(label: str, folded: dict[str, str]) -> str:
 )
 def type_mismatch(evidence: Evidence) -> Iterator[Found]:
     policy = evidence.policy
+    if policy.task is None:
+        return
     labels = Counter(
         s.label
         for s in evidence.declaration.segments

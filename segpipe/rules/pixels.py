@@ -24,20 +24,6 @@ _MANY_VALUES = 40
 _IGNORE_VALUES = (255, 254, 0)
 
 
-def values_of(evidence: Evidence) -> frozenset[int]:
-    """The values the mask holds; none where there is no mask."""
-    return (
-        frozenset() if evidence.measures is None else frozenset(evidence.measures.values.tolist())
-    )
-
-
-def unexplained(evidence: Evidence) -> frozenset[int]:
-    """The mask's values that no Segment of a readable declaration explains."""
-    if evidence.declaration.problem is not None:
-        return frozenset()
-    return values_of(evidence) - evidence.declaration.indexes
-
-
 def _described(measures: Measures, value: int) -> str:
     place = measures.place_of(value)
     if place is None:
@@ -61,7 +47,7 @@ def _numbers(values: frozenset[int]) -> str:
 def _found(message: str, evidence: Evidence, severity: Severity | None = None) -> Found:
     return Found(
         message,
-        found=_numbers(values_of(evidence)),
+        found=_numbers(evidence.values),
         expected=_numbers(evidence.declaration.indexes),
         severity=severity,
     )
@@ -83,8 +69,9 @@ def _found(message: str, evidence: Evidence, severity: Severity | None = None) -
     ),
 )
 def value_no_segment(evidence: Evidence) -> Iterator[Found]:
-    values = unexplained(evidence)
-    measures = evidence.measures
+    values, measures = evidence.unexplained, evidence.measures
+    if not values:
+        return
     wrong_indexes = [
         s for s in evidence.declaration.segments if s.index is None or not 0 <= s.index <= 255
     ]
@@ -110,8 +97,8 @@ def value_no_segment(evidence: Evidence) -> Iterator[Found]:
     yields_to=("BINARY-255", "OFF-BY-ONE"),
 )
 def ignore_255(evidence: Evidence) -> Iterator[Found]:
-    values = unexplained(evidence)
-    if len(values) == 1 and evidence.measures is not None and len(values_of(evidence)) > 1:
+    values = evidence.unexplained
+    if len(values) == 1 and evidence.measures is not None and len(evidence.values) > 1:
         (value,) = values
         if value in _IGNORE_VALUES:
             yield _found(
@@ -131,8 +118,8 @@ def ignore_255(evidence: Evidence) -> Iterator[Found]:
 )
 def binary_255(evidence: Evidence) -> Iterator[Found]:
     indexes = evidence.declaration.indexes
-    values = values_of(evidence)
-    if 255 in values <= {0, 255} and 1 in indexes <= {0, 1} and unexplained(evidence):
+    values = evidence.values
+    if evidence.unexplained and 255 in values <= {0, 255} and 1 in indexes <= {0, 1}:
         yield _found(
             "the mask is 0/255 and its Segments say "
             f"{_numbers(indexes)}: give the object's Segment the index 255, or write 1 for it",
@@ -149,8 +136,8 @@ def binary_255(evidence: Evidence) -> Iterator[Found]:
     yields_to=("BINARY-255",),
 )
 def off_by_one(evidence: Evidence) -> Iterator[Found]:
-    values, indexes = values_of(evidence), evidence.declaration.indexes
-    if not unexplained(evidence) or len(indexes) < 2 or len(values) < 2:
+    values, indexes = evidence.values, evidence.declaration.indexes
+    if not evidence.unexplained or len(indexes) < 2 or len(values) < 2:
         return
     lower = frozenset(value - 1 for value in values)
     higher = frozenset(value + 1 for value in values)
@@ -178,9 +165,9 @@ def off_by_one(evidence: Evidence) -> Iterator[Found]:
     yields_to=("BINARY-255",),
 )
 def values_stretched(evidence: Evidence) -> Iterator[Found]:
-    values, indexes = values_of(evidence), evidence.declaration.indexes
-    factor = math.gcd(*values) if values else 0
-    if factor < 2 or not unexplained(evidence):
+    values, indexes = evidence.values, evidence.declaration.indexes
+    factor = math.gcd(*values) if evidence.unexplained else 0
+    if factor < 2:
         return
     divided = frozenset(value // factor for value in values)
     if divided == indexes or (divided <= indexes and len(values - {0}) > 1):
@@ -210,7 +197,7 @@ def _share_between(evidence: Evidence) -> float:
 def values_interpolated(evidence: Evidence) -> Iterator[Found]:
     share = _share_between(evidence)
     if share > _INTERPOLATED_SHARE:
-        severity = Severity.REJECT if unexplained(evidence) else None
+        severity = Severity.REJECT if evidence.unexplained else None
         yield _found(
             f"{100 * share:.0f} % of edge pixels lie between their neighbours: resize with nearest "
             "neighbour, not with interpolation",
@@ -228,7 +215,7 @@ def values_interpolated(evidence: Evidence) -> Iterator[Found]:
     example="a sigmoid's output times 255",
 )
 def probability_map(evidence: Evidence) -> Iterator[Found]:
-    values, measures = unexplained(evidence), evidence.measures
+    values, measures = evidence.unexplained, evidence.measures
     many = len(values)
     if measures is None or many <= _MANY_VALUES:
         return
@@ -261,7 +248,7 @@ def segment_no_pixels(evidence: Evidence) -> Iterator[Found]:
     # Lists of the whole taxonomy name classes that are not in every image: counted, not told.
     if evidence.measures is None or evidence.declares_taxonomy:
         return
-    present = values_of(evidence)
+    present = evidence.values
     without = [
         s
         for s in evidence.declaration.segments
@@ -282,7 +269,7 @@ def segment_no_pixels(evidence: Evidence) -> Iterator[Found]:
     example="every pixel is 0",
 )
 def empty_mask(evidence: Evidence) -> Iterator[Found]:
-    values = values_of(evidence)
+    values = evidence.values
     if len(values) == 1 and np.size(evidence.mask.pixels if evidence.mask else 0) > 1:
         (value,) = values
         yield Found(

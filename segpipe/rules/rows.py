@@ -148,6 +148,8 @@ def index_string(evidence: Evidence) -> Iterator[Found]:
     essential=True,
 )
 def index_duplicate(evidence: Evidence) -> Iterator[Found]:
+    if len(evidence.declaration.indexes) == len(evidence.declaration.segments):
+        return
     labels: dict[int, list[str]] = {}
     for segment in evidence.declaration.segments:
         if segment.index is not None:
@@ -174,7 +176,8 @@ def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
     limit = evidence.policy.max_metadata_bytes
     wrong = []
     for segment in evidence.declaration.segments:
-        size = len(segment.metadata_text.encode())
+        text = segment.metadata_text
+        size = len(text) if text.isascii() else len(text.encode())
         if segment.metadata_error is not None:
             wrong.append(f"Segment {segment.name}: {segment.metadata_error}")
         elif size > limit:

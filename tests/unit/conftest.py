@@ -18,6 +18,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from segpipe.chunks import Workers
 from segpipe.manifest import Manifest
 from segpipe.materialization import Summary, materialize
 from segpipe.rules import Policy
@@ -275,7 +276,7 @@ class Inbox:
             self.open(),
             validation or self.validation(),
             Folder(str(target)),
-            workers=workers,
+            workers=Workers(workers),
             rows_per_chunk=rows_per_chunk,
             force=force,
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from segpipe.chunks import default_workers, map_chunks
+from segpipe.chunks import default_workers, map_threads
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 3, 8])
@@ -17,17 +17,17 @@ def test_results_come_in_the_order_of_the_chunks(workers: int) -> None:
         time.sleep(0.02 if number % 3 == 0 else 0)
         return number * number
 
-    assert list(map_chunks(slow_first, range(20), workers)) == [n * n for n in range(20)]
+    assert list(map_threads(slow_first, range(20), workers)) == [n * n for n in range(20)]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_no_chunks_give_no_results(workers: int) -> None:
-    assert list(map_chunks(str, [], workers)) == []
+    assert list(map_threads(str, [], workers)) == []
 
 
 def test_chunks_are_worked_on_at_the_same_time() -> None:
     meet = threading.Barrier(3, timeout=10)
-    assert len(list(map_chunks(lambda _: meet.wait(), range(3), 3))) == 3
+    assert len(list(map_threads(lambda _: meet.wait(), range(3), 3))) == 3
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -39,7 +39,7 @@ def test_chunks_are_taken_as_they_are_needed_not_all_at_once(workers: int) -> No
             taken.append(number)
             yield number
 
-    results = map_chunks(abs, chunks(), workers)
+    results = map_threads(abs, chunks(), workers)
     assert next(results) == 0
     assert len(taken) <= 2 * workers
 
@@ -56,7 +56,7 @@ def test_an_error_is_raised_when_its_turn_comes_and_later_chunks_are_not_begun(
             raise ValueError("chunk 5")
         return number
 
-    results = map_chunks(work, range(1000), workers)
+    results = map_threads(work, range(1000), workers)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="chunk 5"):
         next(results)
@@ -75,13 +75,13 @@ def test_chunks_that_wait_when_another_fails_are_never_begun() -> None:
 
     # Four chunks are handed out; the two threads are busy with 1 and, mostly, 2 when 0 has failed.
     with pytest.raises(ValueError, match="chunk 0"):
-        list(map_chunks(work, range(1000), 2))
+        list(map_threads(work, range(1000), 2))
     assert set(begun) <= {0, 1, 2}
 
 
 def test_a_reader_that_stops_early_leaves_no_threads() -> None:
     before = threading.active_count()
-    results = map_chunks(abs, range(1000), 3)
+    results = map_threads(abs, range(1000), 3)
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
@@ -93,7 +93,7 @@ def test_an_error_of_the_source_of_chunks_reaches_the_reader() -> None:
         raise OSError("the manifest is damaged")
 
     with pytest.raises(OSError, match="damaged"):
-        list(map_chunks(abs, chunks(), 2))
+        list(map_threads(abs, chunks(), 2))
 
 
 def test_there_is_at_least_one_worker_and_at_most_eight() -> None:

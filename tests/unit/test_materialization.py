@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segpipe.chunks import Workers
 from segpipe.errors import ManifestError, StorageError, TableError
 from segpipe.materialization import Summary, materialize
 from segpipe.report import ValidationReport
@@ -171,7 +172,7 @@ def test_the_progress_told_ends_with_all_rows(inbox: Inbox) -> None:
         inbox.open(),
         inbox.validation(),
         Folder(str(inbox.path.parent / "tables")),
-        workers=2,
+        workers=Workers(2),
         rows_per_chunk=4,
         progress=lambda done, rows: told.append((done, rows)),
     )

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import struct
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -72,12 +73,21 @@ def with_nulls(value: Any) -> Any:
 
 
 def test_a_fingerprint_published_once_stays_the_same_for_ever() -> None:
+    pixels = hashlib.sha256(b"pixels\n" + bytes([0, 0, 1, 1, 1, 5])).hexdigest()
     described = (
-        b'["segpipe-prediction-1",2,3,"ann-1",[[0,"sky","{}"],'
-        b'[1,"road","{\\"confidence\\":0.5,\\"lane\\":2}"],[5,"car","{\\"id\\":\\"a\\"}"]]]\n'
+        f'["segpipe-prediction-2",2,3,"{pixels}","ann-1",[[0,"sky","{{}}"],'
+        '[1,"road","{\\"confidence\\":0.5,\\"lane\\":2}"],[5,"car","{\\"id\\":\\"a\\"}"]]]'
     )
-    expected = hashlib.sha256(described + bytes([0, 0, 1, 1, 1, 5])).hexdigest()
+    expected = hashlib.sha256(described.encode()).hexdigest()
     assert fingerprint(MASK, SEGMENT_LIST, "ann-1") == expected
+
+
+def test_pixels_whose_runs_are_shorter_than_they_are_digested_by_their_runs_within_rows() -> None:
+    mask = np.array([[0] * 30, [0] * 10 + [7] * 20], np.uint8)
+    starts = struct.pack("<3I", 0, 30, 40)
+    pixels = hashlib.sha256(b"runs\n" + starts + bytes([0, 0, 7])).hexdigest()
+    described = f'["segpipe-prediction-2",2,30,"{pixels}",null,[]]'
+    assert fingerprint(mask, []) == hashlib.sha256(described.encode()).hexdigest()
 
 
 @FEW

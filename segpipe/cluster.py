@@ -1,0 +1,111 @@
+"""Chunks worked on by a Dask cluster: the same work on other machines.
+
+The cluster's workers need segpipe in the version of whoever asks, and access to the root's storage;
+nothing else is shared. A worker that dies costs its chunks another try, which the scheduler gives
+to the others; workers that come later take part.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from segpipe import __version__
+from segpipe.errors import ChunkError, SettingsError
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+_CONNECT_SECONDS = 30
+# Chunks handed over for every thread of the cluster: one that is worked on and one that waits.
+_AHEAD = 2
+_FIRST_WORKER_SECONDS = 120
+
+
+def map_cluster(
+    work: Callable[[Chunk], Result], chunks: Iterable[Chunk], scheduler: str
+) -> Iterator[Result]:
+    """``work`` on every chunk, by the workers of a cluster; results in order.
+
+    Args:
+        scheduler: address of the cluster's scheduler, such as ``tcp://host:8786``.
+
+    Raises:
+        ChunkError: if a chunk ended several workers.
+        SettingsError: if the cluster cannot be used.
+    """
+    from distributed import KilledWorker
+
+    with _client(scheduler) as client:
+        # One task holds the work for all others; where its worker is lost, it is run again.
+        held = client.submit(_unpickled, pickle.dumps(work), __version__, pure=False)
+        under_way: deque[tuple[Chunk, Any]] = deque()
+        for chunk in chunks:
+            under_way.append((chunk, client.submit(_run, held, chunk, pure=False)))
+            while len(under_way) >= _AHEAD * max(1, sum(client.nthreads().values())):
+                yield _result(*under_way.popleft(), KilledWorker)
+        while under_way:
+            yield _result(*under_way.popleft(), KilledWorker)
+
+
+def _result(chunk: object, future: Any, killed: type[Exception]) -> Any:
+    try:
+        return future.result()
+    except killed as error:
+        raise ChunkError(
+            f"{chunk}: every worker that was given it died ({error}). If they were killed for want "
+            "of memory, lower rows_per_chunk or give the cluster's workers more of it; nothing was "
+            "published or half-written"
+        ) from None
+
+
+@contextmanager
+def _client(scheduler: str) -> Iterator[Any]:
+    """A client of a cluster that has workers; what it asked for is given up with the block."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise SettingsError(
+            "a Dask scheduler is set, but the package for it is not installed: install "
+            "segpipe[dask]"
+        ) from None
+    try:
+        client = Client(scheduler, timeout=_CONNECT_SECONDS, name="segpipe", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"the Dask scheduler at {scheduler} cannot be reached ({type(error).__name__}): check "
+            "that it runs, and `scheduler` in segpipe.toml"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_FIRST_WORKER_SECONDS)
+        except TimeoutError:
+            raise SettingsError(
+                f"the Dask scheduler at {scheduler} has had no worker for "
+                f"{_FIRST_WORKER_SECONDS} s: start some with `dask worker {scheduler}`"
+            ) from None
+        yield client
+
+
+def _unpickled(work: bytes, version: str) -> Callable[[Any], Any]:
+    """On a worker: the work, and what it needs once in a process."""
+    if version != __version__:
+        raise SettingsError(
+            f"a worker of the cluster has segpipe {__version__}, and {version} asks it: install "
+            "the same version everywhere"
+        )
+    from segpipe.scanlines import open_short_way
+
+    open_short_way()
+    function: Callable[[Any], Any] = pickle.loads(work)
+    return function
+
+
+def _run(work: Callable[[Any], Any], chunk: Any) -> Any:
+    from segpipe.scanlines import open_short_way
+
+    open_short_way()  # where the work was handed over by another worker
+    return work(chunk)

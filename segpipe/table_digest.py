@@ -1,0 +1,94 @@
+"""A digest of a table's content that does not depend on how its rows came in chunks.
+
+Every column is a stream of its own: which values are there, how long they are, and their bytes.
+Values are digested as Arrow holds them, a chunk at a time, and never become Python objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class TableDigest:
+    """SHA-256 over rows that are added chunk by chunk.
+
+    Args:
+        version: of whatever made the rows; another one gives another digest.
+    """
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._streams: defaultdict[str, Any] = defaultdict(hashlib.sha256)
+        self._rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Add rows; all tables must have one schema."""
+        self._rows += table.num_rows
+        for field in table.schema:
+            name = f"{field.name} {field.type}"
+            for chunk in table[field.name].chunks:
+                self._feed(name, chunk)
+
+    def hexdigest(self) -> str:
+        """Of the rows added so far."""
+        whole = hashlib.sha256(f"{self._version} {self._rows}".encode())
+        for name, stream in sorted(self._streams.items()):
+            whole.update(f"\n{name} {stream.hexdigest()}".encode("utf-8", "backslashreplace"))
+        return whole.hexdigest()
+
+    def _feed(self, name: str, values: pa.Array) -> None:
+        kind = values.type
+        if pa.types.is_dictionary(kind):
+            values, kind = values.dictionary_decode(), kind.value_type
+        if isinstance(values, pa.ExtensionArray):
+            values, kind = values.storage, kind.storage_type
+        self._stream(f"{name} there", pc.is_valid(values).cast(pa.uint8()).to_numpy())
+        if pa.types.is_null(kind):
+            return
+        if pa.types.is_struct(kind):
+            members = zip(kind, values.flatten(), strict=True)
+            for place, (field, member) in enumerate(members):
+                self._feed(f"{name}.{place} {field.name}", member)
+        elif pa.types.is_map(kind):
+            entries = pa.StructArray.from_arrays([values.keys, values.items], ["key", "item"])
+            offsets = values.offsets
+            self._lists(name, pa.ListArray.from_arrays(offsets, entries), values.is_valid())
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            self._lists(name, values, None)
+        elif pa.types.is_fixed_size_list(kind) or pa.types.is_list_view(kind):
+            self._lists(name, values.cast(pa.large_list(kind.value_type)), None)
+        elif pa.types.is_boolean(kind):
+            self._stream(name, values.fill_null(False).cast(pa.uint8()).to_numpy())
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            self._stream(name, values.fill_null(0).to_numpy(zero_copy_only=False))
+        elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            self._text(name, values)
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            large = pa.types.is_large_string(kind)
+            self._text(name, values.view(pa.large_binary() if large else pa.binary()))
+        else:  # times, decimals and whatever else has a text
+            self._text(name, values.cast(pa.string()).view(pa.binary()))
+
+    def _lists(self, name: str, values: pa.Array, there: pa.Array | None) -> None:
+        if there is not None:
+            values = pc.if_else(there, values, None)
+        lengths = pc.list_value_length(values).fill_null(0).cast(pa.int64())
+        self._stream(f"{name} length", lengths.to_numpy())
+        self._feed(f"{name} item", values.flatten())
+
+    def _text(self, name: str, values: pa.Array) -> None:
+        values = values.fill_null(b"")
+        self._stream(f"{name} length", pc.binary_length(values).cast(pa.int64()).to_numpy())
+        if pa.types.is_large_binary(values.type):
+            values = values.cast(pa.binary())
+        joined = pc.binary_join(pa.ListArray.from_arrays([0, len(values)], values), b"")
+        self._streams[name].update(joined[0].as_buffer())
+
+    def _stream(self, name: str, values: np.ndarray) -> None:
+        self._streams[name].update(np.ascontiguousarray(values).data)

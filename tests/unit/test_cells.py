@@ -1,0 +1,67 @@
+"""Cells of manifest columns as Python values: what pyarrow gives, sooner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segpipe.cells import cells_of
+
+METADATA = pa.struct([("confidence", pa.float64()), ("crowd", pa.bool_()), ("note", pa.string())])
+SEGMENTS = pa.list_(
+    pa.struct([("label", pa.string()), ("index", pa.int32()), ("metadata", METADATA)])
+)
+
+
+def segment() -> st.SearchStrategy[Any]:
+    metadata = st.fixed_dictionaries(
+        {
+            "confidence": st.none() | st.floats(allow_nan=False),
+            "crowd": st.none() | st.booleans(),
+            "note": st.none() | st.text(max_size=4),
+        }
+    )
+    return st.none() | st.fixed_dictionaries(
+        {
+            "label": st.none() | st.text(max_size=4),
+            "index": st.none() | st.integers(-5, 300),
+            "metadata": st.none() | metadata,
+        }
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.none() | st.lists(segment(), max_size=4), max_size=6), st.data())
+def test_segments_are_what_they_are_in_arrow_also_in_a_part_of_a_column(
+    cells: list[Any], data: st.DataObject
+) -> None:
+    column = pa.array(cells, SEGMENTS)
+    first = data.draw(st.integers(0, len(cells)))
+    rows = data.draw(st.integers(0, len(cells)))
+    assert cells_of(column) == column.to_pylist() == cells
+    assert cells_of(column.slice(first, rows)) == cells[first : first + rows]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, 2], pa.uint8()),
+        pa.array([1, None], pa.int64()),
+        pa.array([1.5, 2.0], pa.float32()),
+        pa.array([[1, 2], None, []], pa.large_list(pa.int16())),
+        pa.array([[("k", 1.5)], None, []], pa.map_(pa.string(), pa.float64())),
+        pa.array([{}, None], pa.struct([])),
+        pa.array(["a", None], pa.large_string()),
+        pa.array(["a", None, "a"]).dictionary_encode(),
+        pa.nulls(3),
+        pa.array([], pa.string()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_other_types_too(column: pa.Array) -> None:
+    assert cells_of(column) == column.to_pylist()
+    assert [type(value) for value in cells_of(column)] == [type(v) for v in column.to_pylist()]

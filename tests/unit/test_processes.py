@@ -1,0 +1,192 @@
+"""Chunks in processes of their own: the same results, and an end in every case."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from segpipe.chunks import Workers
+from segpipe.errors import ChunkError, StorageError
+from segpipe.processes import map_processes
+
+
+def square(number: int) -> int:
+    time.sleep(0.02 if number % 3 == 0 else 0)
+    return number * number
+
+
+def own_process(_: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def refuse_five(number: int) -> int:
+    if number == 5:
+        raise StorageError("the disk is full")
+    return number
+
+
+def die_once(number: int, mark: Path) -> int:
+    """The first process that is given 3 is killed, as for want of memory."""
+    if number == 3 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die_always(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def numbers(taken: list[int], most: int = 1000) -> Iterator[int]:
+    for number in range(most):
+        taken.append(number)
+        yield number
+
+
+def test_results_come_in_the_order_of_the_chunks() -> None:
+    assert list(map_processes(square, range(30), 2)) == [n * n for n in range(30)]
+
+
+def test_chunks_are_worked_on_by_other_processes() -> None:
+    workers = set(map_processes(own_process, range(20), 2))
+    assert len(workers) == 2
+    assert os.getpid() not in workers
+
+
+def test_no_chunks_give_no_results() -> None:
+    assert list(map_processes(square, [], 2)) == []
+
+
+def test_chunks_are_taken_as_they_are_needed_not_all_at_once() -> None:
+    taken: list[int] = []
+    results = map_processes(square, numbers(taken), 2)
+    assert next(results) == 0
+    assert len(taken) <= 5
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_an_error_is_raised_when_its_turn_comes() -> None:
+    taken: list[int] = []
+    results = map_processes(refuse_five, numbers(taken), 2)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(StorageError, match="the disk is full"):
+        next(results)
+    assert len(taken) < 15
+
+
+def test_a_process_that_is_killed_costs_its_chunk_a_second_try(tmp_path: Path) -> None:
+    work = partial(die_once, mark=tmp_path / "died")
+    assert list(map_processes(work, range(12), 2)) == list(range(12))
+    assert (tmp_path / "died").exists()
+
+
+def test_a_chunk_that_kills_its_process_each_time_is_named() -> None:
+    results = map_processes(die_always, range(12), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ChunkError, match=r"^3: the process that worked on it died twice.*KILL"):
+        next(results)
+
+
+def test_only_many_rows_are_worth_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_processes(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("segpipe.processes.map_processes", no_processes)
+    assert list(Workers(2).map(square, range(3), rows=3999)) == [0, 1, 4]
+    assert list(Workers(1).map(square, range(3), rows=10**6)) == [0, 1, 4]
+    with pytest.raises(AssertionError):
+        Workers(2).map(square, range(3), rows=4000)
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    return true()
+
+
+WORK = """
+    import os, time
+    from pathlib import Path
+
+    def work(number):
+        folder = Path(__file__).parent
+        (folder / f"{os.getpid()}.pid").touch()
+        (folder / f"{number}.begun").touch()
+        time.sleep(0.3)
+        (folder / f"{number}.ended").touch()
+        return number
+"""
+SCRIPT = """
+    import sys
+    from segpipe.processes import map_processes
+    from work import work
+
+    try:
+        for number in map_processes(work, range(1000), 2):
+            print(number, flush=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    """A script without any guard that works on chunks in processes; two results are out."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    (folder / "work.py").write_text(textwrap.dedent(WORK))
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert [process.stdout.readline().strip() for _ in range(2)] == ["0", "1"]
+    return process
+
+
+def workers_of(folder: Path) -> list[int]:
+    return [int(path.stem) for path in folder.glob("*.pid")]
+
+
+def test_ctrl_c_lets_what_has_begun_end_and_begins_no_more(tmp_path: Path) -> None:
+    process = started(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    begun = {path.stem for path in tmp_path.glob("*.begun")}
+    assert begun == {path.stem for path in tmp_path.glob("*.ended")}
+    assert len(begun) < 12
+    assert wait_until(lambda: not any(map(alive, workers_of(tmp_path))))
+
+
+def test_processes_end_when_the_one_that_wants_their_results_is_killed(tmp_path: Path) -> None:
+    process = started(tmp_path)
+    workers = workers_of(tmp_path)
+    assert len(workers) == 2
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not any(map(alive, workers)))

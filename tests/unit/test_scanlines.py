@@ -1,0 +1,176 @@
+"""The short way to pixels and measures: the very same as the long one, or not taken at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from segpipe import scanlines
+from segpipe.mask import MaskRefused, decode_mask
+from segpipe.png import read_png
+from segpipe.scanlines import open_short_way, read_samples
+from segpipe.segments import Measures, measure
+from tests.unit.conftest import GREY, PALETTE, RGB, SIGNATURE, chunk, ihdr, png
+
+pytest.importorskip("numba")
+pytest.importorskip("deflate")
+
+MANY = settings(max_examples=150, deadline=None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_way() -> Iterator[None]:
+    before = scanlines._packages, scanlines._tried
+    assert open_short_way()
+    yield
+    scanlines._packages, scanlines._tried = before
+
+
+@contextmanager
+def the_long_way() -> Iterator[None]:
+    """As in a process in which the packages are not there."""
+    packages = scanlines._packages
+    scanlines._packages = None
+    try:
+        yield
+    finally:
+        scanlines._packages = packages
+
+
+@st.composite
+def patches(draw: st.DrawFn) -> np.ndarray:
+    """Masks like predictions: stretches of one value, across words and not, and some noise."""
+    height, width = draw(st.integers(1, 12)), draw(st.integers(1, 70))
+    mask = np.full((height, width), draw(st.integers(0, 255)), np.uint8)
+    for _ in range(draw(st.integers(0, 6))):
+        top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+        down, right = draw(st.integers(1, height)), draw(st.integers(1, width))
+        mask[top : top + down, left : left + right] = draw(st.integers(0, 255))
+    if draw(st.booleans()):
+        where = draw(hnp.arrays(bool, mask.shape, elements=st.booleans()))
+        mask = np.where(where, mask, draw(hnp.arrays(np.uint8, mask.shape)))
+    return mask
+
+
+FILTERS = st.lists(st.integers(0, 4), min_size=1, max_size=5)
+
+
+@MANY
+@given(patches(), FILTERS, st.sampled_from([GREY, PALETTE]), st.integers(0, 9))
+def test_samples_are_what_was_written_whatever_the_filters_of_the_lines(
+    mask: np.ndarray, filters: list[int], colour: int, level: int
+) -> None:
+    palette = bytes(768) if colour == PALETTE else None
+    data = png(mask, filters=filters, colour=colour, palette=palette, level=level)
+    samples = read_samples(read_png(data))
+    assert samples is not None
+    assert samples.dtype == np.uint8
+    assert np.array_equal(samples, mask)
+
+
+@MANY
+@given(hnp.arrays(np.uint8, (3, 21)), FILTERS)
+def test_filtered_bytes_of_any_kind_are_read_as_pillow_reads_them(
+    lines: np.ndarray, filters: list[int]
+) -> None:
+    raw = b"".join(
+        bytes([filters[y % len(filters)]]) + line.tobytes() for y, line in enumerate(lines)
+    )
+    data = SIGNATURE + ihdr(21, 3) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
+    short = decode_mask(data)
+    with the_long_way():
+        long = decode_mask(data)
+    assert np.array_equal(short.pixels, long.pixels)
+    assert (short.header, short.remarks, short.canonical) == (
+        long.header,
+        long.remarks,
+        long.canonical,
+    )
+
+
+@MANY
+@given(patches())
+def test_measures_are_the_same_to_the_last_bit(mask: np.ndarray) -> None:
+    short = measure(mask)
+    with the_long_way():
+        long = measure(mask)
+    for field in dataclasses.fields(Measures):
+        one, other = getattr(short, field.name), getattr(long, field.name)
+        assert type(one) is type(other), field.name
+        if isinstance(one, np.ndarray):
+            assert one.dtype == other.dtype, field.name
+            assert one.tobytes() == other.tobytes(), field.name
+        else:
+            assert one == other, field.name
+
+
+def test_measuring_does_not_need_the_rows_to_lie_side_by_side() -> None:
+    wide = np.arange(60, dtype=np.uint8).reshape(6, 10)
+    assert measure(wide[::2, ::3]).values.tolist() == wide[::2, ::3].ravel().tolist()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(png(np.zeros((4, 4, 3), np.uint8), colour=RGB), id="colour"),
+        pytest.param(png(np.zeros((4, 4), np.uint8), depth=4), id="four bits"),
+        pytest.param(png(np.zeros((9, 9), np.uint8), interlaced=True), id="interlaced"),
+    ],
+)
+def test_another_kind_of_png_is_left_to_the_long_way(data: bytes) -> None:
+    assert read_samples(read_png(data)) is None
+
+
+def whole(raw: bytes, *, idat: bytes | None = None) -> bytes:
+    """A PNG of 4 x 3 pixels whose image data inflates to these bytes."""
+    body = zlib.compress(raw) if idat is None else idat
+    return SIGNATURE + ihdr(4, 3) + chunk(b"IDAT", body) + chunk(b"IEND")
+
+
+GOOD = bytes([0, 1, 2, 3, 4] * 3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(whole(GOOD[:-1]), id="a byte too few"),
+        pytest.param(whole(GOOD[:5]), id="a line alone"),
+        pytest.param(whole(b""), id="nothing"),
+        pytest.param(whole(bytes([9]) + GOOD[1:]), id="a filter that does not exist"),
+        pytest.param(whole(GOOD, idat=zlib.compress(GOOD)[:-1] + b"x"), id="another checksum"),
+        pytest.param(whole(GOOD, idat=zlib.compress(GOOD)[:-6]), id="a cut stream"),
+        pytest.param(whole(GOOD, idat=b"no zlib stream"), id="no stream at all"),
+        pytest.param(whole(GOOD, idat=b"\x79" + zlib.compress(GOOD)[1:]), id="a damaged head"),
+    ],
+)
+def test_image_data_that_is_not_as_it_should_be_is_judged_the_long_way(data: bytes) -> None:
+    assert read_samples(read_png(data)) is None
+    with the_long_way(), pytest.raises(MaskRefused) as expected:
+        decode_mask(data)
+    with pytest.raises(MaskRefused) as found:
+        decode_mask(data)
+    assert (found.value.rule, found.value.message) == (expected.value.rule, expected.value.message)
+
+
+def test_image_data_in_several_chunks_is_one_stream() -> None:
+    body = zlib.compress(GOOD)
+    pieces = [chunk(b"IDAT", body[a : a + 3]) for a in range(0, len(body), 3)]
+    data = SIGNATURE + ihdr(4, 3) + b"".join(pieces) + chunk(b"IEND")
+    samples = read_samples(read_png(data))
+    assert samples is not None
+    assert samples.tolist() == [[1, 2, 3, 4]] * 3
+
+
+def test_without_the_packages_the_long_way_is_taken() -> None:
+    with the_long_way():
+        assert not scanlines.is_open()
+        assert read_samples(read_png(whole(GOOD))) is None
+        assert decode_mask(whole(GOOD)).pixels.tolist() == [[1, 2, 3, 4]] * 3
