@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from segpipe import __version__
 from segpipe.manifest import Manifest, ManifestRow
+from segpipe.row_files import identities_of
 from segpipe.rules import Policy
 from segpipe.storage import Folder, MaskStore
-from segpipe.validation import Validation, identities_of
+from segpipe.validation import Validation
 
 #: Where the digest is kept, beside the tables.
 INPUTS_FILE = "_inputs.json"
@@ -98,7 +99,7 @@ class InputsDigest:
         self._known = True
 
     def add(self, identities: Iterable[str | None]) -> None:
-        """The files of further rows; see ``validation.identities_of``."""
+        """The files of further rows; see ``row_files.identities_of``."""
         for identity in identities:
             if identity is None:
                 self._known = False

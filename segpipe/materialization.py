@@ -141,12 +141,12 @@ def materialize(
         ChunkError: if a chunk of rows ends every process that works on it.
         StorageError: if storage fails; the tables of an earlier pass are then untouched.
     """
-    if manifest.rows >= WORTHWHILE_MASKS:
-        open_short_way()
     if not force and (unchanged := _unchanged(out, manifest, validation)) is not None:
         if progress is not None:
             progress(manifest.rows, manifest.rows)
         return unchanged
+    if manifest.rows >= WORTHWHILE_MASKS:
+        open_short_way()
     inputs = InputsDigest(manifest, validation, CODE_VERSION)
     duplicates = Duplicates(repeated_reference_ids(manifest))
     validation = replace(validation, taxonomy_list=shared_list(manifest))

@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Requests to an object store under way at a time.
-_AT_ONCE = 32
+_AT_ONCE = 16
 # A mask that was stored is not looked for again for so long; far less than any vacuum waits.
 _TRUSTED_SECONDS = 3600.0
 _MOST_REMEMBERED = 100_000

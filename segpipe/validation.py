@@ -5,26 +5,25 @@ One pass: a mask is read, decoded, measured, fingerprinted and stored once.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import pyarrow as pa
 
-from segpipe.chunks import FETCHED_AT_ONCE, map_threads
 from segpipe.declarations import Declaration, read_declaration
 from segpipe.items import ItemList
 from segpipe.manifest import Manifest, ManifestBatch, ManifestChunk, ManifestRow
 from segpipe.mask import MaskRefused, canonical_png, decode_mask
 from segpipe.prediction import fingerprint_of_parts
+from segpipe.row_files import KnownSize, read_all_files, read_files
 from segpipe.rules import Evidence, Finding, Policy, Severity, judge, rules_in_force
 from segpipe.rules.catalogue import CATALOGUE, Found, finding
 from segpipe.rules.imports import IMPORT_UNREADABLE
 from segpipe.segment_table import SegmentRows
 from segpipe.segments import Measures, measure
-from segpipe.sources import AllowedRoots, Fetched, Source, is_remote, recorded
+from segpipe.sources import AllowedRoots, Fetched, recorded
 from segpipe.storage import MaskStore
 from segpipe.tables import REJECTED, VALIDATED, table_of
 
@@ -65,7 +64,7 @@ class ValidatedChunk:
         rejected: REJECTED; all findings of every rejected row.
         rows: rows judged.
         findings: how many rows each rule spoke of, accepted rows included.
-        identities: of the files that were read, two per row; see ``identities_of``.
+        identities: of the files that were read, two per row; see ``row_files.identities_of``.
     """
 
     validated: pa.Table
@@ -104,21 +103,29 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
     counts: Counter[str] = Counter()
     identities: list[str | None] = []
     rules = rules_in_force(validation.policy)
+    files = read_all_files(
+        chunk.rows,
+        chunk.folder,
+        validation.sources,
+        validation.policy.max_bytes,
+        wanted=partial(_is_left, policy=validation.policy),
+    )
     with validation.masks.several() as put:
-        rows = zip(_files(chunk, validation), _known(chunk, validation), strict=True)
-        for place, (files, known) in enumerate(rows):
-            row = chunk.rows[place]
-            identities += files.identities
-            if files.mask is None:
-                findings = files.findings
-            else:
-                evidence = _look(row, files, files.mask, validation, known)
-                findings = [*files.findings, *judge(evidence, rules)]
+        known_items = _known(chunk, validation)
+        for place, (row, read, known) in enumerate(
+            zip(chunk.rows, files, known_items, strict=True)
+        ):
+            identities += read.identities
+            findings = imported(row, validation.policy)
+            evidence = None
+            if read.wanted:
+                evidence = _look(row, read.mask, read.size, validation, known)
+                findings += judge(evidence, rules)
             counts.update({found.rule for found in findings})
-            if files.mask is None or any(f.severity is Severity.REJECT for f in findings):
+            if evidence is None or any(f.severity is Severity.REJECT for f in findings):
                 rejected.extend((row, found) for found in findings)
             else:
-                accepted.append(_accept(place, evidence, files.mask.data, findings, put))
+                accepted.append(_accept(place, evidence, read.mask.data, findings, put))
     return ValidatedChunk(
         validated=_validated_table(accepted, chunk, validation),
         segments=_segments_table(accepted, validation),
@@ -127,77 +134,6 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
         findings=counts,
         identities=identities,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _RowFiles:
-    """All that is read for a row.
-
-    Attributes:
-        findings: what an importer found.
-        mask: None where that leaves nothing to look at.
-        identities: of the mask and of the image whose size is wanted, as in ``identities_of``.
-    """
-
-    findings: Sequence[Finding]
-    mask: Fetched | None
-    size: _KnownSize
-    identities: tuple[str | None, str | None]
-
-
-def _files(chunk: ManifestChunk, validation: Validation) -> Iterator[_RowFiles]:
-    """The files of every row; those of further rows are fetched while the first are worked on,
-    where they come over a network."""
-    work = partial(_read_files, folder=chunk.folder, validation=validation)
-    remote = any(is_remote(url, chunk.folder) for row in chunk.rows for url in _urls(row))
-    return map_threads(work, chunk.rows, FETCHED_AT_ONCE if remote else 1)
-
-
-def _urls(row: ManifestRow) -> Iterator[str]:
-    """The files that are read for a row."""
-    if row.mask_url:
-        yield row.mask_url
-    if row.image_url and needs_image(row):
-        yield row.image_url
-
-
-def _read_files(row: ManifestRow, folder: str, validation: Validation) -> _RowFiles:
-    findings = imported(row, validation.policy)
-    if any(found.severity is Severity.REJECT for found in findings):
-        # Where it was imported from nothing was left to look at.
-        identities = identities_of(row, folder, validation.sources)
-        return _RowFiles(findings, None, _KnownSize(None, None), identities)
-    source = _source(row.mask_url, folder, validation.sources)
-    if isinstance(source, Source):
-        mask = validation.sources.fetch(source, validation.policy.max_bytes)
-    else:
-        mask = source
-    image = _image_identity(row, folder, validation.sources)
-    size = _known_size(row, folder, validation.sources)
-    return _RowFiles(findings, mask, size, (mask.identity, image))
-
-
-def identities_of(
-    row: ManifestRow, folder: str, sources: AllowedRoots
-) -> tuple[str | None, str | None]:
-    """What tells a row's mask, and the image its size is read from, from what they may be changed
-    to, without reading them; None where storage does not tell.
-
-    Raises:
-        StorageError: when the storage itself fails.
-    """
-    return _identity(row.mask_url, folder, sources), _image_identity(row, folder, sources)
-
-
-def _image_identity(row: ManifestRow, folder: str, sources: AllowedRoots) -> str | None:
-    return _identity(row.image_url if needs_image(row) else None, folder, sources)
-
-
-def _identity(url: str | None, folder: str, sources: AllowedRoots) -> str | None:
-    if url is None:
-        return "none"
-    source = _source(url, folder, sources)
-    return sources.identity(source) if isinstance(source, Source) else source.identity
 
 
 def imported(row: ManifestRow, policy: Policy) -> list[Finding]:
@@ -211,6 +147,11 @@ def imported(row: ManifestRow, policy: Policy) -> list[Finding]:
         for one in row.import_findings
         if one.rule not in CATALOGUE or policy.severity_of(CATALOGUE[one.rule]) is not Severity.OFF
     ]
+
+
+def _is_left(row: ManifestRow, policy: Policy) -> bool:
+    """Whether what a row was imported from left anything to look at."""
+    return not any(found.severity is Severity.REJECT for found in imported(row, policy))
 
 
 def _known(chunk: ManifestChunk, validation: Validation) -> Sequence[bool | None]:
@@ -228,15 +169,15 @@ def look(row: ManifestRow, folder: str, validation: Validation) -> tuple[Evidenc
     Raises:
         StorageError: when the storage itself fails.
     """
-    files = _read_files(row, folder, validation)
-    mask = files.mask or Fetched(b"", None, MaskRefused("FILE-MISSING", "it was not imported"))
-    return _look(row, files, mask, validation, None), mask.data
+    sources, limit = validation.sources, validation.policy.max_bytes
+    files = read_files(row, folder, sources, limit)
+    return _look(row, files.mask, files.size, validation, None), files.mask.data
 
 
 def _look(
     row: ManifestRow,
-    files: _RowFiles,
     fetched: Fetched,
+    size: KnownSize,
     validation: Validation,
     known_item: bool | None,
 ) -> Evidence:
@@ -254,8 +195,8 @@ def _look(
         row,
         declared.with_ignored(policy.ignore_values, measures.values.tolist()),
         policy,
-        size=(files.size.height, files.size.width),
-        image_orientation=files.size.orientation,
+        size=(size.height, size.width),
+        image_orientation=size.orientation,
         mask=mask,
         measures=measures,
         declares_taxonomy=_declares_taxonomy(declared, validation),
@@ -279,52 +220,6 @@ def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] 
     lists = {read_declaration(row.segments).signature for row in rows}
     (shared, *others) = lists
     return shared if not others and len(rows) > 1 and len(shared) > 1 else None
-
-
-def _source(url: str | None, folder: str, sources: AllowedRoots) -> Source | Fetched:
-    """Where a file is, or what comes of reading one that may not be read."""
-    if url is None or not url.strip():
-        nowhere = MaskRefused(
-            "FILE-MISSING",
-            "mask_url is empty: write where the mask file is into the manifest",
-            found="no URL",
-            expected="a URL or a path relative to the manifest",
-        )
-        return Fetched(b"", "none", nowhere)
-    try:
-        return sources.resolve(url, folder)
-    except MaskRefused as refusal:
-        return Fetched(b"", f"refused {refusal.rule}", refusal)
-
-
-@dataclass(frozen=True, slots=True)
-class _KnownSize:
-    height: int | None
-    width: int | None
-    orientation: int = 1
-
-
-def needs_image(row: ManifestRow) -> bool:
-    """Whether the row's size is read from its image."""
-    return bool(_pixels(row.height) is None and _pixels(row.width) is None and row.image_url)
-
-
-def _known_size(row: ManifestRow, folder: str, sources: AllowedRoots) -> _KnownSize:
-    height, width = _pixels(row.height), _pixels(row.width)
-    if needs_image(row) and row.image_url:
-        try:
-            size = sources.image_size(sources.resolve(row.image_url, folder))
-        except MaskRefused:
-            size = None
-        if size is not None:
-            return _KnownSize(size.height, size.width, size.orientation)
-    return _KnownSize(height, width)
-
-
-def _pixels(value: object) -> int | None:
-    if isinstance(value, (int, float)) and math.isfinite(value) and value >= 1:
-        return int(value) if value == int(value) else None
-    return None
 
 
 def _accept(

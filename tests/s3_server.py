@@ -204,6 +204,8 @@ def main() -> None:
         one_writer_per_object(application),
         sockets=[listening],
         threads=_THREADS,
+        connection_limit=1000,  # a worker holds a few dozen at a time
+        asyncore_use_poll=True,
         channel_timeout=3600,  # an idle connection of a paused test stays usable
         _quiet=True,
     )
