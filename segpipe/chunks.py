@@ -6,10 +6,12 @@ at a time is bounded by the number of workers, not by the number of chunks.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,6 +19,9 @@ from typing import TypeVar
 FETCHED_AT_ONCE = 16
 #: Rows from which on processes of their own are worth the second they take to start.
 ROWS_FOR_PROCESSES = 4000
+
+# Objects made between two looks for cycles, and how many of those make a longer look.
+_SELDOM = (100_000, 50, 100)
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -59,6 +64,21 @@ class Workers:
 
             return map_processes(work, chunks, count)
         return map_threads(work, chunks, count)
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Python's collector looks for cycles less often while the block runs.
+
+    A chunk makes thousands of objects, holds them until it is done, and leaves no cycles; looking
+    through all of them again and again takes a tenth of the time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(*_SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def default_workers() -> int:

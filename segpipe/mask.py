@@ -98,8 +98,9 @@ def decode_samples(
         MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
     """
     try:
-        _check_pixels(png.read_header(data), max_pixels)
-        file = png.read_png(data)
+        header = png.read_header(data)
+        _check_pixels(header, max_pixels)
+        file = png.read_png(data, header)
     except PngError as error:
         rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
         raise MaskRefused(rule, str(error), found=str(error), expected="a whole PNG") from None

@@ -161,13 +161,16 @@ def read_header(data: bytes) -> PngHeader:
     return PngHeader(width, height, depth, colour, bool(interlace))
 
 
-def read_png(data: bytes) -> PngFile:
+def read_png(data: bytes, header: PngHeader | None = None) -> PngFile:
     """Check signature, IHDR, chunk order and critical checksums of a whole PNG; decode nothing.
+
+    Args:
+        header: where it was read already.
 
     Raises:
         PngError: saying what is damaged and, for a cut file, how much of the image is there.
     """
-    header = read_header(data)
+    header = header or read_header(data)
     view = memoryview(data)
     spans: list[tuple[int, int]] = [(8, 33)]
     ancillary: list[tuple[bytes, bytes]] = []

@@ -19,13 +19,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from segpipe.chunks import seldom_collected
 from segpipe.errors import ChunkError
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
-# Objects between two looks of the collector; a chunk makes many and leaves no cycles.
-_GC_THRESHOLD = 100_000
 _PARENT_LOOKED_FOR_SECONDS = 1.0
 
 _work: Callable[[Any], Any]
@@ -119,7 +118,6 @@ def _begin(work: bytes, parent: int) -> None:
 
     open_short_way()
     gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, 50, 100)
 
 
 def _end_with(parent: int) -> None:
@@ -130,4 +128,5 @@ def _end_with(parent: int) -> None:
 
 
 def _run(chunk: Any) -> Any:
-    return _work(chunk)
+    with seldom_collected():
+        return _work(chunk)

@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from segpipe.chunks import Workers
+from segpipe.chunks import Workers, seldom_collected
 from segpipe.consolidation import Consolidation
 from segpipe.errors import SegpipeError, StorageError, TableError
 from segpipe.inputs import masks_are_there
@@ -154,6 +154,7 @@ def materialize_view(
     batches = predictions.batches(rows_per_chunk)
     schema = predictions.schema
     with ExitStack() as stack:
+        stack.enter_context(seldom_collected())
         tables = _Tables(
             stack.enter_context(table_writer(out, VALIDATED_FILE, schema)),
             stack.enter_context(table_writer(out, SEGMENTS_FILE, SEGMENTS)),
