@@ -1,7 +1,9 @@
-"""Where chunks are run: here, on threads, in processes of this machine, or on a cluster.
+"""Where chunks are run: here, in processes of this machine, or on a cluster.
 
-Results always come in the chunks' order and are the same wherever they were made. What is in memory
-at a time is bounded by the number of workers, not by the number of chunks.
+Threads would share what Python does with a chunk, which is half of it: they never were faster than
+none, and are for waiting only. Results always come in the chunks' order and are the same wherever
+they were made. What is in memory at a time is bounded by the number of workers, not by the number
+of chunks.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
+from time import perf_counter
 from typing import TypeVar
 
 #: Files fetched at a time by one worker, where each waits for a network.
 FETCHED_AT_ONCE = 16
-#: Rows from which on processes of their own are worth the second they take to start.
-ROWS_FOR_PROCESSES = 4000
+#: Work left, in seconds, from which on processes are worth the time they take to start.
+SECONDS_FOR_PROCESSES = 3.0
 
 # Objects made between two looks for cycles, and how many of those make a longer look.
 _SELDOM = (100_000, 50, 100)
@@ -40,7 +44,7 @@ class Workers:
     scheduler: str = ""
 
     def map(
-        self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk], rows: int
+        self, work: Callable[[Chunk], Result], chunks: Iterable[Chunk], count: int
     ) -> Iterator[Result]:
         """``work`` on every chunk; results in order, whatever finishes first.
 
@@ -48,7 +52,7 @@ class Workers:
         begun at all, and those under way have ended when this does.
 
         Args:
-            rows: of all chunks together.
+            count: of the chunks, about.
 
         Raises:
             ChunkError: naming the chunk, if it ends its worker each time it is tried.
@@ -57,13 +61,35 @@ class Workers:
         if self.scheduler:
             from segpipe.cluster import map_cluster
 
-            return map_cluster(work, chunks, self.scheduler)
-        count = self.count or default_workers()
-        if count > 1 and rows >= ROWS_FOR_PROCESSES:
-            from segpipe.processes import map_processes
+            yield from map_cluster(work, chunks, self.scheduler)
+            return
+        workers = self.count or default_workers()
+        chunks = iter(chunks)
+        if workers > 1:
+            yield from _until_worthwhile(work, chunks, count)
+            first = next(chunks, None)
+            if first is not None:
+                from segpipe.processes import map_processes
 
-            return map_processes(work, chunks, count)
-        return map_threads(work, chunks, count)
+                yield from map_processes(work, chain([first], chunks), workers)
+        else:
+            yield from map(work, chunks)
+
+
+def _until_worthwhile(
+    work: Callable[[Chunk], Result], chunks: Iterator[Chunk], count: int
+) -> Iterator[Result]:
+    """Results of the first chunks, worked on here, until it is known that the rest takes long
+    enough for processes of their own to pay."""
+    seconds = 0.0
+    for done, chunk in enumerate(chunks):
+        begun = perf_counter()
+        result = work(chunk)
+        if done > 0:  # the first also loads what all need
+            seconds += perf_counter() - begun
+        yield result
+        if done > 0 and seconds / done * (count - done - 1) > SECONDS_FOR_PROCESSES:
+            return
 
 
 @contextmanager

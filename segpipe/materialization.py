@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from segpipe.cells import cells_of
 from segpipe.chunks import Workers, seldom_collected
 from segpipe.duplicates import Duplicates, SameMasks, repeated_reference_ids
 from segpipe.errors import SegpipeError, TableError
@@ -31,7 +32,14 @@ from segpipe.rules.rows import DUPLICATE_MASK, REF_DUPLICATE
 from segpipe.scanlines import WORTHWHILE_MASKS, open_short_way
 from segpipe.storage import Folder
 from segpipe.table_digest import TableDigest
-from segpipe.tables import REJECTED, SEGMENTS, VALIDATED, TableWriter, table_writer
+from segpipe.tables import (
+    REJECTED,
+    SEGMENTS,
+    VALIDATED,
+    TableWriter,
+    column_array,
+    table_writer,
+)
 from segpipe.validation import (
     ValidatedChunk,
     Validation,
@@ -122,7 +130,7 @@ def materialize(
     out: Folder,
     *,
     workers: Workers = _DEFAULT_WORKERS,
-    rows_per_chunk: int = 128,
+    rows_per_chunk: int = 256,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
@@ -156,7 +164,7 @@ def materialize(
         stack.enter_context(seldom_collected())
         tables = _Tables.open(stack, out, manifest.extras, duplicates, validation)
         done = 0
-        for chunk in workers.map(work, batches, manifest.rows):
+        for chunk in workers.map(work, batches, -(-manifest.rows // rows_per_chunk)):
             tables.add(chunk)
             # Identities from before each file was read: one that changes later is read again.
             inputs.add(chunk.identities)
@@ -285,10 +293,9 @@ class _Tables:
             return validated
         told: dict[int, dict[str, str]] = {}
         empty = _empty_masks(validated)
-        columns = zip(
-            validated["mask_sha256"].to_pylist(), validated["reference_id"].to_pylist(), strict=True
-        )
-        for place, (mask_sha256, reference_id) in enumerate(columns):
+        names = ("mask_sha256", "reference_id")
+        columns = (cells_of(column_array(validated, name)) for name in names)
+        for place, (mask_sha256, reference_id) in enumerate(zip(*columns, strict=True)):
             if place in empty:
                 continue  # empty masks are equal without meaning anything by it
             other = self._same_masks.other_item(mask_sha256, reference_id)
@@ -311,6 +318,8 @@ class _Tables:
         return validated.set_column(place, column, pa.array(findings, column.type))
 
     def _reject(self, rejected: pa.Table) -> None:
+        if rejected.num_rows == 0:
+            return
         self._rejected.write(rejected)
         self._rejected_digest.add(rejected)
         rows = rejected.select(["manifest", "manifest_row"])

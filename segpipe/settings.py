@@ -64,7 +64,7 @@ class Settings:
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     first_date: date = date(2025, 1, 1)
     policies: Policies = field(default_factory=Policies)
-    rows_per_chunk: int = 128
+    rows_per_chunk: int = 256
     workers: int = 0
     scheduler: str = ""
     publish_rows: int = 20_000

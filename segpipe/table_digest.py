@@ -14,6 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+# Small tables are digested together: a column costs as much as a hundred values of it.
+_ROWS_AT_ONCE = 4096
+
 
 class TableDigest:
     """SHA-256 over rows that are added chunk by chunk.
@@ -25,18 +28,30 @@ class TableDigest:
     def __init__(self, version: str) -> None:
         self._version = version
         self._streams: defaultdict[str, Any] = defaultdict(hashlib.sha256)
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
         self._rows = 0
 
     def add(self, table: pa.Table) -> None:
         """Add rows; all tables must have one schema."""
-        self._rows += table.num_rows
-        for field in table.schema:
-            name = f"{field.name} {field.type}"
-            for chunk in table[field.name].chunks:
-                self._feed(name, chunk)
+        if table.num_rows:
+            self._rows += table.num_rows
+            self._waiting.append(table)
+            self._waiting_rows += table.num_rows
+        if self._waiting_rows >= _ROWS_AT_ONCE:
+            self._digest_waiting()
+
+    def _digest_waiting(self) -> None:
+        if self._waiting:
+            table = pa.concat_tables(self._waiting).combine_chunks()
+            self._waiting, self._waiting_rows = [], 0
+            for field in table.schema:
+                for chunk in table[field.name].chunks:
+                    self._feed(f"{field.name} {field.type}", chunk)
 
     def hexdigest(self) -> str:
         """Of the rows added so far."""
+        self._digest_waiting()
         whole = hashlib.sha256(f"{self._version} {self._rows}".encode())
         for name, stream in sorted(self._streams.items()):
             whole.update(f"\n{name} {stream.hexdigest()}".encode("utf-8", "backslashreplace"))

@@ -123,7 +123,7 @@ def materialize_view(
     out: Folder,
     *,
     workers: Workers = _DEFAULT_WORKERS,
-    rows_per_chunk: int = 128,
+    rows_per_chunk: int = 256,
     force: bool = False,
     progress: Progress | None = None,
 ) -> ViewSummary:
@@ -160,7 +160,7 @@ def materialize_view(
             stack.enter_context(table_writer(out, SEGMENTS_FILE, SEGMENTS)),
             stack.enter_context(table_writer(out, REJECTED_FILE, REJECTED)),
         )
-        for chunk in workers.map(work, batches, len(predictions)):
+        for chunk in workers.map(work, batches, -(-len(predictions) // rows_per_chunk)):
             tables.add(chunk)
             if progress is not None:
                 progress(tables.validated.rows, len(predictions))

@@ -99,15 +99,39 @@ def test_a_chunk_that_kills_its_process_each_time_is_named() -> None:
         next(results)
 
 
-def test_only_many_rows_are_worth_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_processes(*_: object) -> None:
-        raise AssertionError
+@pytest.fixture
+def begun_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of each time processes are begun, the first chunk they are given; here, so as to be quick."""
+    firsts: list[int] = []
 
-    monkeypatch.setattr("segpipe.processes.map_processes", no_processes)
-    assert list(Workers(2).map(square, range(3), rows=3999)) == [0, 1, 4]
-    assert list(Workers(1).map(square, range(3), rows=10**6)) == [0, 1, 4]
-    with pytest.raises(AssertionError):
-        Workers(2).map(square, range(3), rows=4000)
+    def here(work: Callable[[int], int], chunks: Iterator[int], processes: int) -> Iterator[int]:
+        assert processes == 2
+        for place, chunk in enumerate(chunks):
+            if place == 0:
+                firsts.append(chunk)
+            yield work(chunk)
+
+    monkeypatch.setattr("segpipe.processes.map_processes", here)
+    return firsts
+
+
+def wait(number: int) -> int:
+    time.sleep(0.02 if number else 0.2)
+    return number
+
+
+def test_processes_are_begun_once_the_rest_is_known_to_take_long(
+    begun_processes: list[int],
+) -> None:
+    results = Workers(2).map(wait, range(1000), 1000)
+    assert [next(results) for _ in range(6)] == [0, 1, 2, 3, 4, 5]
+    assert begun_processes == [2]  # the first only made what all need
+
+
+def test_what_is_done_soon_is_done_here(begun_processes: list[int]) -> None:
+    assert list(Workers(2).map(wait, range(20), 20)) == list(range(20))
+    assert list(Workers(1).map(square, range(9), 10**6)) == [n * n for n in range(9)]
+    assert begun_processes == []
 
 
 def alive(pid: int) -> bool:
