@@ -57,8 +57,8 @@ def _result(chunk: object, future: Any, killed: type[Exception]) -> Any:
     except killed as error:
         raise ChunkError(
             f"{chunk}: every worker that was given it died ({error}). If they were killed for want "
-            "of memory, lower rows_per_chunk or give the cluster's workers more of it; nothing was "
-            "published or half-written"
+            "of memory, lower rows_per_chunk or give the cluster's workers more of it. Nothing was "
+            "published, and the tables of an earlier run are untouched"
         ) from None
 
 

@@ -76,8 +76,8 @@ def _alone(work: Callable[[Chunk], Result], chunk: Chunk) -> Result:
     except BrokenProcessPool as error:
         raise ChunkError(
             f"{chunk}: the process that worked on it died twice ({_how(error)}). If it was killed "
-            "for want of memory, lower rows_per_chunk or workers; the rows before are lost from "
-            "this run only: nothing was published or half-written"
+            "for want of memory, lower rows_per_chunk or workers. Nothing was published, and the "
+            "tables of an earlier run are untouched"
         ) from None
 
 
