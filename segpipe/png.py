@@ -38,6 +38,10 @@ _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # Enough to find an orientation; a larger chunk is never copied, let alone inflated.
 _KEPT_ANCILLARY = {b"eXIf": 65_536, b"iTXt": 65_536}
 
+# A file of empty chunks would cost a hundred times its size in memory. Encoders write image data in
+# chunks of 8 kB and more, of which this many are half a gigabyte.
+_MOST_CHUNKS = 65_536
+
 # What people upload by mistake under a .png name, by magic bytes.
 _OTHER_FORMATS = (
     (b"\xff\xd8\xff", "JPEG data (lossy: class numbers are damaged); export PNG from the array"),
@@ -176,10 +180,13 @@ def read_png(data: bytes, header: PngHeader | None = None) -> PngFile:
     ancillary: list[tuple[bytes, bytes]] = []
     palette: int | None = None
     transparency = image_ended = image_begun = False
-    place = 33
+    place, chunks = 33, 0
     while True:
         if place + 12 > len(data):
             raise PngError(_cut(data, header, spans, place))
+        chunks += 1
+        if chunks > _MOST_CHUNKS:
+            raise PngError(f"it has more than {_MOST_CHUNKS:,} chunks; write the file again")
         length = int.from_bytes(view[place : place + 4], "big")
         kind = bytes(view[place + 4 : place + 8])
         end = place + 12 + length

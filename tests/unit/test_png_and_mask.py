@@ -607,3 +607,14 @@ def _suite_file(name: str) -> Path:
     found = sorted(SUITE.rglob(name))
     assert found, f"{name} is in verdicts.csv but not below {SUITE}"
     return found[0]
+
+
+@pytest.mark.parametrize("kind", [b"IDAT", b"tEXt"])
+def test_a_file_of_endless_empty_chunks_is_refused_before_it_fills_the_memory(kind: bytes) -> None:
+    whole = png(np.zeros((2, 2), np.uint8))
+    end = whole.index(b"IEND") - 4
+    many = whole[:end] + chunk(kind) * 70_000 + whole[end:]
+    with pytest.raises(MaskRefused, match=r"more than 65,536 chunks"):
+        decode_mask(many)
+    some = whole[:end] + chunk(kind) * 1_000 + whole[end:]
+    assert decode_mask(some).pixels.tolist() == [[0, 0], [0, 0]]
