@@ -52,6 +52,14 @@ class Mount:
                     "digits and underscores"
                 )
 
+    def root_of_now(self) -> Root:
+        """The root with the policies its settings file has now.
+
+        Raises:
+            SettingsError: if the file cannot be used any more.
+        """
+        return Root(self.root.settings.with_policies_of_now())
+
     @cached_property
     def model_runs(self) -> dg.DynamicPartitionsDefinition:
         """Model runs, registered when their first manifest arrives."""

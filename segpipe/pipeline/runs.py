@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -18,7 +18,7 @@ from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.failures import first_cause
 from segpipe.pipeline.instance import register
 from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.partitions import DAYS_AHEAD, partition_key
+from segpipe.pipeline.partitions import days_now, partition_key
 from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.pipeline.uploads import uploads_of
 from segpipe.pipeline.validating import VALIDATE
@@ -76,7 +76,8 @@ def run_partition(
         destinations: where to publish; where empty, as the settings say.
 
     Raises:
-        SettingsError: if a destination is not set up; no run is begun then.
+        SettingsError: if a destination is not set up, the day has no partition or the model run is
+            retired; no run is begun then.
         SettingsError: if the model run's taxonomy cannot serve the view; no run is begun then.
         ManifestError: if there is no such partition or its manifest cannot be used; no run is
             begun then.
@@ -87,7 +88,7 @@ def run_partition(
     for name in settings.destinations:
         root.destination(name)
     root.manifest(partition)
-    _check_day(settings, partition)
+    _check_asked_for(settings, partition)
     published_as = publish_as or settings.policies.of(partition.model_run).publish_as
     root.consolidation(partition.model_run, published_as)
     register(instance, partition)
@@ -129,9 +130,13 @@ def run_partition(
     )
 
 
-def _check_day(settings: Settings, partition: Partition) -> None:
-    first = settings.first_date
-    last = datetime.now(UTC).date() + timedelta(days=DAYS_AHEAD - 1)
+def _check_asked_for(settings: Settings, partition: Partition) -> None:
+    if settings.policies.retired(partition.model_run):
+        raise SettingsError(
+            f"model run {partition.model_run!r} is over: segpipe.toml says retired = true of it; "
+            "take that out to run it again"
+        )
+    first, last = days_now(settings.first_date)
     if not first <= date.fromisoformat(partition.date) <= last:
         raise SettingsError(
             f"date {partition.date} has no partition: they go from {first} (first_date in "
