@@ -76,6 +76,35 @@ def test_an_unchanged_rerun_has_the_same_data_versions_and_a_change_has_others(
     assert changed["rejected_predictions"] == first["rejected_predictions"]
 
 
+def test_what_is_published_has_another_data_version_only_when_something_else_is_published(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    def publish(**how: bool) -> tuple[str, int]:
+        report = run_partition(root.settings, PARTITION, instance, **how)
+        assert report.failure is None
+        event = instance.get_latest_materialization_event(dg.AssetKey("published_predictions"))
+        assert event is not None
+        made = event.asset_materialization
+        assert made is not None
+        rows = made.metadata["dagster/row_count"].value
+        assert isinstance(rows, int)
+        return (made.tags or {})["dagster/data_version"], rows
+
+    rows = [landing.row("a"), landing.row("b", (0, 2))]
+    landing.manifest(rows)
+    first = publish()
+    assert first[1] == 2
+    landing.manifest(rows[::-1])
+    assert publish() == first  # another order of the same
+    landing.manifest([rows[0], landing.row("b", (0, 9))])
+    assert publish() == first  # the change was ignored
+    replaced = publish(update=True)
+    assert replaced[0] != first[0]
+    assert publish() == replaced
+    landing.manifest([rows[0], landing.row("b", (0, 2)), {**landing.row("c"), "height": 7}])
+    assert publish(update=True) == first  # what there was at first is published again
+
+
 def test_a_policy_that_changed_for_all_model_runs_changes_the_code_version(root: Root) -> None:
     def version(given: dict[str, object]) -> str | None:
         settings = replace(root.settings, policies=Policies.read(given, "segpipe.toml"))

@@ -22,7 +22,7 @@ from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS
 from segpipe.publishing.verification import Verification
 from segpipe.root import Root
-from segpipe.settings import NUCLEUS
+from segpipe.settings import CATALOG, NUCLEUS
 
 #: A run or backfill with this tag set to ``true`` publishes with ``update``, as its configuration
 #: would: tags are what the dialog of a backfill takes.
@@ -83,6 +83,9 @@ def _spec(mount: Mount, upload: Upload) -> dg.AssetSpec:
         freshness_policy=freshness_policy(mount),
         description=f"The predictions of the partition, published {upload.words}: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
+        metadata={"dagster/column_schema": schemas.published_predictions}
+        if upload.destination == CATALOG
+        else {},
         **LABELS,
     )
 
@@ -115,13 +118,18 @@ def _published(
     yield checks.nothing_failed(publication, upload.asset)
     yield checks.published_equals_validated(publication.verification, upload.asset)
     _confirm(publication.verification)
+    receipts = publication.receipts or ""
+    published = root.published(partition, receipts, upload.destination)
     yield dg.MaterializeResult(
         asset_key=upload.asset,
         metadata={
             **metadata,
-            "receipts": place(root.settings, publication.receipts or ""),
+            "dagster/row_count": published.predictions,
+            "receipts": place(root.settings, receipts),
             **_whereabouts(root, upload),
         },
+        # Of what is there now: a run that left a changed prediction alone has the version before.
+        data_version=dg.DataVersion(published.digest),
     )
 
 
@@ -157,5 +165,4 @@ def _whereabouts(root: Root, upload: Upload) -> dict[str, Any]:
     return {
         "catalog_version": -1 if version is None else version,
         "catalog": place(root.settings, root.catalog.uri),
-        "dagster/column_schema": schemas.published_predictions,
     }
