@@ -61,9 +61,9 @@ def test_a_good_partition_passes_every_check(
     found = checked()
     assert {name for name, (passed, _, _) in found.items() if passed} == {
         "manifest_schema", "rejection_rate", "no_duplicates", "coverage", "every_pixel_explained",
-        "label_drift", "nothing_failed", "published_equals_validated", "fresh",
+        "label_drift", "nothing_failed", "published_equals_validated",
     }  # fmt: skip
-    assert len(found) == 9
+    assert len(found) == 8
 
 
 def test_a_check_speaks_of_a_partition_and_not_of_the_asset_as_a_whole(

@@ -123,7 +123,7 @@ def run_partition(
     return RunReport(
         result.run_id,
         failure,
-        Summary.read(root.tables(partition)) if dg.AssetKey("validated_masks") in made else None,
+        _summary(root, partition, events),
         _published(events, settings),
         published_as,
         ViewSummary.read(root.view_tables(partition, published_as)) if has_view else None,
@@ -142,6 +142,16 @@ def _check_asked_for(settings: Settings, partition: Partition) -> None:
             f"date {partition.date} has no partition: they go from {first} (first_date in "
             f"segpipe.toml) to {last}"
         )
+
+
+def _summary(root: Root, partition: Partition, events: Sequence[dg.DagsterEvent]) -> Summary | None:
+    """What the validation found; None where it did not get that far."""
+    for event in events:
+        if event.is_step_materialization and event.asset_key == dg.AssetKey("validated_masks"):
+            metadata = event.step_materialization_data.materialization.metadata
+            reused = not metadata["masks_read_again"].value
+            return replace(Summary.read(root.tables(partition)), reused=reused)
+    return None
 
 
 def _published(events: Sequence[dg.DagsterEvent], settings: Settings) -> dict[str, dict[str, int]]:

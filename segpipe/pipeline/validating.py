@@ -186,7 +186,7 @@ def _masks_result(
     return dg.MaterializeResult(
         asset_key="validated_masks",
         metadata={
-            **previews.sheets(validated, root.settings, labels.colours),
+            **previews.sheets(validated, root.settings, labels.colours, anew=not summary.reused),
             "dagster/row_count": summary.accepted,
             "rows": summary.rows,
             "rejected": summary.rejected,
