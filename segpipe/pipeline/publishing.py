@@ -12,7 +12,7 @@ from segpipe.consolidation import View
 from segpipe.errors import CatalogError
 from segpipe.partition import Partition
 from segpipe.pipeline import checks, schemas, views
-from segpipe.pipeline.following import follows, freshness_policy
+from segpipe.pipeline.following import follows
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
@@ -80,7 +80,6 @@ def _spec(mount: Mount, upload: Upload) -> dg.AssetSpec:
         kinds={upload.kind},
         skippable=True,
         automation_condition=follows(dg.AssetSelection.assets(mount.key("validated_masks"))),
-        freshness_policy=freshness_policy(mount),
         description=f"The predictions of the partition, published {upload.words}: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
         metadata={"dagster/column_schema": schemas.published_predictions}
