@@ -30,6 +30,7 @@ _CHECKS = [
     checks.COVERAGE,
     checks.EVERY_PIXEL_EXPLAINED,
     checks.LABEL_DRIFT,
+    checks.EVERY_ROW_ACCOUNTED_FOR,
 ]
 _MANIFEST_SPEC = dg.AssetSpec(
     MANIFEST,
@@ -172,6 +173,7 @@ def _checked(
     yield checks.no_duplicates(summary)
     yield checks.coverage(root.coverage(partition), policy.min_coverage)
     yield checks.every_pixel_explained(root.tables(partition))
+    yield checks.every_row_accounted_for(root.tables(partition), summary)
     before, drift = None, None
     if labels.before is not None:
         before, earlier = labels.before
