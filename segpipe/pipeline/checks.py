@@ -119,6 +119,15 @@ def partitioned(specs: Sequence[dg.AssetCheckSpec], mount: Mount) -> list[dg.Ass
         ]
 
 
+_BLOCKING = {MANIFEST_SCHEMA.name, REJECTION_RATE.name}
+
+
+def blocks(check: dg.AssetCheckResult) -> bool:
+    """Whether nothing that comes after a check may be made."""
+    failed = not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    return failed and check.check_name in _BLOCKING
+
+
 def manifest_schema(error: SegpipeError | None) -> dg.AssetCheckResult:
     """What opening the manifest came to."""
     return dg.AssetCheckResult(

@@ -35,6 +35,8 @@ class Mount:
         root: the root whose partitions the assets are.
         key_prefix: put before all asset keys, and joined by ``_`` before all other names.
         progress: told how far a step is; the command line draws its bar with it.
+        pooled: whether uploads wait for a place in their pool. A run outside Dagster's daemon does
+            not: nobody would give back the place of one that was killed.
 
     Raises:
         SettingsError: if the prefix has parts Dagster does not allow in names.
@@ -43,6 +45,7 @@ class Mount:
     root: Root
     key_prefix: tuple[str, ...] = ()
     progress: StepProgress = silent
+    pooled: bool = True
 
     def __post_init__(self) -> None:
         for part in self.key_prefix:

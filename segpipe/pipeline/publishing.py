@@ -16,7 +16,7 @@ from segpipe.pipeline.following import follows
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, plain_failures
+from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.pipeline.uploads import Upload
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS
@@ -58,8 +58,9 @@ def publishing_asset(mount: Mount, upload: Upload) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=mount.name(upload.asset),
-        pool=mount.name(upload.pool),
+        pool=mount.name(upload.pool) if mount.pooled else None,
         specs=mount.specs([_spec(mount, upload)]),
+        retry_policy=RETRIES,
         check_specs=checks.partitioned(checks.of_upload(upload.asset), mount),
         can_subset=True,  # a dry run publishes nothing that could be checked
     )

@@ -14,7 +14,7 @@ from segpipe.errors import SettingsError
 from segpipe.materialization import Summary
 from segpipe.partition import Partition
 from segpipe.pipeline.assets import assets_of
-from segpipe.pipeline.build import JOB, build_definitions
+from segpipe.pipeline.build import JOB, definitions_of
 from segpipe.pipeline.failures import first_cause
 from segpipe.pipeline.instance import register
 from segpipe.pipeline.mount import Mount
@@ -92,7 +92,8 @@ def run_partition(
     published_as = publish_as or settings.policies.of(partition.model_run).publish_as
     root.consolidation(partition.model_run, published_as)
     register(instance, partition)
-    job = build_definitions(settings, progress=progress).resolve_job_def(JOB)
+    mount = Mount(root, progress=progress, pooled=False)
+    job = definitions_of(mount).resolve_job_def(JOB)
     publishing = {
         "update": update,
         "dry_run": dry_run,
@@ -102,7 +103,7 @@ def run_partition(
     result = job.execute_in_process(
         instance=instance,
         partition_key=partition_key(partition),
-        asset_selection=assets_of(Mount(root), published_as),
+        asset_selection=assets_of(mount, published_as),
         raise_on_error=False,
         run_config={
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

@@ -17,7 +17,7 @@ from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, plain_failures
+from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
 
@@ -76,6 +76,7 @@ def manifest_asset(mount: Mount) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=mount.name(MANIFEST),
         specs=mount.specs([_MANIFEST_SPEC]),
+        retry_policy=RETRIES,
         check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], mount),
     )
     def prediction_manifest(context: dg.AssetExecutionContext) -> Iterator[Event]:
@@ -121,6 +122,7 @@ def validation_assets(mount: Mount) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=mount.name(VALIDATE),
         specs=mount.specs(_SPECS),
+        retry_policy=RETRIES,
         check_specs=checks.partitioned(_CHECKS, mount),
     )
     def validate_masks(
@@ -138,11 +140,17 @@ def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> It
         partition, lambda *rows: mount.progress("validating", *rows), force=config.force
     )
     page = root.report_page(partition, anew=not summary.reused)
+    blocked: list[str] = []
     validated, labels = root.validated(partition), Labels.of(root, partition)
     yield _masks_result(root, validated, summary, labels)
     yield _segments_result(root, validated, summary, labels)
     yield _rejections_result(root, validated, summary, page)
-    yield from _checked(root, partition, summary, labels)
+    for check in _checked(root, partition, summary, labels):
+        yield check
+        if checks.blocks(check):
+            blocked.append(check.description or "")
+    if blocked:  # else Dagster would name the checks alone, without what to do
+        raise dg.Failure("; ".join(blocked), allow_retries=False)
 
 
 @dataclass(frozen=True)

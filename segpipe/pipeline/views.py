@@ -16,7 +16,7 @@ from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, plain_failures
+from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.pipeline.validating import table_place
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
@@ -78,6 +78,7 @@ def views_assets(mount: Mount) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=mount.name(CONSOLIDATE),
         specs=mount.specs(_specs()),
+        retry_policy=RETRIES,
         check_specs=checks.partitioned(
             [one for view in MADE for one in checks.of_view(masks_key(view), segments_key(view))],
             mount,
