@@ -105,7 +105,7 @@ def test_what_is_published_has_another_data_version_only_when_something_else_is_
     assert publish(update=True) == first  # what there was at first is published again
 
 
-def test_a_policy_that_changed_for_all_model_runs_changes_the_code_version(root: Root) -> None:
+def test_rules_that_changed_change_the_code_version(root: Root) -> None:
     def version(given: dict[str, object]) -> str | None:
         settings = replace(root.settings, policies=Policies.read(given, "segpipe.toml"))
         graph = build_definitions(settings).resolve_asset_graph()
@@ -114,9 +114,10 @@ def test_a_policy_that_changed_for_all_model_runs_changes_the_code_version(root:
 
     before = version({})
     assert version({"policy": {"severities": {"DUPLICATE-MASK": "off"}}}) != before
-    # A table of one model run, and what decides no verdict, leave the others' partitions alone.
-    assert version({"model_runs": {"unet": {"max_segments": 5}}}) == before
+    assert version({"model_runs": {"unet": {"max_segments": 5}}}) != before
+    # What decides no verdict leaves all partitions alone.
     assert version({"policy": {"max_drift": 0.1}}) == before
+    assert version({"model_runs": {"unet": {"retired": True}}}) == before
 
 
 def test_a_tag_of_a_backfill_says_update_too(

@@ -37,7 +37,8 @@ def build_definitions(settings: Settings, key_prefix: str | Sequence[str] = ()) 
     Raises:
         SettingsError: if the prefix has parts Dagster does not allow in names.
     """
-    prefix = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
+    parts = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
+    prefix = () if parts == ("",) else parts  # no text is no prefix
     return definitions_of(Mount(Root(settings), prefix))
 
 
