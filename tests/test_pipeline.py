@@ -163,6 +163,27 @@ def test_update_is_run_configuration_of_the_upload_asset(
     }
 
 
+def test_every_asset_tells_its_columns_before_anything_was_made(root: Root) -> None:
+    graph = build_definitions(root.settings).resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        columns = graph.get(key).metadata["dagster/column_schema"].columns
+        assert {"reference_id"} <= {column.name for column in columns}, key
+
+
+def test_a_manifest_tells_the_columns_it_carries(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    landing.manifest([{**landing.row("a"), "camera": "front"}])
+    run_partition(root.settings, PARTITION, instance)
+    event = instance.get_latest_materialization_event(dg.AssetKey("prediction_manifest"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    schema = event.asset_materialization.metadata["dagster/column_schema"].value
+    assert isinstance(schema, dg.TableSchema)
+    assert schema.columns[-1].name == "camera"
+    assert {column.name for column in schema.columns} >= {"mask_url", "segments"}
+
+
 def test_a_dry_run_does_not_mark_the_upload_as_materialized(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:

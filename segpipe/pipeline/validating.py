@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 from pydantic import Field
 
 from segpipe.distributions import Distribution, drift_between
@@ -37,6 +38,7 @@ _MANIFEST_SPEC = dg.AssetSpec(
     kinds={"parquet"},
     description="The Parquet manifest of one model run and day: its files, checked to be "
     "readable and to have the columns segpipe needs.",
+    metadata={"dagster/column_schema": schemas.prediction_manifest(pa.schema([]))},
     **LABELS,
 )
 _SPECS = [
@@ -100,6 +102,7 @@ def _opened(root: Root, partition: Partition) -> Iterator[Event]:
             "dagster/row_count": manifest.rows,
             "files": [file.shown for file in manifest.files],
             "carried_columns": manifest.extras.names,
+            "dagster/column_schema": schemas.prediction_manifest(manifest.extras),
             "folder": place(root.settings, manifest.files[0].folder.url),
         },
         data_version=dg.DataVersion(digest),
