@@ -151,7 +151,7 @@ def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> It
     for check in _checked(root, partition, summary, labels):
         yield check
         if checks.blocks(check):
-            blocked.append(check.description or "")
+            blocked.append(f"check {check.check_name} failed: {check.description}")
     if blocked:  # else Dagster would name the checks alone, without what to do
         raise dg.Failure("; ".join(blocked), allow_retries=False)
 
