@@ -12,12 +12,14 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from segpipe.errors import StorageError
 from segpipe.partition import Landing, ManifestEntry, Partition
+from segpipe.storage import storage_errors
 
 #: Days whose partitions are looked at every time.
 RECENT = timedelta(days=7)
@@ -77,6 +79,9 @@ class Look:
         partitions: how many there are.
         listed: how many of them were looked at this time.
         waiting: arrivals left for the next look: too many at once, or still being written.
+        outside: partitions of days that are not asked for; they count as not seen.
+        unreadable: what storage said where a partition, or a model run's folder, cannot be read;
+            they are as they were, and looked at again.
     """
 
     arrivals: tuple[Arrival, ...]
@@ -84,6 +89,8 @@ class Look:
     partitions: int
     listed: int
     waiting: int
+    outside: tuple[Partition, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 def look(
@@ -91,31 +98,38 @@ def look(
     seen: Seen,
     *,
     now: datetime,
-    retired: Sequence[str] = (),
+    retired: Callable[[str], bool] = lambda model_run: False,
+    days: tuple[date, date] = (date.min, date.max),
     most_arrivals: int = 50,
     most_old: int = 1000,
 ) -> Look:
-    """Find partitions that are new or changed.
+    """Find partitions that are new or changed. One that cannot be read leaves the others alone.
 
     Args:
-        retired: model runs that are left alone.
+        retired: whether a model run is left alone.
+        days: the first and the last that may arrive.
         most_arrivals: the others wait for the next look.
         most_old: partitions of days long past that are looked at this time.
 
     Raises:
-        StorageError: if the landing folder cannot be listed or read.
+        StorageError: if the landing folder cannot be listed.
     """
-    landed = [one for one in landing.landed() if one[0].model_run not in retired]
+    unreadable: list[str] = []
+    hidden: set[str] = set()
+
+    def note(model_run: str, error: StorageError) -> None:
+        hidden.add(model_run)
+        unreadable.append(str(error))
+
+    first, last = (day.isoformat() for day in days)
+    landed = [one for one in landing.landed(note) if not retired(one[0].model_run)]
+    outside = tuple(one[0] for one in landed if not first <= one[0].date <= last)
+    landed = [one for one in landed if first <= one[0].date <= last]
     chosen, turn = _chosen(landed, seen, now.date(), most_old)
-    listings = landing.folder.each(lambda one: landing.files(one[1], one[0].date), chosen)
-    found: dict[str, dict[str, str]] = {}
-    for partition, _ in landed:  # what is there no more is forgotten, and new when it comes back
-        known = seen.partitions.get(partition.model_run, {}).get(partition.date)
-        if known is not None:
-            found.setdefault(partition.model_run, {})[partition.date] = known
+    found = _still_there(landed, seen, hidden)
     arrivals: list[Arrival] = []
     waiting = 0
-    for (partition, _), files in sorted(zip(chosen, listings, strict=True), key=_by_day):
+    for partition, files in sorted(_listings(landing, chosen, unreadable), key=_by_day):
         known = found.get(partition.model_run, {}).get(partition.date, "")
         listing = _digest(_listing(files))
         if not files or known[:8] == listing:
@@ -123,14 +137,55 @@ def look(
         if len(arrivals) >= most_arrivals or _is_growing(files, landing.folder.is_local, now):
             waiting += 1
             continue
-        content = _digest(_content(files))
+        try:
+            content = _digest(_content(files))
+        except StorageError as error:
+            unreadable.append(f"{partition}: {error}")
+            continue
         found.setdefault(partition.model_run, {})[partition.date] = listing + content
         if known[8:] != content:  # else it was only touched
             arrivals.append(Arrival(partition, f"{partition} {listing}{content}"))
-    return Look(tuple(arrivals), Seen(found, turn), len(landed), len(chosen), waiting)
+    counts = (len(landed), len(chosen), waiting)
+    return Look(tuple(arrivals), Seen(found, turn), *counts, outside, tuple(unreadable))
 
 
 _Landed = tuple[Partition, list[str]]
+_Listing = tuple[Partition, list[ManifestEntry]]
+
+
+def _still_there(
+    landed: Sequence[_Landed], seen: Seen, hidden: Container[str]
+) -> dict[str, dict[str, str]]:
+    """What was seen and is there; the rest is forgotten, and new when it comes back.
+
+    Args:
+        hidden: model runs of which it is not known what is there.
+    """
+    found = {name: dict(days) for name, days in seen.partitions.items() if name in hidden}
+    for partition, _ in landed:
+        known = seen.partitions.get(partition.model_run, {}).get(partition.date)
+        if known is not None:
+            found.setdefault(partition.model_run, {})[partition.date] = known
+    return found
+
+
+def _listings(
+    landing: Landing, chosen: Sequence[_Landed], unreadable: list[str]
+) -> Iterator[_Listing]:
+    """The files of each partition; of what cannot be listed, the words are appended."""
+
+    def listed(one: _Landed) -> list[ManifestEntry] | StorageError:
+        try:
+            return landing.files(one[1], one[0].date)
+        except StorageError as error:
+            return error
+
+    found = landing.folder.each(listed, chosen)
+    for (partition, _), files in zip(chosen, found, strict=True):
+        if isinstance(files, StorageError):
+            unreadable.append(f"{partition}: {files}")
+        else:
+            yield partition, files
 
 
 def _chosen(
@@ -150,8 +205,8 @@ def _chosen(
     return chosen + in_turn, turn
 
 
-def _by_day(one: tuple[_Landed, list[ManifestEntry]]) -> tuple[str, str]:
-    partition = one[0][0]
+def _by_day(one: _Listing) -> tuple[str, str]:
+    partition = one[0]
     return partition.date, partition.model_run
 
 
@@ -165,7 +220,10 @@ def _listing(files: Sequence[ManifestEntry]) -> Iterator[bytes]:
 def _content(files: Sequence[ManifestEntry]) -> Iterator[bytes]:
     for file in files:
         yield file.shown.encode("utf-8", "backslashreplace")
-        with file.folder.open_input(file.name) as handle:
+        with (
+            storage_errors(f"reading {file.shown}"),
+            file.folder.open_input(file.name) as handle,
+        ):
             while block := handle.read(2**20):
                 yield block
 

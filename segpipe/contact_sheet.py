@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -20,8 +23,13 @@ from segpipe.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours
 from segpipe.mask import MaskRefused, decode_mask
 from segpipe.overlay import blend
 from segpipe.settings import Settings
+from segpipe.storage import Folder
 from segpipe.validated import PredictionBatch, ValidatedPredictions
 
+#: Where sheets are kept, beside the tables.
+SHEETS_FILE = "_sheets.json"
+# Bump it when the same predictions look different.
+_DRAWING = 1
 #: A sheet travels inside Dagster's metadata, as text a third longer than this.
 MOST_BYTES = 140_000
 _CELLS, _COLUMNS, _CELL = 9, 3, 280
@@ -60,6 +68,42 @@ class ContactSheets:
 
     spread: bytes | None
     unsure: bytes | None
+
+
+def kept_sheets(
+    predictions: ValidatedPredictions,
+    settings: Settings,
+    colours: Mapping[str, Colour],
+    *,
+    anew: bool,
+) -> ContactSheets:
+    """The sheets kept beside the partition's tables; drawn where those are others, or ``anew``.
+
+    Raises:
+        StorageError: if they cannot be kept.
+    """
+    shown = [_DRAWING, predictions.summary.validated_digest, sorted(colours.items())]
+    digest = hashlib.sha256(repr(shown).encode()).hexdigest()
+    sheets = None if anew else _kept(predictions.folder, digest)
+    if sheets is None:
+        sheets = contact_sheets(predictions, settings, colours)
+        encoded = [
+            None if sheet is None else base64.b64encode(sheet).decode()
+            for sheet in (sheets.spread, sheets.unsure)
+        ]
+        predictions.folder.write(SHEETS_FILE, json.dumps([digest, *encoded]).encode())
+    return sheets
+
+
+def _kept(folder: Folder, digest: str) -> ContactSheets | None:
+    if not folder.exists(SHEETS_FILE):
+        return None
+    try:
+        of, *sheets = json.loads(folder.read(SHEETS_FILE))
+        spread, unsure = (None if one is None else base64.b64decode(one) for one in sheets)
+    except (ValueError, TypeError):
+        return None  # damaged: drawn anew
+    return ContactSheets(spread, unsure) if of == digest else None
 
 
 def contact_sheets(

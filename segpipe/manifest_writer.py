@@ -111,6 +111,11 @@ class ManifestWriter:
             return
         with self._stack:
             self._flush()
+        if not self.rows and not self._importing:
+            raise ManifestError(
+                f"no prediction was added, so no manifest of {self.partition} was written: a "
+                "partition without predictions has none"
+            )
 
     def add(
         self,

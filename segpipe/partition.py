@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
 
-from segpipe.errors import ManifestError, SettingsError
+from segpipe.errors import ManifestError, SettingsError, StorageError
 from segpipe.manifest import Manifest
 from segpipe.storage import Folder, folder_name, storage_errors
 
@@ -93,10 +93,27 @@ class Landing:
         for partition, _ in self.landed():
             yield partition
 
-    def landed(self) -> Iterator[tuple[Partition, list[str]]]:
-        """:meth:`partitions`, with the names of their model run's folders."""
+    def landed(
+        self, unreadable: Callable[[str, StorageError], None] | None = None
+    ) -> Iterator[tuple[Partition, list[str]]]:
+        """:meth:`partitions`, with the names of their model run's folders.
+
+        Args:
+            unreadable: told the model runs whose folders cannot be listed; the others go on.
+
+        Raises:
+            StorageError: if the landing folder cannot be listed, or a model run's cannot and
+                nobody is to be told.
+        """
         for model_run, names in sorted(self.model_runs().items()):
-            for day in self._days(names):
+            try:
+                days = self._days(names)
+            except StorageError as error:
+                if unreadable is None:
+                    raise
+                unreadable(model_run, error)
+                continue
+            for day in days:
                 try:
                     yield Partition(model_run, day), names
                 except SettingsError:

@@ -86,7 +86,7 @@ class Settings:
             root = os.path.abspath(os.path.expanduser(root))
         folder = Folder(root)
         if not folder.exists(SETTINGS_FILE):
-            return cls(root)
+            return cls(root, policies=Policies(from_file=True))
         shown = f"{folder.shown}/{SETTINGS_FILE}"
         given = _checked(_parsed(folder.read(SETTINGS_FILE), shown), shown)
         for key in ("manifests", "validated", "views", "masks", "catalog"):
@@ -94,7 +94,20 @@ class Settings:
                 given[key] = _below(root, given[key])
         if "allowed_roots" in given:
             given["allowed_roots"] = tuple(_below(root, url) for url in given["allowed_roots"])
+        given["policies"] = replace(given["policies"], from_file=True)
         return cls(root, **given)
+
+    def with_policies_of_now(self) -> Settings:
+        """The same with the policies the settings file has now, if these came from it.
+
+        For a process that lives long. All else shapes what it has set up, and waits for its start.
+
+        Raises:
+            SettingsError: if the file cannot be used any more.
+        """
+        if not self.policies.from_file:
+            return self
+        return replace(self, policies=Settings.load(self.root).policies)
 
     @classmethod
     def from_environment(cls) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,12 +12,16 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._grpc.impl import core_execute_run
 
+from segpipe.errors import SettingsError
 from segpipe.pipeline.alerts import HOOK_VARIABLE, SENSOR
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import open_instance, register
 from segpipe.pipeline.partitions import partition_key
 from segpipe.root import Root
+from segpipe.settings import ROOT_VARIABLE
 from tests.conftest import PARTITION, LandingWriter
 
 
@@ -121,6 +126,40 @@ def test_a_check_that_blocked_the_upload_is_the_first_cause(
     sensor(context)
     (told,) = hook
     assert "check rejection_rate failed: 3 of 4 rows rejected (limit: 0.5)" in told["text"]
+
+
+def test_a_run_that_cannot_load_its_settings_says_what_is_wrong_with_them(
+    root: Root,
+    instance: dg.DagsterInstance,
+    hook: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    definitions = build_definitions(root.settings)
+    register(instance, PARTITION)
+    run = instance.create_run_for_job(
+        definitions.resolve_job_def(JOB), tags={"dagster/partition": partition_key(PARTITION)}
+    )
+    settings = Path(root.settings.root) / "segpipe.toml"
+    settings.write_text("first_date = yesterday\n")
+    monkeypatch.setenv(ROOT_VARIABLE, root.settings.root)
+    monkeypatch.delitem(sys.modules, "segpipe.pipeline.definitions", raising=False)
+    location = ReconstructableRepository.for_module("segpipe.pipeline.definitions", "defs")
+    events = []
+    with pytest.raises(SettingsError):  # as in the process Dagster starts for a run
+        for event in core_execute_run(location.get_reconstructable_job(JOB), run, instance, False):
+            events.append(event)
+    context = dg.build_run_status_sensor_context(
+        sensor_name=SENSOR,
+        dagster_event=events[-1],
+        dagster_instance=instance,
+        dagster_run=run,
+    ).for_run_failure()
+    definitions.get_repository_def().get_sensor_def(SENSOR)(context)
+    (told,) = hook
+    assert (
+        f"Could not load job definition. segpipe.errors.SettingsError: {settings}" in told["text"]
+    )
+    assert "is not valid TOML" in told["text"]
 
 
 def test_a_hook_that_fails_is_said_without_its_url(

@@ -277,7 +277,9 @@ def test_a_partition_with_too_many_rejections_is_blocked_and_its_pages_say_so(
     blocked = interface.launch(_DATE, "street-unet-v2", {})
     assert interface.end_of_run(blocked) == "FAILURE"
     window.open(f"/runs/{blocked}", lambda page: page.get_by_text("RUN_FAILURE", exact=True))
-    expect(window.page.get_by_text("validated_masks: rejection_rate").first).to_be_visible()
+    # The run's failure says how many, and what to do.
+    words = "check rejection_rate failed: 1 of 8 rows rejected (limit: 0); see rejected_predictions"
+    expect(window.page.get_by_text(words).first).to_be_visible()
     window.picture("run_that_was_blocked")
     window.open(
         check_page("validated_masks", "rejection_rate"),

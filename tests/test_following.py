@@ -156,7 +156,11 @@ def test_the_check_names_the_model_runs_that_are_late(
     today = datetime.now(UTC).date()
     current, silent = Partition("current", str(today)), Partition("silent", "2026-01-05")
     policies = Policies.read(
-        {"policy": {"max_age_hours": 30}, "model_runs": {"over": {"retired": True}}}, "x"
+        {
+            "policy": {"max_age_hours": 30},
+            "model_runs": {"over": {"retired": True}, "awaited": {"max_age_hours": 6}},
+        },
+        "x",
     )
     definitions = build_definitions(replace(root.settings, policies=policies))
     job = definitions.resolve_job_def(JOB)
@@ -175,20 +179,29 @@ def test_the_check_names_the_model_runs_that_are_late(
     assert not evaluation.passed
     assert evaluation.severity is dg.AssetCheckSeverity.WARN
     words = evaluation.description or ""
-    assert words.startswith("never: nothing is published; silent: 2026-01-05 is the newest day")
+    assert words.startswith(
+        "awaited: nothing is published; never: nothing is published; silent: 2026-01-05 is"
+    )
     assert "current" not in words
     assert "over" not in words
     assert words.endswith("see whether the model ran and its manifest landed")
-    assert evaluation.metadata["late"].value == 2
+    assert evaluation.metadata["late"].value == 3
 
 
-def test_the_upload_has_dagsters_own_freshness_policy_where_a_limit_is_set(root: Root) -> None:
-    def policy(settings: Settings) -> dg.FreshnessPolicy | None:
-        graph = build_definitions(settings).resolve_asset_graph()
-        found: dg.FreshnessPolicy | None = graph.get(PUBLISHED).freshness_policy
-        return found
-
-    assert policy(root.settings) is None
-    limits = {"strict": {"max_age_hours": 6}, "weekly": {"max_age_hours": 100}}
-    limited = replace(root.settings, policies=Policies.read({"model_runs": limits}, "x"))
-    assert policy(limited) == dg.FreshnessPolicy.time_window(fail_window=30 * HOUR)
+def test_a_rerun_of_an_old_day_makes_no_model_run_fresh(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    policies = Policies.read({"policy": {"max_age_hours": 30}}, "x")
+    definitions = build_definitions(replace(root.settings, policies=policies))
+    landing.manifest([landing.row("a")])
+    register(instance, PARTITION)
+    job = definitions.resolve_job_def(JOB)
+    assert job.execute_in_process(instance=instance, partition_key=partition_key(PARTITION)).success
+    looked = dg.materialize(
+        list(definitions.asset_checks or ()),
+        instance=instance,
+        selection=dg.AssetSelection.checks(dg.AssetCheckKey(PUBLISHED, FRESH)),
+    )
+    assert not looked.get_asset_check_evaluations()[0].passed
+    # Nothing on the asset's page says otherwise: Dagster's own policy would, for a day.
+    assert definitions.resolve_asset_graph().get(PUBLISHED).freshness_policy is None

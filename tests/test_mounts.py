@@ -89,7 +89,7 @@ def test_each_root_has_keys_names_and_partitions_of_its_own(project: dg.Definiti
     assert checks == {"streets", "crops"}
     groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
     assert groups == {
-        "streets_segmentation_predictions", "crops_eu_segmentation_predictions", "default",
+        "streets_segmentation_predictions", "crops__eu_segmentation_predictions", "default",
     }  # fmt: skip
     repository = project.get_repository_def()
     sensors = {
@@ -97,7 +97,7 @@ def test_each_root_has_keys_names_and_partitions_of_its_own(project: dg.Definiti
     }
     assert sensors == {
         f"{prefix}_{name}": "STOPPED" if prefix == "streets" or name == "failed_runs" else "RUNNING"
-        for prefix in ("streets", "crops_eu")
+        for prefix in ("streets", "crops__eu")
         for name in ("landed_manifests", "following_assets", "failed_runs")
     }
     pools = {
@@ -107,7 +107,7 @@ def test_each_root_has_keys_names_and_partitions_of_its_own(project: dg.Definiti
         if (op := node.definition).name.endswith("published_predictions")
         and isinstance(op, dg.OpDefinition)
     }
-    assert pools == {"streets_segpipe_catalog", "crops_eu_segpipe_catalog"}
+    assert pools == {"streets_segpipe_catalog", "crops__eu_segpipe_catalog"}
 
 
 def test_each_publishes_to_its_own_catalog(
@@ -117,7 +117,7 @@ def test_each_publishes_to_its_own_catalog(
         catalog = Root.open(str(landings[name].root)).catalog
         return sorted(catalog.read()["reference_id"].to_pylist())
 
-    assert publish(project, instance, "crops_eu").success
+    assert publish(project, instance, "crops__eu").success
     assert (published("streets"), published("crops")) == ([], ["field", "meadow"])
     result = publish(project, instance, "streets")
     assert result.success
@@ -146,7 +146,7 @@ def test_each_sensor_watches_its_own_landing(
         os.utime(manifest, (LONG_AGO, LONG_AGO))  # it is not being written any more
     repository = project.get_repository_def()
     found = {}
-    for prefix in ("streets", "crops_eu"):
+    for prefix in ("streets", "crops__eu"):
         sensor = repository.get_sensor_def(f"{prefix}_landed_manifests")
         assert sensor.job_name == f"{prefix}_publish_partition"
         result = sensor(dg.build_sensor_context(instance=instance, repository_def=repository))
@@ -156,10 +156,25 @@ def test_each_sensor_watches_its_own_landing(
         found[prefix] = {request.partition_key for request in result.run_requests or ()}
     assert found == {
         "streets": {partition_key(PARTITION)},
-        "crops_eu": {partition_key(PARTITION), partition_key(other)},
+        "crops__eu": {partition_key(PARTITION), partition_key(other)},
     }
 
 
 def test_a_prefix_dagster_does_not_take_is_refused_in_words(root: Root) -> None:
     with pytest.raises(SettingsError, match=r"'my streets' cannot be used"):
         build_definitions(root.settings, "my streets")
+
+
+def test_no_text_is_no_prefix(root: Root) -> None:
+    graph = build_definitions(root.settings, "").resolve_asset_graph()
+    assert dg.AssetKey("validated_masks") in graph.get_all_asset_keys()
+
+
+def test_prefixes_whose_parts_read_alike_do_not_meet(root: Root) -> None:
+    both = dg.Definitions.merge(
+        build_definitions(root.settings, "a_b"), build_definitions(root.settings, ["a", "b"])
+    )
+    dg.Definitions.validate_loadable(both)
+    for part in ("a__b", "a_", "_b"):
+        with pytest.raises(SettingsError, match="cannot be used"):
+            build_definitions(root.settings, part)

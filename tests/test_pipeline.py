@@ -76,7 +76,36 @@ def test_an_unchanged_rerun_has_the_same_data_versions_and_a_change_has_others(
     assert changed["rejected_predictions"] == first["rejected_predictions"]
 
 
-def test_a_policy_that_changed_for_all_model_runs_changes_the_code_version(root: Root) -> None:
+def test_what_is_published_has_another_data_version_only_when_something_else_is_published(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    def publish(**how: bool) -> tuple[str, int]:
+        report = run_partition(root.settings, PARTITION, instance, **how)
+        assert report.failure is None
+        event = instance.get_latest_materialization_event(dg.AssetKey("published_predictions"))
+        assert event is not None
+        made = event.asset_materialization
+        assert made is not None
+        rows = made.metadata["dagster/row_count"].value
+        assert isinstance(rows, int)
+        return (made.tags or {})["dagster/data_version"], rows
+
+    rows = [landing.row("a"), landing.row("b", (0, 2))]
+    landing.manifest(rows)
+    first = publish()
+    assert first[1] == 2
+    landing.manifest(rows[::-1])
+    assert publish() == first  # another order of the same
+    landing.manifest([rows[0], landing.row("b", (0, 9))])
+    assert publish() == first  # the change was ignored
+    replaced = publish(update=True)
+    assert replaced[0] != first[0]
+    assert publish() == replaced
+    landing.manifest([rows[0], landing.row("b", (0, 2)), {**landing.row("c"), "height": 7}])
+    assert publish(update=True) == first  # what there was at first is published again
+
+
+def test_rules_that_changed_change_the_code_version(root: Root) -> None:
     def version(given: dict[str, object]) -> str | None:
         settings = replace(root.settings, policies=Policies.read(given, "segpipe.toml"))
         graph = build_definitions(settings).resolve_asset_graph()
@@ -85,9 +114,10 @@ def test_a_policy_that_changed_for_all_model_runs_changes_the_code_version(root:
 
     before = version({})
     assert version({"policy": {"severities": {"DUPLICATE-MASK": "off"}}}) != before
-    # A table of one model run, and what decides no verdict, leave the others' partitions alone.
-    assert version({"model_runs": {"unet": {"max_segments": 5}}}) == before
+    assert version({"model_runs": {"unet": {"max_segments": 5}}}) != before
+    # What decides no verdict leaves all partitions alone.
     assert version({"policy": {"max_drift": 0.1}}) == before
+    assert version({"model_runs": {"unet": {"retired": True}}}) == before
 
 
 def test_a_tag_of_a_backfill_says_update_too(
@@ -131,6 +161,27 @@ def test_update_is_run_configuration_of_the_upload_asset(
         "update": False,
         "dry_run": False,
     }
+
+
+def test_every_asset_tells_its_columns_before_anything_was_made(root: Root) -> None:
+    graph = build_definitions(root.settings).resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        columns = graph.get(key).metadata["dagster/column_schema"].columns
+        assert {"reference_id"} <= {column.name for column in columns}, key
+
+
+def test_a_manifest_tells_the_columns_it_carries(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    landing.manifest([{**landing.row("a"), "camera": "front"}])
+    run_partition(root.settings, PARTITION, instance)
+    event = instance.get_latest_materialization_event(dg.AssetKey("prediction_manifest"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    schema = event.asset_materialization.metadata["dagster/column_schema"].value
+    assert isinstance(schema, dg.TableSchema)
+    assert schema.columns[-1].name == "camera"
+    assert {column.name for column in schema.columns} >= {"mask_url", "segments"}
 
 
 def test_a_dry_run_does_not_mark_the_upload_as_materialized(

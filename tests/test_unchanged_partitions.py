@@ -8,14 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pytest
 from PIL import Image
 
+from segpipe.contact_sheet import SHEETS_FILE
 from segpipe.inputs import inputs_digest
 from segpipe.materialization import Summary
+from segpipe.pipeline.instance import open_instance
+from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
-from segpipe.sources import AllowedRoots, Fetched
+from segpipe.sources import AllowedRoots
+from segpipe.storage import MaskStore
 from tests.conftest import PARTITION, LandingWriter, striped_mask
 from tests.s3_fixtures import FlakyBucket
 from tests.test_object_storage import upload
@@ -24,15 +29,16 @@ from tests.test_object_storage import upload
 class Reads:
     """Counts the masks that are read."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: type = AllowedRoots) -> None:
         self.count = 0
-        fetch = AllowedRoots.fetch
+        name = "fetch" if where is AllowedRoots else "read"
+        read = getattr(where, name)
 
-        def counting(*given: Any, **named: Any) -> Fetched:
+        def counting(*given: Any, **named: Any) -> Any:
             self.count += 1
-            return fetch(*given, **named)
+            return read(*given, **named)
 
-        monkeypatch.setattr(AllowedRoots, "fetch", counting)
+        monkeypatch.setattr(where, name, counting)
 
 
 @pytest.fixture
@@ -225,3 +231,36 @@ def test_in_a_bucket_an_unchanged_partition_fetches_no_mask(
     changed = Root.open(url).materialize(PARTITION)
     assert not changed.reused
     assert changed.validated_digest != first.validated_digest
+
+
+def test_a_run_of_an_unchanged_partition_opens_no_mask_and_draws_no_picture(
+    landed: LandingWriter, reads: Reads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = Reads(monkeypatch, MaskStore)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    settings = Root.open(str(landed.root)).settings
+    sheets = Path(Root(settings).tables(PARTITION).path) / SHEETS_FILE
+    with open_instance(str(tmp_path)) as instance:
+
+        def run(**how: bool) -> tuple[bool, int, Any]:
+            """Whether tables were reused, how many masks were read, the picture shown."""
+            reads.count = stored.count = 0
+            # What is published is read back; a dry run publishes nothing.
+            report = run_partition(settings, PARTITION, instance, dry_run=True, **how)
+            event = instance.get_latest_materialization_event(dg.AssetKey("validated_masks"))
+            assert report.failure is None
+            assert report.summary is not None
+            assert event is not None
+            assert event.asset_materialization is not None
+            shown = event.asset_materialization.metadata["preview"]
+            return report.summary.reused, reads.count + stored.count, shown
+
+        reused, count, picture = run()
+        assert (reused, count > 0) == (False, True)
+        assert run() == (True, 0, picture)
+        reused, count, forced = run(force=True)
+        assert (reused, count > 0, forced) == (False, True, picture)
+        sheets.write_text("[")
+        reused, count, mended = run()
+        assert (reused, count > 0, mended) == (True, True, picture)
+        assert run() == (True, 0, picture)

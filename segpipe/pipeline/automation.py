@@ -2,30 +2,34 @@
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from segpipe.arrivals import Look, Seen, look
-from segpipe.errors import SegpipeError
+from segpipe.errors import StorageError
 from segpipe.partition import Partition
 from segpipe.pipeline.assets import assets_of
 from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
+from segpipe.pipeline.partitions import MODEL_RUNS, days_now, partition_key
+from segpipe.pipeline.steps import plain_failures
+from segpipe.rules.policy import Policies
 
 SENSOR, SCHEDULE = "landed_manifests", "previous_day"
 #: Which of the two began a run.
 TRIGGER_TAG = "segpipe/trigger"
 _EVERY_SECONDS = 30
+# Partitions named in a message; of more, only the number is told.
+_TOLD = 5
 
 
 def landed_manifests(mount: Mount, job: str) -> dg.SensorDefinition:
     """The sensor: a run for every partition whose manifest is new or changed.
 
-    Its cursor holds what was seen, so a restart repeats and forgets nothing.
+    Its cursor holds what was seen, so a restart repeats and forgets nothing. The model runs'
+    policies are read at every tick: what ``segpipe.toml`` says of them is in force at once.
     """
-    root = mount.root
 
     @dg.sensor(
         name=mount.name(SENSOR),
@@ -33,42 +37,50 @@ def landed_manifests(mount: Mount, job: str) -> dg.SensorDefinition:
         minimum_interval_seconds=_EVERY_SECONDS,
         default_status=(
             dg.DefaultSensorStatus.RUNNING
-            if root.settings.automatic
+            if mount.root.settings.automatic
             else dg.DefaultSensorStatus.STOPPED
         ),
         description="Watches the landing folder: registers model runs that are new and requests a "
         "run for every partition whose manifest is new or changed. A model run with "
         "`retired = true` in segpipe.toml is left alone, and its partitions are removed.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        retired = root.settings.policies.retired
-        try:
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        with plain_failures():
+            root = mount.root_of_now()
+            policies = root.settings.policies
+            days = days_now(root.settings.first_date)
             found = look(
-                root.landing, Seen.from_text(context.cursor), now=datetime.now(UTC), retired=retired
+                root.landing,
+                Seen.from_text(context.cursor),
+                now=datetime.now(UTC),
+                retired=policies.retired,
+                days=days,
             )
-        except SegpipeError as error:
-            return dg.SkipReason(str(error))
+        troubles = _troubles(found, days)
+        if troubles:
+            context.log.warning(troubles)
         known = context.instance.get_dynamic_partitions(mount.name(MODEL_RUNS))
         return dg.SensorResult(
             run_requests=[
-                _request(mount, arrival.partition, arrival.key, SENSOR)
+                _request(mount, policies, arrival.partition, arrival.key, SENSOR)
                 for arrival in found.arrivals
             ],
-            skip_reason=None if found.arrivals else _nothing_new(found),
+            skip_reason=None if found.arrivals else _nothing_new(found) + troubles,
             cursor=found.seen.to_text(),
-            dynamic_partitions_requests=list(_registrations(mount, found, known, retired)),
+            dynamic_partitions_requests=list(_registrations(mount, policies, found, known)),
         )
 
     return sensor
 
 
-def _request(mount: Mount, partition: Partition, run_key: str, trigger: str) -> dg.RunRequest:
+def _request(
+    mount: Mount, policies: Policies, partition: Partition, run_key: str, trigger: str
+) -> dg.RunRequest:
     """Ask for a partition: its manifest, masks and upload, and the view it is uploaded in."""
-    view = mount.root.settings.policies.of(partition.model_run).publish_as
     return dg.RunRequest(
         run_key=run_key,
         partition_key=partition_key(partition),
-        asset_selection=assets_of(mount, view),
+        asset_selection=assets_of(mount, policies.of(partition.model_run).publish_as),
         tags={TRIGGER_TAG: trigger},
     )
 
@@ -78,19 +90,37 @@ def _nothing_new(found: Look) -> str:
     return f"{words}; {found.waiting} still being written" if found.waiting else words
 
 
+def _troubles(found: Look, days: tuple[date, date]) -> str:
+    """What was left out of a look, and why."""
+    words = ""
+    if found.outside:
+        words += (
+            f"; {len(found.outside)} left out, of days before {days[0]} (first_date in "
+            f"segpipe.toml) or after {days[1]}: {_first(found.outside)}"
+        )
+    if found.unreadable:
+        words += f"; {len(found.unreadable)} cannot be read: {_first(found.unreadable)}"
+    return words
+
+
+def _first(things: Sequence[object]) -> str:
+    more = len(things) - _TOLD
+    return ", ".join(map(str, things[:_TOLD])) + (f" and {more} more" if more > 0 else "")
+
+
 def _registrations(
-    mount: Mount, found: Look, known: Sequence[str], retired: Sequence[str]
+    mount: Mount, policies: Policies, found: Look, known: Sequence[str]
 ) -> Iterator[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
     arrived = {arrival.partition.model_run for arrival in found.arrivals}
     if new := sorted(arrived - set(known)):
         yield mount.model_runs.build_add_request(new)
-    if gone := sorted(set(retired) & set(known)):
+    if gone := sorted(filter(policies.retired, known)):
         yield mount.model_runs.build_delete_request(gone)
 
 
 def previous_day(mount: Mount, job: str) -> dg.ScheduleDefinition:
     """The schedule: every morning the day before, for every model run that delivered it."""
-    root, settings = mount.root, mount.root.settings
+    settings = mount.root.settings
     hour, minute = map(int, settings.daily_at.split(":"))
 
     @dg.schedule(
@@ -109,22 +139,29 @@ def previous_day(mount: Mount, job: str) -> dg.ScheduleDefinition:
     def schedule(
         context: dg.ScheduleEvaluationContext,
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        def unreadable(model_run: str, error: StorageError) -> None:
+            context.log.warning(str(error))
+
         at = context.scheduled_execution_time.astimezone(ZoneInfo(settings.time_zone))
-        day = (at.date() - timedelta(days=1)).isoformat()
-        known = context.instance.get_dynamic_partitions(mount.name(MODEL_RUNS))
-        current = [name for name in known if name not in settings.policies.retired]
-        try:
-            landed = {one for one in root.landing.partitions() if one.date == day}
-        except SegpipeError as error:
-            yield dg.SkipReason(str(error))
+        day = at.date() - timedelta(days=1)
+        first, last = days_now(settings.first_date)
+        if not first <= day <= last:
+            yield dg.SkipReason(f"{day} has no partition: they go from {first} to {last}")
             return
-        missing = [name for name in current if Partition(name, day) not in landed]
+        known = context.instance.get_dynamic_partitions(mount.name(MODEL_RUNS))
+        with plain_failures():
+            root = mount.root_of_now()
+            policies = root.settings.policies
+            current = [name for name in known if not policies.retired(name)]
+            landed = {one for one, _ in root.landing.landed(unreadable) if one.date == str(day)}
+        missing = [name for name in current if Partition(name, str(day)) not in landed]
         if missing:
             context.log.warning(f"no manifest of {day} from: {', '.join(missing)}")
         if len(missing) == len(current):
             yield dg.SkipReason(f"no model run has a manifest of {day} ({len(current)} are known)")
         for name in current:
             if name not in missing:
-                yield _request(mount, Partition(name, day), f"{day} {name}", SCHEDULE)
+                partition = Partition(name, str(day))
+                yield _request(mount, policies, partition, f"{day} {name}", SCHEDULE)
 
     return schedule

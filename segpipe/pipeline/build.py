@@ -11,7 +11,6 @@ from segpipe.pipeline.assets import build_assets
 from segpipe.pipeline.automation import landed_manifests, previous_day
 from segpipe.pipeline.following import WHOLE_TAG, following_assets, freshness_check
 from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.pipeline.uploads import uploads_of
 from segpipe.root import Root
 from segpipe.settings import Settings
@@ -20,11 +19,7 @@ from segpipe.settings import Settings
 JOB = "publish_partition"
 
 
-def build_definitions(
-    settings: Settings,
-    key_prefix: str | Sequence[str] = (),
-    progress: StepProgress = silent,
-) -> dg.Definitions:
+def build_definitions(settings: Settings, key_prefix: str | Sequence[str] = ()) -> dg.Definitions:
     """Everything Dagster needs to know of one root, to be merged with what else there is.
 
     ::
@@ -38,21 +33,30 @@ def build_definitions(
     Args:
         key_prefix: put before the keys of the assets and before the names of job, sensors,
             schedule, pool, group and partitions, so that several roots fit into one code location.
-        progress: told how far a step is; the command line draws its bar with it.
 
     Raises:
         SettingsError: if the prefix has parts Dagster does not allow in names.
     """
-    prefix = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
-    mount = Mount(Root(settings), prefix, progress)
+    parts = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
+    prefix = () if parts == ("",) else parts  # no text is no prefix
+    return definitions_of(Mount(Root(settings), prefix))
+
+
+def definitions_of(mount: Mount) -> dg.Definitions:
+    """Everything of one root as it is mounted."""
     assets = build_assets(mount)
     job = mount.name(JOB)
+    late = [
+        freshness_check(mount, mount.key(upload.asset))
+        for upload in uploads_of(mount.root.settings)
+    ]
     return dg.Definitions(
         assets=assets,
         jobs=[
             dg.define_asset_job(
                 job,
-                selection=assets,
+                # Whether a model run is late is nothing a partition's run should stop to look at.
+                selection=dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(*late),
                 tags={WHOLE_TAG: "true"},
                 description="Validate one model run's predictions of one day, and publish them.",
                 # A step in a process of its own costs seconds to start; the work inside is
@@ -60,7 +64,7 @@ def build_definitions(
                 executor_def=dg.in_process_executor,
             )
         ],
-        asset_checks=[freshness_check(mount, mount.key(u.asset)) for u in uploads_of(settings)],
+        asset_checks=late,
         sensors=[
             landed_manifests(mount, job),
             following_assets(mount, assets),

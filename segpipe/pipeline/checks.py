@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 from segpipe.coverage import Coverage
 from segpipe.distributions import Drift
 from segpipe.errors import SegpipeError
-from segpipe.materialization import SEGMENTS_FILE, VALIDATED_FILE, Summary
+from segpipe.materialization import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 from segpipe.partition import Partition
 from segpipe.pipeline.mount import Mount
 from segpipe.publishing.publication import Publication
 from segpipe.publishing.verification import Verification
 from segpipe.storage import Folder
+
+_SAME_PREDICTIONS, _SAME_AREAS = "predictions_as_validated", "every_pixel_explained"
 
 MANIFEST_SCHEMA = dg.AssetCheckSpec(
     "manifest_schema",
@@ -53,11 +55,34 @@ LABEL_DRIFT = dg.AssetCheckSpec(
     "the model run's partition before (total variation distance, 0 to 1).",
 )
 EVERY_PIXEL_EXPLAINED = dg.AssetCheckSpec(
-    "every_pixel_explained",
+    _SAME_AREAS,
     asset="segments",
     description="Read back: the areas of all segments add up to the pixels of all masks.",
 )
+EVERY_ROW_ACCOUNTED_FOR = dg.AssetCheckSpec(
+    "every_row_accounted_for",
+    asset="rejected_predictions",
+    description="Read back: every row of the manifest was accepted, rejected or repeats another, "
+    "and the table has the findings of all that were rejected.",
+)
 NOTHING_FAILED, READ_BACK = "nothing_failed", "published_equals_validated"
+
+
+def of_view(masks: str, segments: str) -> list[dg.AssetCheckSpec]:
+    """The checks of a view's masks and of its segments."""
+    return [
+        dg.AssetCheckSpec(
+            _SAME_PREDICTIONS,
+            asset=masks,
+            description="Read back: the view has the predictions that were validated, each with "
+            "as many pixels.",
+        ),
+        dg.AssetCheckSpec(
+            _SAME_AREAS,
+            asset=segments,
+            description="Read back: the areas of all segments add up to the pixels of all masks.",
+        ),
+    ]
 
 
 def of_upload(asset: str) -> list[dg.AssetCheckSpec]:
@@ -92,6 +117,15 @@ def partitioned(specs: Sequence[dg.AssetCheckSpec], mount: Mount) -> list[dg.Ass
             )
             for spec in specs
         ]
+
+
+_BLOCKING = {MANIFEST_SCHEMA.name, REJECTION_RATE.name}
+
+
+def blocks(check: dg.AssetCheckResult) -> bool:
+    """Whether nothing that comes after a check may be made."""
+    failed = not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    return failed and check.check_name in _BLOCKING
 
 
 def manifest_schema(error: SegpipeError | None) -> dg.AssetCheckResult:
@@ -182,13 +216,50 @@ def label_drift(before: Partition | None, drift: Drift | None, most: float) -> d
     )
 
 
-def every_pixel_explained(tables: Folder) -> dg.AssetCheckResult:
+def every_row_accounted_for(tables: Folder, summary: Summary) -> dg.AssetCheckResult:
+    """Count the rows of the table on storage, and add up what became of all rows."""
+    with tables.open_input(REJECTED_FILE) as handle:
+        rows = pq.read_table(handle, columns=["manifest", "manifest_row"])
+    found = rows.group_by(["manifest", "manifest_row"]).aggregate([]).num_rows
+    whole = summary.accepted + found + summary.repeated == summary.rows
+    words = f"{summary.accepted} accepted, {found} rejected and {summary.repeated} repeated are "
+    return dg.AssetCheckResult(
+        check_name=EVERY_ROW_ACCOUNTED_FOR.name,
+        asset_key="rejected_predictions",
+        passed=whole and found == summary.rejected,
+        metadata={"rejected_rows": found, "rows": summary.rows},
+        description=words
+        + ("" if whole else "not ")
+        + f"the {summary.rows} rows of the manifest"
+        + ("" if whole else ": materialize the partition again, with force"),
+    )
+
+
+def predictions_as_validated(validated: Folder, view: Folder, asset: str) -> dg.AssetCheckResult:
+    """Hold a view's masks against the validated ones."""
+    columns = ["reference_id", "height", "width"]
+    with validated.open_input(VALIDATED_FILE) as given, view.open_input(VALIDATED_FILE) as made:
+        before, after = (pq.read_table(one, columns=columns) for one in (given, made))
+    same = before.equals(after)
+    return dg.AssetCheckResult(
+        check_name=_SAME_PREDICTIONS,
+        asset_key=asset,
+        passed=same,
+        metadata={"validated": before.num_rows, "in_the_view": after.num_rows},
+        description=f"all {after.num_rows} predictions are there, of the same size"
+        if same
+        else "the view has other predictions than were validated: the tables were changed; "
+        "materialize the partition again",
+    )
+
+
+def every_pixel_explained(tables: Folder, asset: str = "segments") -> dg.AssetCheckResult:
     """Add up what the tables on storage say."""
     segment_pixels = _total(tables, SEGMENTS_FILE, ["area_px"])
     mask_pixels = _total(tables, VALIDATED_FILE, ["height", "width"])
     return dg.AssetCheckResult(
-        check_name=EVERY_PIXEL_EXPLAINED.name,
-        asset_key="segments",
+        check_name=_SAME_AREAS,
+        asset_key=asset,
         passed=segment_pixels == mask_pixels,
         metadata={"segment_pixels": segment_pixels, "mask_pixels": mask_pixels},
         description="areas and masks agree"

@@ -8,19 +8,39 @@ import dagster as dg
 from dagster import DagsterEventType
 
 #: The kinds of events a cause is found in.
-TELLING = frozenset({DagsterEventType.ASSET_CHECK_EVALUATION, DagsterEventType.STEP_FAILURE})
+TELLING = frozenset(
+    {
+        DagsterEventType.ASSET_CHECK_EVALUATION,
+        DagsterEventType.STEP_FAILURE,
+        DagsterEventType.ENGINE_EVENT,
+    }
+)
 
 
 def first_cause(events: Iterable[dg.DagsterEvent]) -> str | None:
     """What went wrong first, by the events of a run in their order; None where they do not say.
 
-    A blocking check that failed comes before the step it stopped: it is the cause.
+    A blocking check that failed comes before the step it stopped: it is the cause. What happened
+    around the steps, as where a run could not load its settings, is one where no step says more.
     """
+    around = None
     for event in events:
         words = _check_words(event) or _step_words(event)
         if words:
             return words
-    return None
+        around = around or _engine_words(event)
+    return around
+
+
+def _engine_words(event: dg.DagsterEvent) -> str | None:
+    if event.event_type is not DagsterEventType.ENGINE_EVENT:
+        return None
+    error = event.engine_event_data.error
+    if error is None:
+        return None
+    while error.cause is not None:
+        error = error.cause
+    return f"{event.message} {error.message.strip()}"
 
 
 def _check_words(event: dg.DagsterEvent) -> str | None:

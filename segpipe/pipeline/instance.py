@@ -66,7 +66,8 @@ def register(instance: dg.DagsterInstance, partition: Partition) -> None:
 
 
 def register_landed(instance: dg.DagsterInstance, root: Root) -> list[str]:
-    """Make all model runs of the landing folder known; returns their names."""
-    names = sorted({partition.model_run for partition in root.landing.partitions()})
+    """Make all model runs of the landing folder known but the retired; returns their names."""
+    landed = {partition.model_run for partition in root.landing.partitions()}
+    names = sorted(name for name in landed if not root.settings.policies.retired(name))
     instance.add_dynamic_partitions(MODEL_RUNS, names)
     return names

@@ -17,8 +17,9 @@ from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run
 from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.root import Root
 
-#: What Dagster allows in the names of jobs, sensors, pools and the like.
-_NAME = re.compile(r"[A-Za-z0-9_]+")
+# What Dagster allows in the names of jobs, sensors, pools and the like. Two underscores are kept
+# for joining parts: else the prefixes "a_b" and ["a", "b"] would lead to the same names.
+_NAME = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
 
 Event = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
 
@@ -33,8 +34,10 @@ class Mount:
 
     Attributes:
         root: the root whose partitions the assets are.
-        key_prefix: put before all asset keys, and joined by ``_`` before all other names.
+        key_prefix: put before all asset keys, and joined by ``__`` before all other names.
         progress: told how far a step is; the command line draws its bar with it.
+        pooled: whether uploads wait for a place in their pool. A run outside Dagster's daemon does
+            not: nobody would give back the place of one that was killed.
 
     Raises:
         SettingsError: if the prefix has parts Dagster does not allow in names.
@@ -43,14 +46,23 @@ class Mount:
     root: Root
     key_prefix: tuple[str, ...] = ()
     progress: StepProgress = silent
+    pooled: bool = True
 
     def __post_init__(self) -> None:
         for part in self.key_prefix:
             if not _NAME.fullmatch(part):
                 raise SettingsError(
                     f"the key prefix {part!r} cannot be used: Dagster's names have letters, "
-                    "digits and underscores"
+                    "digits and underscores; here no two beside each other, nor at an end"
                 )
+
+    def root_of_now(self) -> Root:
+        """The root with the policies its settings file has now.
+
+        Raises:
+            SettingsError: if the file cannot be used any more.
+        """
+        return Root(self.root.settings.with_policies_of_now())
 
     @cached_property
     def model_runs(self) -> dg.DynamicPartitionsDefinition:
@@ -64,13 +76,20 @@ class Mount:
 
     @cached_property
     def _policy_version(self) -> str:
-        """Another one when the rules for all model runs change: a part of every code version."""
-        common = deciding(self.root.settings.policies.common)
-        return hashlib.sha256(common.encode()).hexdigest()[:8]
+        """Another one when rules change: a part of every code version.
+
+        Dagster knows one code version for all partitions, so a model run's own rules count for all;
+        a rerun reads no mask where they did not change.
+        """
+        policies = self.root.settings.policies
+        rules = {name: deciding(policy) for name, policy in policies.by_model_run.items()}
+        common = deciding(policies.common)
+        own = sorted((name, rule) for name, rule in rules.items() if rule != common)
+        return hashlib.sha256(repr([common, *own]).encode()).hexdigest()[:8]
 
     def name(self, name: str) -> str:
         """What a job, step, sensor, schedule, pool or group is called."""
-        return "_".join([*self.key_prefix, name])
+        return "_".join(["__".join(self.key_prefix), name]) if self.key_prefix else name
 
     def key(self, asset: dg.AssetKey | str) -> dg.AssetKey:
         """The key of an asset of segpipe."""

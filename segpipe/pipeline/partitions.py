@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -22,6 +22,11 @@ def day_by_model_run(
     """All days from the first to tomorrow, for every registered model run."""
     days = dg.DailyPartitionsDefinition(start_date=first_date.isoformat(), end_offset=DAYS_AHEAD)
     return dg.MultiPartitionsDefinition({DATE: days, MODEL_RUN: model_runs})
+
+
+def days_now(first_date: date) -> tuple[date, date]:
+    """The first and the last day that have a partition now."""
+    return first_date, datetime.now(UTC).date() + timedelta(days=DAYS_AHEAD - 1)
 
 
 def partition_of(context: dg.AssetExecutionContext) -> Partition:

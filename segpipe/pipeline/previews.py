@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from segpipe.charts import confidence_histogram, label_areas
-from segpipe.contact_sheet import contact_sheets
+from segpipe.contact_sheet import kept_sheets
 from segpipe.distributions import Distribution
 from segpipe.errors import SegpipeError
 from segpipe.images import image_of
@@ -24,11 +24,15 @@ from segpipe.validated import PredictionBatch, ValidatedPredictions
 
 
 def sheets(
-    predictions: ValidatedPredictions, settings: Settings, colours: Mapping[str, Colour]
+    predictions: ValidatedPredictions,
+    settings: Settings,
+    colours: Mapping[str, Colour],
+    *,
+    anew: bool,
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """Contact sheets: of the partition's predictions, and of those that are least sure."""
     try:
-        drawn = contact_sheets(predictions, settings, colours)
+        drawn = kept_sheets(predictions, settings, colours, anew=anew)
     except SegpipeError as error:
         return {"preview": dg.MetadataValue.md(f"no picture: {error}")}
     if drawn.spread is None:

@@ -12,17 +12,17 @@ from segpipe.consolidation import View
 from segpipe.errors import CatalogError
 from segpipe.partition import Partition
 from segpipe.pipeline import checks, schemas, views
-from segpipe.pipeline.following import follows, freshness_policy
+from segpipe.pipeline.following import follows
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, plain_failures
+from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.pipeline.uploads import Upload
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS
 from segpipe.publishing.verification import Verification
 from segpipe.root import Root
-from segpipe.settings import NUCLEUS
+from segpipe.settings import CATALOG, NUCLEUS
 
 #: A run or backfill with this tag set to ``true`` publishes with ``update``, as its configuration
 #: would: tags are what the dialog of a backfill takes.
@@ -58,8 +58,9 @@ def publishing_asset(mount: Mount, upload: Upload) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=mount.name(upload.asset),
-        pool=mount.name(upload.pool),
+        pool=mount.name(upload.pool) if mount.pooled else None,
         specs=mount.specs([_spec(mount, upload)]),
+        retry_policy=RETRIES,
         check_specs=checks.partitioned(checks.of_upload(upload.asset), mount),
         can_subset=True,  # a dry run publishes nothing that could be checked
     )
@@ -80,9 +81,11 @@ def _spec(mount: Mount, upload: Upload) -> dg.AssetSpec:
         kinds={upload.kind},
         skippable=True,
         automation_condition=follows(dg.AssetSelection.assets(mount.key("validated_masks"))),
-        freshness_policy=freshness_policy(mount),
         description=f"The predictions of the partition, published {upload.words}: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
+        metadata={"dagster/column_schema": schemas.published_predictions}
+        if upload.destination == CATALOG
+        else {},
         **LABELS,
     )
 
@@ -115,13 +118,18 @@ def _published(
     yield checks.nothing_failed(publication, upload.asset)
     yield checks.published_equals_validated(publication.verification, upload.asset)
     _confirm(publication.verification)
+    receipts = publication.receipts or ""
+    published = root.published(partition, receipts, upload.destination)
     yield dg.MaterializeResult(
         asset_key=upload.asset,
         metadata={
             **metadata,
-            "receipts": place(root.settings, publication.receipts or ""),
+            "dagster/row_count": published.predictions,
+            "receipts": place(root.settings, receipts),
             **_whereabouts(root, upload),
         },
+        # Of what is there now: a run that left a changed prediction alone has the version before.
+        data_version=dg.DataVersion(published.digest),
     )
 
 
@@ -157,5 +165,4 @@ def _whereabouts(root: Root, upload: Upload) -> dict[str, Any]:
     return {
         "catalog_version": -1 if version is None else version,
         "catalog": place(root.settings, root.catalog.uri),
-        "dagster/column_schema": schemas.published_predictions,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -14,11 +14,11 @@ from segpipe.errors import SettingsError
 from segpipe.materialization import Summary
 from segpipe.partition import Partition
 from segpipe.pipeline.assets import assets_of
-from segpipe.pipeline.build import JOB, build_definitions
+from segpipe.pipeline.build import JOB, definitions_of
 from segpipe.pipeline.failures import first_cause
 from segpipe.pipeline.instance import register
 from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.partitions import DAYS_AHEAD, partition_key
+from segpipe.pipeline.partitions import days_now, partition_key
 from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.pipeline.uploads import uploads_of
 from segpipe.pipeline.validating import VALIDATE
@@ -76,7 +76,8 @@ def run_partition(
         destinations: where to publish; where empty, as the settings say.
 
     Raises:
-        SettingsError: if a destination is not set up; no run is begun then.
+        SettingsError: if a destination is not set up, the day has no partition or the model run is
+            retired; no run is begun then.
         SettingsError: if the model run's taxonomy cannot serve the view; no run is begun then.
         ManifestError: if there is no such partition or its manifest cannot be used; no run is
             begun then.
@@ -87,11 +88,12 @@ def run_partition(
     for name in settings.destinations:
         root.destination(name)
     root.manifest(partition)
-    _check_day(settings, partition)
+    _check_asked_for(settings, partition)
     published_as = publish_as or settings.policies.of(partition.model_run).publish_as
     root.consolidation(partition.model_run, published_as)
     register(instance, partition)
-    job = build_definitions(settings, progress=progress).resolve_job_def(JOB)
+    mount = Mount(root, progress=progress, pooled=False)
+    job = definitions_of(mount).resolve_job_def(JOB)
     publishing = {
         "update": update,
         "dry_run": dry_run,
@@ -101,7 +103,7 @@ def run_partition(
     result = job.execute_in_process(
         instance=instance,
         partition_key=partition_key(partition),
-        asset_selection=assets_of(Mount(root), published_as),
+        asset_selection=assets_of(mount, published_as),
         raise_on_error=False,
         run_config={
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
@@ -122,21 +124,35 @@ def run_partition(
     return RunReport(
         result.run_id,
         failure,
-        Summary.read(root.tables(partition)) if dg.AssetKey("validated_masks") in made else None,
+        _summary(root, partition, events),
         _published(events, settings),
         published_as,
         ViewSummary.read(root.view_tables(partition, published_as)) if has_view else None,
     )
 
 
-def _check_day(settings: Settings, partition: Partition) -> None:
-    first = settings.first_date
-    last = datetime.now(UTC).date() + timedelta(days=DAYS_AHEAD - 1)
+def _check_asked_for(settings: Settings, partition: Partition) -> None:
+    if settings.policies.retired(partition.model_run):
+        raise SettingsError(
+            f"model run {partition.model_run!r} is over: segpipe.toml says retired = true of it; "
+            "take that out to run it again"
+        )
+    first, last = days_now(settings.first_date)
     if not first <= date.fromisoformat(partition.date) <= last:
         raise SettingsError(
             f"date {partition.date} has no partition: they go from {first} (first_date in "
             f"segpipe.toml) to {last}"
         )
+
+
+def _summary(root: Root, partition: Partition, events: Sequence[dg.DagsterEvent]) -> Summary | None:
+    """What the validation found; None where it did not get that far."""
+    for event in events:
+        if event.is_step_materialization and event.asset_key == dg.AssetKey("validated_masks"):
+            metadata = event.step_materialization_data.materialization.metadata
+            reused = not metadata["masks_read_again"].value
+            return replace(Summary.read(root.tables(partition)), reused=reused)
+    return None
 
 
 def _published(events: Sequence[dg.DagsterEvent], settings: Settings) -> dict[str, dict[str, int]]:

@@ -64,6 +64,27 @@ def table_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
+_MANIFEST = (
+    ("reference_id", "string", "the dataset item; required"),
+    ("mask_url", "string", "absolute, or relative to the manifest file; required"),
+    ("segments", "list<struct> or JSON", "label, index and metadata of each Segment; required"),
+    ("annotation_id", "string", "carried, unique per item; never used to match"),
+    ("height", "integer", "of the item's image, pixels"),
+    ("width", "integer", "of the item's image, pixels"),
+    ("image_url", "string", "the item's image, whose size is read where none is given"),
+)
+
+
+def prediction_manifest(carried: pa.Schema) -> dg.TableSchema:
+    """The columns a manifest may have, and those it carries besides."""
+    known = [dg.TableColumn(*column) for column in _MANIFEST]
+    others = [
+        dg.TableColumn(field.name, str(field.type), "carried through to the tables")
+        for field in carried
+    ]
+    return dg.TableSchema([*known, *others])
+
+
 validated_masks = table_schema(VALIDATED)
 segments = table_schema(SEGMENTS)
 rejected_predictions = table_schema(REJECTED)

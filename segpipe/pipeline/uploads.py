@@ -14,7 +14,8 @@ class Upload:
     Attributes:
         destination: as the settings call it.
         asset: name of the asset and of its step.
-        pool: uploads at a time may be limited by this pool; without a limit, none waits.
+        pool: limits uploads at a time; by ``default_limit`` in dagster.yaml where it has no limit
+            of its own.
         kind: shown on the asset.
         words: where the predictions are published, in words.
     """

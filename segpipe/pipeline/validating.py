@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 from pydantic import Field
 
 from segpipe.distributions import Distribution, drift_between
@@ -17,7 +18,7 @@ from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, plain_failures
+from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
 
@@ -30,12 +31,14 @@ _CHECKS = [
     checks.COVERAGE,
     checks.EVERY_PIXEL_EXPLAINED,
     checks.LABEL_DRIFT,
+    checks.EVERY_ROW_ACCOUNTED_FOR,
 ]
 _MANIFEST_SPEC = dg.AssetSpec(
     MANIFEST,
     kinds={"parquet"},
     description="The Parquet manifest of one model run and day: its files, checked to be "
     "readable and to have the columns segpipe needs.",
+    metadata={"dagster/column_schema": schemas.prediction_manifest(pa.schema([]))},
     **LABELS,
 )
 _SPECS = [
@@ -75,6 +78,7 @@ def manifest_asset(mount: Mount) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=mount.name(MANIFEST),
         specs=mount.specs([_MANIFEST_SPEC]),
+        retry_policy=RETRIES,
         check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], mount),
     )
     def prediction_manifest(context: dg.AssetExecutionContext) -> Iterator[Event]:
@@ -98,6 +102,7 @@ def _opened(root: Root, partition: Partition) -> Iterator[Event]:
             "dagster/row_count": manifest.rows,
             "files": [file.shown for file in manifest.files],
             "carried_columns": manifest.extras.names,
+            "dagster/column_schema": schemas.prediction_manifest(manifest.extras),
             "folder": place(root.settings, manifest.files[0].folder.url),
         },
         data_version=dg.DataVersion(digest),
@@ -120,6 +125,7 @@ def validation_assets(mount: Mount) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=mount.name(VALIDATE),
         specs=mount.specs(_SPECS),
+        retry_policy=RETRIES,
         check_specs=checks.partitioned(_CHECKS, mount),
     )
     def validate_masks(
@@ -137,11 +143,17 @@ def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> It
         partition, lambda *rows: mount.progress("validating", *rows), force=config.force
     )
     page = root.report_page(partition, anew=not summary.reused)
+    blocked: list[str] = []
     validated, labels = root.validated(partition), Labels.of(root, partition)
     yield _masks_result(root, validated, summary, labels)
     yield _segments_result(root, validated, summary, labels)
     yield _rejections_result(root, validated, summary, page)
-    yield from _checked(root, partition, summary, labels)
+    for check in _checked(root, partition, summary, labels):
+        yield check
+        if checks.blocks(check):
+            blocked.append(f"check {check.check_name} failed: {check.description}")
+    if blocked:  # else Dagster would name the checks alone, without what to do
+        raise dg.Failure("; ".join(blocked), allow_retries=False)
 
 
 @dataclass(frozen=True)
@@ -172,6 +184,7 @@ def _checked(
     yield checks.no_duplicates(summary)
     yield checks.coverage(root.coverage(partition), policy.min_coverage)
     yield checks.every_pixel_explained(root.tables(partition))
+    yield checks.every_row_accounted_for(root.tables(partition), summary)
     before, drift = None, None
     if labels.before is not None:
         before, earlier = labels.before
@@ -186,7 +199,7 @@ def _masks_result(
     return dg.MaterializeResult(
         asset_key="validated_masks",
         metadata={
-            **previews.sheets(validated, root.settings, labels.colours),
+            **previews.sheets(validated, root.settings, labels.colours, anew=not summary.reused),
             "dagster/row_count": summary.accepted,
             "rows": summary.rows,
             "rejected": summary.rejected,

@@ -12,11 +12,11 @@ from segpipe.errors import TableError
 from segpipe.label_colours import Colour
 from segpipe.materialization import CODE_VERSION, SEGMENTS_FILE, VALIDATED_FILE
 from segpipe.partition import Partition
-from segpipe.pipeline import previews, schemas
+from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, plain_failures
+from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.pipeline.validating import table_place
 from segpipe.root import Root
 from segpipe.validated import ValidatedPredictions
@@ -78,16 +78,26 @@ def views_assets(mount: Mount) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=mount.name(CONSOLIDATE),
         specs=mount.specs(_specs()),
+        retry_policy=RETRIES,
+        check_specs=checks.partitioned(
+            [one for view in MADE for one in checks.of_view(masks_key(view), segments_key(view))],
+            mount,
+        ),
         can_subset=True,
     )
     def consolidate_masks(context: dg.AssetExecutionContext) -> Iterator[Event]:
         picked = mount.selected(context.selected_asset_keys)
+        checked = mount.selected(key.asset_key for key in context.selected_asset_check_keys)
+        partition = partition_of(context)
         with plain_failures():
             for view in MADE:
-                names = picked & names_of(view)
-                if names:
-                    made = _materialized(mount, partition_of(context), view)
-                    yield from mount.placed(one for name, one in made.items() if name in names)
+                names = (picked | checked) & names_of(view)
+                if not names:
+                    continue
+                made = _materialized(mount, partition, view) if picked & names else {}
+                yield from mount.placed(one for name, one in made.items() if name in picked)
+                found = _checked(mount.root, partition, view)
+                yield from mount.placed(one for name, one in found.items() if name in checked)
 
     return consolidate_masks
 
@@ -137,6 +147,16 @@ def _materialized(
     return {
         masks: _masks_result(masks, root, predictions, summary, colours),
         segments: _segments_result(segments, root, predictions, summary),
+    }
+
+
+def _checked(root: Root, partition: Partition, view: View) -> dict[str, dg.AssetCheckResult]:
+    """The check of each of a view's two assets."""
+    validated, tables = root.tables(partition), root.view_tables(partition, view)
+    masks, segments = masks_key(view), segments_key(view)
+    return {
+        masks: checks.predictions_as_validated(validated, tables, masks),
+        segments: checks.every_pixel_explained(tables, segments),
     }
 
 

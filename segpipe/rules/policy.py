@@ -78,10 +78,15 @@ class Policy:
 
 @dataclass(frozen=True)
 class Policies:
-    """The policy of a dataset and what its model runs do differently."""
+    """The policy of a dataset and what its model runs do differently.
+
+    Attributes:
+        from_file: they are what the root's settings file says, and follow it when it changes.
+    """
 
     common: Policy = field(default_factory=Policy)
     by_model_run: Mapping[str, Policy] = field(default_factory=dict)
+    from_file: bool = field(default=False, compare=False)
 
     @classmethod
     def read(cls, given: Mapping[str, Any], shown: str) -> Policies:
@@ -102,10 +107,9 @@ class Policies:
             },
         )
 
-    @property
-    def retired(self) -> tuple[str, ...]:
-        """The model runs that have ended."""
-        return tuple(name for name, policy in self.by_model_run.items() if policy.retired)
+    def retired(self, model_run: str) -> bool:
+        """Whether a model run has ended."""
+        return self.of(model_run).retired
 
     def of(self, model_run: str | None) -> Policy:
         """The policy of a model run."""

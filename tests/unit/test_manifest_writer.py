@@ -82,12 +82,6 @@ def test_a_failing_rerun_leaves_the_manifest_of_before(tmp_path: Path) -> None:
     assert [row["reference_id"] for row in rows(tmp_path)] == ["a"]
 
 
-def test_nothing_added_writes_nothing(tmp_path: Path) -> None:
-    with writer(tmp_path):
-        pass
-    assert files(tmp_path) == {}
-
-
 def test_two_writers_of_one_partition_have_names_of_their_own(tmp_path: Path) -> None:
     for name in ("gpu-0", "gpu-1"):
         with writer(tmp_path, name=name) as manifest:
@@ -222,3 +216,14 @@ def test_a_root_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> Non
     tmp_path.chmod(0o500)
     with pytest.raises(Exception, match="no permission"), writer(tmp_path) as manifest:
         manifest.add("a", TWO, SEGMENTS)
+
+
+def test_a_manifest_without_a_prediction_is_refused_in_words(tmp_path: Path) -> None:
+    with (
+        pytest.raises(
+            ManifestError, match=r"no manifest of model_run=m date=2026-01-05 was written"
+        ),
+        ManifestWriter(tmp_path, model_run="m", date="2026-01-05"),
+    ):
+        pass
+    assert not list(tmp_path.rglob("*.parquet"))
