@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
+PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 
-.PHONY: help demo dev test test-slow test-browser lint bench clean
+.PHONY: help demo dev test test-slow test-browser lint bench bench-peers clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
@@ -16,6 +17,7 @@ help:
 	@echo "make test-browser  Dagster's pages on segpipe, in a real Chromium; keeps pictures of them"
 	@echo "make lint   formatting, lint, types, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
+	@echo "make bench-peers  the same beside other libraries"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segpipe needs Python 3.11 or newer")'
@@ -52,5 +54,14 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+# Other libraries, with versions of numpy and Pillow of their own.
+$(PEERS): benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $<
+	@touch $@
+
+bench-peers: $(READY) $(PEERS)
+	$(BIN)/python -m benchmarks --peers .venv-peers/bin/python
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-peers demo

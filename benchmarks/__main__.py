@@ -1,131 +1,115 @@
-"""``python -m benchmarks``: generate, measure, report."""
+"""``python -m benchmarks``: everything segpipe does with a mask, against decoding it and others.
+
+Prints Markdown. ``--peers PYTHON`` names an interpreter that has other libraries (see
+``make bench-peers``); ``--write`` puts figures and chart into ``docs/``.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
-import tempfile
 from pathlib import Path
+from statistics import median
 
-from benchmarks.contenders import (
-    Contender,
-    NaiveAny,
-    NaiveWhere,
-    PillowDecode,
-    Segpipe,
-    SegpipeMeasures,
-)
-from benchmarks.landing import Masks, generated_masks, write_manifest
+from benchmarks.cases import LONG, PILLOW, SHORT, USUAL, Case, Measured, cases, measure
+from benchmarks.landing import made
 from benchmarks.machine import machine_facts
-from benchmarks.masks import SEGMENTS
-from benchmarks.memory import Peak, measure_peak
-from benchmarks.partitions import masks_per_second, measure_partition
-from benchmarks.report import MEASURES, NAIVE_ANY, NAIVE_WHERE, PILLOW, SEGPIPE, STAGES, Results
-from benchmarks.rounds import Times, blocks, interleaved
-from benchmarks.stages import Stages
+from benchmarks.masks import KINDS, ORGANIC, SHAPES, SMALL
+from benchmarks.peers.process import DECODING, PEERS
+from benchmarks.report import chart, peers_table, stage_table, whole_table
 
-_BLOCK = 100
-_QUICK_MASKS = 200
-# The naive loops and the stages apart take at most this many blocks, to bound the time.
-_SAMPLED_BLOCKS = 8
-# Rows per mask file of the larger manifest memory is measured on.
-_REPETITIONS = 10
+_PROJECT = Path(__file__).resolve().parent.parent
+_PAGE, _CHART = _PROJECT / "docs" / "performance.md", _PROJECT / "docs" / "performance.svg"
+_BEGIN, _END = "<!-- figures: python -m benchmarks --write -->", "<!-- end of figures -->"
+_PEER_MASKS, _PEER_BLOCK = 120, 20
+_QUICK = 16
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the measurements asked for and report them."""
-    asked = _parser().parse_args(arguments)
-    segments = (min(asked.segments), max(asked.segments))
-    count = _QUICK_MASKS if asked.quick else asked.masks
-    machine = machine_facts()
-    _say(f"generating {count:,} masks")
-    with (
-        generated_masks(count, asked.seed, segments, keep=asked.keep) as masks,
-        tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder,
-    ):
-        results = _measured(masks, Path(folder), machine, asked)
-    print(results.text())
-    _say(f"written to {results.write()}")
-
-
-def _parser() -> argparse.ArgumentParser:
+    """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--masks", type=_positive, default=2000, help="masks to generate (2000)")
-    parser.add_argument("--seed", type=int, default=1, help="of the generated masks (1)")
-    parser.add_argument(
-        "--segments",
-        type=_values,
-        nargs=2,
-        default=SEGMENTS,
-        metavar=("FEWEST", "MOST"),
-        help=f"per mask ({SEGMENTS[0]} {SEGMENTS[1]}); the naive loops' time grows with them",
+    parser.add_argument("--quick", action="store_true", help="few masks, of one size")
+    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with other libraries")
+    parser.add_argument("--write", action="store_true", help="into docs/performance.md and .svg")
+    asked = parser.parse_args(arguments)
+    wanted = cases(_QUICK if asked.quick else 1)
+    measured = [_told(case) for case in wanted if not asked.quick or case.shape == SMALL]
+    small = next(m for m in measured if m.case.shape == SMALL and m.case.kind == ORGANIC)
+    ours = SHORT if SHORT in small.ways else LONG
+    peers = _peers(asked.peers) if asked.peers else []
+    others: list[tuple[str, float | str]] = [(USUAL, small.ratio(USUAL)), *peers]
+    figures = "\n\n".join(
+        [
+            ", ".join(f"{name}: {fact}" for name, fact in machine_facts().items()),
+            f"### End to end, one thread\n\n{whole_table(measured)}",
+            f"### Others on the organic 640 x 480 masks\n\n"
+            f"{peers_table(others, small.ratio(ours))}",
+            f"### Goals\n\n{_goals(measured, small, ours, peers)}",
+            f"### Stages, organic 640 x 480\n\n{stage_table(small)}",
+        ]
     )
-    parser.add_argument("--quick", action="store_true", help=f"{_QUICK_MASKS} masks, fewer rounds")
-    parser.add_argument("--memory", action="store_true", help="measure peak memory as well")
-    parser.add_argument("--keep", action="store_true", help="keep the masks for the next run")
-    return parser
+    print(figures)
+    if asked.write:
+        shown = [(name, found) for name, found in others if not isinstance(found, str)]
+        ways = [(way, small.ratio(way)) for way in small.ways]
+        _CHART.write_text(chart([*ways, *shown, (PILLOW, 1.0)]))
+        page = _PAGE.read_text()
+        before, after = page.partition(_BEGIN)[0], page.partition(_END)[2]
+        _PAGE.write_text(f"{before}{_BEGIN}\n\n{figures}\n\n{_END}{after}")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+def _told(case: Case) -> Measured:
+    width, height = case.shape
+    print(f"{case.count} {case.kind} masks of {width} x {height} ...", file=sys.stderr, flush=True)
+    return measure(case)
 
 
-def _values(text: str) -> int:
-    number = _positive(text)
-    if number > 256:
-        raise argparse.ArgumentTypeError("at most 256: a mask has 8 bits")
-    return number
+def _peers(python: str) -> list[tuple[str, float | str]]:
+    """Each peer's ratio to decoding, measured in a process of its own; words where it failed."""
+    found: list[tuple[str, float | str]] = []
+    case = next(one for one in cases() if one.shape == SHAPES[0] and one.kind == KINDS[0])
+    with made(_PEER_MASKS, case.recipe, keep=False) as masks:
+        for name in PEERS:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            command = ["-m", "benchmarks.peers.process", name, str(masks.folder), str(_PEER_BLOCK)]
+            done = subprocess.run(
+                [python, *command], cwd=_PROJECT, capture_output=True, text=True, timeout=600
+            )
+            if done.returncode:
+                words = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+                found.append((name, f"did not run: {words[:100]}"))
+                continue
+            times = json.loads(done.stdout.strip().splitlines()[-1])["times"]
+            decoding = times[DECODING]
+            ratios = [seconds / decoding[block] for block, seconds in times[name].items()]
+            found.append((name, median(ratios)))
+    return found
 
 
-def _measured(
-    masks: Masks, folder: Path, machine: dict[str, object], asked: argparse.Namespace
-) -> Results:
-    root = folder / "root"
-    write_manifest(root, masks)
-    rounds = 1 if asked.quick else 5
-    _say("measuring the whole work per mask")
-    whole, stages = _whole(masks, root, folder)
-    _say(f"measuring the partition, {2 * rounds} times")
-    masks_per_second(root, masks.folder, folder / "partition", 1)  # imports, file cache
-    partition = measure_partition(root, masks.folder, folder / "partition", rounds)
-    peaks = _peaks(masks, root, folder) if asked.memory else []
-    return Results(machine, masks.facts(), whole, stages, partition, peaks)
-
-
-def _whole(masks: Masks, root: Path, folder: Path) -> tuple[Times, Times]:
-    taking = blocks(len(masks.files), _BLOCK)
-    stages = Stages(masks, folder / "stages")
-    contenders: dict[str, Contender] = {
-        PILLOW: PillowDecode(masks.paths),
-        SEGPIPE: Segpipe(root, masks.folder, folder / "store", _BLOCK),
-        MEASURES: SegpipeMeasures(masks.paths),
-        NAIVE_ANY: NaiveAny(masks.paths),
-        NAIVE_WHERE: NaiveWhere(masks.paths),
-        STAGES: stages,
-    }
-    # One block unmeasured: imports, caches, the allocator.
-    contenders[PILLOW].run(taking[0])
-    Segpipe(root, masks.folder, folder / "warm-up", _BLOCK).run(taking[0])
-    step = -(-len(taking) // _SAMPLED_BLOCKS)
-    sampled = dict.fromkeys((NAIVE_ANY, NAIVE_WHERE, STAGES), step)
-    return interleaved(contenders, taking, sampled), stages.times
-
-
-def _peaks(masks: Masks, root: Path, folder: Path) -> list[Peak]:
-    _say("measuring memory")
-    larger = folder / "larger"
-    write_manifest(larger, masks, _REPETITIONS)
-    return [
-        measure_peak(place, masks.folder, folder / f"memory-{place.name}")
-        for place in (root, larger)
+def _goals(
+    measured: list[Measured], small: Measured, ours: str, peers: list[tuple[str, float | str]]
+) -> str:
+    own, usual = small.ratio(ours), small.ratio(USUAL)
+    noise = max(m.ratio(ours) for m in measured if m.case.kind == "noise")
+    lines = [
+        "| goal | found | |",
+        "|---|---|---|",
+        _goal("at most Pillow's decoding, organic 640 x 480", own <= 1, f"{own:.2f} x"),
+        _goal("noise within 3 x of decoding, any size", noise <= 3, f"{noise:.2f} x"),
+        _goal("25 times as fast as the usual code", usual / own >= 25, f"{usual / own:.1f}"),
     ]
+    rates = [found for _, found in peers if not isinstance(found, str)]
+    if rates:
+        fastest = min(rates)
+        reached = fastest / own >= 5
+        lines.append(_goal("5 times as fast as the fastest peer", reached, f"{fastest / own:.1f}"))
+    return "\n".join(lines)
 
 
-def _say(words: str) -> None:
-    print(f"{words} ...", file=sys.stderr, flush=True)
+def _goal(words: str, reached: bool, found: str) -> str:
+    return f"| {words} | {found} | {'reached' if reached else '**missed**'} |"
 
 
 if __name__ == "__main__":

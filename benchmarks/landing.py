@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.masks import HEIGHT, WIDTH, MaskFile, write_masks
+from benchmarks.masks import SMALL, MaskFile, Recipe, Shape, write_masks
 from segpipe.partition import Partition
 
 #: The one partition of every root made here.
@@ -47,6 +47,7 @@ class Masks:
 
     folder: Path
     files: tuple[MaskFile, ...]
+    shape: Shape = SMALL
 
     @property
     def paths(self) -> list[Path]:
@@ -58,8 +59,8 @@ class Masks:
         count = len(self.files)
         return {
             "masks": count,
-            "width": WIDTH,
-            "height": HEIGHT,
+            "width": self.shape.width,
+            "height": self.shape.height,
             "mean_bytes": round(sum(file.bytes for file in self.files) / count),
             "mean_segments": round(sum(len(file.values) for file in self.files) / count, 1),
         }
@@ -69,19 +70,25 @@ class Masks:
 def generated_masks(
     count: int, seed: int, segments: tuple[int, int], *, keep: bool
 ) -> Iterator[Masks]:
+    """Organic masks of 640 x 480; see :func:`made`."""
+    with made(count, Recipe(seed, segments=segments), keep=keep) as masks:
+        yield masks
+
+
+@contextmanager
+def made(count: int, recipe: Recipe, *, keep: bool) -> Iterator[Masks]:
     """Masks in the system's temporary folder; an earlier run's kept ones are used again.
 
     Args:
-        segments: fewest and most per mask.
         keep: leave them there for the next run; otherwise they are removed at the end.
     """
-    name = f"segpipe-benchmark-masks-{_GENERATION}-{seed}-{count}-{segments[0]}-{segments[1]}"
+    name = f"segpipe-benchmark-masks-{_GENERATION}-{recipe.name}-{count}"
     folder = Path(tempfile.gettempdir()) / name
     if not (folder / _INDEX).exists():
         # Made aside and renamed, so that a folder of this name is always complete.
         making = folder.with_name(f"{name}-{uuid.uuid4().hex}")
         try:
-            files = write_masks(making, count, seed, segments)
+            files = write_masks(making, count, recipe)
             index = [[file.name, file.values, file.bytes] for file in files]
             (making / _INDEX).write_text(json.dumps(index))
             folder = _named(making, folder)
@@ -89,11 +96,17 @@ def generated_masks(
             shutil.rmtree(making, ignore_errors=True)
             raise
     try:
-        index = json.loads((folder / _INDEX).read_text())
-        yield Masks(folder, tuple(MaskFile(name, tuple(values), n) for name, values, n in index))
+        yield read_masks(folder, recipe.shape)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_masks(folder: Path, shape: Shape) -> Masks:
+    """The masks of a folder that :func:`made` made."""
+    index = json.loads((folder / _INDEX).read_text())
+    files = (MaskFile(name, tuple(values), size) for name, values, size in index)
+    return Masks(folder, tuple(files), shape)
 
 
 def _named(making: Path, folder: Path) -> Path:
@@ -115,8 +128,8 @@ def write_manifest(root: Path, masks: Masks, rows_per_mask: int = 1) -> None:
             "reference_id": f"item-{repetition:03d}-{file.name.removesuffix('.png')}",
             "mask_url": str(masks.folder / file.name),
             "segments": manifest_segments(file.values),
-            "height": HEIGHT,
-            "width": WIDTH,
+            "height": masks.shape.height,
+            "width": masks.shape.width,
         }
         for repetition in range(rows_per_mask)
         for file in masks.files

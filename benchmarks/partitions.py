@@ -1,15 +1,21 @@
-"""A whole partition, manifest in and tables out, by number of worker threads."""
+"""A whole partition, manifest in and tables out: masks a second by workers, and peak memory.
+
+``python -m benchmarks.partitions [--rows 10 50]`` prints both.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from benchmarks.landing import PARTITION
+from benchmarks.landing import PARTITION, generated_masks, write_manifest
+from benchmarks.masks import SEGMENTS
 from segpipe.root import Root
 from segpipe.settings import Settings
 
@@ -66,3 +72,30 @@ def fresh_root(root: Path, masks: Path, aside: Path, workers: int) -> Root:
         workers=workers,
     )
     return Root(settings)
+
+
+def main() -> None:
+    """Measure and print."""
+    from benchmarks.memory import measure_peak  # which measures a root made here
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.partitions", description=__doc__)
+    parser.add_argument("--masks", type=int, default=2000, help="mask files (2000)")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10, 50], help="rows per file")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    with (
+        generated_masks(asked.masks, 1, SEGMENTS, keep=True) as masks,
+        tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder,
+    ):
+        for rows in asked.rows:
+            root = Path(folder) / f"root-{rows}"
+            write_manifest(root, masks, rows)
+            peak = measure_peak(root, masks.folder, Path(folder) / "peak")
+            print(f"{peak.rows:,} rows: peak {peak.peak:.0f} MiB, before {peak.before:.0f}")
+        found = measure_partition(root, masks.folder, Path(folder) / "aside", asked.rounds)
+        print(f"1 worker {found.one_worker:.0f} masks/s, 2 workers {found.two_workers:.0f}: ")
+        print(f"{found.speed_up:.2f} times as fast ({found.rounds} rounds)")
+
+
+if __name__ == "__main__":
+    main()

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter
+from typing import Protocol
 
-from benchmarks.contenders import Contender
+
+class Contender(Protocol):
+    """Something that works through the masks, a block at a time."""
+
+    def run(self, block: slice) -> None:
+        """Do the work for the masks of this block."""
 
 
 @dataclass
@@ -19,6 +25,11 @@ class Times:
     def add(self, name: str, block: int, seconds_per_mask: float) -> None:
         """Note one measurement."""
         self.by_block.setdefault(name, {})[block] = seconds_per_mask
+
+    def spread(self, name: str, seconds_per_mask: float) -> None:
+        """Add to every block its share of what was done once for all of them."""
+        own = self.by_block[name]
+        self.by_block[name] = {block: time + seconds_per_mask for block, time in own.items()}
 
     def milliseconds(self, name: str) -> float:
         """Median over blocks of the time per mask."""
@@ -33,8 +44,19 @@ class Times:
 
     def ratio(self, name: str, baseline: str) -> float:
         """Median over the blocks both took of the ratio of their times."""
+        return median(self._ratios(name, baseline))
+
+    def middle_half(self, name: str, baseline: str) -> tuple[float, float]:
+        """Between which ratios the middle half of the blocks lies: how far to trust the median."""
+        ratios = self._ratios(name, baseline)
+        if len(ratios) < 2:
+            return ratios[0], ratios[0]
+        lower, _, upper = quantiles(ratios, n=4, method="inclusive")
+        return lower, upper
+
+    def _ratios(self, name: str, baseline: str) -> list[float]:
         own, other = self.by_block[name], self.by_block[baseline]
-        return median(own[block] / other[block] for block in own.keys() & other.keys())
+        return [own[block] / other[block] for block in sorted(own.keys() & other.keys())]
 
 
 def blocks(count: int, rows: int) -> list[slice]:

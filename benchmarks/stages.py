@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,74 +14,112 @@ from typing import Any
 import numpy as np
 
 from benchmarks.landing import Masks, manifest_segments
-from benchmarks.masks import HEIGHT, WIDTH, MaskFile
+from benchmarks.masks import MaskFile
 from benchmarks.rounds import Times
+from segpipe import scanlines
 from segpipe.declarations import read_declaration
 from segpipe.manifest import ManifestRow
 from segpipe.mask import canonical_png, decode_mask
-from segpipe.png import read_png
+from segpipe.png import PngFile, read_png
 from segpipe.prediction import fingerprint_of_parts
-from segpipe.rules import Evidence, Policy, judge
+from segpipe.rules import Evidence, Policy, judge, rules_in_force
 from segpipe.segments import measure
 from segpipe.sources import AllowedRoots
 from segpipe.storage import Folder, MaskStore
 
+READ, DECODE, MEASURE = "read the file", "decode, strictly", "measure, with digest of pixels"
+DECLARATION, JUDGE = "read_declaration", "judge, all rules"
+FINGERPRINT, PUT = "fingerprint", "put, with sha256 and write"
+#: The stages of a row, in order; what is left of the whole are manifest, tables and digests.
+OWN = (DECLARATION, READ, DECODE, MEASURE, JUDGE, PUT, FINGERPRINT)
+REST = "manifest, tables and the rest"
+CHECK, INFLATE, SAMPLES = "read_png", "inflate alone", "inflate and unfilter"
 #: Timed too, but part of another stage here, or of none.
-BESIDE = ("sha256 of file", "read_png", "np.bincount", "canonical_png")
+BESIDE = (CHECK, INFLATE, SAMPLES, "sha256 of the file", "sha256 of the pixels", "np.bincount")
+ENCODE = "canonical_png, where it is not"
 
 
 class Stages:
-    """Runs the stages on masks, one after the other, each under a clock of its own."""
+    """Runs the stages on masks, one after the other, each under a clock of its own.
 
-    def __init__(self, masks: Masks, store: Path) -> None:
+    Args:
+        short: the short way, where it is open; else the long one, whatever is open.
+    """
+
+    def __init__(self, masks: Masks, store: Path, *, short: bool) -> None:
         self.times = Times()
         self._files = masks.files
+        self._shape = masks.shape
         self._folder = str(masks.folder)
+        self._short = short
         self._sources = AllowedRoots((self._folder,))
         for number in range(256):  # a store that is in use has its folders
             (store / f"{number:02x}").mkdir(parents=True)
         self._store = MaskStore(Folder(str(store)))
         self._policy = Policy()
+        self._rules = rules_in_force(self._policy)
+        self._inflate = _inflater(short)
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def run(self, block: slice) -> None:
         """Take the masks of the block through all stages; the times are in ``times``."""
         self._seconds.clear()
-        for file in self._files[block]:
-            self._one(file)
-        for file in self._files[block]:  # apart, so as not to fill the caches between stages
-            self._beside((Path(self._folder) / file.name).read_bytes())
+        with nullcontext() if self._short else scanlines.closed():
+            for file in self._files[block]:
+                self._one(file)
+            for file in self._files[block]:  # apart, so as not to fill the caches between stages
+                self._beside((Path(self._folder) / file.name).read_bytes())
+            encoding = self._encoding(self._files[block][0])
+        self.times.add(ENCODE, block.start, encoding)
         for name, seconds in self._seconds.items():
             self.times.add(name, block.start, seconds / (block.stop - block.start))
 
     def _one(self, file: MaskFile) -> None:
         timed = self._timed
-        url = f"{self._folder}/{file.name}"
+        url, (width, height) = f"{self._folder}/{file.name}", self._shape
         cell = manifest_segments(file.values)
-        declaration = timed("read_declaration", read_declaration, cell)
-        source = timed("AllowedRoots.resolve", self._sources.resolve, url, self._folder)
-        data = timed("read file", self._sources.read, source)
-        mask = timed("decode_mask (with read_png)", decode_mask, data)
-        measures = timed("measure", measure, mask.pixels)
-        row = ManifestRow("x.parquet", 0, file.name, url, cell, None, HEIGHT, WIDTH)
+        declared = timed(DECLARATION, read_declaration, cell)
+        data = timed(READ, lambda: self._sources.read(self._sources.resolve(url, self._folder)))
+        mask = timed(DECODE, decode_mask, data)
+        measures = timed(MEASURE, measure, mask.pixels)
+        row = ManifestRow("x.parquet", 0, file.name, url, cell, None, height, width)
         evidence = Evidence(
-            row, declaration, self._policy, size=(HEIGHT, WIDTH), mask=mask, measures=measures
+            row, declared, self._policy, size=(height, width), mask=mask, measures=measures
         )
-        timed("judge (all rules)", judge, evidence)
-        timed("MaskStore.put (with sha256)", self._store.put, data)
-        described = [[s.index, s.label, s.metadata_text] for s in declaration.segments]
-        timed("fingerprint", fingerprint_of_parts, mask.pixels, HEIGHT, WIDTH, described, None)
+        timed(JUDGE, judge, evidence, self._rules)
+        timed(PUT, self._store.put, data)
+        described = [[s.index, s.label, s.metadata_text] for s in declared.segments]
+        timed(FINGERPRINT, fingerprint_of_parts, measures, described, None)
 
     def _beside(self, data: bytes) -> None:
         timed = self._timed
-        timed("sha256 of file", lambda: hashlib.sha256(data).hexdigest())
-        timed("read_png", read_png, data)
+        file = timed(CHECK, read_png, data)
+        timed(INFLATE, self._inflate, file)
+        if scanlines.is_open():
+            timed(SAMPLES, scanlines.read_samples, file)
         pixels = decode_mask(data).pixels
+        timed("sha256 of the file", lambda: hashlib.sha256(data).hexdigest())
+        timed("sha256 of the pixels", lambda: hashlib.sha256(pixels.data).hexdigest())
         timed("np.bincount", lambda: np.bincount(pixels.ravel(), minlength=256))
-        timed("canonical_png", canonical_png, pixels)
+
+    def _encoding(self, file: MaskFile) -> float:
+        """Seconds to encode a mask: of one per block, for it takes as long as all the rest."""
+        pixels = decode_mask((Path(self._folder) / file.name).read_bytes()).pixels
+        started = perf_counter()
+        canonical_png(pixels)
+        return perf_counter() - started
 
     def _timed(self, name: str, work: Callable[..., Any], *arguments: object) -> Any:
         started = perf_counter()
         result = work(*arguments)
         self._seconds[name] += perf_counter() - started
         return result
+
+
+def _inflater(short: bool) -> Callable[[PngFile], object]:
+    """Inflates a PNG's image data as the short way does, or as zlib does."""
+    if short and scanlines.is_open():
+        import deflate
+
+        return lambda file: deflate.zlib_decompress(file.compressed, file.header.raw_size)
+    return lambda file: zlib.decompress(file.compressed)

@@ -12,7 +12,8 @@ numba takes half a second to load, so that the short way is opened only where it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -57,6 +58,17 @@ def open_short_way() -> bool:
 def is_open() -> bool:
     """Whether the short way is taken in this process."""
     return _packages is not None
+
+
+@contextmanager
+def closed() -> Iterator[None]:
+    """The long way alone, in all of this process, until the block ends: to compare the two."""
+    global _packages
+    packages, _packages = _packages, None
+    try:
+        yield
+    finally:
+        _packages = packages
 
 
 def read_samples(file: PngFile) -> NDArray[np.uint8] | None:

@@ -15,7 +15,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["benchmarks", "--quick"], "stages of segpipe, per mask"),
+        (["benchmarks", "--quick"], "### Stages"),
+        (["benchmarks.scale", "--masks", "200"], "requests"),
+        (["benchmarks.partitions", "--masks", "100", "--rows", "2", "--rounds", "1"], "MiB"),
         (["benchmarks.nucleus", "--masks", "30", "--rounds", "1"], "0 uploads"),
         (["benchmarks.automation", "--partitions", "200"], "nothing changed"),
         (["benchmarks.publishing", "--help"], "usage"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from segpipe import scanlines
 from segpipe.mask import MaskRefused, decode_mask
 from segpipe.png import read_png
-from segpipe.scanlines import open_short_way, read_samples
+from segpipe.scanlines import closed, open_short_way, read_samples
 from segpipe.segments import Measures, measure
 from tests.unit.conftest import GREY, PALETTE, RGB, SIGNATURE, chunk, ihdr, png
 
@@ -32,17 +31,6 @@ def short_way() -> Iterator[None]:
     assert open_short_way()
     yield
     scanlines._packages, scanlines._tried = before
-
-
-@contextmanager
-def the_long_way() -> Iterator[None]:
-    """As in a process in which the packages are not there."""
-    packages = scanlines._packages
-    scanlines._packages = None
-    try:
-        yield
-    finally:
-        scanlines._packages = packages
 
 
 @st.composite
@@ -86,7 +74,7 @@ def test_filtered_bytes_of_any_kind_are_read_as_pillow_reads_them(
     )
     data = SIGNATURE + ihdr(21, 3) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
     short = decode_mask(data)
-    with the_long_way():
+    with closed():
         long = decode_mask(data)
     assert np.array_equal(short.pixels, long.pixels)
     assert (short.header, short.remarks, short.canonical) == (
@@ -100,7 +88,7 @@ def test_filtered_bytes_of_any_kind_are_read_as_pillow_reads_them(
 @given(patches())
 def test_measures_are_the_same_to_the_last_bit(mask: np.ndarray) -> None:
     short = measure(mask)
-    with the_long_way():
+    with closed():
         long = measure(mask)
     for field in dataclasses.fields(Measures):
         one, other = getattr(short, field.name), getattr(long, field.name)
@@ -153,7 +141,7 @@ GOOD = bytes([0, 1, 2, 3, 4] * 3)
 )
 def test_image_data_that_is_not_as_it_should_be_is_judged_the_long_way(data: bytes) -> None:
     assert read_samples(read_png(data)) is None
-    with the_long_way(), pytest.raises(MaskRefused) as expected:
+    with closed(), pytest.raises(MaskRefused) as expected:
         decode_mask(data)
     with pytest.raises(MaskRefused) as found:
         decode_mask(data)
@@ -170,7 +158,7 @@ def test_image_data_in_several_chunks_is_one_stream() -> None:
 
 
 def test_without_the_packages_the_long_way_is_taken() -> None:
-    with the_long_way():
+    with closed():
         assert not scanlines.is_open()
         assert read_samples(read_png(whole(GOOD))) is None
         assert decode_mask(whole(GOOD)).pixels.tolist() == [[1, 2, 3, 4]] * 3

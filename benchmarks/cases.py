@@ -1,0 +1,160 @@
+"""Masks of one size and kind, through everything and through the stages apart, both ways."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.contenders import PillowDecode, UsualCode
+from benchmarks.landing import Masks, made, write_manifest
+from benchmarks.masks import CONSTANT, KINDS, NOISE, ORGANIC, SHAPES, SMALL, Recipe, Shape
+from benchmarks.passes import Pass
+from benchmarks.rounds import Contender, Times, blocks, interleaved
+from benchmarks.stages import Stages
+from segpipe import scanlines
+
+PILLOW = "Pillow decode"
+SHORT, LONG = "segpipe, short way", "segpipe, without it"
+USUAL = "the usual code"
+_STAGES = "stages, "
+# The usual code takes this many blocks: it is slow, and far from every limit.
+_USUAL_BLOCKS = 4
+# Masks, and masks at a time: a chunk of a real run has 128 rows. Noise takes ten times as long, and
+# no two masks differ in what they take. There are no more constant masks than values: a second one
+# of the same would only be found in the store.
+_COUNTS = {
+    SMALL: {ORGANIC: (1024, 128), NOISE: (384, 64), CONSTANT: (240, 40)},
+    SHAPES[1]: {ORGANIC: (96, 12), NOISE: (32, 4), CONSTANT: (96, 12)},
+    SHAPES[2]: {ORGANIC: (24, 3), NOISE: (8, 1), CONSTANT: (24, 3)},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Masks to measure: how many, of what, and how many at a time."""
+
+    shape: Shape
+    kind: str
+    count: int
+    block: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """What makes the masks."""
+        return Recipe(shape=self.shape, kind=self.kind)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a case.
+
+    Attributes:
+        facts: of the masks: count, size, mean bytes and segments.
+        whole: seconds per mask by contender; what a pass does once is spread over its masks.
+        stages: the same by stage, for each way.
+        once: seconds that passes took beside their blocks, by way, without the disk's.
+        sync: seconds until everything was on the disk, by way.
+    """
+
+    case: Case
+    facts: Mapping[str, float]
+    whole: Times
+    stages: Mapping[str, Times]
+    once: Mapping[str, float]
+    sync: Mapping[str, float]
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The ways that could be taken here."""
+        return tuple(self.stages)
+
+    def ratio(self, name: str) -> float:
+        """Of a contender to Pillow's decoding."""
+        return self.whole.ratio(name, PILLOW)
+
+
+def cases(divisor: int = 1) -> list[Case]:
+    """All sizes and kinds, with fewer masks where a divisor is given."""
+    return [
+        Case(shape, kind, max(2, count // divisor), max(1, block // divisor))
+        for shape in SHAPES
+        for kind in KINDS
+        for count, block in (_COUNTS[shape][kind],)
+    ]
+
+
+def measure(case: Case, *, keep: bool = False) -> Measured:
+    """Measure a case, in a temporary folder."""
+    with (
+        made(case.count, case.recipe, keep=keep) as masks,
+        tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder,
+    ):
+        return _measured(case, masks, Path(folder))
+
+
+def _measured(case: Case, masks: Masks, folder: Path) -> Measured:
+    root = folder / "root"
+    write_manifest(root, masks)
+    ways = {SHORT: True, LONG: False} if scanlines.open_short_way() else {LONG: False}
+    taking = blocks(case.count, case.block)
+    _warm_up(root, masks, folder / "warm-up", case.block, ways)
+    stages = {
+        way: Stages(masks, folder / f"stages-{short}", short=short) for way, short in ways.items()
+    }
+    usual = UsualCode(masks.paths, folder / "usual")
+    passes = {
+        way: Pass(root, masks, folder / f"pass-{short}", case.block, short=short)
+        for way, short in ways.items()
+    }
+    contenders: dict[str, Contender] = {
+        PILLOW: PillowDecode(masks.paths),
+        **passes,
+        **{_STAGES + way: own for way, own in stages.items()},
+    }
+    every = {_STAGES + way: 2 for way in ways}
+    if case.kind == ORGANIC:
+        contenders[USUAL] = usual
+        every[USUAL] = -(-len(taking) // _USUAL_BLOCKS)
+    times = _interleaved(contenders, passes, taking, every)
+    for way, own in passes.items():
+        times.spread(way, own.once / case.count)
+    return Measured(
+        case,
+        masks.facts(),
+        times,
+        {way: own.times for way, own in stages.items()},
+        {way: own.once for way, own in passes.items()},
+        {way: own.sync for way, own in passes.items()},
+    )
+
+
+def _interleaved(
+    contenders: Mapping[str, Contender],
+    passes: Mapping[str, Pass],
+    taking: list[slice],
+    every: Mapping[str, int],
+) -> Times:
+    with _all_entered(passes):
+        times = interleaved(contenders, taking, every)
+        for own in passes.values():
+            own.finish()
+    return times
+
+
+def _all_entered(passes: Mapping[str, Pass]) -> ExitStack:
+    stack = ExitStack()
+    for own in passes.values():
+        stack.enter_context(own)
+    return stack
+
+
+def _warm_up(root: Path, masks: Masks, folder: Path, rows: int, ways: Mapping[str, bool]) -> None:
+    """One block of everything unmeasured: imports, compiled code, caches, the allocator."""
+    first = slice(0, min(rows, len(masks.files)))
+    PillowDecode(masks.paths).run(first)
+    for short in ways.values():
+        with Pass(root, masks, folder / str(short), rows, short=short) as own:
+            own.run(first)
