@@ -7,21 +7,25 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-from benchmarks.contenders import PillowDecode, UsualCode
+from benchmarks.contenders import NaiveAny, NaiveWhere, PillowDecode, UsualCode
 from benchmarks.landing import Masks, made, write_manifest
 from benchmarks.masks import CONSTANT, KINDS, NOISE, ORGANIC, SHAPES, SMALL, Recipe, Shape
 from benchmarks.passes import Pass
 from benchmarks.rounds import Contender, Times, blocks, interleaved
-from benchmarks.stages import Stages
+from benchmarks.stages import OWN, Stages
 from segpipe import scanlines
 
 PILLOW = "Pillow decode"
 SHORT, LONG = "segpipe, short way", "segpipe, without it"
 USUAL = "the usual code"
+NAIVE_ANY, NAIVE_WHERE = "naive loop, any()", "naive loop, where()"
+#: Ways without any library: what they are compared by is measured in the same turns.
+LOOPS = (USUAL, NAIVE_ANY, NAIVE_WHERE)
 _STAGES = "stages, "
-# The usual code takes this many blocks: it is slow, and far from every limit.
-_USUAL_BLOCKS = 4
+# The loops take this many blocks: they are slow, and far from every limit.
+_LOOP_BLOCKS = 4
 # Masks, and masks at a time: a chunk of a real run has 128 rows. Noise takes ten times as long, and
 # no two masks differ in what they take. There are no more constant masks than values: a second one
 # of the same would only be found in the store.
@@ -75,6 +79,22 @@ class Measured:
         """Of a contender to Pillow's decoding."""
         return self.whole.ratio(name, PILLOW)
 
+    def stage_ratio(self, way: str, stage: str) -> float | None:
+        """Of a stage to Pillow's decoding of the same masks; None where it was not taken."""
+        seconds, decoding = self.stages[way].by_block.get(stage), self.whole.by_block[PILLOW]
+        if seconds is None:
+            return None
+        return median(own / decoding[block] for block, own in seconds.items())
+
+    def rest_ratio(self, way: str) -> float:
+        """Of what no stage accounts for to Pillow's decoding of the same masks."""
+        whole, decoding = self.whole.by_block[way], self.whole.by_block[PILLOW]
+        stages = self.stages[way].by_block
+        return median(
+            (whole[block] - sum(stages[name][block] for name in OWN)) / decoding[block]
+            for block in stages[OWN[0]]
+        )
+
 
 def cases(divisor: int = 1) -> list[Case]:
     """All sizes and kinds, with fewer masks where a divisor is given."""
@@ -104,7 +124,6 @@ def _measured(case: Case, masks: Masks, folder: Path) -> Measured:
     stages = {
         way: Stages(masks, folder / f"stages-{short}", short=short) for way, short in ways.items()
     }
-    usual = UsualCode(masks.paths, folder / "usual")
     passes = {
         way: Pass(root, masks, folder / f"pass-{short}", case.block, short=short)
         for way, short in ways.items()
@@ -116,8 +135,10 @@ def _measured(case: Case, masks: Masks, folder: Path) -> Measured:
     }
     every = {_STAGES + way: 2 for way in ways}
     if case.kind == ORGANIC:
-        contenders[USUAL] = usual
-        every[USUAL] = -(-len(taking) // _USUAL_BLOCKS)
+        contenders[USUAL] = UsualCode(masks.paths, folder / "usual")
+        contenders[NAIVE_ANY] = NaiveAny(masks.paths)
+        contenders[NAIVE_WHERE] = NaiveWhere(masks.paths)
+        every |= dict.fromkeys(LOOPS, -(-len(taking) // _LOOP_BLOCKS))
     times = _interleaved(contenders, passes, taking, every)
     for way, own in passes.items():
         times.spread(way, own.once / case.count)

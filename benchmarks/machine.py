@@ -16,7 +16,7 @@ def machine_facts() -> dict[str, object]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
     }

@@ -35,13 +35,6 @@ class Times:
         """Median over blocks of the time per mask."""
         return 1000 * median(self.by_block[name].values())
 
-    def rest_milliseconds(self, name: str, parts: Times, of: list[str]) -> float:
-        """Median over blocks of the time per mask that these parts do not account for."""
-        return 1000 * median(
-            self.by_block[name][block] - sum(parts.by_block[part][block] for part in of)
-            for block in parts.by_block[of[0]]
-        )
-
     def ratio(self, name: str, baseline: str) -> float:
         """Median over the blocks both took of the ratio of their times."""
         return median(self._ratios(name, baseline))

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.contenders import PillowDecode, decoded
 from benchmarks.peers import libraries
 from benchmarks.peers.libraries import Work
-from benchmarks.rounds import blocks, interleaved
+from benchmarks.rounds import Contender, blocks, interleaved
 
 #: Name -> the distribution it needs, and what makes it.
 PEERS: dict[str, tuple[str, Callable[[], Work]]] = {
@@ -60,7 +60,7 @@ def main(name: str, folder: str, rows: str) -> None:
     peer = Peer(made(), paths)
     peer.check()  # and imports what it needs
     taking = blocks(len(paths), int(rows))
-    contenders = {DECODING: PillowDecode(paths), name: peer}
+    contenders: dict[str, Contender] = {DECODING: PillowDecode(paths), name: peer}
     for contender in contenders.values():
         contender.run(taking[0])
     times = interleaved(contenders, taking, {})
