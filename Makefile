@@ -7,7 +7,7 @@ PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 
-.PHONY: help demo dev test test-slow test-browser lint bench bench-peers clean
+.PHONY: help demo dev test test-slow test-browser lint bench bench-peers performance clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint   formatting, lint, types, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
 	@echo "make bench-peers  the same beside other libraries"
+	@echo "make performance  the same, into docs/performance.md"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segpipe needs Python 3.11 or newer")'
@@ -54,14 +55,21 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
-# Other libraries, with versions of numpy and Pillow of their own.
+# Other libraries, with versions of numpy and Pillow of their own. Where not all of them install, each
+# is tried by itself: what cannot be had is reported by the benchmark, and the others are measured.
+PIP_PEERS := .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all:
 $(PEERS): benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $<
+	$(PIP_PEERS) numpy pillow
+	$(PIP_PEERS) --requirement $< || grep -v '^#' $< | while read -r peer; do \
+		$(PIP_PEERS) "$$peer" </dev/null || echo "$$peer does not install here"; done
 	@touch $@
 
 bench-peers: $(READY) $(PEERS)
 	$(BIN)/python -m benchmarks --peers .venv-peers/bin/python
+
+performance: $(READY) $(PEERS)
+	$(BIN)/python -m benchmarks --peers .venv-peers/bin/python --write
 
 clean:
 	rm -rf .venv .venv-peers demo
