@@ -24,8 +24,8 @@ _PAGE, _CHART = "performance.md", "performance.svg"
 _BEGIN, _END = "<!-- figures: python -m benchmarks --write -->", "<!-- end of figures -->"
 _QUICK = 16
 _APART = (
-    "Timed apart, each on every other block: they come near the whole, not to its last hundredth, "
-    "and a rest below zero says that a stage takes longer by itself."
+    "Timed apart on every other block, put within the pass: they come near the whole, not to its "
+    "last hundredth, and a rest below zero says that a stage takes longer by itself."
 )
 
 

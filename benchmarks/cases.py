@@ -15,7 +15,7 @@ from benchmarks.landing import Masks, made, write_manifest
 from benchmarks.masks import CONSTANT, KINDS, NOISE, ORGANIC, SHAPES, SMALL, Recipe, Shape
 from benchmarks.passes import Pass
 from benchmarks.rounds import Contender, Times, blocks, interleaved
-from benchmarks.stages import OWN, Stages
+from benchmarks.stages import OWN, PUT, READ, Stages
 from segpipe import scanlines
 
 PILLOW = "Pillow decode"
@@ -125,9 +125,7 @@ def _measured(case: Case, masks: Masks, folder: Path) -> Measured:
     ways = {SHORT: True, LONG: False} if scanlines.open_short_way() else {LONG: False}
     taking = blocks(case.count, case.block)
     _warm_up(root, masks, folder / "warm-up", case.block, ways)
-    stages = {
-        way: Stages(masks, folder / f"stages-{short}", short=short) for way, short in ways.items()
-    }
+    stages = {way: Stages(masks, short=short) for way, short in ways.items()}
     passes = {
         way: Pass(root, masks, folder / f"pass-{short}", case.block, short=short)
         for way, short in ways.items()
@@ -146,6 +144,8 @@ def _measured(case: Case, masks: Masks, folder: Path) -> Measured:
     times = _interleaved(contenders, passes, taking, every)
     for way, own in passes.items():
         times.spread(way, own.once / case.count)
+        for block in stages[way].times.by_block[READ]:
+            stages[way].times.add(PUT, block, own.puts[block])
     return Measured(
         case,
         masks.facts(),

@@ -52,6 +52,19 @@ class _TimedSync(Folder):
         self.seconds += perf_counter() - started
 
 
+class _TimedStore(MaskStore):
+    """A store that notes how long putting masks took: only in a pass do its folders, and the disk
+    below them, stand as they do in a pass."""
+
+    seconds = 0.0
+
+    def put(self, data: bytes) -> str:
+        started = perf_counter()
+        sha256 = super().put(data)
+        self.seconds += perf_counter() - started
+        return sha256
+
+
 class Abandoned(Exception):
     """Whoever measured the pass has stopped."""
 
@@ -61,6 +74,7 @@ class Pass:
 
     Attributes:
         once: seconds for what is not done per block: opening and closing tables, duplicates.
+        puts: seconds per mask that storing took, by block.
         sync: seconds the system took at the end to write everything to the disk; not in ``once``,
             for it writes what others left to be written, too.
     """
@@ -69,13 +83,15 @@ class Pass:
         self._masks = masks
         self._short = short
         self._manifest = Landing(Folder(str(root / "manifests"))).manifest(PARTITION)
-        self._store = _TimedSync(str(out / "masks"))
+        _begin_store(out / "masks")
+        self._folder = _TimedSync(str(out / "masks"))
+        self._store = _TimedStore(self._folder)
         self._tables = Folder(str(out / "tables"))
         self._validation = Validation(
             dataset="bench",
             model_run=PARTITION.model_run,
             sources=AllowedRoots((str(root), str(masks.folder))),
-            masks=MaskStore(self._store),
+            masks=self._store,
         )
         self._rows = rows
         self._go, self._halted = threading.Semaphore(0), threading.Semaphore(0)
@@ -84,6 +100,7 @@ class Pass:
         self._failure: BaseException | None = None
         self._summary: Summary | None = None
         self.once = self.sync = 0.0
+        self.puts: dict[int, float] = {}
 
     def __enter__(self) -> Pass:
         self._thread.start()
@@ -103,7 +120,9 @@ class Pass:
 
     def run(self, block: slice) -> None:
         """The manifest's next chunk, which is this block."""
+        before = self._store.seconds
         self._step()
+        self.puts[block.start] = (self._store.seconds - before) / (block.stop - block.start)
 
     def finish(self) -> None:
         """Close the tables, after the last block; ``once`` and ``sync`` are known then.
@@ -112,7 +131,7 @@ class Pass:
             AssertionError: if not every mask was accepted.
         """
         ending = self._step()
-        self.sync = self._store.seconds
+        self.sync = self._folder.seconds
         self.once += ending - self.sync
         rows, summary = len(self._masks.files), self._summary
         if summary is None or summary.accepted != rows:
@@ -151,3 +170,11 @@ class Pass:
         self._go.acquire()
         if self._abandoned:
             raise Abandoned
+
+
+def _begin_store(folder: Path) -> None:
+    """A store that is in use has its 256 folders, and files in them: making them is a disk's work
+    that a few hundred masks would be charged with, and the next million would not."""
+    for number in range(256):
+        (folder / f"{number:02x}").mkdir(parents=True)
+        (folder / f"{number:02x}" / "first").write_bytes(b"first")

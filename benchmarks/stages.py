@@ -25,12 +25,12 @@ from segpipe.prediction import fingerprint_of_parts
 from segpipe.rules import Evidence, Policy, judge, rules_in_force
 from segpipe.segments import measure
 from segpipe.sources import AllowedRoots
-from segpipe.storage import Folder, MaskStore
 
 READ, DECODE, MEASURE = "read the file", "decode, strictly", "measure, with digest of pixels"
 DECLARATION, JUDGE = "read_declaration", "judge, all rules"
 FINGERPRINT, PUT = "fingerprint", "put, with sha256 and write"
 #: The stages of a row, in order; what is left of the whole are manifest, tables and digests.
+#: ``PUT`` alone is not timed here: what a write takes depends on the store; it is timed in a pass.
 OWN = (DECLARATION, READ, DECODE, MEASURE, JUDGE, PUT, FINGERPRINT)
 REST = "manifest, tables and the rest"
 CHECK, INFLATE, SAMPLES = "read_png", "inflate alone", "inflate and unfilter"
@@ -46,16 +46,13 @@ class Stages:
         short: the short way, where it is open; else the long one, whatever is open.
     """
 
-    def __init__(self, masks: Masks, store: Path, *, short: bool) -> None:
+    def __init__(self, masks: Masks, *, short: bool) -> None:
         self.times = Times()
         self._files = masks.files
         self._shape = masks.shape
         self._folder = str(masks.folder)
         self._short = short
         self._sources = AllowedRoots((self._folder,))
-        for number in range(256):  # a store that is in use has its folders
-            (store / f"{number:02x}").mkdir(parents=True)
-        self._store = MaskStore(Folder(str(store)))
         self._policy = Policy()
         self._rules = rules_in_force(self._policy)
         self._inflate = _inflater(short)
@@ -87,7 +84,6 @@ class Stages:
             row, declared, self._policy, size=(height, width), mask=mask, measures=measures
         )
         timed(JUDGE, judge, evidence, self._rules)
-        timed(PUT, self._store.put, data)
         described = [[s.index, s.label, s.metadata_text] for s in declared.segments]
         timed(FINGERPRINT, fingerprint_of_parts, measures, described, None)
 
