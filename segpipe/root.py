@@ -23,11 +23,10 @@ from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
-from segpipe.publishing.published import Published
 from segpipe.report import ValidationReport
 from segpipe.report_page import write_page
 from segpipe.settings import CATALOG, NUCLEUS, Settings
-from segpipe.storage import Folder, MaskStore, folder_name
+from segpipe.storage import Folder, MaskStore
 from segpipe.validated import ValidatedPredictions
 from segpipe.validation import Validation
 from segpipe.views import ViewSummary, materialize_view, open_view
@@ -89,21 +88,6 @@ class Root:
         if destination == CATALOG:
             return self.settings.folder("catalog").folder("receipts")
         return self._sent("receipts")
-
-    def published(
-        self, partition: Partition, receipts: str, destination: str = CATALOG
-    ) -> Published:
-        """What is published of a partition, by the receipts of a run.
-
-        Args:
-            receipts: URL of the receipts, as publishing gave it.
-
-        Raises:
-            StorageError: if they cannot be read.
-        """
-        dataset = f"dataset={folder_name(self.settings.dataset)}"
-        folder = self.receipts(destination).folder(dataset, *partition.folders)
-        return Published.read(folder, receipts.rpartition("/")[2])
 
     def _sent(self, kind: str) -> Folder:
         """Where it is kept what was sent to Nucleus."""

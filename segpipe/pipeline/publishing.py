@@ -112,24 +112,25 @@ def _published(
         "update": provenance.update,
         "dry_run": config.dry_run,
     }
-    if publication.verification is None:  # a dry run: nothing was published, nothing read back
+    content, verification = publication.content, publication.verification
+    if (
+        content is None or verification is None
+    ):  # a dry run: nothing was published, nothing read back
         yield dg.AssetObservation(upload.asset, partition=context.partition_key, metadata=metadata)
         return
     yield checks.nothing_failed(publication, upload.asset)
-    yield checks.published_equals_validated(publication.verification, upload.asset)
-    _confirm(publication.verification)
-    receipts = publication.receipts or ""
-    published = root.published(partition, receipts, upload.destination)
+    yield checks.published_equals_validated(verification, upload.asset)
+    _confirm(verification)
     yield dg.MaterializeResult(
         asset_key=upload.asset,
         metadata={
             **metadata,
-            "dagster/row_count": published.predictions,
-            "receipts": place(root.settings, receipts),
+            "dagster/row_count": content.predictions,
+            "receipts": place(root.settings, publication.receipts or ""),
             **_whereabouts(root, upload),
         },
         # Of what is there now: a run that left a changed prediction alone has the version before.
-        data_version=dg.DataVersion(published.digest),
+        data_version=dg.DataVersion(content.digest),
     )
 
 

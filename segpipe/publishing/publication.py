@@ -11,6 +11,7 @@ from segpipe.errors import SegpipeError
 from segpipe.materialization import Progress
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
+from segpipe.publishing.published_content import PublishedContent
 from segpipe.publishing.verification import Verification
 from segpipe.storage import Folder, MaskStore, folder_name
 from segpipe.tables import RECEIPTS, TableWriter, table_writer
@@ -29,12 +30,14 @@ class Publication:
         failures: reference id and the destination's words, of the first ten that failed.
         verification: what reading back found; None for a dry run.
         receipts: URL of the receipts table; None for a dry run.
+        content: what the destination holds of the partition now; None for a dry run.
     """
 
     outcomes: Mapping[str, int]
     failures: tuple[tuple[str, str], ...]
     verification: Verification | None
     receipts: str | None
+    content: PublishedContent | None
 
 
 def publish(
@@ -72,6 +75,7 @@ def publish(
     failures: list[tuple[str, str]] = []
     checks: list[Verification] = []
     failure: SegpipeError | None = None
+    content = PublishedContent()
     done = 0
     with ExitStack() as stack:
         table: TableWriter | None = None
@@ -85,6 +89,7 @@ def publish(
                 break
             if table is not None:
                 table.write(batch_receipts)
+                content.add(batch_receipts)
                 try:
                     checks.append(destination.verify(batch_receipts, provenance, verify_masks))
                 except SegpipeError as error:
@@ -107,6 +112,7 @@ def publish(
         tuple(failures[:10]),
         None if dry_run else _together(checks),
         None if dry_run else f"{folder.shown}/{name}",
+        None if dry_run else content,
     )
 
 
