@@ -23,6 +23,9 @@ class TableDigest:
 
     Args:
         version: of whatever made the rows; another one gives another digest.
+
+    Attributes:
+        rows: that were added.
     """
 
     def __init__(self, version: str) -> None:
@@ -30,12 +33,12 @@ class TableDigest:
         self._streams: defaultdict[str, Any] = defaultdict(hashlib.sha256)
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
-        self._rows = 0
+        self.rows = 0
 
     def add(self, table: pa.Table) -> None:
         """Add rows; all tables must have one schema."""
         if table.num_rows:
-            self._rows += table.num_rows
+            self.rows += table.num_rows
             self._waiting.append(table)
             self._waiting_rows += table.num_rows
         if self._waiting_rows >= _ROWS_AT_ONCE:
@@ -52,7 +55,7 @@ class TableDigest:
     def hexdigest(self) -> str:
         """Of the rows added so far."""
         self._digest_waiting()
-        whole = hashlib.sha256(f"{self._version} {self._rows}".encode())
+        whole = hashlib.sha256(f"{self._version} {self.rows}".encode())
         for name, stream in sorted(self._streams.items()):
             whole.update(f"\n{name} {stream.hexdigest()}".encode("utf-8", "backslashreplace"))
         return whole.hexdigest()
