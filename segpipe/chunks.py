@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -92,19 +93,27 @@ def _until_worthwhile(
             return
 
 
+_collecting = threading.Lock()
+_seldom: list[tuple[int, int, int]] = []  # the usual thresholds, once for each chunk under way
+
+
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Python's collector looks for cycles less often while the block runs.
+    """Python's collector looks for cycles less often while a chunk is worked on.
 
     A chunk makes thousands of objects, holds them until it is done, and leaves no cycles; looking
     through all of them again and again takes a tenth of the time.
     """
-    before = gc.get_threshold()
-    gc.set_threshold(*_SELDOM)
+    with _collecting:
+        _seldom.append(_seldom[0] if _seldom else gc.get_threshold())
+        gc.set_threshold(*_SELDOM)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        with _collecting:
+            usual = _seldom.pop()
+            if not _seldom:  # other threads' chunks may go on
+                gc.set_threshold(*usual)
 
 
 def default_workers() -> int:

@@ -91,15 +91,12 @@ def _client(scheduler: str) -> Iterator[Any]:
 
 
 def _unpickled(work: bytes, version: str) -> Callable[[Any], Any]:
-    """On a worker: the work, and what it needs once in a process."""
+    """On a worker: the work."""
     if version != __version__:
         raise SettingsError(
             f"a worker of the cluster has segpipe {__version__}, and {version} asks it: install "
             "the same version everywhere"
         )
-    from segpipe.scanlines import open_short_way
-
-    open_short_way()
     function: Callable[[Any], Any] = pickle.loads(work)
     return function
 
@@ -107,5 +104,5 @@ def _unpickled(work: bytes, version: str) -> Callable[[Any], Any]:
 def _run(work: Callable[[Any], Any], chunk: Any) -> Any:
     from segpipe.scanlines import open_short_way
 
-    open_short_way()  # where the work was handed over by another worker
+    open_short_way()  # once in a process, which may have the work from another worker
     return work(chunk)

@@ -112,14 +112,6 @@ class ManifestBatch:
     def __str__(self) -> str:
         return f"{self.manifest} rows {self.first} to {self.first + self.rows.num_rows - 1}"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A batch that is part of a larger one would be pickled with all of that.
-        packed = pa.BufferOutputStream()
-        with pa.ipc.new_stream(packed, self.rows.schema) as writer:
-            writer.write_batch(self.rows)
-        others = (self.folder, self.manifest, self.first, self.segment_column, self.extras)
-        return _unpacked, (packed.getvalue().to_pybytes(), *others)
-
     def chunk(self) -> ManifestChunk:
         """The rows as Python values, ready to be judged."""
         names, count = self.rows.schema.names, self.rows.num_rows
@@ -155,13 +147,6 @@ class ManifestBatch:
             for field in self.extras
         ]
         return ManifestChunk(self.folder, rows, pa.Table.from_arrays(extras, schema=self.extras))
-
-
-def _unpacked(
-    packed: bytes, folder: str, manifest: str, first: int, column: str, extras: pa.Schema
-) -> ManifestBatch:
-    rows = pa.ipc.open_stream(packed).read_next_batch()
-    return ManifestBatch(folder, manifest, first, rows, column, extras)
 
 
 @dataclass(frozen=True)

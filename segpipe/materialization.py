@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segpipe.cells import cells_of
-from segpipe.chunks import Workers, seldom_collected
+from segpipe.chunks import Workers
 from segpipe.duplicates import Duplicates, SameMasks, repeated_reference_ids
 from segpipe.errors import SegpipeError, TableError
 from segpipe.inputs import Inputs, InputsDigest, inputs_digest, masks_are_there
@@ -161,7 +161,6 @@ def materialize(
     work = partial(validate_batch, validation=validation)
     batches = manifest.batches(rows_per_chunk)
     with ExitStack() as stack:
-        stack.enter_context(seldom_collected())
         tables = _Tables.open(stack, out, manifest.extras, duplicates, validation)
         done = 0
         for chunk in workers.map(work, batches, -(-manifest.rows // rows_per_chunk)):

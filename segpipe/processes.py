@@ -19,7 +19,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from segpipe.chunks import seldom_collected
 from segpipe.errors import ChunkError
 
 Chunk = TypeVar("Chunk")
@@ -128,5 +127,4 @@ def _end_with(parent: int) -> None:
 
 
 def _run(chunk: Any) -> Any:
-    with seldom_collected():
-        return _work(chunk)
+    return _work(chunk)

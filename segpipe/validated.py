@@ -37,6 +37,10 @@ class PredictionBatch:
     rows: pa.Table
     segments: pa.Array
 
+    def __str__(self) -> str:
+        ids = self.rows["reference_id"]
+        return f"the predictions of {ids[0].as_py()!r} to {ids[-1].as_py()!r}"
+
 
 class ValidatedPredictions:
     """The tables of one materialized partition, as a stream of batches.

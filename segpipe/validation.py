@@ -12,6 +12,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from segpipe.chunks import seldom_collected
 from segpipe.declarations import Declaration, read_declaration
 from segpipe.items import ItemList
 from segpipe.manifest import Manifest, ManifestBatch, ManifestChunk, ManifestRow
@@ -87,6 +88,7 @@ class _Accepted:
     findings: Sequence[Finding]
 
 
+@seldom_collected()
 def validate_batch(batch: ManifestBatch, validation: Validation) -> ValidatedChunk:
     """:func:`validate_chunk` of rows as they were read."""
     return validate_chunk(batch.chunk(), validation)

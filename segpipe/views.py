@@ -154,7 +154,6 @@ def materialize_view(
     batches = predictions.batches(rows_per_chunk)
     schema = predictions.schema
     with ExitStack() as stack:
-        stack.enter_context(seldom_collected())
         tables = _Tables(
             stack.enter_context(table_writer(out, VALIDATED_FILE, schema)),
             stack.enter_context(table_writer(out, SEGMENTS_FILE, SEGMENTS)),
@@ -293,6 +292,7 @@ class _Described:
         return cls(segment.label, segment.index, metadata_json(metadata), confidence_of(metadata))
 
 
+@seldom_collected()
 def _consolidate(batch: PredictionBatch, consolidation: Consolidation, masks: MaskStore) -> _Chunk:
     """A batch's view, its masks stored."""
     whose = ("dataset", "model_run", "reference_id", "annotation_id", "mask_sha256", "bytes")

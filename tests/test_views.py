@@ -649,3 +649,11 @@ def test_the_command_line_publishes_a_view_and_says_which(
     folder = Path(root.view_tables(PARTITION, View.SEMANTIC).path)
     table = pq.read_table(folder / "segments.parquet", partitioning=None)
     assert set(table["label"].to_pylist()) == {"car", "road", "sky"}
+
+
+def test_a_batch_of_predictions_is_named_by_its_items(landing: LandingWriter) -> None:
+    landing.manifest([landing.row(name, (0, 1)) for name in ("a", "b", "c")])
+    root = Root.open(str(landing.root))
+    root.materialize(PARTITION)
+    names = [str(batch) for batch in root.validated(PARTITION).batches(2)]
+    assert names == ["the predictions of 'a' to 'b'", "the predictions of 'c' to 'c'"]

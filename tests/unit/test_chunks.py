@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from segpipe.chunks import default_workers, map_threads
+from segpipe.chunks import default_workers, map_threads, seldom_collected
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 3, 8])
@@ -98,3 +99,15 @@ def test_an_error_of_the_source_of_chunks_reaches_the_reader() -> None:
 
 def test_there_is_at_least_one_worker_and_at_most_eight() -> None:
     assert 1 <= default_workers() <= 8
+
+
+def test_the_collector_is_as_it_was_once_the_last_of_several_chunks_is_done() -> None:
+    before = gc.get_threshold()
+    first, second = seldom_collected(), seldom_collected()
+    first.__enter__()
+    seldom = gc.get_threshold()
+    second.__enter__()
+    first.__exit__(None, None, None)  # while another thread's chunk goes on
+    assert gc.get_threshold() == seldom != before
+    second.__exit__(None, None, None)
+    assert gc.get_threshold() == before
