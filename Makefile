@@ -34,7 +34,7 @@ dev: $(READY)
 	$(BIN)/segpipe dev --root $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser"
 
 test-slow: $(READY)
 	SEGPIPE_KILLS=200 $(BIN)/python -m pytest -m slow

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.cases import LONG, LOOPS, PILLOW, SHORT, Case, Measured, cases, measure
@@ -35,7 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     divisor = _QUICK if asked.quick else 1
     heading = measured_on()  # before there is any load of its own
     wanted = [case for case in cases(divisor) if not asked.quick or case.shape == SMALL]
-    measured = [_told(case) for case in wanted]
+    with ExitStack() as folders:
+        measured = [_told(case, folders) for case in wanted]
     organic = {one.case.shape: one for one in measured if one.case.kind == ORGANIC}
     peers = _peers(asked.peers, organic, divisor) if asked.peers else {}
     figures = _figures(heading, measured, organic, peers)
@@ -87,9 +89,9 @@ def _write(docs: Path, figures: str, small: Measured, peers: Sequence[Peer]) -> 
     (docs / _CHART).write_text(chart([*shown, (PILLOW, 1.0)]), encoding="utf-8")
 
 
-def _told(case: Case) -> Measured:
+def _told(case: Case, folders: ExitStack) -> Measured:
     _say(f"{case.count} {case.kind} masks of {case.shape}")
-    return measure(case)
+    return measure(case, folders)
 
 
 def _peers(python: str, organic: Mapping[Shape, Measured], divisor: int) -> dict[Shape, list[Peer]]:

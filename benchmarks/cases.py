@@ -26,12 +26,12 @@ NAIVE_ANY, NAIVE_WHERE = "naive loop, any()", "naive loop, where()"
 LOOPS = (USUAL, NAIVE_ANY, NAIVE_WHERE)
 _STAGES = "stages, "
 # The loops take this many blocks: they are slow, and far from every limit.
-_LOOP_BLOCKS = 4
-# Masks, and masks at a time: a chunk of a real run has 128 rows. Noise takes ten times as long, and
+_LOOP_BLOCKS = 3
+# Masks, and masks at a time: a chunk of a real run has 256 rows. Noise takes ten times as long, and
 # no two masks differ in what they take. There are no more constant masks than values: a second one
 # of the same would only be found in the store.
 _COUNTS = {
-    SMALL: {ORGANIC: (1024, 128), NOISE: (384, 64), CONSTANT: (240, 40)},
+    SMALL: {ORGANIC: (1536, 256), NOISE: (384, 64), CONSTANT: (240, 40)},
     SHAPES[1]: {ORGANIC: (96, 12), NOISE: (32, 4), CONSTANT: (96, 12)},
     SHAPES[2]: {ORGANIC: (24, 3), NOISE: (8, 1), CONSTANT: (24, 3)},
 }
@@ -107,13 +107,18 @@ def cases(divisor: int = 1) -> list[Case]:
     ]
 
 
-def measure(case: Case, *, keep: bool = False) -> Measured:
-    """Measure a case, in a temporary folder."""
-    with (
-        made(case.count, case.recipe, keep=keep) as masks,
-        tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder,
-        ThreadPoolExecutor(1) as pool,
-    ):
+def measure(case: Case, folders: ExitStack, *, keep: bool = False) -> Measured:
+    """Measure a case, in temporary folders.
+
+    Args:
+        folders: when it closes they are removed, and not before: ext4 looks through the files that
+            were deleted in the last minutes for every new one, which makes a file's creation ten
+            times as slow.
+    """
+    masks = folders.enter_context(made(case.count, case.recipe, keep=keep))
+    temporary = tempfile.TemporaryDirectory(prefix="segpipe-benchmark-")
+    folder = folders.enter_context(temporary)
+    with ThreadPoolExecutor(1) as pool:
         # Passes work on threads of their own, where the C library gives memory back less often than
         # on the main one: what they are compared to works on such a thread, too.
         return pool.submit(_measured, case, masks, Path(folder)).result()

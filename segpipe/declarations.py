@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from segpipe.errors import MetadataError
-from segpipe.prediction import Segment, canonical_metadata, confidence_of, metadata_json
+from segpipe.prediction import Segment, canonical_form, confidence_of
 
 _FIELDS = frozenset({"label", "index", "metadata"})
 
@@ -111,9 +111,9 @@ def _order(segment: DeclaredSegment) -> tuple[bool, int, str]:
 def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
     label, raw_index = member.get("label"), member.get("index")
     metadata: Mapping[str, Any] = {}
-    problem = None
+    text, problem = "{}", None
     try:
-        metadata = canonical_metadata(_metadata(member))
+        metadata, text = canonical_form(_metadata(member))
     except MetadataError as error:
         # A key may hold what is not Unicode; the message must.
         problem = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
@@ -124,7 +124,7 @@ def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
         raw_index if type(raw_index) is int else _whole_number(raw_index),
         raw_index,
         metadata,
-        metadata_json(metadata),
+        text,
         problem,
         confidence_of(metadata) if metadata else None,
     )

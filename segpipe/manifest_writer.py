@@ -19,7 +19,7 @@ from segpipe.errors import ManifestError, MetadataError
 from segpipe.manifest import FINDINGS_COLUMN, FINDINGS_TYPE, ImportFinding
 from segpipe.mask import canonical_png
 from segpipe.partition import Partition
-from segpipe.prediction import Segment, canonical_metadata, metadata_json
+from segpipe.prediction import Segment, canonical_form
 from segpipe.settings import Settings
 from segpipe.storage import MaskStore
 
@@ -274,7 +274,7 @@ def _cell(segment: SegmentLike, reference_id: str) -> dict[str, Any]:
         else:
             label, index = segment["label"], segment["index"]
             metadata = segment.get("metadata") or {}
-        text = metadata_json(canonical_metadata(metadata))
+        _, text = canonical_form(metadata)
     except KeyError as error:
         raise ManifestError(f"a Segment of {reference_id!r} has no {error}") from None
     except (MetadataError, AttributeError, TypeError) as error:

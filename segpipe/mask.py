@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from segpipe import png
 from segpipe.png import PngError, PngFile, PngHeader
-from segpipe.scanlines import read_samples
+from segpipe.scanlines import Measured, Samples, read_samples
 
 #: Default limit on width x height, checked in the header before anything is decoded.
 MAX_PIXELS = 100_000_000
@@ -56,16 +56,26 @@ class DecodedMask:
     """A mask as numbers.
 
     Attributes:
-        pixels: H x W uint8, read-only where it aliases the decoder's memory.
+        samples: its pixels, or what they are made from when they are asked for.
         header: of the PNG it came from.
         remarks: conversions made and oddities seen.
         canonical: True when the source bytes already are the canonical form.
     """
 
-    pixels: NDArray[np.uint8]
+    samples: NDArray[np.uint8] | Samples
     header: PngHeader
     remarks: tuple[Remark, ...]
     canonical: bool
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """H x W uint8, read-only where it aliases the decoder's memory."""
+        return self.samples.pixels if isinstance(self.samples, Samples) else self.samples
+
+    @property
+    def measured(self) -> Measured | None:
+        """Measures of its values that were found on the way."""
+        return self.samples.measured if isinstance(self.samples, Samples) else None
 
 
 def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
@@ -75,15 +85,17 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
         MaskRefused: naming the rule (FILE-NOT-PNG, PNG-UNREADABLE, TOO-LARGE, MASK-COLOUR,
             MASK-ALPHA, MASK-16BIT), what was found and what was expected.
     """
-    samples, file = decode_samples(data, max_pixels)
-    pixels, conversion = _index_values(samples, file)
-    remarks = [] if conversion is None else [conversion]
-    remarks += _remarks(file)
+    samples, file = _read(data, max_pixels)
     header = file.header
-    canonical = file.minimal and header.colour == png.GREY and header.depth == 8
-    return DecodedMask(
-        np.ascontiguousarray(pixels), header, tuple(remarks), canonical and not header.interlaced
+    remarks = tuple(_remarks(file))
+    canonical = (
+        file.minimal and header.colour == png.GREY and header.depth == 8 and not header.interlaced
     )
+    if isinstance(samples, Samples) and header.colour == png.GREY:
+        return DecodedMask(samples, header, remarks, canonical)
+    pixels, conversion = _index_values(_array(samples), file)
+    remarks = remarks if conversion is None else (conversion, *remarks)
+    return DecodedMask(np.ascontiguousarray(pixels), header, remarks, canonical)
 
 
 def decode_samples(
@@ -97,6 +109,16 @@ def decode_samples(
     Raises:
         MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
     """
+    samples, file = _read(data, max_pixels)
+    return _array(samples), file
+
+
+def _array(samples: NDArray[np.generic] | Samples) -> NDArray[np.generic]:
+    return samples.pixels if isinstance(samples, Samples) else samples
+
+
+def _read(data: bytes, max_pixels: int) -> tuple[NDArray[np.generic] | Samples, PngFile]:
+    """The samples by the short way, or as an array by Pillow; see :func:`decode_samples`."""
     try:
         header = png.read_header(data)
         _check_pixels(header, max_pixels)

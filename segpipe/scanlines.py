@@ -1,4 +1,4 @@
-"""The short way from a PNG of one byte a pixel to its pixels and their measures.
+"""The short way from a PNG of one byte a pixel to its runs, their measures, and its pixels.
 
 Two packages (the extra ``segpipe[fast]``) make it: libdeflate, which inflates several times as fast
 as zlib and checks as much, and numba, which compiles :mod:`segpipe.kernel`. They decide nothing:
@@ -15,16 +15,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segpipe import png
-from segpipe.png import PngFile
+from segpipe.png import PngFile, PngHeader
 
 #: Masks from which on loading the packages costs less than it saves.
 WORTHWHILE_MASKS = 1000
+# Image data that hardly gets smaller has too many runs to list.
+_SHARE_OF_MANY_RUNS = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,86 @@ def closed() -> Iterator[None]:
         _packages = packages
 
 
-def read_samples(file: PngFile) -> NDArray[np.uint8] | None:
-    """The samples of a grey or palette PNG of 8 bits, not interlaced.
+class Runs(NamedTuple):
+    """A mask as stretches of one value within a row.
+
+    Attributes:
+        starts: R uint32, flat (row-major) positions.
+        values: R uint8.
+    """
+
+    starts: NDArray[np.uint32]
+    values: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the compiled kernel finds in a mask.
+
+    Attributes:
+        found: 7 x V int64: a row per measure, as ``segpipe.kernel`` numbers them, and a column per
+            value that is there.
+        centroids: 2 x V float64: their mean columns and mean rows.
+        edge_pixels, between_pixels: see ``segpipe.segments.Measures``.
+        runs: None where the list of them would be longer than the pixels.
+    """
+
+    found: NDArray[np.int64]
+    centroids: NDArray[np.float64]
+    edge_pixels: int
+    between_pixels: int
+    runs: Runs | None
+
+
+def most_runs(height: int, width: int) -> int:
+    """Runs whose list (4 bytes for the place, 1 for the value) is not longer than the pixels."""
+    pixels = height * width
+    return pixels // 5 if pixels < 2**32 else 0
+
+
+class Samples:
+    """The samples of a grey or palette PNG of 8 bits, of which every byte is as it should be.
+
+    Attributes:
+        measured: where finding the runs took no pixels.
+    """
+
+    def __init__(
+        self, packages: _Packages, lines: NDArray[np.uint8], header: PngHeader, many_runs: bool
+    ) -> None:
+        self._packages, self._lines = packages, lines
+        self._height, self._width = header.height, header.width
+        self._pixels: NDArray[np.uint8] | None = None
+        self.measured = None if many_runs else self._measure()
+        #: Whether the filters of all lines exist.
+        self.usable = self.measured is not None or self._unfilter()
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """H x W uint8; made when they are asked for."""
+        if self._pixels is None:
+            self._unfilter()
+        assert self._pixels is not None
+        return self._pixels
+
+    def _unfilter(self) -> bool:
+        pixels = np.empty((self._height, self._width), np.uint8)
+        if not self._packages.kernel.unfilter(self._lines, pixels):
+            return False
+        self._pixels = pixels
+        return True
+
+    def _measure(self) -> Measured | None:
+        kernel, height, width = self._packages.kernel, self._height, self._width
+        runs = _listed(height, width, partial(kernel.runs_of_lines, self._lines, height, width))
+        return None if runs is None else _measured_runs(kernel, runs, height, width)
+
+
+def read_samples(file: PngFile) -> Samples | None:
+    """The samples of a PNG.
 
     Returns:
-        H x W uint8; None where it is not open, the file is another kind of PNG, or anything in its
+        None where the short way is not open, the file is another kind of PNG, or anything in its
         image data is not as it should be.
     """
     packages, header = _packages, file.header
@@ -86,49 +164,54 @@ def read_samples(file: PngFile) -> NDArray[np.uint8] | None:
         or header.colour not in (png.GREY, png.PALETTE)
     ):
         return None
+    compressed = file.compressed
     try:
-        lines = packages.inflate(file.compressed, header.raw_size)
+        lines = packages.inflate(compressed, header.raw_size)
     except packages.inflate_error:
         return None
     if len(lines) != header.raw_size:
         return None
-    pixels = np.empty((header.height, header.width), np.uint8)
-    if not packages.kernel.unfilter(np.frombuffer(lines, np.uint8), pixels):
-        return None
-    return pixels
+    many_runs = len(compressed) > _SHARE_OF_MANY_RUNS * header.raw_size
+    samples = Samples(packages, np.frombuffer(lines, np.uint8), header, many_runs)
+    return samples if samples.usable else None
 
 
-class MeasuredRuns(NamedTuple):
-    """What the compiled kernel finds in a mask of R runs.
-
-    Attributes:
-        table: 256 x 8 int64, a row per value; see ``segpipe.kernel``.
-        edge_pixels, between_pixels: see ``segpipe.segments.Measures``.
-        starts: R uint32, flat positions of the runs; cut off where there are more than were asked
-            for.
-        values: R uint8, likewise.
-        runs: R.
-    """
-
-    table: NDArray[np.int64]
-    edge_pixels: int
-    between_pixels: int
-    starts: NDArray[np.uint32]
-    values: NDArray[np.uint8]
-    runs: int
-
-
-def measure_runs(mask: NDArray[np.uint8], most_listed: int) -> MeasuredRuns | None:
+def measure_pixels(mask: NDArray[np.uint8]) -> Measured | None:
     """A mask's values measured by the compiled kernel; None where it is not open.
 
     Args:
         mask: H x W uint8, contiguous.
-        most_listed: runs that are listed.
     """
-    packages = _packages
-    if packages is None:
+    if _packages is None:
         return None
-    table = np.empty((256, 8), np.int64)
-    starts, values = np.empty(most_listed, np.uint32), np.empty(most_listed, np.uint8)
-    edges, between, runs = packages.kernel.measure(mask, table, starts, values)
-    return MeasuredRuns(table, edges, between, starts[:runs], values[:runs], runs)
+    kernel, (height, width) = _packages.kernel, mask.shape
+    runs = _listed(height, width, partial(kernel.runs_of_pixels, mask))
+    if runs is not None:
+        return _measured_runs(kernel, runs, height, width)
+    return _measured(kernel, None, partial(kernel.measure_pixels, mask))
+
+
+def _listed(
+    height: int, width: int, find: Callable[[NDArray[np.uint32], NDArray[np.uint8]], int]
+) -> Runs | None:
+    """The runs of a mask, with what the kernel keeps behind the last; None where it fails."""
+    room = most_runs(height, width) + width + 1
+    starts, values = np.empty(room, np.uint32), np.empty(room, np.uint8)
+    count = find(starts, values)
+    return Runs(starts[: count + 1], values[: count + 1]) if count >= 0 else None
+
+
+def _measured_runs(kernel: Any, runs: Runs, height: int, width: int) -> Measured:
+    listed = Runs(runs.starts[:-1], runs.values[:-1])
+    return _measured(kernel, listed, partial(kernel.measure_runs, *runs, height, width))
+
+
+def _measured(
+    kernel: Any,
+    runs: Runs | None,
+    measure: Callable[[NDArray[np.int64], NDArray[np.float64]], tuple[int, int, int]],
+) -> Measured:
+    found, centroids = np.empty((kernel.FOUND, 256), np.int64), np.empty((2, 256), np.float64)
+    count, edges, between = measure(found, centroids)
+    # Copies, so that a mask of three values is not kept as one of 256.
+    return Measured(found[:, :count].copy(), centroids[:, :count].copy(), edges, between, runs)

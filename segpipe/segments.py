@@ -7,12 +7,17 @@ area, bounding box and centroid of every value; no value is looked for separatel
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.scanlines import MeasuredRuns, measure_runs
+from segpipe.scanlines import Measured, Runs, measure_pixels, most_runs
+
+if TYPE_CHECKING:
+    from segpipe.mask import DecodedMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,55 +69,59 @@ class Measures:
 def measure(mask: NDArray[np.uint8]) -> Measures:
     """Measure every value of an H x W uint8 mask (H, W >= 1) in one pass over its runs."""
     mask = np.ascontiguousarray(mask)
-    measured = measure_runs(mask, _most_runs(mask))
-    return _measured_by_numpy(mask) if measured is None else _measures_of(mask, measured)
+    measured = measure_pixels(mask)
+    if measured is None:
+        return _measured_by_numpy(mask)
+    return _measures_of(mask.shape[0], mask.shape[1], measured, lambda: mask)
 
 
-def _most_runs(mask: NDArray[np.uint8]) -> int:
-    """Runs whose list (4 bytes for the place, 1 for the value) is not longer than the pixels."""
-    return mask.size // 5 if mask.size < 2**32 else 0
+def measure_decoded(mask: DecodedMask) -> Measures:
+    """The same of a mask that was decoded; no pixel is made where its runs are known already."""
+    measured = mask.measured
+    if measured is None:
+        return measure(mask.pixels)
+    return _measures_of(mask.header.height, mask.header.width, measured, lambda: mask.pixels)
 
 
-def _pixels_digest(
-    mask: NDArray[np.uint8], starts: NDArray[np.integer], values: NDArray[np.uint8], runs: int
-) -> str:
-    """SHA-256 (hex) of a mask's pixels, by whichever is shorter: the list of its runs, or they.
+def _runs_digest(runs: Runs) -> str:
+    """SHA-256 (hex) of a mask's pixels, where the list of its runs is not longer than they are.
 
-    Which one it is follows from the pixels alone. Masks mostly are a tenth as long in runs, and
-    hashing would otherwise take as long as all the rest that is done with them.
-
-    Args:
-        starts: flat positions of the runs, at least those that fit.
-        values: of these runs.
+    Masks mostly are a tenth as long in runs, and hashing would otherwise take as long as all the
+    rest that is done with them. Which of both is hashed follows from the pixels alone.
     """
-    if runs > _most_runs(mask):
-        return hashlib.sha256(b"pixels\n" + mask.tobytes()).hexdigest()
     digest = hashlib.sha256(b"runs\n")
-    digest.update(starts.astype("<u4", copy=False).tobytes())
-    digest.update(values.tobytes())
+    digest.update(runs.starts.astype("<u4", copy=False).data)
+    digest.update(runs.values.data)
     return digest.hexdigest()
 
 
-def _measures_of(mask: NDArray[np.uint8], measured: MeasuredRuns) -> Measures:
-    """Of the compiled kernel's table: a row per value, columns as ``segpipe.kernel`` names them."""
-    table = measured.table
-    present = np.flatnonzero(table[:, 0])
-    area, left, right, top, bottom, columns_twice, rows, first = table[present].T
+def _pixels_digest(mask: NDArray[np.uint8]) -> str:
+    """The same where it is longer."""
+    return hashlib.sha256(b"pixels\n" + mask.tobytes()).hexdigest()
+
+
+def _measures_of(
+    height: int, width: int, measured: Measured, pixels: Callable[[], NDArray[np.uint8]]
+) -> Measures:
+    """Of what the compiled kernel found."""
+    values, area, left, right, top, bottom, first = measured.found
+    centroid_x, centroid_y = measured.centroids
+    runs = measured.runs
     return Measures(
-        height=mask.shape[0],
-        width=mask.shape[1],
-        values=present,
+        height=height,
+        width=width,
+        values=values,
         area=area,
         left=left,
         top=top,
         right=right,
         bottom=bottom,
-        centroid_x=columns_twice / (2.0 * area),
-        centroid_y=rows / area,
+        centroid_x=centroid_x,
+        centroid_y=centroid_y,
         first=first,
         edge_pixels=measured.edge_pixels,
         between_pixels=measured.between_pixels,
-        pixels_digest=_pixels_digest(mask, measured.starts, measured.values, measured.runs),
+        pixels_digest=_pixels_digest(pixels()) if runs is None else _runs_digest(runs),
     )
 
 
@@ -154,7 +163,11 @@ def _measured_by_numpy(mask: NDArray[np.uint8]) -> Measures:
         first=starts[order][offsets],
         edge_pixels=edge_pixels,
         between_pixels=between_pixels,
-        pixels_digest=_pixels_digest(mask, starts, values, starts.size),
+        pixels_digest=(
+            _runs_digest(Runs(starts.astype(np.uint32), values))
+            if starts.size <= most_runs(height, width)
+            else _pixels_digest(mask)
+        ),
     )
 
 

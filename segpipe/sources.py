@@ -12,7 +12,6 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -29,6 +28,14 @@ from segpipe.web import check_address, is_web, open_web_header, read_web
 
 # Bytes fetched at a time from remote images, of which only the header is wanted.
 _HEADER_BLOCK = 65_536
+_BLOCK = 1 << 20
+# Opening a pipe must not wait for a writer.
+_OPEN_TO_READ = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 _LOCAL = LocalFileSystem()
 _MISSING = "missing"
 # Folders whose links are resolved already, at most.
@@ -162,9 +169,17 @@ class AllowedRoots:
         identity: str | None = None
         try:
             if isinstance(source.filesystem, LocalFileSystem):
-                status = os.stat(source.path)
-                identity = _identity_of(status)
-                return Fetched(_read_local(source, status, max_bytes), identity)
+                try:
+                    descriptor = os.open(source.path, _OPEN_TO_READ)
+                except PermissionError:
+                    identity = _identity_of(os.stat(source.path))
+                    descriptor = os.open(source.path, _OPEN_TO_READ)
+                try:
+                    status = os.fstat(descriptor)
+                    identity = _identity_of(status)
+                    return Fetched(_read_local(source, descriptor, status, max_bytes), identity)
+                finally:
+                    os.close(descriptor)
             if source.objects is not None:
                 found = source.objects.fetch(source.path, max_bytes)
                 identity = found.identity
@@ -215,13 +230,19 @@ def _identity_of(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _read_local(source: Source, status: os.stat_result, max_bytes: int) -> bytes:
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer, for ever
+def _read_local(source: Source, descriptor: int, status: os.stat_result, max_bytes: int) -> bytes:
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer, for ever
         raise _missing(f"there is no regular file at {source.shown}", source)
     _check_size(status.st_size, max_bytes, source)
-    with FileIO(source.path) as file:
-        data = file.readall()
-    _check_size(len(data), max_bytes, source)  # it may have grown meanwhile
+    data = os.read(descriptor, status.st_size + 1)
+    if len(data) == status.st_size:
+        return data
+    # Read in parts, or grown or cut meanwhile: what there is until its end.
+    parts = [data]
+    while parts[-1] and sum(map(len, parts)) <= max_bytes:
+        parts.append(os.read(descriptor, _BLOCK))
+    data = b"".join(parts)
+    _check_size(len(data), max_bytes, source)
     return data
 
 
@@ -235,6 +256,8 @@ def _not_there(error: OSError, source: Source) -> MaskRefused:
         return _missing(f"there is no file at {source.shown}", source)
     if isinstance(error, PermissionError):
         return _missing(f"no permission to read {source.shown}", source)
+    if error.errno in (errno.ENXIO, errno.ENODEV):  # sockets, and devices that are not there
+        return _missing(f"there is no regular file at {source.shown}", source)
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
         return _missing(f"there can be no file at {source.shown} ({error.strerror})", source)
     raise StorageError(f"reading {source.shown} failed: {error.strerror or error}") from None

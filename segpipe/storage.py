@@ -456,13 +456,15 @@ class MaskStore:
 def _replace(target: str, data: bytes) -> None:
     """:func:`_replacing` for bytes at hand; by the million, paths as objects cost as much as the
     files."""
-    temporary = f"{os.path.dirname(target)}/.{os.urandom(16).hex()}.tmp"
+    temporary = f"{target[: target.rindex('/')]}/.{os.urandom(16).hex()}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
-        with os.fdopen(descriptor, "wb", buffering=0) as output:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[output.write(rest) :]
+        try:
+            written = os.write(descriptor, data)
+            while written < len(data):
+                written += os.write(descriptor, memoryview(data)[written:])
+        finally:
+            os.close(descriptor)
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):

@@ -23,7 +23,7 @@ from segpipe.rules import Evidence, Finding, Policy, Severity, judge, rules_in_f
 from segpipe.rules.catalogue import CATALOGUE, Found, finding
 from segpipe.rules.imports import IMPORT_UNREADABLE
 from segpipe.segment_table import SegmentRows
-from segpipe.segments import Measures, measure
+from segpipe.segments import Measures, measure_decoded
 from segpipe.sources import AllowedRoots, Fetched, recorded
 from segpipe.storage import MaskStore
 from segpipe.tables import REJECTED, VALIDATED, table_of
@@ -192,7 +192,7 @@ def _look(
         mask = decode_mask(fetched.data, policy.max_pixels)
     except MaskRefused as refusal:
         return Evidence(row, declared, policy, refusal=refusal, known_item=known_item)
-    measures = measure(mask.pixels)
+    measures = measure_decoded(mask)
     return Evidence(
         row,
         declared.with_ignored(policy.ignore_values, measures.values.tolist()),

@@ -37,10 +37,9 @@ from segpipe.materialization import (
 )
 from segpipe.prediction import (
     Segment,
-    canonical_metadata,
+    canonical_form,
     confidence_of,
     fingerprint_of_parts,
-    metadata_json,
 )
 from segpipe.scanlines import WORTHWHILE_MASKS, open_short_way
 from segpipe.segment_table import SegmentRows
@@ -288,8 +287,8 @@ class _Described:
 
     @classmethod
     def of(cls, segment: Segment) -> _Described:
-        metadata = canonical_metadata(segment.metadata)
-        return cls(segment.label, segment.index, metadata_json(metadata), confidence_of(metadata))
+        metadata, text = canonical_form(segment.metadata)
+        return cls(segment.label, segment.index, text, confidence_of(metadata))
 
 
 @seldom_collected()

@@ -13,7 +13,7 @@ from segpipe.errors import SegpipeError
 from segpipe.mask import MaskRefused, decode_mask
 from segpipe.prediction import fingerprint_of_parts
 from segpipe.publishing.outcomes import Outcome
-from segpipe.segments import measure
+from segpipe.segments import measure_decoded
 from segpipe.storage import MaskStore
 from segpipe.tables import column_array
 
@@ -177,7 +177,7 @@ def _mask_mismatch(masks: MaskStore, row: dict[str, Any] | None) -> str | None:
     except (SegpipeError, MaskRefused) as error:
         return f"its mask cannot be read: {error}"
     described = [[s["index"], s["label"], s["metadata"]] for s in row["segments"]]
-    computed = fingerprint_of_parts(measure(mask.pixels), described, row["annotation_id"])
+    computed = fingerprint_of_parts(measure_decoded(mask), described, row["annotation_id"])
     if computed != row["fingerprint"]:
         return "its mask and Segments are not what was published: they were changed since"
     return None

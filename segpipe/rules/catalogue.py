@@ -64,6 +64,7 @@ class Rule:
         essential: a row that breaks it cannot be published at all; no policy can change that.
         told_by_reading: what breaks it is said while the mask is read, so there is nothing to look
             for where nothing was said.
+        unexplained_only: only a mask that holds values without a Segment can break it.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Rule:
     essential: bool
     example: str
     told_by_reading: bool = False
+    unexplained_only: bool = False
 
 
 CATALOGUE: dict[str, Rule] = {}
@@ -90,6 +92,7 @@ def rule(
     yields_to: tuple[str, ...] = (),
     essential: bool = False,
     told_by_reading: bool = False,
+    unexplained_only: bool = False,
 ) -> Callable[[Check], Check]:
     """Enter a check into the catalogue."""
 
@@ -97,7 +100,16 @@ def rule(
         explained = frozenset(yields_to)
         _enter(
             Rule(
-                id, severity, meaning, remedy, explained, check, essential, example, told_by_reading
+                id,
+                severity,
+                meaning,
+                remedy,
+                explained,
+                check,
+                essential,
+                example,
+                told_by_reading,
+                unexplained_only,
             )
         )
         return check
@@ -141,10 +153,14 @@ def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> list[Findi
     Args:
         rules: those in force under the evidence's policy, where the caller knows them.
     """
-    policy, told = evidence.policy, evidence.told
+    policy, told, unexplained = evidence.policy, evidence.told, evidence.unexplained
     broken: dict[str, list[Finding]] = {}
     for entered in rules_in_force(policy) if rules is None else rules:
-        if entered.check is None or (entered.told_by_reading and entered.id not in told):
+        if (
+            entered.check is None
+            or (entered.told_by_reading and entered.id not in told)
+            or (entered.unexplained_only and not unexplained)
+        ):
             continue
         for one in entered.check(evidence):
             broken.setdefault(entered.id, []).append(finding(entered, policy, one))

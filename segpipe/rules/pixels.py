@@ -67,11 +67,10 @@ def _found(message: str, evidence: Evidence, severity: Severity | None = None) -
         "PROBABILITY-MAP",
         "VALUES-INTERPOLATED",
     ),
+    unexplained_only=True,
 )
 def value_no_segment(evidence: Evidence) -> Iterator[Found]:
     values, measures = evidence.unexplained, evidence.measures
-    if not values:
-        return
     wrong_indexes = [
         s for s in evidence.declaration.segments if s.index is None or not 0 <= s.index <= 255
     ]
@@ -95,6 +94,7 @@ def value_no_segment(evidence: Evidence) -> Iterator[Found]:
     remedy='Declare it: ignore_values = {255 = "void"} in the policy, or add a Segment for it.',
     example="values 0, 1, 2, 255 with Segments for 0, 1, 2",
     yields_to=("BINARY-255", "OFF-BY-ONE"),
+    unexplained_only=True,
 )
 def ignore_255(evidence: Evidence) -> Iterator[Found]:
     values = evidence.unexplained
@@ -115,11 +115,12 @@ def ignore_255(evidence: Evidence) -> Iterator[Found]:
     meaning="A 0/255 mask whose Segments say 0 and 1: the object is written as 255.",
     remedy="Give the object's Segment the index 255, or write the mask with 0 and 1.",
     example="values 0, 255 with Segments for 0 and 1",
+    unexplained_only=True,
 )
 def binary_255(evidence: Evidence) -> Iterator[Found]:
     indexes = evidence.declaration.indexes
     values = evidence.values
-    if evidence.unexplained and 255 in values <= {0, 255} and 1 in indexes <= {0, 1}:
+    if 255 in values <= {0, 255} and 1 in indexes <= {0, 1}:
         yield _found(
             "the mask is 0/255 and its Segments say "
             f"{_numbers(indexes)}: give the object's Segment the index 255, or write 1 for it",
@@ -134,10 +135,11 @@ def binary_255(evidence: Evidence) -> Iterator[Found]:
     remedy="Check reduce_zero_label and the like: either the mask or the indexes are shifted.",
     example="values 1..12 with Segments for 0..11",
     yields_to=("BINARY-255",),
+    unexplained_only=True,
 )
 def off_by_one(evidence: Evidence) -> Iterator[Found]:
     values, indexes = evidence.values, evidence.declaration.indexes
-    if not evidence.unexplained or len(indexes) < 2 or len(values) < 2:
+    if len(indexes) < 2 or len(values) < 2:
         return
     lower = frozenset(value - 1 for value in values)
     higher = frozenset(value + 1 for value in values)
@@ -163,10 +165,11 @@ def off_by_one(evidence: Evidence) -> Iterator[Found]:
     remedy="Write the indexes themselves; do not scale a mask to make it visible.",
     example="values 0, 23, 46 with Segments for 0, 1, 2",
     yields_to=("BINARY-255",),
+    unexplained_only=True,
 )
 def values_stretched(evidence: Evidence) -> Iterator[Found]:
     values, indexes = evidence.values, evidence.declaration.indexes
-    factor = math.gcd(*values) if evidence.unexplained else 0
+    factor = math.gcd(*values)
     if factor < 2:
         return
     divided = frozenset(value // factor for value in values)
@@ -213,6 +216,7 @@ def values_interpolated(evidence: Evidence) -> Iterator[Found]:
     "Segment.",
     remedy="Apply argmax or a threshold first, and write class numbers.",
     example="a sigmoid's output times 255",
+    unexplained_only=True,
 )
 def probability_map(evidence: Evidence) -> Iterator[Found]:
     values, measures = evidence.unexplained, evidence.measures
@@ -270,7 +274,7 @@ def segment_no_pixels(evidence: Evidence) -> Iterator[Found]:
 )
 def empty_mask(evidence: Evidence) -> Iterator[Found]:
     values = evidence.values
-    if len(values) == 1 and np.size(evidence.mask.pixels if evidence.mask else 0) > 1:
+    if len(values) == 1 and evidence.measures is not None and evidence.measures.pixels > 1:
         (value,) = values
         yield Found(
             f"every pixel is {value}: an empty prediction? (A 0/1 mask only looks empty; this one "

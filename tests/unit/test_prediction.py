@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import struct
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -18,7 +19,13 @@ from hypothesis import strategies as st
 
 from segpipe.errors import MetadataError
 from segpipe.mask import decode_mask
-from segpipe.prediction import Segment, canonical_metadata, fingerprint, metadata_json
+from segpipe.prediction import (
+    Segment,
+    canonical_form,
+    canonical_metadata,
+    fingerprint,
+    metadata_json,
+)
 from tests.unit.conftest import PALETTE, masks, png
 
 JSON = st.recursive(
@@ -269,9 +276,10 @@ def test_values_have_one_canonical_form(value: Any, canonical: Any) -> None:
 def test_what_json_cannot_hold_is_refused_naming_the_key(
     metadata: dict[Any, Any], named: str
 ) -> None:
-    with pytest.raises(MetadataError) as refused:
-        canonical_metadata(metadata)
-    assert named in str(refused.value)
+    for canonical in (canonical_metadata, canonical_form):
+        with pytest.raises(MetadataError) as refused:
+            canonical(metadata)
+        assert named in str(refused.value)
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -295,6 +303,24 @@ def test_canonical_metadata_is_canonical_and_survives_its_json(metadata: dict[st
     assert canonical_metadata(canonical) == canonical
     text = metadata_json(canonical)
     assert metadata_json(canonical_metadata(json.loads(text))) == text
+
+
+@FEW
+@given(
+    st.one_of(
+        METADATA, st.dictionaries(st.text(max_size=3), st.floats() | st.integers(), max_size=3)
+    )
+)
+def test_the_canonical_form_is_canonical_metadata_and_its_json(metadata: dict[str, Any]) -> None:
+    try:
+        canonical = canonical_metadata(metadata)
+    except MetadataError as expected:
+        with pytest.raises(MetadataError, match=re.escape(str(expected))):
+            canonical_form(metadata)
+        return
+    found, text = canonical_form(metadata)
+    assert (found, text) == (canonical, metadata_json(canonical))
+    assert [type(value) for value in found.values()] == [type(v) for v in canonical.values()]
 
 
 def test_metadata_json_sorts_keys_and_keeps_unicode() -> None:

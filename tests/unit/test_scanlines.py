@@ -16,7 +16,7 @@ from segpipe import scanlines
 from segpipe.mask import MaskRefused, decode_mask
 from segpipe.png import read_png
 from segpipe.scanlines import closed, open_short_way, read_samples
-from segpipe.segments import Measures, measure
+from segpipe.segments import Measures, measure, measure_decoded
 from tests.unit.conftest import GREY, PALETTE, RGB, SIGNATURE, chunk, ihdr, png
 
 pytest.importorskip("numba")
@@ -60,8 +60,8 @@ def test_samples_are_what_was_written_whatever_the_filters_of_the_lines(
     data = png(mask, filters=filters, colour=colour, palette=palette, level=level)
     samples = read_samples(read_png(data))
     assert samples is not None
-    assert samples.dtype == np.uint8
-    assert np.array_equal(samples, mask)
+    assert samples.pixels.dtype == np.uint8
+    assert np.array_equal(samples.pixels, mask)
 
 
 @MANY
@@ -84,20 +84,68 @@ def test_filtered_bytes_of_any_kind_are_read_as_pillow_reads_them(
     )
 
 
+def assert_same(one: Measures, other: Measures) -> None:
+    for field in dataclasses.fields(Measures):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        assert type(left) is type(right), field.name
+        if isinstance(left, np.ndarray):
+            assert left.dtype == right.dtype, field.name
+            assert left.tobytes() == right.tobytes(), field.name
+        else:
+            assert left == right, field.name
+
+
 @MANY
 @given(patches())
-def test_measures_are_the_same_to_the_last_bit(mask: np.ndarray) -> None:
+def test_measures_of_pixels_are_the_same_to_the_last_bit(mask: np.ndarray) -> None:
     short = measure(mask)
     with closed():
         long = measure(mask)
-    for field in dataclasses.fields(Measures):
-        one, other = getattr(short, field.name), getattr(long, field.name)
-        assert type(one) is type(other), field.name
-        if isinstance(one, np.ndarray):
-            assert one.dtype == other.dtype, field.name
-            assert one.tobytes() == other.tobytes(), field.name
-        else:
-            assert one == other, field.name
+    assert_same(short, long)
+
+
+@MANY
+@given(patches(), FILTERS, st.sampled_from([0.0, 1 / 8, 100.0]))
+def test_measures_of_a_file_are_those_of_its_pixels(
+    mask: np.ndarray, filters: list[int], share: float
+) -> None:
+    data = png(mask, filters=filters)
+    with pytest.MonkeyPatch.context() as patch:
+        # From its lines, or from its pixels as where image data hardly gets smaller.
+        patch.setattr(scanlines, "_SHARE_OF_MANY_RUNS", share)
+        short = measure_decoded(decode_mask(data))
+    with closed():
+        long = measure(mask)
+    assert_same(short, long)
+
+
+@MANY
+@given(hnp.arrays(np.uint8, (4, 75), elements=st.sampled_from([0, 0, 0, 1, 255])), FILTERS)
+def test_measures_of_filtered_bytes_of_any_kind_are_those_of_their_pixels(
+    lines: np.ndarray, filters: list[int]
+) -> None:
+    raw = b"".join(
+        bytes([filters[y % len(filters)]]) + line.tobytes() for y, line in enumerate(lines)
+    )
+    data = SIGNATURE + ihdr(75, 4) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanlines, "_SHARE_OF_MANY_RUNS", 100.0)
+        short = decode_mask(data)
+        measures = measure_decoded(short)
+    with closed():
+        long = decode_mask(data)
+        assert np.array_equal(short.pixels, long.pixels)
+        assert_same(measures, measure(long.pixels))
+
+
+def test_an_ordinary_mask_is_measured_without_making_its_pixels() -> None:
+    mask = np.zeros((40, 50), np.uint8)
+    mask[5:20, 7:30] = 3
+    decoded = decode_mask(png(mask))
+    assert isinstance(decoded.samples, scanlines.Samples)
+    assert measure_decoded(decoded).area.tolist() == [40 * 50 - 15 * 23, 15 * 23]
+    assert decoded.samples._pixels is None
+    assert np.array_equal(decoded.pixels, mask)
 
 
 def test_measuring_does_not_need_the_rows_to_lie_side_by_side() -> None:
@@ -154,7 +202,7 @@ def test_image_data_in_several_chunks_is_one_stream() -> None:
     data = SIGNATURE + ihdr(4, 3) + b"".join(pieces) + chunk(b"IEND")
     samples = read_samples(read_png(data))
     assert samples is not None
-    assert samples.tolist() == [[1, 2, 3, 4]] * 3
+    assert samples.pixels.tolist() == [[1, 2, 3, 4]] * 3
 
 
 def test_without_the_packages_the_long_way_is_taken() -> None:
