@@ -23,7 +23,7 @@ from segpipe.mask import canonical_png, decode_mask
 from segpipe.png import PngFile, read_png
 from segpipe.prediction import fingerprint_of_parts
 from segpipe.rules import Evidence, Policy, judge, rules_in_force
-from segpipe.segments import measure
+from segpipe.segments import measure_decoded
 from segpipe.sources import AllowedRoots
 
 READ, DECODE, MEASURE = "read the file", "decode, strictly", "measure, with digest of pixels"
@@ -78,7 +78,7 @@ class Stages:
         declared = timed(DECLARATION, read_declaration, cell)
         data = timed(READ, lambda: self._sources.read(self._sources.resolve(url, self._folder)))
         mask = timed(DECODE, decode_mask, data)
-        measures = timed(MEASURE, measure, mask.pixels)
+        measures = timed(MEASURE, measure_decoded, mask)
         row = ManifestRow("x.parquet", 0, file.name, url, cell, None, height, width)
         evidence = Evidence(
             row, declared, self._policy, size=(height, width), mask=mask, measures=measures

@@ -100,8 +100,17 @@ def read_declaration(cell: object) -> Declaration:
     for place, member in enumerate(cell):
         if type(member) is not dict and not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
-    parsed = [_segment(member) for member in cell]
-    return Declaration(tuple(sorted(parsed, key=_order)))
+    return Declaration(tuple(_in_order([_segment(member) for member in cell])))
+
+
+def _in_order(segments: list[DeclaredSegment]) -> list[DeclaredSegment]:
+    before = -1
+    for segment in segments:  # as they mostly are already
+        index = segment.index
+        if index is None or index <= before:
+            return sorted(segments, key=_order)
+        before = index
+    return segments
 
 
 def _order(segment: DeclaredSegment) -> tuple[bool, int, str]:

@@ -64,7 +64,8 @@ class Rule:
         essential: a row that breaks it cannot be published at all; no policy can change that.
         told_by_reading: what breaks it is said while the mask is read, so there is nothing to look
             for where nothing was said.
-        unexplained_only: only a mask that holds values without a Segment can break it.
+        only_with: what there has to be of evidence for the rule to be broken, as the name of a
+            property of Evidence: it saves asking most rules of most rows.
     """
 
     id: str
@@ -76,7 +77,7 @@ class Rule:
     essential: bool
     example: str
     told_by_reading: bool = False
-    unexplained_only: bool = False
+    only_with: str | None = None
 
 
 CATALOGUE: dict[str, Rule] = {}
@@ -92,7 +93,7 @@ def rule(
     yields_to: tuple[str, ...] = (),
     essential: bool = False,
     told_by_reading: bool = False,
-    unexplained_only: bool = False,
+    only_with: str | None = None,
 ) -> Callable[[Check], Check]:
     """Enter a check into the catalogue."""
 
@@ -109,7 +110,7 @@ def rule(
                 essential,
                 example,
                 told_by_reading,
-                unexplained_only,
+                only_with,
             )
         )
         return check
@@ -153,13 +154,13 @@ def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> list[Findi
     Args:
         rules: those in force under the evidence's policy, where the caller knows them.
     """
-    policy, told, unexplained = evidence.policy, evidence.told, evidence.unexplained
+    policy, told = evidence.policy, evidence.told
     broken: dict[str, list[Finding]] = {}
     for entered in rules_in_force(policy) if rules is None else rules:
         if (
             entered.check is None
             or (entered.told_by_reading and entered.id not in told)
-            or (entered.unexplained_only and not unexplained)
+            or (entered.only_with is not None and not getattr(evidence, entered.only_with))
         ):
             continue
         for one in entered.check(evidence):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from segpipe.declarations import Declaration
+from segpipe.declarations import Declaration, DeclaredSegment
 from segpipe.manifest import ManifestRow
 from segpipe.mask import DecodedMask, MaskRefused
 from segpipe.rules.policy import Policy
@@ -56,3 +56,24 @@ class Evidence:
         if self.declaration.problem is not None:
             return frozenset()
         return self.values - self.declaration.indexes
+
+    @cached_property
+    def unusual_segments(self) -> tuple[DeclaredSegment, ...]:
+        """Segments of which more is to be said than that they have a label, an index that a mask
+        can hold, metadata, and a confidence from 0 to 1 or none."""
+        limit = self.policy.max_metadata_bytes
+        return tuple(
+            s
+            for s in self.declaration.segments
+            if s.label is None
+            or not s.label.strip()
+            or type(s.raw_index) is not int
+            or not 0 <= s.raw_index <= 255
+            or s.metadata_error is not None
+            or 4 * len(s.metadata_text) > limit  # at most four bytes a character
+            or (
+                not 0 <= s.confidence <= 1
+                if s.confidence is not None
+                else "confidence" in s.metadata
+            )
+        )

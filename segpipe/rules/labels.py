@@ -21,9 +21,10 @@ _SUSPICIOUSLY_MANY = 10
     remedy="Give every Segment its class name.",
     example="{label: '', index: 3}",
     essential=True,
+    only_with="unusual_segments",
 )
 def label_empty(evidence: Evidence) -> Iterator[Found]:
-    blank = [s for s in evidence.declaration.segments if s.label is None or not s.label.strip()]
+    blank = [s for s in evidence.unusual_segments if s.label is None or not s.label.strip()]
     if blank:
         indexes = listed([repr(s.raw_index) for s in blank])
         yield Found(

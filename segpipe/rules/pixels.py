@@ -67,7 +67,7 @@ def _found(message: str, evidence: Evidence, severity: Severity | None = None) -
         "PROBABILITY-MAP",
         "VALUES-INTERPOLATED",
     ),
-    unexplained_only=True,
+    only_with="unexplained",
 )
 def value_no_segment(evidence: Evidence) -> Iterator[Found]:
     values, measures = evidence.unexplained, evidence.measures
@@ -94,7 +94,7 @@ def value_no_segment(evidence: Evidence) -> Iterator[Found]:
     remedy='Declare it: ignore_values = {255 = "void"} in the policy, or add a Segment for it.',
     example="values 0, 1, 2, 255 with Segments for 0, 1, 2",
     yields_to=("BINARY-255", "OFF-BY-ONE"),
-    unexplained_only=True,
+    only_with="unexplained",
 )
 def ignore_255(evidence: Evidence) -> Iterator[Found]:
     values = evidence.unexplained
@@ -115,7 +115,7 @@ def ignore_255(evidence: Evidence) -> Iterator[Found]:
     meaning="A 0/255 mask whose Segments say 0 and 1: the object is written as 255.",
     remedy="Give the object's Segment the index 255, or write the mask with 0 and 1.",
     example="values 0, 255 with Segments for 0 and 1",
-    unexplained_only=True,
+    only_with="unexplained",
 )
 def binary_255(evidence: Evidence) -> Iterator[Found]:
     indexes = evidence.declaration.indexes
@@ -135,7 +135,7 @@ def binary_255(evidence: Evidence) -> Iterator[Found]:
     remedy="Check reduce_zero_label and the like: either the mask or the indexes are shifted.",
     example="values 1..12 with Segments for 0..11",
     yields_to=("BINARY-255",),
-    unexplained_only=True,
+    only_with="unexplained",
 )
 def off_by_one(evidence: Evidence) -> Iterator[Found]:
     values, indexes = evidence.values, evidence.declaration.indexes
@@ -165,7 +165,7 @@ def off_by_one(evidence: Evidence) -> Iterator[Found]:
     remedy="Write the indexes themselves; do not scale a mask to make it visible.",
     example="values 0, 23, 46 with Segments for 0, 1, 2",
     yields_to=("BINARY-255",),
-    unexplained_only=True,
+    only_with="unexplained",
 )
 def values_stretched(evidence: Evidence) -> Iterator[Found]:
     values, indexes = evidence.values, evidence.declaration.indexes
@@ -216,7 +216,7 @@ def values_interpolated(evidence: Evidence) -> Iterator[Found]:
     "Segment.",
     remedy="Apply argmax or a threshold first, and write class numbers.",
     example="a sigmoid's output times 255",
-    unexplained_only=True,
+    only_with="unexplained",
 )
 def probability_map(evidence: Evidence) -> Iterator[Found]:
     values, measures = evidence.unexplained, evidence.measures

@@ -91,9 +91,10 @@ def segments_invalid(evidence: Evidence) -> Iterator[Found]:
     remedy="Use whole numbers from 0 to 255; more instances need an importer's policy.",
     example="index 300, -1, 1.5 or null",
     essential=True,
+    only_with="unusual_segments",
 )
 def index_range(evidence: Evidence) -> Iterator[Found]:
-    wrong = [s for s in evidence.declaration.segments if s.index is None or not 0 <= s.index <= 255]
+    wrong = [s for s in evidence.unusual_segments if s.index is None or not 0 <= s.index <= 255]
     if wrong:
         yield Found(
             f"index {listed([s.name for s in wrong])}: expected a whole number from 0 to 255",
@@ -127,12 +128,11 @@ def index_overflow(evidence: Evidence) -> Iterator[Found]:
     meaning="A Segment's index is written as text.",
     remedy="Write indexes as integers; digits are read as the number they spell.",
     example="index '7'",
+    only_with="unusual_segments",
 )
 def index_string(evidence: Evidence) -> Iterator[Found]:
     texts = [
-        s
-        for s in evidence.declaration.segments
-        if s.index is not None and isinstance(s.raw_index, str)
+        s for s in evidence.unusual_segments if s.index is not None and isinstance(s.raw_index, str)
     ]
     if texts:
         raw = listed([repr(s.raw_index) for s in texts])
@@ -171,11 +171,12 @@ def index_duplicate(evidence: Evidence) -> Iterator[Found]:
     remedy="Use finite numbers, text, lists and objects; leave a missing value out.",
     example="confidence = NaN",
     essential=True,
+    only_with="unusual_segments",
 )
 def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
     limit = evidence.policy.max_metadata_bytes
     wrong = []
-    for segment in evidence.declaration.segments:
+    for segment in evidence.unusual_segments:
         text = segment.metadata_text
         size = len(text) if text.isascii() else len(text.encode())
         if segment.metadata_error is not None:
@@ -199,10 +200,11 @@ def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
     meaning="A confidence lies outside [0, 1] or is not a number.",
     remedy="Write confidences as fractions; divide percentages by 100.",
     example="confidence = 97.0",
+    only_with="unusual_segments",
 )
 def confidence_range(evidence: Evidence) -> Iterator[Found]:
     wrong = []
-    for segment in evidence.declaration.segments:
+    for segment in evidence.unusual_segments:
         if "confidence" in segment.metadata and (
             segment.confidence is None or not 0 <= segment.confidence <= 1
         ):

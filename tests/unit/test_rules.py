@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segpipe.declarations import read_declaration
+from segpipe.manifest import ManifestRow
 from segpipe.prediction import Segment, fingerprint
-from segpipe.rules import CATALOGUE, Policy, Severity
+from segpipe.rules import CATALOGUE, Evidence, Policy, Severity
 from segpipe.validation import validate_chunk
 from tests.unit.conftest import (
     PALETTE,
@@ -31,6 +35,7 @@ from tests.unit.conftest import (
 from tests.unit.test_prediction import SEGMENTS
 
 PIXELS = np.array([[0, 0, 1], [1, 1, 5]], np.uint8)
+MANIFEST_ROW = ManifestRow("x.parquet", 0, "a", "a.png", None)
 
 
 def judged(inbox: Inbox, pixels: Any = PIXELS, **change: Any) -> Outcome:
@@ -110,6 +115,43 @@ def test_every_rule_says_what_it_means_and_what_to_do(id: str) -> None:
 
 
 # --- a right row
+
+
+def test_what_a_rule_needs_is_something_there_is_of_evidence() -> None:
+    asked = {rule.only_with for rule in CATALOGUE.values()} - {None}
+    assert asked == {"unexplained", "unusual_segments"}
+    assert all(isinstance(getattr(Evidence, str(name)), cached_property) for name in asked)
+
+
+def test_segments_as_models_write_them_are_not_unusual() -> None:
+    for metadata in ({}, {"confidence": 0}, {"confidence": 1.0, "note": "ß"}):
+        declaration = read_declaration([{"label": "road", "index": 255, "metadata": metadata}])
+        limit = Policy(max_metadata_bytes=4 * len(declaration.segments[0].metadata_text))
+        assert not Evidence(MANIFEST_ROW, declaration, limit).unusual_segments
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        {"label": " ", "index": 1},
+        {"label": None, "index": 1},
+        {"label": "road", "index": 256},
+        {"label": "road", "index": -1},
+        {"label": "road", "index": "7"},
+        {"label": "road", "index": 1.0},
+        {"label": "road", "index": True},
+        {"label": "road", "index": None},
+        {"label": "road", "index": 1, "metadata": {"confidence": 1.5}},
+        {"label": "road", "index": 1, "metadata": {"confidence": "high"}},
+        {"label": "road", "index": 1, "metadata": {"score": math.nan}},
+        {"label": "road", "index": 1, "metadata": {"note": "n" * 100}},
+    ],
+    ids=repr,
+)
+def test_a_segment_a_rule_may_speak_of_is_unusual(segment: dict[str, Any]) -> None:
+    declaration = read_declaration([segment, {"label": "sky", "index": 2}])
+    evidence = Evidence(MANIFEST_ROW, declaration, Policy(max_metadata_bytes=100))
+    assert [s.raw_index for s in evidence.unusual_segments] == [segment["index"]]
 
 
 def test_a_right_row_is_accepted_without_a_word(inbox: Inbox) -> None:
