@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +209,42 @@ def test_a_file_without_permission_is_said_to_be_so(places: Path) -> None:
     refusal = refused(places, "mask.png")
     assert refusal.rule == "FILE-MISSING"
     assert "no permission" in refusal.message
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+@pytest.mark.timeout(20)
+def test_a_pipe_and_a_socket_are_no_files_and_nobody_waits_for_them(places: Path) -> None:
+    folder = places / "root/manifests/day"
+    os.mkfifo(folder / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as listening, pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)  # a socket's path is short
+        listening.bind("socket.png")
+        for name in ("pipe.png", "socket.png"):
+            refusal = refused(places, name)
+            assert refusal.rule == "FILE-MISSING"
+            assert "no regular file" in refusal.message
+
+
+def test_a_file_that_comes_in_parts_is_read_to_its_end(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.read
+    monkeypatch.setattr("segpipe.sources.os.read", lambda file, size: real(file, min(size, 7)))
+    assert read(places, "mask.png") == (places / "root/manifests/day/mask.png").read_bytes()
+
+
+def test_a_file_that_grows_over_the_limit_while_it_is_read_is_refused(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = AllowedRoots((str(places),)).resolve("mask.png", str(places / "outside"))
+    data = (places / "outside/mask.png").read_bytes()
+
+    def growing(file: int, size: int) -> bytes:
+        return data[:9]  # there is always more
+
+    monkeypatch.setattr("segpipe.sources.os.read", growing)
+    with pytest.raises(MaskRefused, match="over the limit"):
+        AllowedRoots((str(places),)).read(source, len(data))
 
 
 def test_a_file_over_the_limit_is_refused_before_it_is_read(places: Path) -> None:
