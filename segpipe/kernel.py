@@ -17,9 +17,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import int32, int64, types, uint8, uint64
-from numba.extending import intrinsic
+from numba import int32, int64, uint8, uint64
 from numpy.typing import NDArray
 
 #: What is found of a value, in the order of the rows ``measure_...`` write.
@@ -30,8 +28,6 @@ _COLUMNS_TWICE, _ROWS = 0, 7
 _ENTRY = 8
 _ONE = np.uint64(1)
 _EIGHT = np.uint64(8)
-_EVERY_BYTE = np.uint64(0x0101010101010101)
-_GROUP = 64  # bytes looked at together
 
 #: Instead of a number of runs: a filter does not exist, or there are more runs than asked for.
 NO_SUCH_FILTER, TOO_MANY_RUNS = -1, -2
@@ -48,87 +44,48 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def _count_trailing_zeros(typing_context: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), generate
-
-
-#: Place of the lowest bit of a uint64 that is set, 64 where none is: one instruction, for which
-#: numba has no name.
-_lowest_bit: Any = intrinsic(_count_trailing_zeros)
-
-
-def _compare_group(typing_context: Any, one: Any, start: Any, other: Any, other_start: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bytes_type = ir.VectorType(ir.IntType(8), _GROUP)
-
-        def group(kind: Any, array: Any, place: Any) -> Any:
-            data = context.make_array(kind)(context, builder, array).data
-            pointer = builder.bitcast(builder.gep(data, [place]), bytes_type.as_pointer())
-            return builder.load(pointer, align=1)
-
-        unequal = builder.icmp_unsigned(
-            "!=",
-            group(signature.args[0], arguments[0], arguments[1]),
-            group(signature.args[2], arguments[2], arguments[3]),
-        )
-        return builder.bitcast(unequal, ir.IntType(_GROUP))
-
-    return types.uint64(one, types.int64, other, types.int64), generate
-
-
-#: A bit for each of 64 bytes of two uint8 arrays, from a place in each on: whether they differ.
-#: Processors have instructions for it, which loops are not made into.
-_differing_group: Any = intrinsic(_compare_group)
-
-
 @_compiled
-def _differing(
-    one: NDArray[np.uint8], start: int, other: NDArray[np.uint8], other_start: int, count: int
-) -> int:
-    """The same for the first ``count`` bytes, where there are fewer; the other bits are 0."""
-    if count >= _GROUP:
-        return _differing_group(one, start, other, other_start)  # type: ignore[no-any-return]
-    bits = uint64(0)
-    for place in range(count):
-        unequal = one[start + place] != other[other_start + place]
-        bits |= uint64(unequal) << uint64(place)
-    return bits  # type: ignore[return-value]
+def _whole_words(size: int) -> int:
+    return (size + 7) // 8 * 8
 
 
 @_compiled
 def _list_differing(
     one: NDArray[np.uint8],
-    start: int,
     other: NDArray[np.uint8],
-    other_start: int,
-    count: int,
+    marks: NDArray[np.uint8],
     places: NDArray[np.uint64],
 ) -> int:
-    """Places where ``count`` bytes of two arrays differ.
+    """Places where two arrays differ.
 
     Args:
-        places: ``count`` + 2 uint64, written: counted from the starts, ascending.
+        one, other: N uint8 each.
+        marks: N uint8 and as many more as make whole words, these zero; written.
+        places: N + 8 uint64, written: ascending.
 
     Returns:
         How many there are.
     """
+    for place in range(one.size):
+        marks[place] = uint8(one[place] != other[place])
+    words = marks.view(np.uint64)
     found = uint64(0)
-    for first in range(0, count, _GROUP):
-        bits = uint64(_differing(one, start + first, other, other_start + first, count - first))
-        # One or two at a time, mostly: written whether there or not, which no processor has to
-        # guess.
-        for _ in range(2):
-            places[found] = uint64(first) + _lowest_bit(bits)
-            found += uint64(bits != uint64(0))
-            bits &= bits - _ONE
-        while bits != uint64(0):
-            places[found] = uint64(first) + _lowest_bit(bits)
-            found += _ONE
-            bits &= bits - _ONE
+    for word in range(uint64(words.size)):
+        marked = words[word]
+        if marked != uint64(0):
+            for byte in range(_EIGHT):
+                places[found] = word * _EIGHT + byte
+                found += (marked >> (byte * _EIGHT)) & _ONE
     return found  # type: ignore[return-value]
+
+
+@_compiled
+def _paeth(left: int, up: int, corner: int) -> int:
+    """Whichever of three neighbours is nearest to left + up - corner."""
+    to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+    if to_left <= to_up and to_left <= to_corner:
+        return left
+    return up if to_up <= to_corner else corner
 
 
 @_compiled
@@ -156,7 +113,7 @@ def runs_of_lines(
     """
     most = uint64(starts.size - width - 1)
     nothing = np.zeros(width, np.uint8)
-    places = np.empty(width + 2, np.uint64)
+    marks, places = np.zeros(_whole_words(width), np.uint8), np.empty(width + 8, np.uint64)
     wide = uint64(width)
     runs, run_above = uint64(0), uint64(0)
     for y in range(height):
@@ -166,10 +123,11 @@ def runs_of_lines(
         kind = lines[begin - 1]
         if kind > 4:
             return NO_SUCH_FILTER
+        own = lines[begin : begin + width]
         if kind == 0:  # nothing is added to what is repeated
-            changes = _list_differing(lines, begin, lines, begin - 1, width, places)
+            changes = _list_differing(own, lines[begin - 1 : begin - 1 + width], marks, places)
         else:
-            changes = _list_differing(lines, begin, nothing, 0, width, places)
+            changes = _list_differing(own, nothing, marks, places)
         places[changes] = wide
         given, here = uint64(begin), uint64(y * width)
         # The line above ends where this one begins; the one above the first is zero everywhere.
@@ -193,15 +151,7 @@ def runs_of_lines(
                 value = (up + added) & 255
                 then = then if value == up else x + _ONE
             elif kind == 4:
-                to_left, to_over = abs(up - corner), abs(left - corner)
-                to_corner = abs(up + left - 2 * corner)
-                if to_left <= to_over and to_left <= to_corner:
-                    predicted = left
-                elif to_over <= to_corner:
-                    predicted = up
-                else:
-                    predicted = corner
-                value = (predicted + added) & 255
+                value = (_paeth(left, up, corner) + added) & 255
             elif kind == 1:
                 value = (left + added) & 255
             elif kind == 3:
@@ -231,100 +181,63 @@ def runs_of_pixels(
     """
     height, width = pixels.shape
     most = uint64(starts.size - width - 1)
-    flat = pixels.reshape(-1)
+    marks, places = np.zeros(_whole_words(width), np.uint8), np.empty(width + 8, np.uint64)
     runs = uint64(0)
     for y in range(height):
         if runs > most:
             return TOO_MANY_RUNS
-        here = y * width
+        row, here = pixels[y], uint64(y * width)
         starts[runs] = here
-        values[runs] = flat[here]
+        values[runs] = row[0]
         runs += _ONE
-        for first in range(1, width, _GROUP):
-            begins = _differing(flat, here + first, flat, here + first - 1, width - first)
-            while begins != uint64(0):
-                place = uint64(here + first) + _lowest_bit(begins)
-                starts[runs] = place
-                values[runs] = flat[place]
-                runs += _ONE
-                begins &= begins - _ONE
-        starts[runs] = here + width
+        for change in range(_list_differing(row[1:], row[: width - 1], marks, places)):
+            x = places[change] + _ONE
+            starts[runs] = here + x
+            values[runs] = row[x]
+            runs += _ONE
+        starts[runs] = here + uint64(width)
     return int64(runs) if runs <= most else TOO_MANY_RUNS  # type: ignore[return-value]
 
 
 @_compiled
 def unfilter(lines: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
-    """Scan lines of one byte a pixel to pixels.
+    """Filtered scan lines of one byte a pixel to pixels, where the runs are too many to list.
 
     Args:
-        lines: H * (1 + W) uint8: of each line its filter's number and its filtered bytes.
+        lines: as of :func:`runs_of_lines`.
         pixels: H x W uint8, written.
 
     Returns:
         False where a filter's number does not exist.
     """
     height, width = pixels.shape
-    padded = (width + 7) // 8 * 8
-    # Lines are worked on in buffers of whole words, with a pixel of zeros before the first.
-    above = np.zeros(padded + 8, np.uint8)
-    line = np.zeros(padded + 8, np.uint8)
-    busy = np.zeros(padded, np.uint8)
-    busy_words = busy.view(np.uint64)
+    up = np.zeros(width, np.uint8)
     for y in range(height):
         begin = y * (width + 1)
-        kind = lines[begin]
-        given = lines[begin + 1 : begin + 1 + width]
-        own = line[8 : 8 + width]
-        up = above[8 : 8 + width]
+        kind, given, row = lines[begin], lines[begin + 1 : begin + 1 + width], pixels[y]
+        left, corner = int32(0), int32(0)
         if kind == 0:
+            row[:] = given
+        elif kind == 1:
             for x in range(width):
-                own[x] = given[x]
+                left = (left + int32(given[x])) & 255
+                row[x] = uint8(left)
         elif kind == 2:
             for x in range(width):
-                own[x] = given[x] + up[x]
-        elif kind > 4:
-            return False
-        else:
-            up_left = above[7 : 7 + width]
+                row[x] = given[x] + up[x]
+        elif kind == 3:
             for x in range(width):
-                busy[x] = given[x] | (up[x] ^ up_left[x])
-            words = line.view(np.uint64)
-            left, corner = int32(0), int32(0)
-            for word in range(uint64(padded // 8)):
-                # Nothing is added, and nothing changes above: every filter repeats the pixel to
-                # the left (Average only where it is the one above, too).
-                if busy_words[word] == uint64(0) and (kind != 3 or left == corner):
-                    words[word + _ONE] = uint64(left) * _EVERY_BYTE
-                    continue
-                start = word * _EIGHT
-                stop = min(start + _EIGHT, np.uint64(width))
-                if kind == 1:
-                    for x in range(start, stop):
-                        left = (left + int32(given[x])) & 255
-                        own[x] = uint8(left)
-                elif kind == 3:
-                    for x in range(start, stop):
-                        left = (int32(given[x]) + ((left + int32(up[x])) >> 1)) & 255
-                        own[x] = uint8(left)
-                else:
-                    for x in range(start, stop):
-                        over = int32(up[x])
-                        to_left, to_over = abs(over - corner), abs(left - corner)
-                        to_corner = abs(over + left - 2 * corner)
-                        if to_left <= to_over and to_left <= to_corner:
-                            predicted = left
-                        elif to_over <= to_corner:
-                            predicted = over
-                        else:
-                            predicted = corner
-                        corner = over
-                        left = (predicted + int32(given[x])) & 255
-                        own[x] = uint8(left)
-                corner = int32(up[stop - _ONE])
-        row = pixels[y]
-        for x in range(width):
-            row[x] = own[x]
-        above, line = line, above
+                left = (int32(given[x]) + ((left + int32(up[x])) >> 1)) & 255
+                row[x] = uint8(left)
+        elif kind == 4:
+            for x in range(width):
+                over = int32(up[x])
+                left = (_paeth(left, over, corner) + int32(given[x])) & 255
+                row[x] = uint8(left)
+                corner = over
+        else:
+            return False
+        up = row
     return True
 
 

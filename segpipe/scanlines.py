@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe import png
-from segpipe.png import PngFile, PngHeader
+from segpipe.png import PngFile
 
 #: Masks from which on loading the packages costs less than it saves.
 WORTHWHILE_MASKS = 1000
@@ -115,38 +115,23 @@ class Samples:
     """The samples of a grey or palette PNG of 8 bits, of which every byte is as it should be.
 
     Attributes:
-        measured: where finding the runs took no pixels.
+        measured: where there are not too many runs.
     """
 
-    def __init__(
-        self, packages: _Packages, lines: NDArray[np.uint8], header: PngHeader, many_runs: bool
-    ) -> None:
-        self._packages, self._lines = packages, lines
-        self._height, self._width = header.height, header.width
-        self._pixels: NDArray[np.uint8] | None = None
-        self.measured = None if many_runs else self._measure()
-        #: Whether the filters of all lines exist.
-        self.usable = self.measured is not None or self._unfilter()
+    def __init__(self, given: Measured | NDArray[np.uint8], height: int, width: int) -> None:
+        self.measured = given if isinstance(given, Measured) else None
+        self._pixels = given if isinstance(given, np.ndarray) else None
+        self._shape = (height, width)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """H x W uint8; made when they are asked for."""
         if self._pixels is None:
-            self._unfilter()
-        assert self._pixels is not None
+            assert self.measured is not None and self.measured.runs is not None
+            starts, values = self.measured.runs
+            lengths = np.diff(starts, append=np.uint32(self._shape[0] * self._shape[1]))
+            self._pixels = np.repeat(values, lengths).reshape(self._shape)
         return self._pixels
-
-    def _unfilter(self) -> bool:
-        pixels = np.empty((self._height, self._width), np.uint8)
-        if not self._packages.kernel.unfilter(self._lines, pixels):
-            return False
-        self._pixels = pixels
-        return True
-
-    def _measure(self) -> Measured | None:
-        kernel, height, width = self._packages.kernel, self._height, self._width
-        runs = _listed(height, width, partial(kernel.runs_of_lines, self._lines, height, width))
-        return None if runs is None else _measured_runs(kernel, runs, height, width)
 
 
 def read_samples(file: PngFile) -> Samples | None:
@@ -171,9 +156,14 @@ def read_samples(file: PngFile) -> Samples | None:
         return None
     if len(lines) != header.raw_size:
         return None
-    many_runs = len(compressed) > _SHARE_OF_MANY_RUNS * header.raw_size
-    samples = Samples(packages, np.frombuffer(lines, np.uint8), header, many_runs)
-    return samples if samples.usable else None
+    filtered = np.frombuffer(lines, np.uint8)
+    kernel, height, width = packages.kernel, header.height, header.width
+    if len(compressed) <= _SHARE_OF_MANY_RUNS * header.raw_size:
+        runs = _listed(height, width, partial(kernel.runs_of_lines, filtered, height, width))
+        if runs is not None:
+            return Samples(_measured_runs(kernel, runs, height, width), height, width)
+    pixels = np.empty((height, width), np.uint8)
+    return Samples(pixels, height, width) if kernel.unfilter(filtered, pixels) else None
 
 
 def measure_pixels(mask: NDArray[np.uint8]) -> Measured | None:
