@@ -7,7 +7,7 @@ pass only has to set aside the rows in question.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,7 +114,8 @@ class SameMasks:
     """Finds items that have the very same mask, among the last 200 000 predictions."""
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, str] = {}
+        # A dict would look for its first key through the places of all that were removed.
+        self._seen: OrderedDict[bytes, str] = OrderedDict()
 
     def other_item(self, mask_sha256: str, reference_id: str) -> str | None:
         """The item seen before with this mask; None where there was none."""
@@ -122,5 +123,5 @@ class SameMasks:
         other = self._seen.pop(key, None)
         self._seen[key] = reference_id if other is None else other
         if len(self._seen) > _LOOK_BACK:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         return other if other != reference_id else None
