@@ -28,6 +28,7 @@ PAGE = PROJECT / "docs" / "performance.md"
     [
         (["benchmarks", "--quick"], "### Stages"),
         (["benchmarks.scale", "--masks", "200"], "requests"),
+        (["benchmarks.rows", "--rows", "1000", "--workers", "1"], "1,000 accepted of 1,000"),
         (["benchmarks.partitions", "--masks", "100", "--rows", "2", "--rounds", "1"], "MiB"),
         (["benchmarks.nucleus", "--masks", "30", "--rounds", "1"], "0 uploads"),
         (["benchmarks.automation", "--partitions", "200"], "nothing changed"),
