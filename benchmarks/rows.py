@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.rows [--rows 1000000]`` writes a manifest of that many rows, each an item of
 its own, which name small masks (what a mask's pixels cost is measured elsewhere), and validates it.
-After every tenth it prints the time per row and the memory of all processes, by Linux's own account.
+After every tenth it prints the time per row and the memory of all processes, by Linux's account.
 """
 
 from __future__ import annotations
