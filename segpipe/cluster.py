@@ -11,6 +11,7 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, TypeVar
 
 from segpipe import __version__
@@ -23,6 +24,9 @@ _CONNECT_SECONDS = 30
 # Chunks handed over for every thread of the cluster: one that is worked on and one that waits.
 _AHEAD = 2
 _FIRST_WORKER_SECONDS = 120
+# Adaptive clusters take minutes to replace workers.
+_WORKERLESS_SECONDS = 600
+_LOOK_SECONDS = 5
 
 
 def map_cluster(
@@ -34,7 +38,7 @@ def map_cluster(
         scheduler: address of the cluster's scheduler, such as ``tcp://host:8786``.
 
     Raises:
-        ChunkError: if a chunk ended several workers.
+        ChunkError: if a chunk ended several workers, or no worker is left and none comes.
         SettingsError: if the cluster cannot be used.
     """
     from distributed import KilledWorker
@@ -46,20 +50,42 @@ def map_cluster(
         for chunk in chunks:
             under_way.append((chunk, client.submit(_run, held, chunk, pure=False)))
             while len(under_way) >= _AHEAD * max(1, sum(client.nthreads().values())):
-                yield _result(*under_way.popleft(), KilledWorker)
+                yield _result(client, *under_way.popleft(), KilledWorker)
         while under_way:
-            yield _result(*under_way.popleft(), KilledWorker)
+            yield _result(client, *under_way.popleft(), KilledWorker)
 
 
-def _result(chunk: object, future: Any, killed: type[Exception]) -> Any:
+def _result(client: Any, chunk: object, future: Any, killed: type[Exception]) -> Any:
     try:
-        return future.result()
+        return _awaited(client, chunk, future)
     except killed as error:
         raise ChunkError(
             f"{chunk}: every worker that was given it died ({error}). If they were killed for want "
             "of memory, lower rows_per_chunk or give the cluster's workers more of it. Nothing was "
             "published, and the tables of an earlier run are untouched"
         ) from None
+
+
+def _awaited(client: Any, chunk: object, future: Any) -> Any:
+    """What comes of a chunk; Dask itself would wait for ever for workers that do not come back."""
+    deserted: float | None = None  # since when there has been no worker
+    while True:
+        try:
+            return future.result(timeout=_LOOK_SECONDS)
+        except TimeoutError:
+            if future.done():  # the work's own, or it ended this very moment
+                return future.result()
+        if client.nthreads():
+            deserted = None
+        elif deserted is None:
+            deserted = monotonic()
+        elif monotonic() - deserted > _WORKERLESS_SECONDS:
+            raise ChunkError(
+                f"{chunk}: the cluster has had no worker for {_WORKERLESS_SECONDS} s. If they were "
+                "killed for want of memory, lower rows_per_chunk or give them more of it; start "
+                "workers and run again. Nothing was published, and the tables of an earlier run "
+                "are untouched"
+            )
 
 
 @contextmanager

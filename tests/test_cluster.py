@@ -206,6 +206,29 @@ def test_a_chunk_that_ends_every_worker_is_named(own_workers: Cluster) -> None:
         list(cluster.map_cluster(EndWorker(), range(8), own_workers.address))
 
 
+@pytest.mark.slow
+def test_a_cluster_whose_workers_are_gone_is_not_waited_for_for_ever(
+    own_workers: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_WORKERLESS_SECONDS", 2)
+    monkeypatch.setattr(cluster, "_LOOK_SECONDS", 1)
+    # Two workers die of the chunk, and Dask gives it to four before it gives it up.
+    with pytest.raises(ChunkError, match=r"no worker for 2 s.*start\s+workers and run again"):
+        list(cluster.map_cluster(EndWorker(), range(8), own_workers.address))
+
+
+class TimeOut:
+    """Work that gives up waiting for something."""
+
+    def __call__(self, number: int) -> int:
+        raise TimeoutError("the lock was not free")
+
+
+def test_work_that_times_out_is_not_taken_for_a_cluster_that_does(workers: Cluster) -> None:
+    with pytest.raises(TimeoutError, match="the lock was not free"):
+        list(cluster.map_cluster(TimeOut(), range(3), workers.address))
+
+
 class Refuse:
     """Work that fails as storage does."""
 
