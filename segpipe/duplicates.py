@@ -19,8 +19,9 @@ from segpipe.manifest import Manifest
 from segpipe.rules import Found
 from segpipe.rules.wording import listed
 
-# Hashes held at once, 8 bytes each. A larger manifest is looked through in several passes.
-_HASHES_AT_ONCE = 16_000_000
+# Hashes held at once, 8 bytes each and as many again to sort them. A larger manifest is looked
+# through in several passes.
+_HASHES_AT_ONCE = 4_000_000
 
 
 def repeated_reference_ids(manifest: Manifest, hashes_at_once: int = _HASHES_AT_ONCE) -> pa.Array:
