@@ -25,23 +25,22 @@ from segpipe.mask import canonical_png
 from segpipe.root import Root
 from segpipe.settings import Settings
 
-_MASKS = 1000
 _SIZE = 16
 _ROWS_AT_ONCE = 100_000
 _SEGMENTS = '[{"label": "road", "index": 0}, {"label": "car", "index": 1}]'
 
 
-def write_masks(folder: Path) -> None:
+def write_masks(folder: Path, count: int) -> None:
     """Small masks of two values, no two alike."""
     folder.mkdir(parents=True)
-    for number in range(_MASKS):
+    for number in range(count):
         random = np.random.default_rng(number)
         pixels = np.sort(random.integers(0, 2, (_SIZE, _SIZE), np.uint8), axis=1)
         pixels[0, 0], pixels[-1, -1] = 0, 1
         (folder / f"{number}.png").write_bytes(canonical_png(pixels))
 
 
-def write_manifest(root: Path, masks: Path, rows: int) -> None:
+def write_manifest(root: Path, masks: Path, count: int, rows: int) -> None:
     """A manifest of this many items, a row group at a time."""
     path = root.joinpath("manifests", *PARTITION.folders, "x.parquet")
     path.parent.mkdir(parents=True)
@@ -53,7 +52,7 @@ def write_manifest(root: Path, masks: Path, rows: int) -> None:
             numbers = range(first, min(first + _ROWS_AT_ONCE, rows))
             columns = [
                 [f"item-{number:010d}" for number in numbers],
-                [f"{masks}/{number % _MASKS}.png" for number in numbers],
+                [f"{masks}/{number % count}.png" for number in numbers],
                 [_SEGMENTS] * len(numbers),
                 [_SIZE] * len(numbers),
                 [_SIZE] * len(numbers),
@@ -67,7 +66,9 @@ def memory_of_workers() -> list[float]:
     found = []
     for status in sorted(Path("/proc").glob("[0-9]*/status"), key=lambda path: int(path.parts[2])):
         try:
-            facts = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            facts = dict(
+                line.split(":", 1) for line in status.read_text(errors="replace").splitlines()
+            )
         except OSError:  # it ended meanwhile
             continue
         if int(facts["PPid"]) in mine:
@@ -80,13 +81,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rows", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--masks", type=int, default=1000, help="that rows name in turn (1000)")
     parser.add_argument("--workers", type=int, default=0, help="0: one per processor")
     asked = parser.parse_args()
     print(", ".join(f"{name} {fact}" for name, fact in machine_facts().items()))
     with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as place:
         folder = Path(place)
-        write_masks(folder / "small")
-        write_manifest(folder / "root", folder / "small", asked.rows)
+        write_masks(folder / "small", asked.masks)
+        write_manifest(folder / "root", folder / "small", asked.masks, asked.rows)
         settings = Settings.load(str(folder / "root")).with_allowed_roots(str(folder / "small"))
         root = Root(replace(settings, workers=asked.workers))
         tenth, begun, before = max(1, asked.rows // 10), perf_counter(), 0

@@ -26,6 +26,7 @@ FOUND = 7
 # Kept beside these while a mask is measured; the value is the row's number.
 _COLUMNS_TWICE, _ROWS = 0, 7
 _ENTRY = 8
+_NARROW = 128  # columns; in fewer there is less to count than values to count it for
 _ONE = np.uint64(1)
 _EIGHT = np.uint64(8)
 
@@ -349,6 +350,13 @@ def measure_pixels(
                 one, own, other = ones[x], owns[x], others[x]
                 edges += int64(one != other)
                 between += int64(min(one, other) < own and own < max(one, other))
+        if width < _NARROW:
+            start = 0
+            for x in range(1, width + 1):
+                if x == width or row[x] != row[start]:
+                    _add_run(table, row[start], y, start, x, width)
+                    start = x
+            continue
         area[:] = 0
         columns[:] = 0
         for x in range(width):

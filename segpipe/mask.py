@@ -91,11 +91,16 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
     canonical = (
         file.minimal and header.colour == png.GREY and header.depth == 8 and not header.interlaced
     )
-    if isinstance(samples, Samples) and header.colour == png.GREY:
-        return DecodedMask(samples, header, remarks, canonical)
-    pixels, conversion = _index_values(_array(samples), file)
+    if isinstance(samples, Samples):
+        conversion = None
+        if header.colour == png.PALETTE:
+            conversion = _check_palette(samples.values, file)
+        pixels: NDArray[np.uint8] | Samples = samples
+    else:
+        read, conversion = _index_values(samples, file)
+        pixels = np.ascontiguousarray(read)
     remarks = remarks if conversion is None else (conversion, *remarks)
-    return DecodedMask(np.ascontiguousarray(pixels), header, remarks, canonical)
+    return DecodedMask(pixels, header, remarks, canonical)
 
 
 def decode_samples(
@@ -191,24 +196,24 @@ def _index_values(
     """The one lossless reading of the samples as index values, and the conversion it took."""
     header = file.header
     if header.colour == png.PALETTE:
-        return _palette_indexes(samples.astype(np.uint8, copy=False), file)
+        indexes = samples.astype(np.uint8, copy=False)
+        return indexes, _check_palette(_present(indexes), file)
     if header.colour == png.GREY:
         if header.depth == 8:
             return samples.astype(np.uint8, copy=False), None
         if header.depth < 8:
             values = samples.astype(np.uint8, copy=False) // np.uint8(_PILLOW_SCALE[header.depth])
             return values, Remark(
-                "CONV-LOWBIT", f"{header.depth}-bit grey: took the samples {_some(values)}"
+                "CONV-LOWBIT",
+                f"{header.depth}-bit grey: took the samples {_some(_present(values))}",
             )
         return _narrow_grey16(samples)
     return _grey_of_colour(samples, header)
 
 
-def _palette_indexes(
-    values: NDArray[np.uint8], file: PngFile
-) -> tuple[NDArray[np.uint8], Remark | None]:
+def _check_palette(present: list[int], file: PngFile) -> Remark:
     entries = file.palette_entries or 0
-    highest = int(values.max())
+    highest = present[-1]
     if highest >= entries:
         raise MaskRefused(
             "PNG-UNREADABLE",
@@ -216,7 +221,7 @@ def _palette_indexes(
             found=f"index {highest}",
             expected=f"0..{entries - 1}",
         )
-    return values, Remark("CONV-PALETTE", f"palette PNG: took the indexes {_some(values)}")
+    return Remark("CONV-PALETTE", f"palette PNG: took the indexes {_some(present)}")
 
 
 def _narrow_grey16(samples: NDArray[np.generic]) -> tuple[NDArray[np.uint8], Remark | None]:
@@ -281,8 +286,13 @@ def _colours(colour: NDArray[np.generic]) -> str:
     return f"{values.size} colours ({listed}{more})"
 
 
-def _some(values: NDArray[np.uint8]) -> str:
-    present = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
+def _present(values: NDArray[np.uint8]) -> list[int]:
+    """The values that are there, ascending."""
+    present: list[int] = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
+    return present
+
+
+def _some(present: list[int]) -> str:
     listed = ", ".join(map(str, present[:10]))
     return listed + (f" and {len(present) - 10} more" if len(present) > 10 else "")
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,23 +114,40 @@ def most_runs(height: int, width: int) -> int:
 class Samples:
     """The samples of a grey or palette PNG of 8 bits, of which every byte is as it should be.
 
-    Attributes:
-        measured: where there are not too many runs.
+    Args:
+        given: the runs, and what the kernel keeps behind the last; or H x W uint8 where they are
+            too many.
     """
 
-    def __init__(self, given: Measured | NDArray[np.uint8], height: int, width: int) -> None:
-        self.measured = given if isinstance(given, Measured) else None
+    def __init__(
+        self, kernel: Any, given: Runs | NDArray[np.uint8], height: int, width: int
+    ) -> None:
+        self._kernel, self._height, self._width = kernel, height, width
+        self._runs = given if isinstance(given, Runs) else None
         self._pixels = given if isinstance(given, np.ndarray) else None
-        self._shape = (height, width)
+
+    @cached_property
+    def measured(self) -> Measured:
+        """Measures of the values."""
+        if self._runs is None:
+            assert self._pixels is not None
+            return _measured_pixels(self._kernel, self._pixels)
+        return _measured_runs(self._kernel, self._runs, self._height, self._width)
+
+    @property
+    def values(self) -> list[int]:
+        """The values that are there, ascending."""
+        present: list[int] = self.measured.found[self._kernel.VALUE].tolist()
+        return present
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """H x W uint8; made when they are asked for."""
         if self._pixels is None:
-            assert self.measured is not None and self.measured.runs is not None
-            starts, values = self.measured.runs
-            lengths = np.diff(starts, append=np.uint32(self._shape[0] * self._shape[1]))
-            self._pixels = np.repeat(values, lengths).reshape(self._shape)
+            assert self._runs is not None
+            starts, values = self._runs
+            made = np.repeat(values[:-1], np.diff(starts))
+            self._pixels = made.reshape(self._height, self._width)
         return self._pixels
 
 
@@ -161,9 +178,9 @@ def read_samples(file: PngFile) -> Samples | None:
     if len(compressed) <= _SHARE_OF_MANY_RUNS * header.raw_size:
         runs = _listed(height, width, partial(kernel.runs_of_lines, filtered, height, width))
         if runs is not None:
-            return Samples(_measured_runs(kernel, runs, height, width), height, width)
+            return Samples(kernel, runs, height, width)
     pixels = np.empty((height, width), np.uint8)
-    return Samples(pixels, height, width) if kernel.unfilter(filtered, pixels) else None
+    return Samples(kernel, pixels, height, width) if kernel.unfilter(filtered, pixels) else None
 
 
 def measure_pixels(mask: NDArray[np.uint8]) -> Measured | None:
@@ -172,9 +189,11 @@ def measure_pixels(mask: NDArray[np.uint8]) -> Measured | None:
     Args:
         mask: H x W uint8, contiguous.
     """
-    if _packages is None:
-        return None
-    kernel, (height, width) = _packages.kernel, mask.shape
+    return None if _packages is None else _measured_pixels(_packages.kernel, mask)
+
+
+def _measured_pixels(kernel: Any, mask: NDArray[np.uint8]) -> Measured:
+    height, width = mask.shape
     runs = _listed(height, width, partial(kernel.runs_of_pixels, mask))
     if runs is not None:
         return _measured_runs(kernel, runs, height, width)

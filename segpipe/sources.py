@@ -29,13 +29,8 @@ from segpipe.web import check_address, is_web, open_web_header, read_web
 # Bytes fetched at a time from remote images, of which only the header is wanted.
 _HEADER_BLOCK = 65_536
 _BLOCK = 1 << 20
-# Opening a pipe must not wait for a writer.
-_OPEN_TO_READ = (
-    os.O_RDONLY
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-)
+_OPEN_TO_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # for somebody who writes into a pipe
 _LOCAL = LocalFileSystem()
 _MISSING = "missing"
 # Folders whose links are resolved already, at most.
@@ -170,9 +165,12 @@ class AllowedRoots:
         try:
             if isinstance(source.filesystem, LocalFileSystem):
                 try:
-                    descriptor = os.open(source.path, _OPEN_TO_READ)
-                except PermissionError:
-                    identity = _identity_of(os.stat(source.path))
+                    descriptor = os.open(source.path, _OPEN_TO_READ | _WITHOUT_WAITING)
+                except OSError:
+                    status = os.stat(source.path)
+                    identity = _identity_of(status)  # from before it is tried again
+                    _check_regular(source, status)
+                    # Regular files are worth waiting for: another process may have a lease on one.
                     descriptor = os.open(source.path, _OPEN_TO_READ)
                 try:
                     status = os.fstat(descriptor)
@@ -231,8 +229,7 @@ def _identity_of(status: os.stat_result) -> str:
 
 
 def _read_local(source: Source, descriptor: int, status: os.stat_result, max_bytes: int) -> bytes:
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer, for ever
-        raise _missing(f"there is no regular file at {source.shown}", source)
+    _check_regular(source, status)
     _check_size(status.st_size, max_bytes, source)
     data = os.read(descriptor, status.st_size + 1)
     if len(data) == status.st_size:
@@ -246,6 +243,11 @@ def _read_local(source: Source, descriptor: int, status: os.stat_result, max_byt
     return data
 
 
+def _check_regular(source: Source, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for a writer, for ever
+        raise _missing(f"there is no regular file at {source.shown}", source)
+
+
 def _not_there(error: OSError, source: Source) -> MaskRefused:
     """What an error says of a file.
 
@@ -256,8 +258,6 @@ def _not_there(error: OSError, source: Source) -> MaskRefused:
         return _missing(f"there is no file at {source.shown}", source)
     if isinstance(error, PermissionError):
         return _missing(f"no permission to read {source.shown}", source)
-    if error.errno in (errno.ENXIO, errno.ENODEV):  # sockets, and devices that are not there
-        return _missing(f"there is no regular file at {source.shown}", source)
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
         return _missing(f"there can be no file at {source.shown} ({error.strerror})", source)
     raise StorageError(f"reading {source.shown} failed: {error.strerror or error}") from None

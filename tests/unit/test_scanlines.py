@@ -36,7 +36,8 @@ def short_way() -> Iterator[None]:
 @st.composite
 def patches(draw: st.DrawFn) -> np.ndarray:
     """Masks like predictions: stretches of one value, across words and not, and some noise."""
-    height, width = draw(st.integers(1, 12)), draw(st.integers(1, 70))
+    height = draw(st.integers(1, 12))
+    width = draw(st.integers(1, 70) | st.integers(125, 131))
     mask = np.full((height, width), draw(st.integers(0, 255)), np.uint8)
     for _ in range(draw(st.integers(0, 6))):
         top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
@@ -105,11 +106,12 @@ def test_measures_of_pixels_are_the_same_to_the_last_bit(mask: np.ndarray) -> No
 
 
 @MANY
-@given(patches(), FILTERS, st.sampled_from([0.0, 1 / 8, 100.0]))
+@given(patches(), FILTERS, st.sampled_from([0.0, 1 / 8, 100.0]), st.sampled_from([GREY, PALETTE]))
 def test_measures_of_a_file_are_those_of_its_pixels(
-    mask: np.ndarray, filters: list[int], share: float
+    mask: np.ndarray, filters: list[int], share: float, colour: int
 ) -> None:
-    data = png(mask, filters=filters)
+    palette = bytes(768) if colour == PALETTE else None
+    data = png(mask, filters=filters, colour=colour, palette=palette)
     with pytest.MonkeyPatch.context() as patch:
         # From its lines, or from its pixels as where image data hardly gets smaller.
         patch.setattr(scanlines, "_SHARE_OF_MANY_RUNS", share)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
 import os
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from segpipe.errors import StorageError
 from segpipe.manifest import Manifest
 from segpipe.mask import MaskRefused
 from segpipe.sources import AllowedRoots
@@ -223,6 +228,47 @@ def test_a_pipe_and_a_socket_are_no_files_and_nobody_waits_for_them(places: Path
             refusal = refused(places, name)
             assert refusal.rule == "FILE-MISSING"
             assert "no regular file" in refusal.message
+            sources = AllowedRoots((str(places),))
+            source = sources.resolve(name, str(folder))
+            assert sources.fetch(source).identity == sources.identity(source)
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETLEASE"), reason="needs leases")
+@pytest.mark.timeout(100)
+def test_a_file_that_another_process_has_a_lease_on_is_waited_for(places: Path) -> None:
+    path = places / "root/manifests/day/mask.png"
+    leasing = (
+        "import fcntl, os, signal, sys, time\n"
+        "file = os.open(sys.argv[1], os.O_RDWR)\n"
+        "end = lambda *_: fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)\n"
+        "signal.signal(signal.SIGIO, end)\n"
+        "fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n"
+        "print('leased', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", leasing, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        try:
+            if other.stdout.readline() != b"leased\n":
+                pytest.skip("no leases on this file system")
+            assert read(places, "mask.png") == png(PIXELS)
+        finally:
+            other.kill()
+
+
+@pytest.mark.parametrize("code", [errno.ENXIO, errno.ENODEV, errno.EIO, errno.ESTALE])
+def test_a_disk_that_goes_away_is_the_storages_fault_not_the_rows(
+    places: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    source = AllowedRoots((str(places),)).resolve("mask.png", str(places / "outside"))
+
+    def gone(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("segpipe.sources.os.open", gone)
+    with pytest.raises(StorageError, match=r"reading .* failed"):
+        AllowedRoots((str(places),)).read(source)
 
 
 def test_a_file_that_comes_in_parts_is_read_to_its_end(
