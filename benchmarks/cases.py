@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -129,7 +129,7 @@ def _measured(case: Case, masks: Masks, folder: Path) -> Measured:
     write_manifest(root, masks)
     ways = {SHORT: True, LONG: False} if scanlines.open_short_way() else {LONG: False}
     taking = blocks(case.count, case.block)
-    _warm_up(root, masks, folder / "warm-up", case.block, ways)
+    _warm_up(masks, folder / "warm-up", case.block, ways)
     stages = {way: Stages(masks, short=short) for way, short in ways.items()}
     passes = {
         way: Pass(root, masks, folder / f"pass-{short}", case.block, short=short)
@@ -181,10 +181,14 @@ def _all_entered(passes: Mapping[str, Pass]) -> ExitStack:
     return stack
 
 
-def _warm_up(root: Path, masks: Masks, folder: Path, rows: int, ways: Mapping[str, bool]) -> None:
-    """One block of everything unmeasured: imports, compiled code, caches, the allocator."""
-    first = slice(0, min(rows, len(masks.files)))
-    PillowDecode(masks.paths).run(first)
+def _warm_up(masks: Masks, folder: Path, rows: int, ways: Mapping[str, bool]) -> None:
+    """One block of everything unmeasured, to the end of a pass: imports, compiled code, caches, the
+    allocator."""
+    few = replace(masks, files=masks.files[:rows])
+    write_manifest(folder / "root", few)
+    first = slice(0, len(few.files))
+    PillowDecode(few.paths).run(first)
     for short in ways.values():
-        with Pass(root, masks, folder / str(short), rows, short=short) as own:
+        with Pass(folder / "root", few, folder / str(short), rows, short=short) as own:
             own.run(first)
+            own.finish()
