@@ -42,12 +42,21 @@ def peak_mib() -> float:
     large parent would hide a small child; ``VmHWM`` begins anew.
     """
     status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
+    if status.exists() and "VmHWM" in (facts := process_facts(status)):
+        return mib_of(facts, "VmHWM")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def process_facts(status: Path) -> dict[str, str]:
+    """What Linux tells of a process in its ``status`` file."""
+    lines = status.read_text(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines)
+
+
+def mib_of(facts: dict[str, str], name: str) -> float:
+    """One of its amounts of memory, in MiB; nothing where a process has none any more."""
+    return int(facts.get(name, "0 kB").split()[0]) / 1024
 
 
 def main(root: str, masks: str, aside: str) -> None:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.landing import PARTITION
 from benchmarks.machine import machine_facts
-from benchmarks.memory import peak_mib
+from benchmarks.memory import mib_of, peak_mib, process_facts
 from segpipe.mask import canonical_png
 from segpipe.root import Root
 from segpipe.settings import Settings
@@ -66,14 +66,12 @@ def memory_of_workers() -> list[float]:
     found = []
     for status in sorted(Path("/proc").glob("[0-9]*/status"), key=lambda path: int(path.parts[2])):
         try:
-            facts = dict(
-                line.split(":", 1) for line in status.read_text(errors="replace").splitlines()
-            )
+            facts = process_facts(status)
         except OSError:  # it ended meanwhile
             continue
         if int(facts["PPid"]) in mine:
             mine.add(int(facts["Pid"]))
-            found.append(int(facts.get("VmRSS", "0 kB").split()[0]) / 1024)
+            found.append(mib_of(facts, "VmRSS"))
     return sorted(found, reverse=True)
 
 
@@ -102,7 +100,7 @@ def main() -> None:
             workers = ", ".join(f"{one:.0f}" for one in memory_of_workers())
             per_row = f"{seconds / max(1, done - before) * 1e6:>7.1f} us a row"
             print(
-                f"{done:>12,}{per_row}   peak {peak_mib():.0f} MiB   others {workers}", flush=True
+                f"{done:>12,} {per_row}   peak {peak_mib():.0f} MiB   others {workers}", flush=True
             )
             due, begun, before = done + tenth, perf_counter(), done
 

@@ -74,7 +74,7 @@ class DecodedMask:
 
     @property
     def measured(self) -> Measured | None:
-        """Measures of its values that were found on the way."""
+        """Measures of its values, where they come from other than its pixels as an array."""
         return self.samples.measured if isinstance(self.samples, Samples) else None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.partition import Partition
+from segpipe.publishing.outcomes import Outcome
 from segpipe.settings import SETTINGS_FILE
 from tests.conftest import LandingWriter
 from tests.interface import Interface
@@ -16,7 +17,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DAYS = ["2026-01-05", "2026-01-06", "2026-01-07"]
 KEYS = [f"{day}|unet" for day in DAYS]
-OUTCOMES = ("inserted", "unchanged", "ignored", "replaced", "failed")
 
 
 def land(landing: LandingWriter, label: str) -> None:
@@ -43,7 +43,7 @@ def test_a_backfill_reruns_a_range_with_update_on_or_off(
         assert interface.end_of_backfill(begun) == "COMPLETED_SUCCESS"
         found = [interface.latest("published_predictions", key) for key in KEYS]
         version = max(one["catalog_version"] for one in found)
-        return [{name: one[name] for name in OUTCOMES if one.get(name)} for one in found], version
+        return [{name: one[name] for name in Outcome if one.get(name)} for one in found], version
 
     first, version = outcomes(KEYS)
     assert first == [{"inserted": 2}] * 3

@@ -23,11 +23,12 @@ from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.pipeline.uploads import uploads_of
 from segpipe.pipeline.validating import VALIDATE
 from segpipe.pipeline.views import masks_key
+from segpipe.publishing.outcomes import Outcome
 from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.views import ViewSummary
 
-_OUTCOMES = ("inserted", "unchanged", "ignored", "replaced", "failed")
+_OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
 @dataclass(frozen=True)

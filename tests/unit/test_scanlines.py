@@ -52,6 +52,15 @@ def patches(draw: st.DrawFn) -> np.ndarray:
 FILTERS = st.lists(st.integers(0, 4), min_size=1, max_size=5)
 
 
+def of_filtered(lines: np.ndarray, filters: list[int]) -> bytes:
+    """A PNG whose image data are these H x W bytes, as if the filters had made them."""
+    raw = b"".join(
+        bytes([filters[y % len(filters)]]) + line.tobytes() for y, line in enumerate(lines)
+    )
+    height, width = lines.shape
+    return SIGNATURE + ihdr(width, height) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
+
+
 @MANY
 @given(patches(), FILTERS, st.sampled_from([GREY, PALETTE]), st.integers(0, 9))
 def test_samples_are_what_was_written_whatever_the_filters_of_the_lines(
@@ -70,10 +79,7 @@ def test_samples_are_what_was_written_whatever_the_filters_of_the_lines(
 def test_filtered_bytes_of_any_kind_are_read_as_pillow_reads_them(
     lines: np.ndarray, filters: list[int]
 ) -> None:
-    raw = b"".join(
-        bytes([filters[y % len(filters)]]) + line.tobytes() for y, line in enumerate(lines)
-    )
-    data = SIGNATURE + ihdr(21, 3) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
+    data = of_filtered(lines, filters)
     short = decode_mask(data)
     with closed():
         long = decode_mask(data)
@@ -126,10 +132,7 @@ def test_measures_of_a_file_are_those_of_its_pixels(
 def test_measures_of_filtered_bytes_of_any_kind_are_those_of_their_pixels(
     lines: np.ndarray, filters: list[int]
 ) -> None:
-    raw = b"".join(
-        bytes([filters[y % len(filters)]]) + line.tobytes() for y, line in enumerate(lines)
-    )
-    data = SIGNATURE + ihdr(75, 4) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND")
+    data = of_filtered(lines, filters)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scanlines, "_SHARE_OF_MANY_RUNS", 100.0)
         short = decode_mask(data)
