@@ -15,7 +15,7 @@ help:
 	@echo "make test   the test suite"
 	@echo "make test-slow  the longer tests: 200 kills, 100 races, more mutations"
 	@echo "make test-browser  Dagster's pages on segpipe, in a real Chromium; keeps pictures of them"
-	@echo "make lint   formatting, lint, types, Dagster's own validation"
+	@echo "make lint   formatting, lint, types, layers of imports, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
 	@echo "make bench-peers  the same beside other libraries"
 	@echo "make performance  the same, into docs/performance.md"
@@ -50,6 +50,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	SEGPIPE_ROOT=$(DEMO) $(BIN)/dagster definitions validate -w workspace.yaml --log-level warning
 
 bench: $(READY)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.cases import LONG, LOOPS, PILLOW, SHORT, Case, Measured, cases, measure
+from benchmarks.cases import FAST, LOOPS, PILLOW, REFERENCE, Case, Measured, cases, measure
 from benchmarks.chart import chart
 from benchmarks.goals import goals, goals_table
 from benchmarks.masks import ORGANIC, SMALL, Shape
@@ -70,8 +70,8 @@ def _figures(
             f"### End to end, one thread, x decode\n\n{whole_table(measured)}",
             f"### Others on the same organic masks\n\n{peers_table(peers, compared)}",
             f"### Stages, organic 640 x 480\n\n{_APART}\n\n{stage_table(small)}",
-            f"### Stages of all, x decode: {SHORT}\n\n{stages_of_all(measured, SHORT)}",
-            f"### Stages of all, x decode: {LONG}\n\n{stages_of_all(measured, LONG)}",
+            f"### Stages of all, x decode: {FAST}\n\n{stages_of_all(measured, FAST)}",
+            f"### Stages of all, x decode: {REFERENCE}\n\n{stages_of_all(measured, REFERENCE)}",
         ]
     )
 

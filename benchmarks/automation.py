@@ -15,9 +15,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 
-from segpipe.arrivals import Seen, look
-from segpipe.partition import Landing
-from segpipe.storage import Folder
+from segpipe.manifests.arrivals import Seen, look
+from segpipe.manifests.landing import Landing
+from segpipe.storage.files import Folder
 
 _MODEL_RUNS = 20
 _WRITTEN = 1_700_000_000

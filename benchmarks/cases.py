@@ -16,10 +16,10 @@ from benchmarks.masks import CONSTANT, KINDS, NOISE, ORGANIC, SHAPES, SMALL, Rec
 from benchmarks.passes import Pass
 from benchmarks.rounds import Contender, Times, blocks, interleaved
 from benchmarks.stages import OWN, PUT, READ, Stages
-from segpipe import scanlines
+from segpipe.masks import fast_path
 
 PILLOW = "Pillow decode"
-SHORT, LONG = "segpipe, short way", "segpipe, without it"
+FAST, REFERENCE = "segpipe, fast path", "segpipe, reference path"
 USUAL = "the usual code"
 NAIVE_ANY, NAIVE_WHERE = "naive loop, any()", "naive loop, where()"
 #: Ways without any library: what they are compared by is measured in the same turns.
@@ -127,13 +127,13 @@ def measure(case: Case, folders: ExitStack, *, keep: bool = False) -> Measured:
 def _measured(case: Case, masks: Masks, folder: Path) -> Measured:
     root = folder / "root"
     write_manifest(root, masks)
-    ways = {SHORT: True, LONG: False} if scanlines.open_short_way() else {LONG: False}
+    ways = {FAST: True, REFERENCE: False} if fast_path.load_fast_path() else {REFERENCE: False}
     taking = blocks(case.count, case.block)
     _warm_up(masks, folder / "warm-up", case.block, ways)
-    stages = {way: Stages(masks, short=short) for way, short in ways.items()}
+    stages = {way: Stages(masks, fast=fast) for way, fast in ways.items()}
     passes = {
-        way: Pass(root, masks, folder / f"pass-{short}", case.block, short=short)
-        for way, short in ways.items()
+        way: Pass(root, masks, folder / f"pass-{fast}", case.block, fast=fast)
+        for way, fast in ways.items()
     }
     contenders: dict[str, Contender] = {
         PILLOW: PillowDecode(masks.paths),
@@ -188,7 +188,7 @@ def _warm_up(masks: Masks, folder: Path, rows: int, ways: Mapping[str, bool]) ->
     write_manifest(folder / "root", few)
     first = slice(0, len(few.files))
     PillowDecode(few.paths).run(first)
-    for short in ways.values():
-        with Pass(folder / "root", few, folder / str(short), rows, short=short) as own:
+    for fast in ways.values():
+        with Pass(folder / "root", few, folder / str(fast), rows, fast=fast) as own:
             own.run(first)
             own.finish()

@@ -24,12 +24,14 @@ from PIL import Image
 from benchmarks.landing import PARTITION, generated_masks, write_manifest
 from benchmarks.masks import SEGMENTS, mask_of
 from benchmarks.partitions import fresh_root
-from segpipe.consolidation import Consolidation, View
-from segpipe.mask import canonical_png, decode_mask
-from segpipe.prediction import Segment
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.encoding import canonical_png
+from segpipe.masks.measures import measure
+from segpipe.predictions.prediction import Segment
+from segpipe.predictions.view import View
 from segpipe.root import Root
-from segpipe.rules.policy import Policies, Policy
-from segpipe.segments import measure
+from segpipe.validation.rules.policy import Policies, Policy
+from segpipe.views.consolidation import Consolidation
 
 _MADE = (View.INSTANCE, View.SEMANTIC)
 _CLASSES = 12
@@ -140,7 +142,7 @@ def partition(masks: int, rounds: int) -> None:
 
 
 def _made(root: Root, view: View) -> None:
-    summary = root.materialize_view(PARTITION, view, force=True)
+    summary = root.materialize_view(PARTITION, view=view, force=True)
     if summary.changed != summary.predictions:
         raise AssertionError(f"the {view} view changed {summary.changed} of {summary.predictions}")
 

@@ -29,7 +29,7 @@ import dagster as dg
 from playwright.sync_api import Browser, Locator, Page
 from sqlalchemy import Engine, event
 
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.build import build_definitions
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key

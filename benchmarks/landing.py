@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.masks import SMALL, MaskFile, Recipe, Shape, write_masks
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 
 #: The one partition of every root made here.
 PARTITION = Partition("bench", "2026-01-05")

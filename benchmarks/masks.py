@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segpipe.chunks import default_workers
+from segpipe.workers.chunks import default_workers
 
 
 class Shape(NamedTuple):

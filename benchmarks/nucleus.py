@@ -66,7 +66,7 @@ def through_segpipe(root: Root, run_id: str) -> tuple[float, dict[str, int]]:
     settings = root.settings
     who = Provenance(settings.dataset, PARTITION.model_run, PARTITION.date, run_id, now)
     begun = perf_counter()
-    published = root.publish(PARTITION, who, destination="nucleus")
+    published = root.publish(PARTITION, provenance=who, destination="nucleus")
     return perf_counter() - begun, {k: v for k, v in published.outcomes.items() if v}
 
 

@@ -27,7 +27,7 @@ from benchmarks.masks import HEIGHT, SEGMENTS, WIDTH
 from benchmarks.memory import peak_mib
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
-from segpipe.storage import Folder
+from segpipe.storage.files import Folder
 from tests.s3_server import S3Server
 
 
@@ -62,7 +62,7 @@ def measure(url: str, workers: int) -> None:
     started, worked = perf_counter(), process_time()
     summary = root.materialize(PARTITION)
     materialized = perf_counter()
-    publication = root.publish(PARTITION, by)
+    publication = root.publish(PARTITION, provenance=by)
     published = perf_counter()
     verification = publication.verification
     if verification is None or verification.mismatches or summary.accepted != summary.rows:

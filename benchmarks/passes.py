@@ -16,13 +16,15 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.landing import PARTITION, Masks
-from segpipe import scanlines
-from segpipe.chunks import Workers
-from segpipe.materialization import Summary, materialize
-from segpipe.partition import Landing
-from segpipe.sources import AllowedRoots
-from segpipe.storage import Folder, MaskStore
-from segpipe.validation import Validation
+from segpipe.manifests.landing import Landing
+from segpipe.masks import fast_path
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.sources import AllowedRoots
+from segpipe.validation.chunk import Validation
+from segpipe.validation.materialization import materialize
+from segpipe.validation.summary import Summary
+from segpipe.workers.chunks import Workers
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,9 @@ class Pass:
             for it writes what others left to be written, too.
     """
 
-    def __init__(self, root: Path, masks: Masks, out: Path, rows: int, *, short: bool) -> None:
+    def __init__(self, root: Path, masks: Masks, out: Path, rows: int, *, fast: bool) -> None:
         self._masks = masks
-        self._short = short
+        self._fast = fast
         self._manifest = Landing(Folder(str(root / "manifests"))).manifest(PARTITION)
         _begin_store(out / "masks")
         self._folder = _TimedSync(str(out / "masks"))
@@ -140,7 +142,7 @@ class Pass:
     def _step(self) -> float:
         """Let the pass work until it halts again, or ends; the seconds it took."""
         started = perf_counter()
-        with nullcontext() if self._short else scanlines.closed():
+        with nullcontext() if self._fast else fast_path.disabled():
             self._go.release()
             self._halted.acquire()
         if self._failure is not None:

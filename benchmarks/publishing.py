@@ -30,12 +30,13 @@ from deltalake import write_deltalake
 from benchmarks.machine import machine_facts
 from benchmarks.memory import peak_mib
 from benchmarks.report import RESULTS
-from segpipe.mask import canonical_png
+from segpipe.masks.encoding import canonical_png
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance, counts
 from segpipe.publishing.table import PREDICTIONS, WRITING
-from segpipe.storage import Folder, MaskStore
-from segpipe.validated import SEGMENT_LIST, PredictionBatch
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.validation.validated import SEGMENT_LIST, PredictionBatch
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _TEMPLATES = 300

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.cases import LONG, LOOPS, NAIVE_ANY, NAIVE_WHERE, PILLOW, SHORT, USUAL, Measured
+from benchmarks.cases import FAST, LOOPS, NAIVE_ANY, NAIVE_WHERE, PILLOW, REFERENCE, USUAL, Measured
 from benchmarks.machine import machine_facts
 from benchmarks.masks import Shape
 from benchmarks.peers.figures import Peer
@@ -42,9 +42,9 @@ def whole_table(measured: Sequence[Measured]) -> str:
         "naive, where()",
     )
     for one in measured:
-        ratios = [_ratio(one, name) for name in (SHORT, LONG)]
+        ratios = [_ratio(one, name) for name in (FAST, REFERENCE)]
         loops = [_ratio(one, name, spread=False) for name in (USUAL, NAIVE_ANY, NAIVE_WHERE)]
-        cells = [f"{one.case.shape}, {one.case.kind}", _ms(one, PILLOW), _ms(one, SHORT)]
+        cells = [f"{one.case.shape}, {one.case.kind}", _ms(one, PILLOW), _ms(one, FAST)]
         lines.append(_row(*cells, *ratios, *loops))
     return "\n".join(lines)
 
@@ -92,7 +92,7 @@ _UNITS = ("x decode", "x segpipe")
 
 def own_way(one: Measured) -> str:
     """The way segpipe takes where it can."""
-    return SHORT if SHORT in one.ways else LONG
+    return FAST if FAST in one.ways else REFERENCE
 
 
 def _others(peers: Iterable[Peer], one: Measured) -> list[Peer]:

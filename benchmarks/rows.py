@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from benchmarks.landing import PARTITION
 from benchmarks.machine import machine_facts
 from benchmarks.memory import mib_of, peak_mib, process_facts
-from segpipe.mask import canonical_png
+from segpipe.masks.encoding import canonical_png
 from segpipe.root import Root
 from segpipe.settings import Settings
 
@@ -104,7 +104,7 @@ def main() -> None:
             )
             due, begun, before = done + tenth, perf_counter(), done
 
-        summary = root.materialize(PARTITION, told)
+        summary = root.materialize(PARTITION, progress=told)
         print(f"{summary.accepted:,} accepted of {summary.rows:,}; peak {peak_mib():.0f} MiB")
 
 

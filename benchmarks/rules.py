@@ -10,11 +10,12 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.masks import mask_of
-from segpipe.declarations import read_declaration
-from segpipe.manifest import ManifestRow
-from segpipe.mask import canonical_png, decode_mask
-from segpipe.rules import CATALOGUE, Evidence, Policy, judge
-from segpipe.segments import measure
+from segpipe.manifests.rows import ManifestRow
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.encoding import canonical_png
+from segpipe.masks.measures import measure
+from segpipe.predictions.declarations import read_declaration
+from segpipe.validation.rules import CATALOGUE, Evidence, Policy, judge
 
 _MASKS = 60
 _ROUNDS = 5

@@ -23,7 +23,7 @@ from time import perf_counter
 import dagster as dg
 
 from benchmarks.landing import PARTITION, Masks, generated_masks, write_manifest
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import run_partition
 from segpipe.publishing.outcomes import Provenance
@@ -66,14 +66,14 @@ def by_calls(root: Root, partition: Partition) -> float:
     who = Provenance(
         root.settings.dataset, partition.model_run, partition.date, f"calls {now}", now
     )
-    root.publish(partition, who)
+    root.publish(partition, provenance=who)
     return perf_counter() - begun
 
 
 def by_run(root: Root, partition: Partition, instance: dg.DagsterInstance) -> float:
     """The same as a run of Dagster's in this process; the seconds."""
     begun = perf_counter()
-    report = run_partition(root.settings, partition, instance)
+    report = run_partition(root, partition, instance=instance)
     seconds = perf_counter() - begun
     if report.failure is not None:
         sys.exit(report.failure)

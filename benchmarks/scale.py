@@ -51,7 +51,7 @@ def on_disk(folder: Path, masks: Masks) -> list[tuple[str, str]]:
         root.materialize(PARTITION)
         seconds[what] = process_time() - begun
         begun, waited = process_time(), perf_counter()
-        root.publish(PARTITION, _by())
+        root.publish(PARTITION, provenance=_by())
         seconds[f"{what} publish"] = process_time() - begun
         seconds[f"{what} commit"] = perf_counter() - waited
     tables = Path(root.tables(PARTITION).path)
@@ -86,7 +86,7 @@ def in_a_bucket(bucket: Bucket, proxy: FaultProxy, masks: Masks) -> list[tuple[s
             if step == "validate":
                 root.materialize(PARTITION)
             else:
-                root.publish(PARTITION, _by())
+                root.publish(PARTITION, provenance=_by())
             rows.append((f"{step}, {what}", _requests(proxy.requests, len(masks.files))))
     return rows
 

@@ -16,15 +16,16 @@ import numpy as np
 from benchmarks.landing import Masks, manifest_segments
 from benchmarks.masks import MaskFile
 from benchmarks.rounds import Times
-from segpipe import scanlines
-from segpipe.declarations import read_declaration
-from segpipe.manifest import ManifestRow
-from segpipe.mask import canonical_png, decode_mask
-from segpipe.png import PngFile, read_png
-from segpipe.prediction import fingerprint_of_parts
-from segpipe.rules import Evidence, Policy, judge, rules_in_force
-from segpipe.segments import measure_decoded
-from segpipe.sources import AllowedRoots
+from segpipe.manifests.rows import ManifestRow
+from segpipe.masks import fast_path
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.encoding import canonical_png
+from segpipe.masks.measures import measure_decoded
+from segpipe.masks.png import PngFile, read_png
+from segpipe.predictions.declarations import read_declaration
+from segpipe.predictions.fingerprint import fingerprint_of_parts
+from segpipe.storage.sources import AllowedRoots
+from segpipe.validation.rules import Evidence, Policy, judge, rules_in_force
 
 READ, DECODE, MEASURE = "read the file", "decode, strictly", "measure, with digest of pixels"
 DECLARATION, JUDGE = "read_declaration", "judge, all rules"
@@ -43,25 +44,25 @@ class Stages:
     """Runs the stages on masks, one after the other, each under a clock of its own.
 
     Args:
-        short: the short way, where it is open; else the long one, whatever is open.
+        fast: take the fast path, where it is loaded; else the reference path, whatever is loaded.
     """
 
-    def __init__(self, masks: Masks, *, short: bool) -> None:
+    def __init__(self, masks: Masks, *, fast: bool) -> None:
         self.times = Times()
         self._files = masks.files
         self._shape = masks.shape
         self._folder = str(masks.folder)
-        self._short = short
+        self._fast = fast
         self._sources = AllowedRoots((self._folder,))
         self._policy = Policy()
         self._rules = rules_in_force(self._policy)
-        self._inflate = _inflater(short)
+        self._inflate = _inflater(fast)
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def run(self, block: slice) -> None:
         """Take the masks of the block through all stages; the times are in ``times``."""
         self._seconds.clear()
-        with nullcontext() if self._short else scanlines.closed():
+        with nullcontext() if self._fast else fast_path.disabled():
             for file in self._files[block]:
                 self._one(file)
             for file in self._files[block]:  # apart, so as not to fill the caches between stages
@@ -91,8 +92,8 @@ class Stages:
         timed = self._timed
         file = timed(CHECK, read_png, data)
         timed(INFLATE, self._inflate, file)
-        if scanlines.is_open():
-            timed(SAMPLES, scanlines.read_samples, file)
+        if fast_path.is_loaded():
+            timed(SAMPLES, fast_path.read_samples, file)
         pixels = decode_mask(data).pixels
         timed("sha256 of the file", lambda: hashlib.sha256(data).hexdigest())
         timed("sha256 of the pixels", lambda: hashlib.sha256(pixels.data).hexdigest())
@@ -112,9 +113,9 @@ class Stages:
         return result
 
 
-def _inflater(short: bool) -> Callable[[PngFile], object]:
-    """Inflates a PNG's image data as the short way does, or as zlib does."""
-    if short and scanlines.is_open():
+def _inflater(fast: bool) -> Callable[[PngFile], object]:
+    """Inflates a PNG's image data as the fast path does, or as zlib does."""
+    if fast and fast_path.is_loaded():
         import deflate
 
         return lambda file: deflate.zlib_decompress(file.compressed, file.header.raw_size)

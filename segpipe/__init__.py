@@ -1,7 +1,17 @@
 """segpipe: validate segmentation predictions pixel by pixel, and publish them idempotently.
 
-The names below are imported when first used, so that ``import segpipe`` costs next to nothing; none
-of them imports Dagster, which lives in ``segpipe.pipeline`` alone.
+::
+
+    import segpipe
+
+    root = segpipe.Root.open("ROOT")
+    root.materialize("street-unet-v1", "2026-01-05")
+    root.publish("street-unet-v1", "2026-01-05")
+    root.catalog.predictions(model_run="street-unet-v1").to_pandas()
+
+What is named below is all that a user imports, besides ``segpipe.pipeline``, the Dagster project,
+which is the only part that imports Dagster. Names are imported when first used, so that
+``import segpipe`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -10,54 +20,93 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segpipe.demo.landing import write_demo_landing
     from segpipe.errors import SegpipeError
-    from segpipe.manifest import Manifest
-    from segpipe.manifest_writer import ManifestWriter
-    from segpipe.mask import canonical_png, decode_mask
-    from segpipe.prediction import Segment, SegmentationPrediction, fingerprint
+    from segpipe.formats.importing import ImportSummary, import_masks
+    from segpipe.formats.manifest_writer import ManifestWriter
+    from segpipe.manifest_check import validate
+    from segpipe.manifests.manifest import Manifest
+    from segpipe.manifests.partition import Partition
+    from segpipe.masks.decoding import decode_mask
+    from segpipe.masks.encoding import canonical_png
+    from segpipe.masks.measures import measure
+    from segpipe.nucleus_server.serving import serve_nucleus
+    from segpipe.predictions.fingerprint import fingerprint
+    from segpipe.predictions.prediction import Segment, SegmentationPrediction
+    from segpipe.predictions.view import View
     from segpipe.publishing.catalog import Catalog, open_catalog
+    from segpipe.publishing.publication import Publication
     from segpipe.root import Root
-    from segpipe.segments import measure
     from segpipe.settings import Settings
+    from segpipe.validation.report import ValidationReport
+    from segpipe.validation.rules import CATALOGUE as RULES
+    from segpipe.validation.summary import Summary
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "Catalog": "segpipe.publishing.catalog",
-    "Manifest": "segpipe.manifest",
-    "ManifestWriter": "segpipe.manifest_writer",
-    "Segment": "segpipe.prediction",
-    "SegmentationPrediction": "segpipe.prediction",
+    "ImportSummary": "segpipe.formats.importing",
+    "Manifest": "segpipe.manifests.manifest",
+    "ManifestWriter": "segpipe.formats.manifest_writer",
+    "Partition": "segpipe.manifests.partition",
+    "Publication": "segpipe.publishing.publication",
+    "RULES": "segpipe.validation.rules",
+    "Root": "segpipe.root",
+    "SegmentationPrediction": "segpipe.predictions.prediction",
+    "Segment": "segpipe.predictions.prediction",
     "SegpipeError": "segpipe.errors",
     "Settings": "segpipe.settings",
-    "canonical_png": "segpipe.mask",
-    "decode_mask": "segpipe.mask",
-    "fingerprint": "segpipe.prediction",
-    "measure": "segpipe.segments",
+    "Summary": "segpipe.validation.summary",
+    "ValidationReport": "segpipe.validation.report",
+    "View": "segpipe.predictions.view",
+    "canonical_png": "segpipe.masks.encoding",
+    "decode_mask": "segpipe.masks.decoding",
+    "fingerprint": "segpipe.predictions.fingerprint",
+    "import_masks": "segpipe.formats.importing",
+    "measure": "segpipe.masks.measures",
     "open_catalog": "segpipe.publishing.catalog",
-    "Root": "segpipe.root",
+    "serve_nucleus": "segpipe.nucleus_server.serving",
+    "validate": "segpipe.manifest_check",
+    "write_demo_landing": "segpipe.demo.landing",
 }
+_OTHER_NAMES = {"RULES": "CATALOGUE"}
 
 __all__ = [
+    "RULES",
     "Catalog",
+    "ImportSummary",
     "Manifest",
     "ManifestWriter",
+    "Partition",
+    "Publication",
     "Root",
     "Segment",
     "SegmentationPrediction",
     "SegpipeError",
     "Settings",
+    "Summary",
+    "ValidationReport",
+    "View",
     "__version__",
     "canonical_png",
     "decode_mask",
     "fingerprint",
+    "import_masks",
     "measure",
     "open_catalog",
+    "serve_nucleus",
+    "validate",
+    "write_demo_landing",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'segpipe' has no attribute {name!r}")
-    return getattr(import_module(home), name)
+    return getattr(import_module(module), _OTHER_NAMES.get(name, name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,6 +7,9 @@ the next step; none of them needs a traceback to be understood.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 
 class SegpipeError(Exception):
     """Base of everything segpipe raises for a reason its user can remove."""
@@ -42,3 +45,9 @@ class DestinationError(SegpipeError, RuntimeError):
 
 class ChunkError(SegpipeError):
     """A chunk of rows cannot be worked on: it ends whatever process is given it."""
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """``; did you mean 'dataset'?`` or the list of what there is."""
+    close = difflib.get_close_matches(given, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(known)})"

@@ -1,38 +1,51 @@
-"""A segpipe root: one dataset's manifests, validated tables, masks and catalog, and work on them.
+"""The front door: a segpipe root, and what one can do with it.
 
-This is the Python interface to what the command line and the Dagster assets do.
+A root holds one dataset's manifests, validated tables, views, masks and catalog. The command line
+and the Dagster assets call what stands here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
+from pathlib import Path
 
-from segpipe.chunks import Workers
-from segpipe.consolidation import Consolidation, View
-from segpipe.coverage import Coverage, coverage_of
-from segpipe.distributions import Distribution, distribution_of
 from segpipe.errors import SettingsError, TableError
-from segpipe.items import ItemList
-from segpipe.label_colours import Colour, label_colours
-from segpipe.manifest import Manifest
-from segpipe.materialization import SUMMARY_FILE, Progress, Summary, materialize
-from segpipe.partition import Landing, Partition
+from segpipe.formats.exports import ExportFormat, export_published
+from segpipe.manifests.items import ItemList
+from segpipe.manifests.landing import Landing
+from segpipe.manifests.manifest import Manifest
+from segpipe.manifests.partition import Partition
+from segpipe.pictures.item_picture import PublishedItem
+from segpipe.pictures.report_page import write_page
+from segpipe.predictions.view import View
+from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
-from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.outcomes import Provenance, new_run_id
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
-from segpipe.report import ValidationReport
-from segpipe.report_page import write_page
 from segpipe.settings import CATALOG, NUCLEUS, Settings
-from segpipe.storage import Folder, MaskStore
-from segpipe.validated import ValidatedPredictions
-from segpipe.validation import Validation
-from segpipe.views import ViewSummary, materialize_view, open_view
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.redaction import redacted
+from segpipe.validation.chunk import Validation
+from segpipe.validation.materialization import Progress, materialize
+from segpipe.validation.report import ValidationReport
+from segpipe.validation.summary import Summary
+from segpipe.validation.validated import ValidatedPredictions
+from segpipe.views.consolidation import Consolidation
+from segpipe.views.materialized import ViewSummary, materialize_view, open_view
+from segpipe.workers.chunks import Workers
 
 #: The report page beside a partition's tables.
 REPORT_FILE = "report.html"
+
+#: A partition; or a model run's name, with the date beside it.
+PartitionLike = Partition | str
+#: ``YYYY-MM-DD``, or a date; None beside a :class:`Partition`, which has its own.
+DateLike = str | datetime.date | None
 
 
 @dataclass(frozen=True)
@@ -42,13 +55,21 @@ class Root:
     settings: Settings
 
     @classmethod
-    def open(cls, url: str) -> Root:
+    def open(cls, url: str | PathLike[str], *, must_exist: bool = False) -> Root:
         """The root at a path or fsspec URL, with its ``segpipe.toml``.
+
+        Args:
+            must_exist: refuse a local path that is no folder. Otherwise that is an empty root.
 
         Raises:
             SettingsError: if the settings file cannot be used.
         """
-        return cls(Settings.load(url))
+        if must_exist and "://" not in str(url) and not Path(url).is_dir():
+            raise SettingsError(f"there is no folder {url}")
+        return cls(Settings.load(str(url)))
+
+    def __repr__(self) -> str:
+        return f"Root({redacted(self.settings.root)!r})"
 
     @cached_property
     def landing(self) -> Landing:
@@ -62,8 +83,16 @@ class Root:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The embedded catalog."""
-        return Catalog(self.settings.folder("catalog"), self.masks)
+        """The embedded catalog: predictions, history, diff, restore, unpublish, optimize."""
+        return Catalog(self.settings.folder("catalog"), self.masks, self.settings.dataset)
+
+    def partitions(self) -> list[Partition]:
+        """The partitions that have landed, sorted by model run and day.
+
+        Raises:
+            StorageError: if the landing folder cannot be listed.
+        """
+        return list(self.landing.partitions())
 
     def destination(self, name: str) -> Destination:
         """A place predictions are published to: ``catalog`` or ``nucleus``.
@@ -97,19 +126,36 @@ class Root:
         """Where a partition's tables are."""
         return self.settings.folder("validated").folder(*partition.folders)
 
-    def manifest(self, partition: Partition) -> Manifest:
+    def manifest(self, partition: PartitionLike, date: DateLike = None) -> Manifest:
         """A partition's manifest.
 
         Raises:
             ManifestError: if there is none, or it cannot be used.
         """
-        return self.landing.manifest(partition)
+        return self.landing.manifest(Partition.of(partition, date))
 
     def materialize(
-        self, partition: Partition, progress: Progress | None = None, *, force: bool = False
+        self,
+        partition: PartitionLike,
+        date: DateLike = None,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
     ) -> Summary:
-        """Validate a partition's masks and write its tables; see ``materialization``."""
-        settings = self.settings
+        """Validate a partition's masks and write its tables: validated, segments, rejected.
+
+        Args:
+            partition: the model run's name, and ``date`` beside it; or a :class:`Partition`.
+            date: ``YYYY-MM-DD``.
+            force: read every mask, also where nothing changed since the last time.
+            progress: called with the rows done and the rows there are.
+
+        Raises:
+            SettingsError: if that is no model run's name, or no day.
+            ManifestError: if there is no manifest, or it cannot be used.
+            StorageError: if storage fails; the tables of an earlier pass are then untouched.
+        """
+        partition, settings = Partition.of(partition, date), self.settings
         return materialize(
             self.manifest(partition),
             self.validation(partition.model_run),
@@ -119,6 +165,14 @@ class Root:
             force=force,
             progress=progress,
         )
+
+    def report(self, partition: PartitionLike, date: DateLike = None) -> ValidationReport:
+        """What the validation of a materialized partition found, rule by rule.
+
+        Raises:
+            TableError: if the partition was not materialized.
+        """
+        return ValidationReport.read(self.tables(Partition.of(partition, date)))
 
     @property
     def _workers(self) -> Workers:
@@ -140,18 +194,24 @@ class Root:
 
     def materialize_view(
         self,
-        partition: Partition,
-        view: View,
-        progress: Progress | None = None,
+        partition: PartitionLike,
+        date: DateLike = None,
         *,
+        view: View | str,
         force: bool = False,
+        progress: Progress | None = None,
     ) -> ViewSummary:
-        """Consolidate a partition's validated predictions to a view; see ``views``.
+        """Consolidate a partition's validated predictions to a view, masks and tables.
+
+        Args:
+            view: ``instance`` or ``semantic``.
+            force: make it also where nothing changed since the last time.
 
         Raises:
             SettingsError: if the model run's taxonomy cannot serve the view.
             TableError: if the partition was not materialized completely.
         """
+        partition, view = Partition.of(partition, date), View(view)
         if view is View.GIVEN:
             raise TableError("predictions as given need no view: they are the validated ones")
         return materialize_view(
@@ -191,46 +251,13 @@ class Root:
             settings.dataset, model_run, settings.sources(), self.masks, policy, items
         )
 
-    def report_page(self, partition: Partition, *, anew: bool) -> str:
-        """URL of the report page; written where there is none, or ``anew``.
-
-        Raises:
-            TableError: if the partition was not materialized.
-        """
-        tables = self.tables(partition)
-        if anew or not tables.exists(REPORT_FILE):
-            return self.write_report_page(partition)
-        return f"{tables.shown}/{REPORT_FILE}"
-
-    def coverage(self, partition: Partition) -> Coverage | None:
-        """How much of the policy's list of items is predicted; None where there is no list."""
-        items = self.validation(partition.model_run).items
-        return None if items is None else coverage_of(self.tables(partition), items)
-
-    def partition_before(self, partition: Partition) -> Partition | None:
-        """The model run's materialized partition of the last day before; None without one."""
-        days = Landing(self.settings.folder("validated")).days(partition.model_run)
-        for day in reversed([day for day in days if day < partition.date]):
-            before = Partition(partition.model_run, day)
-            if self.tables(before).exists(SUMMARY_FILE):
-                return before
-        return None
-
-    def distribution(self, partition: Partition) -> Distribution:
-        """A materialized partition's labels and confidences."""
-        return distribution_of(self.tables(partition))
-
-    def label_colours(self, model_run: str, labels: Iterable[str]) -> dict[str, Colour]:
-        """Label -> colour in pictures of a model run: of its taxonomy and of what is shown."""
-        taxonomy = self.settings.policies.of(model_run).taxonomy
-        return label_colours({*labels, *taxonomy})
-
-    def write_report_page(self, partition: Partition) -> str:
+    def write_report_page(self, partition: PartitionLike, date: DateLike = None) -> str:
         """Write the report on a materialized partition as an HTML page; returns its URL.
 
         Raises:
             TableError: if the partition was not materialized.
         """
+        partition = Partition.of(partition, date)
         tables = self.tables(partition)
         page = write_page(
             ValidationReport.read(tables),
@@ -240,48 +267,61 @@ class Root:
         tables.write(REPORT_FILE, page)
         return f"{tables.shown}/{REPORT_FILE}"
 
-    def validated(self, partition: Partition) -> ValidatedPredictions:
+    def validated(self, partition: PartitionLike, date: DateLike = None) -> ValidatedPredictions:
         """A partition's validated predictions.
 
         Raises:
             TableError: if it was not materialized completely.
         """
-        return ValidatedPredictions(self.tables(partition))
+        return ValidatedPredictions(self.tables(Partition.of(partition, date)))
 
     def publish(
         self,
-        partition: Partition,
-        provenance: Provenance,
+        partition: PartitionLike,
+        date: DateLike = None,
         *,
+        update: bool = False,
         destination: str = CATALOG,
-        view: View | None = None,
+        view: View | str | None = None,
         dry_run: bool = False,
         verify_masks: int | None = VERIFIED_MASKS,
+        run_id: str | None = None,
+        provenance: Provenance | None = None,
         progress: Progress | None = None,
     ) -> Publication:
-        """Publish a partition's validated predictions; see ``publishing.publication``.
+        """Publish a partition's validated predictions, read back what was published, and keep a
+        receipt for each.
 
         Args:
+            partition: the model run's name, and ``date`` beside it; or a :class:`Partition`.
+            date: ``YYYY-MM-DD``.
+            update: replace predictions that are there already and differ; otherwise they are
+                ignored, and what is published stays.
             destination: where to, ``catalog`` or ``nucleus``.
-            view: what is published; where None, as the model run's policy says. A view other than
-                given has to be materialized before.
+            view: ``given``, ``instance`` or ``semantic``; where None, as the model run's policy
+                says. A view other than given has to be materialized before.
+            dry_run: say what would happen, and touch nothing.
+            verify_masks: masks of each batch to read back and decode; all where None.
+            run_id: tells this run from others in rows, receipts and history; give the same when a
+                run is repeated. One of its own where None.
+            provenance: all of update, run id, time and dataset at once, in place of those.
+            progress: called with the predictions done and those there are.
 
         Raises:
-            TableError: also when more of the partition was rejected than the policy allows.
+            TableError: if the partition was not materialized completely, or more of it was
+                rejected than the policy allows.
             SettingsError: if the destination is not set up.
+            CatalogError, DestinationError, StorageError: if the destination fails; what was
+                published by then stays, and publishing again completes it.
         """
+        partition = Partition.of(partition, date)
         validated = self.validated(partition)
-        rate = validated.summary.rejection_rate
         policy = self.settings.policies.of(partition.model_run)
-        limit = policy.max_rejection_rate
-        if rate > limit:
-            raise TableError(
-                f"{validated.summary.rejected} of {validated.summary.rows} rows were rejected, "
-                f"more than max_rejection_rate ({limit:g}) allows: something systematic is wrong; "
-                "mend it and materialize again, or raise the limit"
-            )
+        _check_rejections(validated.summary, policy.max_rejection_rate)
+        if provenance is None:
+            provenance = self._provenance(partition, run_id, update=update)
         return publish(
-            self.view(partition, policy.publish_as if view is None else view),
+            self.view(partition, policy.publish_as if view is None else View(view)),
             self.destination(destination),
             self.masks,
             self.receipts(destination),
@@ -290,4 +330,86 @@ class Root:
             verify_masks=verify_masks,
             rows_per_batch=self.settings.publish_rows,
             progress=progress,
+        )
+
+    def _provenance(self, partition: Partition, run_id: str | None, *, update: bool) -> Provenance:
+        return Provenance(
+            self.settings.dataset,
+            partition.model_run,
+            partition.date,
+            run_id or new_run_id(),
+            datetime.datetime.now(datetime.UTC),
+            update,
+        )
+
+    def show(self, reference_id: str, model_run: str | None = None) -> PublishedItem:
+        """What is published for an item: print it, ``save`` it as a picture, read its ``rows``.
+
+        Raises:
+            CatalogError: if nothing is published for it.
+        """
+        return PublishedItem.find(self.catalog, self.settings, reference_id, model_run)
+
+    def export(
+        self,
+        kind: ExportFormat | str,
+        out: str | PathLike[str],
+        model_run: str,
+        date: DateLike = None,
+        *,
+        like: str | PathLike[str] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write a model run's published predictions in another format; returns how many.
+
+        Args:
+            kind: ``coco-panoptic`` or ``mask-folder``.
+            out: a folder that is not there yet, or is empty; it appears whole or not at all.
+            date: only what this date's partition published.
+            like: for coco-panoptic, a COCO JSON file whose numbers for categories (by name) and
+                images (by reference id) are used.
+
+        Raises:
+            SettingsError: if nothing of it is published, or ``like`` cannot be used.
+            StorageError: if a file cannot be written, or the folder is not empty.
+        """
+        return export_published(
+            ExportFormat(kind),
+            Path(out),
+            self.catalog,
+            self.settings.dataset,
+            model_run,
+            None if date is None else str(date),
+            consolidation=self.consolidation(model_run, View.GIVEN),
+            like=None if like is None else Path(like),
+            progress=progress,
+        )
+
+    def vacuum(self, retention_hours: int = 168, *, dry_run: bool = True) -> maintenance.Vacuumed:
+        """Delete table files and masks that no version within the retention needs.
+
+        A mask store that was named apart is left alone: other roots may use it.
+
+        Args:
+            dry_run: only say what would go.
+
+        Raises:
+            CatalogError, StorageError: if something cannot be read; nothing more is deleted then.
+        """
+        return maintenance.vacuum(
+            self.catalog,
+            self.settings.folder("validated"),
+            views=self.settings.folder("views"),
+            masks_too=not self.settings.masks,
+            retention_hours=retention_hours,
+            dry_run=dry_run,
+        )
+
+
+def _check_rejections(summary: Summary, limit: float) -> None:
+    if summary.rejection_rate > limit:
+        raise TableError(
+            f"{summary.rejected} of {summary.rows} rows were rejected, more than "
+            f"max_rejection_rate ({limit:g}) allows: something systematic is wrong; mend it and "
+            "materialize again, or raise the limit"
         )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from segpipe.errors import SettingsError
+from segpipe.errors import SettingsError, nearest
 from segpipe.publishing.nucleus.settings import NucleusSettings
-from segpipe.rules.policy import Policies, nearest
-from segpipe.sources import AllowedRoots
-from segpipe.storage import Folder, MaskStore
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.sources import AllowedRoots
+from segpipe.storage.toml import parse_toml
+from segpipe.validation.rules.policy import Policies
 
 #: The settings file, in the root.
 SETTINGS_FILE = "segpipe.toml"
@@ -88,7 +88,7 @@ class Settings:
         if not folder.exists(SETTINGS_FILE):
             return cls(root, policies=Policies(from_file=True))
         shown = f"{folder.shown}/{SETTINGS_FILE}"
-        given = _checked(_parsed(folder.read(SETTINGS_FILE), shown), shown)
+        given = _checked(parse_toml(folder.read(SETTINGS_FILE), shown), shown)
         for key in ("manifests", "validated", "views", "masks", "catalog"):
             if key in given:
                 given[key] = _below(root, given[key])
@@ -164,25 +164,6 @@ def _below(root: str, url: str) -> str:
     if "://" in url or url.startswith(("/", "~", "file:")):
         return url
     return f"{root.rstrip('/')}/{url}"
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file on the local disk.
-
-    Raises:
-        SettingsError: if there is none, or it is not TOML.
-    """
-    try:
-        return _parsed(path.read_bytes(), str(path))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _parsed(content: bytes, shown: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{shown} is not valid TOML: {error}") from None
 
 
 _TABLES = ("policy", "model_runs", "nucleus")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from tests.s3_fixtures import flaky_s3, s3, s3_server

@@ -134,7 +134,7 @@ class Publisher:
         provenance = Provenance(
             settings.dataset, PARTITION.model_run, PARTITION.date, run_id, datetime.now(UTC), update
         )
-        return self.root.publish(PARTITION, provenance, destination="nucleus", **more)
+        return self.root.publish(PARTITION, provenance=provenance, destination="nucleus", **more)
 
     def receipts(self, publication: Publication) -> dict[str, dict[str, Any]]:
         assert publication.receipts is not None

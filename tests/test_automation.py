@@ -24,15 +24,15 @@ from dagster._grpc.impl import (
 )
 
 from segpipe.errors import SettingsError
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.automation import SCHEDULE, SENSOR, TRIGGER_TAG
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import open_instance, register_landed
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
-from segpipe.rules.policy import Policies
 from segpipe.settings import Settings
+from segpipe.validation.rules.policy import Policies
 from tests.conftest import LandingWriter
 from tests.fault_proxy import Fault
 from tests.s3_fixtures import FlakyBucket
@@ -183,7 +183,7 @@ def test_all_model_runs_can_be_retired_but_some(
     root = Root.open(str(landing.root))
     assert register_landed(instance, root) == ["new"]  # as `segpipe dev` does at its start
     with pytest.raises(SettingsError, match=r"'old' is over: .* retired = true .* take that out"):
-        run_partition(root.settings, Partition("old", "2026-01-06"), instance)
+        run_partition(root, Partition("old", "2026-01-06"), instance=instance)
     assert instance.get_dynamic_partitions(MODEL_RUNS) == ["new"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.publishing.outcomes import Outcome
 from segpipe.settings import SETTINGS_FILE
 from tests.conftest import LandingWriter

@@ -17,14 +17,15 @@ from deltalake import DeltaTable
 from PIL import Image
 
 from segpipe.errors import CatalogError, SegpipeError
-from segpipe.mask import canonical_png
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
+from segpipe.masks.encoding import canonical_png
 from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.history import diff, history
 from segpipe.publishing.maintenance import optimize, restore, unpublish, vacuum
 from segpipe.root import Root
-from segpipe.storage import Folder, MaskStore, StoredFile
+from segpipe.storage.files import Folder, StoredFile
+from segpipe.storage.mask_store import MaskStore
 from tests.conftest import PARTITION, LandingWriter, segment_cells
 from tests.test_command_line import assert_plain_error, segpipe
 from tests.test_publishing import MakeProvenance, published, some
@@ -51,7 +52,7 @@ def publish(landing: LandingWriter, root: Root, provenance: MakeProvenance) -> C
         ]
         landing.manifest(rows, partition)
         root.materialize(partition)
-        root.publish(partition, provenance(**{"partition": partition.date, **by}))
+        root.publish(partition, provenance=provenance(**{"partition": partition.date, **by}))
         return version_of(root)
 
     return publish
@@ -189,7 +190,7 @@ def test_diff_names_the_segments_that_were_added_removed_and_changed(
     ):
         landing.manifest([landing.row("a", values, segments=segments)])
         root.materialize(PARTITION)
-        root.publish(PARTITION, provenance(update=True))
+        root.publish(PARTITION, provenance=provenance(update=True))
     (row,) = diff(root.catalog, 1, 2).to_pylist()
     assert row["segments_added"] == ["3 class 3"]
     assert row["segments_removed"] == ["2 class 2"]
@@ -233,8 +234,8 @@ def test_after_restoring_publishing_goes_on_from_what_was_restored(
     first = publish({"a": (0, 1)})
     publish({"a": (0, 3), "c": (0, 4)}, update=True)
     restore(root.catalog, first, "undo")
-    assert some(root.publish(PARTITION, provenance())) == {"ignored": 1, "inserted": 1}
-    assert some(root.publish(PARTITION, provenance(update=True))) == {
+    assert some(root.publish(PARTITION, provenance=provenance())) == {"ignored": 1, "inserted": 1}
+    assert some(root.publish(PARTITION, provenance=provenance(update=True))) == {
         "replaced": 1,
         "unchanged": 1,
     }
@@ -298,7 +299,7 @@ def test_a_data_file_that_is_lost_is_one_sentence_and_not_a_trace(
         path.unlink()
     for update in (False, True):
         with pytest.raises(SegpipeError, match="cannot be read"):
-            root.publish(PARTITION, provenance(update=update))
+            root.publish(PARTITION, provenance=provenance(update=update))
 
 
 def test_restoring_and_unpublishing_what_was_never_published_say_so(root: Root) -> None:
@@ -356,7 +357,7 @@ def test_unpublishing_nothing_in_particular_is_refused(
 
 def test_what_was_unpublished_is_inserted_again(two_days: Root, provenance: MakeProvenance) -> None:
     unpublish(two_days.catalog, "default", "unet", "u", reference_ids=["a"])
-    publication = two_days.publish(PARTITION, provenance())
+    publication = two_days.publish(PARTITION, provenance=provenance())
     assert some(publication) == {"inserted": 1, "unchanged": 1}
 
 
@@ -396,7 +397,7 @@ def test_optimizing_keeps_publishing_idempotent(
     publish({"a": (0, 1)}, NEXT_DAY)
     publish({"b": (0, 1), "c": (0, 2)})
     optimize(root.catalog, "tidy")
-    assert some(root.publish(PARTITION, provenance())) == {"unchanged": 2}
+    assert some(root.publish(PARTITION, provenance=provenance())) == {"unchanged": 2}
 
 
 # --- vacuum --------------------------------------------------------------------------------------

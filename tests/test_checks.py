@@ -13,9 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.consolidation import View
-from segpipe.distributions import BINS, Distribution, distribution_of, drift_between
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.checks import (
     every_pixel_explained,
@@ -24,8 +22,10 @@ from segpipe.pipeline.checks import (
 )
 from segpipe.pipeline.instance import open_instance, register
 from segpipe.pipeline.partitions import partition_key
+from segpipe.predictions.view import View
 from segpipe.root import Root
-from segpipe.storage import Folder
+from segpipe.storage.files import Folder
+from segpipe.validation.distributions import BINS, Distribution, distribution_of, drift_between
 from tests.conftest import PARTITION, LandingWriter
 
 Checks = dict[str, tuple[bool, str, str]]
@@ -89,7 +89,7 @@ def test_tables_are_held_against_each_other_as_they_are_on_storage(
 ) -> None:
     landing.manifest([landing.row("a"), {**landing.row("c"), "width": 9}])
     summary = root.materialize(PARTITION)
-    root.materialize_view(PARTITION, View.SEMANTIC)
+    root.materialize_view(PARTITION, view=View.SEMANTIC)
     tables, view = root.tables(PARTITION), root.view_tables(PARTITION, View.SEMANTIC)
     assert every_row_accounted_for(tables, summary).passed
     assert predictions_as_validated(tables, view, "semantic_masks").passed

@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from segpipe.materialization import Summary
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.root import Root
+from segpipe.validation.summary import Summary
 from tests.conftest import LandingWriter
 
 pytestmark = pytest.mark.realdata

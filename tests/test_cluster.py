@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from segpipe import cluster
-from segpipe.chunks import Workers
 from segpipe.errors import ChunkError, SettingsError, StorageError
-from segpipe.materialization import materialize
 from segpipe.root import Root
 from segpipe.settings import Settings
-from segpipe.storage import Folder
+from segpipe.storage.files import Folder
+from segpipe.validation.materialization import materialize
+from segpipe.workers import cluster
+from segpipe.workers.chunks import Workers
 from tests.conftest import PARTITION, LandingWriter
 
 pytest.importorskip("distributed")

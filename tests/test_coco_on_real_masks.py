@@ -19,10 +19,10 @@ from segpipe.formats.exporting import export_mask_folder, published
 from segpipe.formats.identifiers import Over256
 from segpipe.formats.importing import import_format
 from segpipe.formats.label_map import read_label_map
+from segpipe.formats.manifest_writer import ManifestWriter
 from segpipe.formats.mask_folder import Labels, MaskFolder, Naming
 from segpipe.formats.overlaps import Overlaps
-from segpipe.manifest_writer import ManifestWriter
-from segpipe.mask import decode_mask
+from segpipe.masks.decoding import decode_mask
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from tests.conftest import PARTITION
@@ -59,7 +59,7 @@ def publish(place: Path) -> dict[str, str]:
     """Publish what is validated; item -> fingerprint."""
     root = Root.open(str(place))
     by = Provenance("default", PARTITION.model_run, PARTITION.date, "run", datetime.now(UTC))
-    root.publish(PARTITION, by)
+    root.publish(PARTITION, provenance=by)
     rows = root.catalog.read(["reference_id", "fingerprint"]).to_pylist()
     return {row["reference_id"]: row["fingerprint"] for row in rows}
 

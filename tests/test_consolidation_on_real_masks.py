@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.consolidation import View
-from segpipe.mask import decode_mask
+from segpipe.masks.decoding import decode_mask
+from segpipe.predictions.view import View
 from segpipe.root import Root
 from tests.conftest import PARTITION, LandingWriter
 
@@ -47,7 +47,7 @@ def land(
 
 def derived(root: Root, view: View) -> Iterator[tuple[str, np.ndarray, list[dict[str, Any]]]]:
     """Item, pixels and segments of every prediction of a view, made and read back."""
-    root.materialize_view(PARTITION, view)
+    root.materialize_view(PARTITION, view=view)
     for batch in root.view(PARTITION, view).batches(4):
         for row, segments in zip(batch.rows.to_pylist(), batch.segments.to_pylist(), strict=True):
             data = (Path(root.settings.root) / row["mask_path"]).read_bytes()

@@ -21,9 +21,9 @@ from segpipe.formats.coco_results import CocoResults
 from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Imported
 from segpipe.formats.importing import import_format
+from segpipe.formats.manifest_writer import ManifestWriter
 from segpipe.formats.overlaps import Overlaps
-from segpipe.manifest_writer import ManifestWriter
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 
 CATEGORIES = [

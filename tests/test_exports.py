@@ -19,17 +19,18 @@ from PIL import Image
 
 from segpipe import ManifestWriter, Segment
 from segpipe.cli.main import cli
-from segpipe.consolidation import Consolidation, View
 from segpipe.errors import SegpipeError, SettingsError, StorageError
 from segpipe.formats.coco_panoptic import CocoPanoptic
 from segpipe.formats.exporting import Published, export_mask_folder, published
 from segpipe.formats.exporting_coco import export_coco_panoptic
 from segpipe.formats.identifiers import Over256
 from segpipe.formats.mask_folder import Labels, MaskFolder, Naming
-from segpipe.mask import canonical_png
-from segpipe.prediction import fingerprint
+from segpipe.masks.encoding import canonical_png
+from segpipe.predictions.fingerprint import fingerprint
+from segpipe.predictions.view import View
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
+from segpipe.views.consolidation import Consolidation
 from tests.conftest import PARTITION
 
 AS_THEY_SAY = Consolidation(View.GIVEN, {})
@@ -368,7 +369,7 @@ def two_days(tmp_path: Path) -> Root:
         partition = type(PARTITION)(PARTITION.model_run, day)
         assert root.materialize(partition).rejected == 0
         by = Provenance("default", PARTITION.model_run, day, f"run {day}", datetime.now(UTC))
-        root.publish(partition, by)
+        root.publish(partition, provenance=by)
     return root
 
 

@@ -12,17 +12,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segpipe.consolidation import View
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.assets import assets_of
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.following import FRESH
 from segpipe.pipeline.instance import open_instance, register
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import partition_key
+from segpipe.predictions.view import View
 from segpipe.root import Root
-from segpipe.rules.policy import Policies
 from segpipe.settings import Settings
+from segpipe.validation.rules.policy import Policies
 from tests.conftest import PARTITION, LandingWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `include_sources`")

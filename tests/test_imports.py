@@ -19,7 +19,7 @@ from PIL import Image
 from segpipe import ManifestWriter, Segment
 from segpipe.cli.main import cli
 from segpipe.errors import SegpipeError
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 
@@ -513,7 +513,7 @@ def publish(root: Path) -> dict[str, str]:
     opened = Root.open(str(root))
     assert opened.materialize(PARTITION).rejected == 0
     by = Provenance("default", "unet", PARTITION.date, "run", datetime.now(UTC))
-    opened.publish(PARTITION, by)
+    opened.publish(PARTITION, provenance=by)
     rows = opened.catalog.read(["reference_id", "fingerprint"]).to_pylist()
     return {row["reference_id"]: row["fingerprint"] for row in rows}
 

@@ -20,9 +20,9 @@ from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Format
 from segpipe.formats.importing import import_format
 from segpipe.formats.label_map import LabelEntry
+from segpipe.formats.manifest_writer import ManifestWriter
 from segpipe.formats.mask_folder import Labels, MaskFolder
-from segpipe.manifest_writer import ManifestWriter
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 
 pytestmark = pytest.mark.realdata

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from segpipe.errors import SettingsError
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline import build_definitions
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import partition_key

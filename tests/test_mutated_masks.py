@@ -22,14 +22,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe import scanlines
-from segpipe.manifest import ManifestRow
-from segpipe.mask import DecodedMask, MaskRefused, canonical_png, decode_mask
-from segpipe.rules import CATALOGUE, Evidence, Policy, Severity, judge
-from segpipe.scanlines import open_short_way
-from segpipe.sources import AllowedRoots
-from segpipe.storage import Folder, MaskStore
-from segpipe.validation import Validation, look
+from segpipe.manifests.rows import ManifestRow
+from segpipe.masks import fast_path
+from segpipe.masks.decoding import DecodedMask, decode_mask
+from segpipe.masks.encoding import canonical_png
+from segpipe.masks.fast_path import load_fast_path
+from segpipe.masks.refusal import MaskRefused
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.sources import AllowedRoots
+from segpipe.validation.chunk import Validation, look
+from segpipe.validation.rules import CATALOGUE, Evidence, Policy, Severity, judge
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KINDS = [b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS", b"acTL", b"eXIf", b"tEXt", b"zTXt", b"iTXt"]
@@ -161,25 +164,25 @@ def random_cell(rng: random.Random, depth: int = 0) -> object:
 
 
 def verdict_on(data: bytes) -> DecodedMask | MaskRefused:
-    """What decoding comes to, which must be the same by the short way to the pixels."""
+    """What decoding comes to, which must be the same by the fast path."""
     verdicts: list[DecodedMask | MaskRefused] = []
-    packages = scanlines._packages
+    packages = fast_path._packages
     for way in (packages, None):
-        scanlines._packages = way
+        fast_path._packages = way
         try:
             verdicts.append(decode_mask(data, _LIMIT))
         except MaskRefused as refusal:
             verdicts.append(refusal)
         finally:
-            scanlines._packages = packages
-    short, long = verdicts
-    assert type(short) is type(long)
-    if isinstance(short, DecodedMask) and isinstance(long, DecodedMask):
-        assert np.array_equal(short.pixels, long.pixels)
-        assert (short.remarks, short.canonical) == (long.remarks, long.canonical)
+            fast_path._packages = packages
+    fast, reference = verdicts
+    assert type(fast) is type(reference)
+    if isinstance(fast, DecodedMask) and isinstance(reference, DecodedMask):
+        assert np.array_equal(fast.pixels, reference.pixels)
+        assert (fast.remarks, fast.canonical) == (reference.remarks, reference.canonical)
     else:
-        assert str(short) == str(long)
-    return short
+        assert str(fast) == str(reference)
+    return fast
 
 
 def outcome_of_bytes(data: bytes) -> str:
@@ -223,7 +226,7 @@ def outcome_of_row(rng: random.Random, validation: Validation) -> str:
 
 def run_cases(count: int, seed: int, folder: Path) -> Counter[str]:
     """Run cases; any exception but a verdict, or a case of over five seconds, is a failure."""
-    open_short_way()
+    load_fast_path()
     rng = random.Random(seed)
     (folder / "mask.png").write_bytes(seeds()[0])
     masks = MaskStore(Folder(str(folder)))

@@ -273,7 +273,7 @@ def test_one_run_publishes_to_both_destinations(
     publisher: Publisher, instance: dg.DagsterInstance
 ) -> None:
     publisher.land(12)
-    report = run_partition(publisher.root.settings, PARTITION, instance)
+    report = run_partition(publisher.root, PARTITION, instance=instance)
     assert report.failure is None
     inserted = {"inserted": 12, "unchanged": 0, "ignored": 0, "replaced": 0, "failed": 0}
     assert report.published == {"catalog": inserted, "nucleus": inserted}
@@ -316,7 +316,7 @@ def test_a_service_that_refuses_fails_its_own_upload_only_and_says_why(
 ) -> None:
     publisher.settings(dataset_id="ds_nowhere")
     publisher.land(3)
-    report = run_partition(publisher.root.settings, PARTITION, instance)
+    report = run_partition(publisher.root, PARTITION, instance=instance)
     assert report.failure is not None
     assert "there is no dataset 'ds_nowhere'" in report.failure
     assert "Traceback" not in report.failure

@@ -48,14 +48,14 @@ def test_two_runs_in_two_threads_leave_one_prediction_per_item(publisher: Publis
 _CHILD = """
 import sys
 from datetime import UTC, datetime
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 root, run_id, update = Root.open(sys.argv[1]), sys.argv[2], sys.argv[3] == "update"
 partition = Partition("unet", "2026-01-05")
 who = Provenance(root.settings.dataset, "unet", "2026-01-05", run_id, datetime.now(UTC), update)
 print("ready", flush=True)
-found = root.publish(partition, who, destination="nucleus")
+found = root.publish(partition, provenance=who, destination="nucleus")
 print({k: v for k, v in found.outcomes.items() if v}, flush=True)
 """
 

@@ -23,12 +23,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.errors import SegpipeError, StorageError
-from segpipe.object_store import object_store_options
 from segpipe.publishing.catalog import open_catalog
 from segpipe.publishing.maintenance import restore, unpublish, vacuum
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication
 from segpipe.root import Root
+from segpipe.storage.object_store import object_store_options
 from tests.conftest import PARTITION, LandingWriter
 from tests.fault_proxy import Fault
 from tests.s3_fixtures import FlakyBucket
@@ -58,7 +58,7 @@ def publish(root: Root, provenance: Provenance, **how: Any) -> Publication:
     """Materialize and publish the partition; what came of it."""
     root.materialize(PARTITION)
     # As another process would: not knowing what was just stored.
-    return Root(root.settings).publish(PARTITION, provenance, verify_masks=None, **how)
+    return Root(root.settings).publish(PARTITION, provenance=provenance, verify_masks=None, **how)
 
 
 def published(root: Root) -> dict[str, tuple[int, ...]]:
@@ -248,7 +248,7 @@ def test_two_publishers_on_a_bad_line_end_as_one_after_the_other(
 
     def publisher() -> None:
         own = Root(replace(root.settings, publish_rows=4))
-        publication = own.publish(PARTITION, provenance())
+        publication = own.publish(PARTITION, provenance=provenance())
         counted.append(outcomes(publication))
 
     threads = [threading.Thread(target=publisher) for _ in range(2)]
@@ -268,7 +268,7 @@ def test_a_store_that_fails_for_good_is_said_and_a_rerun_completes(
     provenance: MakeProvenance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("segpipe.object_store.RETRYING", {"max_retries": 1})
+    monkeypatch.setattr("segpipe.storage.object_store.RETRYING", {"max_retries": 1})
     root = land(flaky_s3, landing, ITEMS)
     rule = flaky_s3.proxy.fail(Fault.SLOW_DOWN, method="PUT", path=r"/root/masks/")
     with pytest.raises(StorageError, match=r"writing s3://.*/masks failed|writing s3://.*\.png"):
@@ -353,7 +353,7 @@ def test_masks_in_a_bucket_are_judged_like_those_on_a_disk(
         "climbing": "URL-REFUSED",
         "absolute": "URL-REFUSED",
     }
-    assert outcomes(root.publish(PARTITION, provenance())) == {"inserted": 1}
+    assert outcomes(root.publish(PARTITION, provenance=provenance())) == {"inserted": 1}
 
 
 def test_a_mask_over_the_limit_is_not_fetched_from_a_bucket(

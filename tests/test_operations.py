@@ -123,7 +123,7 @@ def test_segpipe_run_waits_for_no_pool(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance, full_pool: list[str]
 ) -> None:
     landing.manifest([landing.row("a")])
-    assert run_partition(root.settings, PARTITION, instance).failure is None
+    assert run_partition(root, PARTITION, instance=instance).failure is None
 
 
 def test_the_place_of_a_run_that_died_is_given_back(

@@ -12,13 +12,13 @@ import dagster as dg
 import pytest
 
 from segpipe.errors import ManifestError, SettingsError
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import dagster_home, open_instance, register, register_landed
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
-from segpipe.rules.policy import Policies
+from segpipe.validation.rules.policy import Policies
 from tests.conftest import PARTITION, LandingWriter
 
 
@@ -39,7 +39,7 @@ def test_a_partition_goes_from_manifest_to_catalog_and_a_rerun_changes_nothing(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     landing.manifest([landing.row("a"), landing.row("b", (0, 5)), {**landing.row("c"), "width": 9}])
-    first = run_partition(root.settings, PARTITION, instance)
+    first = run_partition(root, PARTITION, instance=instance)
     assert first.failure is None
     assert first.summary is not None
     assert (first.summary.accepted, first.summary.rejected) == (2, 1)
@@ -47,7 +47,7 @@ def test_a_partition_goes_from_manifest_to_catalog_and_a_rerun_changes_nothing(
         "inserted": 2, "unchanged": 0, "ignored": 0, "replaced": 0, "failed": 0,
     }  # fmt: skip
     before = tables(root)
-    second = run_partition(root.settings, PARTITION, instance)
+    second = run_partition(root, PARTITION, instance=instance)
     assert second.outcomes is not None
     assert second.outcomes["unchanged"] == 2
     assert tables(root) == before
@@ -58,7 +58,7 @@ def test_an_unchanged_rerun_has_the_same_data_versions_and_a_change_has_others(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     def versions() -> dict[str, str]:
-        run_partition(root.settings, PARTITION, instance)
+        run_partition(root, PARTITION, instance=instance)
         found = {}
         for name in ("prediction_manifest", "validated_masks", "segments", "rejected_predictions"):
             event = instance.get_latest_materialization_event(dg.AssetKey(name))
@@ -80,7 +80,7 @@ def test_what_is_published_has_another_data_version_only_when_something_else_is_
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     def publish(**how: bool) -> tuple[str, int]:
-        report = run_partition(root.settings, PARTITION, instance, **how)
+        report = run_partition(root, PARTITION, instance=instance, **how)
         assert report.failure is None
         event = instance.get_latest_materialization_event(dg.AssetKey("published_predictions"))
         assert event is not None
@@ -146,11 +146,11 @@ def test_update_is_run_configuration_of_the_upload_asset(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     landing.manifest([landing.row("a")])
-    run_partition(root.settings, PARTITION, instance)
+    run_partition(root, PARTITION, instance=instance)
     landing.manifest([landing.row("a", label="other")])
-    ignored = run_partition(root.settings, PARTITION, instance)
-    would = run_partition(root.settings, PARTITION, instance, update=True, dry_run=True)
-    replaced = run_partition(root.settings, PARTITION, instance, update=True)
+    ignored = run_partition(root, PARTITION, instance=instance)
+    would = run_partition(root, PARTITION, instance=instance, update=True, dry_run=True)
+    replaced = run_partition(root, PARTITION, instance=instance, update=True)
     outcomes = [report.outcomes or {} for report in (ignored, would, replaced)]
     assert [o["ignored"] for o in outcomes] == [1, 0, 0]
     assert [o["replaced"] for o in outcomes] == [0, 1, 1]
@@ -174,7 +174,7 @@ def test_a_manifest_tells_the_columns_it_carries(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     landing.manifest([{**landing.row("a"), "camera": "front"}])
-    run_partition(root.settings, PARTITION, instance)
+    run_partition(root, PARTITION, instance=instance)
     event = instance.get_latest_materialization_event(dg.AssetKey("prediction_manifest"))
     assert event is not None
     assert event.asset_materialization is not None
@@ -188,7 +188,7 @@ def test_a_dry_run_does_not_mark_the_upload_as_materialized(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     landing.manifest([landing.row("a")])
-    report = run_partition(root.settings, PARTITION, instance, dry_run=True)
+    report = run_partition(root, PARTITION, instance=instance, dry_run=True)
     assert report.outcomes is not None
     assert report.outcomes["inserted"] == 1
     assert not (landing.root / "catalog").exists()
@@ -201,7 +201,7 @@ def test_too_many_rejections_block_publishing_and_say_why(
 ) -> None:
     bad = [{**landing.row(f"bad {n}"), "height": 7} for n in range(3)]
     landing.manifest([landing.row("good"), *bad])
-    report = run_partition(root.settings, PARTITION, instance)
+    report = run_partition(root, PARTITION, instance=instance)
     assert report.failure is not None
     assert "rejection_rate" in report.failure
     assert "3 of 4 rows rejected" in report.failure
@@ -215,7 +215,7 @@ def test_what_a_person_sees_is_in_the_metadata(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     landing.manifest([landing.row("a"), {**landing.row("c"), "width": 9}])
-    run_partition(root.settings, PARTITION, instance)
+    run_partition(root, PARTITION, instance=instance)
 
     def metadata(name: str) -> dict[str, dg.MetadataValue]:
         event = instance.get_latest_materialization_event(dg.AssetKey(name))
@@ -254,7 +254,7 @@ def test_a_partition_without_a_manifest_is_refused_before_dagster_remembers_it(
 ) -> None:
     landing.manifest([landing.row("a")])
     with pytest.raises(ManifestError, match=r"no model run 'unte'.*unet"):
-        run_partition(root.settings, Partition("unte", PARTITION.date), instance)
+        run_partition(root, Partition("unte", PARTITION.date), instance=instance)
     assert instance.get_dynamic_partitions(MODEL_RUNS) == []
     assert instance.get_runs() == []
 
@@ -312,7 +312,7 @@ def test_places_are_links_where_the_settings_say_how_files_are_reached(
     landing.manifest([landing.row("a")])
 
     def report() -> dg.MetadataValue:
-        assert run_partition(Root.open(root.settings.root).settings, PARTITION, instance).run_id
+        assert run_partition(Root.open(root.settings.root), PARTITION, instance=instance).run_id
         event = instance.get_latest_materialization_event(dg.AssetKey("rejected_predictions"))
         assert event is not None
         assert event.asset_materialization is not None

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from segpipe.errors import SettingsError
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 from tests.conftest import PARTITION, LandingWriter, segment_cells
 from tests.test_command_line import segpipe

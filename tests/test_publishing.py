@@ -67,7 +67,7 @@ def change_item_a(landing: LandingWriter, root: Root) -> None:
 def test_an_item_without_a_prediction_is_inserted(
     two_items: Root, provenance: MakeProvenance, update: bool
 ) -> None:
-    publication = two_items.publish(PARTITION, provenance(update=update))
+    publication = two_items.publish(PARTITION, provenance=provenance(update=update))
     assert some(publication) == {"inserted": 2}
     assert [row["previous_fingerprint"] for row in receipts(publication)] == [None, None]
 
@@ -76,19 +76,21 @@ def test_an_item_without_a_prediction_is_inserted(
 def test_the_same_prediction_again_is_unchanged_and_commits_nothing(
     two_items: Root, provenance: MakeProvenance, update: bool
 ) -> None:
-    two_items.publish(PARTITION, provenance())
+    two_items.publish(PARTITION, provenance=provenance())
     version = two_items.catalog.version()
-    assert some(two_items.publish(PARTITION, provenance(update=update))) == {"unchanged": 2}
+    assert some(two_items.publish(PARTITION, provenance=provenance(update=update))) == {
+        "unchanged": 2
+    }
     assert two_items.catalog.version() == version
 
 
 def test_another_prediction_without_update_is_ignored_and_what_is_there_stays(
     landing: LandingWriter, two_items: Root, provenance: MakeProvenance
 ) -> None:
-    two_items.publish(PARTITION, provenance())
+    two_items.publish(PARTITION, provenance=provenance())
     before, version = published(two_items), two_items.catalog.version()
     change_item_a(landing, two_items)
-    publication = two_items.publish(PARTITION, provenance())
+    publication = two_items.publish(PARTITION, provenance=provenance())
     assert some(publication) == {"ignored": 1, "unchanged": 1}
     assert published(two_items) == before
     assert two_items.catalog.version() == version
@@ -100,10 +102,10 @@ def test_another_prediction_without_update_is_ignored_and_what_is_there_stays(
 def test_another_prediction_with_update_is_replaced(
     landing: LandingWriter, two_items: Root, provenance: MakeProvenance
 ) -> None:
-    two_items.publish(PARTITION, provenance())
+    two_items.publish(PARTITION, provenance=provenance())
     before = published(two_items)
     change_item_a(landing, two_items)
-    publication = two_items.publish(PARTITION, provenance(update=True))
+    publication = two_items.publish(PARTITION, provenance=provenance(update=True))
     assert some(publication) == {"replaced": 1, "unchanged": 1}
     after = published(two_items)
     assert after["b"] == before["b"]
@@ -115,10 +117,10 @@ def test_another_prediction_with_update_is_replaced(
 def test_one_batch_may_insert_and_replace_at_once(
     landing: LandingWriter, two_items: Root, provenance: MakeProvenance
 ) -> None:
-    two_items.publish(PARTITION, provenance())
+    two_items.publish(PARTITION, provenance=provenance())
     landing.manifest([landing.row("a", (0, 9)), landing.row("c", (0, 1)), landing.row("b", (0, 2))])
     two_items.materialize(PARTITION)
-    publication = two_items.publish(PARTITION, provenance(update=True))
+    publication = two_items.publish(PARTITION, provenance=provenance(update=True))
     assert some(publication) == {"inserted": 1, "replaced": 1, "unchanged": 1}
     assert sorted(published(two_items)) == ["a", "b", "c"]
 
@@ -130,13 +132,16 @@ def test_a_prediction_whose_mask_was_lost_fails_and_the_others_go_through(
     batch = next(row.batches(10))
     lost = batch.rows["mask_sha256"][0].as_py()
     two_items.masks.folder.remove(two_items.masks.name_of(lost))
-    publication = two_items.publish(PARTITION, provenance())
+    publication = two_items.publish(PARTITION, provenance=provenance())
     assert some(publication) == {"inserted": 1, "failed": 1}
     failed = next(row for row in receipts(publication) if row["outcome"] == "failed")
     assert "materialize the partition again" in str(failed["message"])
     assert list(published(two_items)) == ["b"]
     two_items.materialize(PARTITION)
-    assert some(two_items.publish(PARTITION, provenance())) == {"inserted": 1, "unchanged": 1}
+    assert some(two_items.publish(PARTITION, provenance=provenance())) == {
+        "inserted": 1,
+        "unchanged": 1,
+    }
 
 
 def test_dry_run_gives_the_same_outcomes_and_touches_nothing(
@@ -146,19 +151,19 @@ def test_dry_run_gives_the_same_outcomes_and_touches_nothing(
         return sorted(landing.root.rglob("*"))
 
     before = files()
-    publication = two_items.publish(PARTITION, provenance(), dry_run=True)
+    publication = two_items.publish(PARTITION, provenance=provenance(), dry_run=True)
     assert some(publication) == {"inserted": 2}
     assert publication.receipts is None
     assert files() == before
 
-    two_items.publish(PARTITION, provenance())
+    two_items.publish(PARTITION, provenance=provenance())
     change_item_a(landing, two_items)
     before = files()
-    assert some(two_items.publish(PARTITION, provenance(), dry_run=True)) == {
+    assert some(two_items.publish(PARTITION, provenance=provenance(), dry_run=True)) == {
         "ignored": 1,
         "unchanged": 1,
     }
-    assert some(two_items.publish(PARTITION, provenance(update=True), dry_run=True)) == {
+    assert some(two_items.publish(PARTITION, provenance=provenance(update=True), dry_run=True)) == {
         "replaced": 1,
         "unchanged": 1,
     }
@@ -168,10 +173,10 @@ def test_dry_run_gives_the_same_outcomes_and_touches_nothing(
 def test_model_runs_do_not_touch_each_other(
     landing: LandingWriter, two_items: Root, provenance: MakeProvenance
 ) -> None:
-    two_items.publish(PARTITION, provenance())
+    two_items.publish(PARTITION, provenance=provenance())
     change_item_a(landing, two_items)
     other = provenance(update=True, model_run="another")
-    assert some(two_items.publish(PARTITION, other)) == {"inserted": 2}
+    assert some(two_items.publish(PARTITION, provenance=other)) == {"inserted": 2}
     assert two_items.catalog.read().num_rows == 4
 
 
@@ -182,7 +187,7 @@ def test_what_is_published_reads_back_pixel_for_pixel_with_everyday_tools(
     row = landing.row("a", (3, 7), annotation_id="mine")
     landing.manifest([row])
     root.materialize(PARTITION)
-    root.publish(PARTITION, provenance())
+    root.publish(PARTITION, provenance=provenance())
     table = DeltaTable(f"{landing.root}/catalog/predictions").to_pandas()
     assert table["annotation_id"].tolist() == ["mine"]
     stored = landing.root / table["mask_path"][0]
@@ -197,7 +202,7 @@ def test_what_is_published_reads_back_pixel_for_pixel_with_everyday_tools(
 def test_duckdb_queries_nested_segments_without_segpipe(
     landing: LandingWriter, two_items: Root, provenance: MakeProvenance
 ) -> None:
-    two_items.publish(PARTITION, provenance())
+    two_items.publish(PARTITION, provenance=provenance())
     files = [str(p) for p in (landing.root / "catalog" / "predictions").rglob("*.parquet")]
     rows = duckdb.sql(
         f"""select reference_id, s.label, s.area_fraction
@@ -214,11 +219,11 @@ def test_publishing_in_small_batches_equals_publishing_at_once(
     (landing.root / "segpipe.toml").write_text("publish_rows = 2\n")
     small = Root.open(str(landing.root))
     small.materialize(PARTITION)
-    assert some(small.publish(PARTITION, provenance())) == {"inserted": 7}
+    assert some(small.publish(PARTITION, provenance=provenance())) == {"inserted": 7}
     in_batches = small.catalog.read(["reference_id", "segments"]).sort_by("reference_id")
     (landing.root / "segpipe.toml").write_text(f'catalog = "{tmp_path}/other"\n')
     whole = Root.open(str(landing.root))
-    whole.publish(PARTITION, provenance())
+    whole.publish(PARTITION, provenance=provenance())
     assert whole.catalog.read(["reference_id", "segments"]).sort_by("reference_id") == in_batches
 
 
@@ -226,12 +231,12 @@ def test_a_rerun_after_a_lost_answer_reports_what_its_own_commit_did(
     landing: LandingWriter, two_items: Root, provenance: MakeProvenance
 ) -> None:
     interrupted = provenance(run_id="interrupted")
-    two_items.publish(PARTITION, interrupted)
-    assert some(two_items.publish(PARTITION, interrupted)) == {"inserted": 2}
+    two_items.publish(PARTITION, provenance=interrupted)
+    assert some(two_items.publish(PARTITION, provenance=interrupted)) == {"inserted": 2}
     change_item_a(landing, two_items)
     again = provenance(run_id="again", update=True)
-    first = receipts(two_items.publish(PARTITION, again))
-    second = receipts(two_items.publish(PARTITION, again))
+    first = receipts(two_items.publish(PARTITION, provenance=again))
+    second = receipts(two_items.publish(PARTITION, provenance=again))
     replaced = [row for row in second if row["outcome"] == "replaced"]
     assert [row["outcome"] for row in first] == [row["outcome"] for row in second]
     assert [row["previous_fingerprint"] for row in replaced] == [
@@ -253,7 +258,7 @@ def test_racing_publishers_leave_one_prediction_per_item_and_true_receipts(
     def publish(own: Provenance) -> None:
         try:
             start.wait()
-            outcomes.append(Root.open(str(landing.root)).publish(PARTITION, own))
+            outcomes.append(Root.open(str(landing.root)).publish(PARTITION, provenance=own))
         except BaseException as error:
             failures.append(error)
 
@@ -280,7 +285,7 @@ def test_a_delta_table_of_someone_else_is_refused(two_items: Root, tmp_path: Pat
 
 def test_publishing_before_materializing_says_so(root: Root, provenance: MakeProvenance) -> None:
     with pytest.raises(TableError, match="materialize them first"):
-        root.publish(PARTITION, provenance())
+        root.publish(PARTITION, provenance=provenance())
 
 
 def test_tables_of_two_passes_are_never_mixed(
@@ -292,7 +297,7 @@ def test_tables_of_two_passes_are_never_mixed(
     change_item_a(landing, two_items)
     (folder / "segments.parquet").write_bytes(old)
     with pytest.raises(TableError, match="materialize the partition again"):
-        two_items.publish(PARTITION, provenance())
+        two_items.publish(PARTITION, provenance=provenance())
 
 
 def test_awkward_names_are_published_exactly(
@@ -315,10 +320,12 @@ def test_awkward_names_are_published_exactly(
     summary = root.materialize(PARTITION)
     assert summary.findings.get("REF-EMPTY") == 1  # " " names no item
     awkward = provenance(model_run="it's/..; DROP TABLE %2F é", dataset="d'\\x")
-    assert some(root.publish(PARTITION, awkward)) == {"inserted": len(ids) - 1}
-    assert some(root.publish(PARTITION, awkward)) == {"inserted": len(ids) - 1}  # same run
+    assert some(root.publish(PARTITION, provenance=awkward)) == {"inserted": len(ids) - 1}
+    assert some(root.publish(PARTITION, provenance=awkward)) == {
+        "inserted": len(ids) - 1
+    }  # same run
     again = provenance(model_run=awkward.model_run, dataset=awkward.dataset)
-    assert some(root.publish(PARTITION, again)) == {"unchanged": len(ids) - 1}
+    assert some(root.publish(PARTITION, provenance=again)) == {"unchanged": len(ids) - 1}
     table = root.catalog.read(["model_run", "reference_id"])
     assert sorted(table["reference_id"].to_pylist()) == sorted(set(ids) - {" "})
     assert pc.unique(table["model_run"]).to_pylist() == [awkward.model_run]
@@ -329,7 +336,7 @@ def test_a_catalog_is_opened_by_its_url_alone(
 ) -> None:
     with pytest.raises(CatalogError, match="nothing was published there yet"):
         segpipe.open_catalog(str(landing.root))
-    two_items.publish(PARTITION, provenance())
+    two_items.publish(PARTITION, provenance=provenance())
     for url in (landing.root / "catalog", landing.root):
         catalog = segpipe.open_catalog(str(url))
         frame = catalog.read().to_pandas().set_index("reference_id")
@@ -358,7 +365,7 @@ def test_the_documented_query_finds_unsure_persons_that_cover_much_of_their_imag
         ]
     )
     root.materialize(PARTITION)
-    root.publish(PARTITION, provenance())
+    root.publish(PARTITION, provenance=provenance())
     # DuckDB reads any Arrow stream; where its delta extension is, delta_scan(url) says the same.
     predictions = DeltaTable(root.catalog.uri).scan()  # noqa: F841
     found = duckdb.sql(
@@ -376,7 +383,7 @@ def test_a_partition_with_too_many_rejections_is_not_published_by_itself_either(
     landing.manifest([landing.row("good"), *bad])
     root.materialize(PARTITION)
     with pytest.raises(TableError, match=r"3 of 4 rows were rejected.*max_rejection_rate \(0.5\)"):
-        root.publish(PARTITION, provenance())
+        root.publish(PARTITION, provenance=provenance())
     assert root.catalog.version() is None
 
 
@@ -399,7 +406,7 @@ def test_receipts_of_what_was_published_before_a_failure_are_kept(
     catalog._commit = second_fails  # type: ignore[method-assign]
     own = provenance()
     with pytest.raises(StorageError, match="disk is full"):
-        small.publish(PARTITION, own)
+        small.publish(PARTITION, provenance=own)
     (kept,) = (landing.root / "catalog" / "receipts").rglob("*.parquet")
     with kept.open("rb") as handle:
         assert pq.read_table(handle)["outcome"].to_pylist() == ["inserted"] * 2

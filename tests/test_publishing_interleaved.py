@@ -14,7 +14,8 @@ from segpipe.errors import StorageError
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.maintenance import restore, unpublish, vacuum
 from segpipe.publishing.outcomes import Provenance, counts
-from segpipe.storage import Folder, MaskStore
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
 from tests.test_publishing_laws import prediction_batch
 
 MakeProvenance = Callable[..., Provenance]
@@ -106,7 +107,7 @@ def three_files(
     catalog: Catalog, provenance: MakeProvenance, monkeypatch: pytest.MonkeyPatch
 ) -> Catalog:
     """A catalog whose items lie in files of their own, of which one is written anew at a time."""
-    monkeypatch.setattr("segpipe.publishing.catalog._REWRITTEN_ROWS", 1)
+    monkeypatch.setattr("segpipe.publishing.catalog_destination._REWRITTEN_ROWS", 1)
     for id in ("a", "b", "c"):
         catalog.publish(prediction_batch({id: 0}, catalog.masks), catalog.masks, provenance())
     return catalog

@@ -33,16 +33,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from segpipe.mask import canonical_png, decode_mask
-from segpipe.prediction import Segment, canonical_metadata, fingerprint, metadata_json
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.encoding import canonical_png
+from segpipe.predictions.fingerprint import fingerprint
+from segpipe.predictions.metadata import canonical_metadata, metadata_json
+from segpipe.predictions.prediction import Segment
 from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication, publish
 from segpipe.publishing.table import PREDICTIONS
-from segpipe.storage import Folder, MaskStore
-from segpipe.validated import SEGMENT_LIST, PredictionBatch
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.validation.validated import SEGMENT_LIST, PredictionBatch
 
 #: Identities that sort, truncate, escape or compare badly where something is careless.
 LONG = "a long prefix that outlives every statistic of a column/" * 3

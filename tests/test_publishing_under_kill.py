@@ -31,15 +31,16 @@ from deltalake import DeltaTable, write_deltalake
 
 import segpipe
 from segpipe.errors import CatalogError, SegpipeError, StorageError
-from segpipe.mask import canonical_png
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
+from segpipe.masks.encoding import canonical_png
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.history import history
 from segpipe.publishing.maintenance import restore
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import publish
 from segpipe.root import Root
-from segpipe.storage import Folder, MaskStore
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
 from tests.conftest import PARTITION, LandingWriter, striped_mask
 from tests.test_command_line import run_on_a_small_disk
 from tests.test_publishing import MakeProvenance, published, receipts, some
@@ -53,12 +54,13 @@ import json, sys
 from datetime import UTC, datetime
 import deltalake, pyarrow.parquet
 from segpipe.errors import SegpipeError
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import publish
 from segpipe.root import Root
-from segpipe.storage import Folder, MaskStore
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
 
 def work(root, date, catalog, run_id, update=False, rows=4, read=False):
     opened = Root.open(root)
@@ -523,18 +525,18 @@ def test_the_log_alone_read_only_is_refused_in_words(
         following.mkdir()
         try:
             with pytest.raises(SegpipeError):
-                two_versions.publish(PARTITION, provenance(update=True))
+                two_versions.publish(PARTITION, provenance=provenance(update=True))
         finally:
             following.rmdir()
     else:
         log.chmod(0o555)
         try:
             with pytest.raises(StorageError):
-                two_versions.publish(PARTITION, provenance(update=True))
+                two_versions.publish(PARTITION, provenance=provenance(update=True))
         finally:
             log.chmod(0o755)
     assert published(two_versions) == before
-    assert some(two_versions.publish(PARTITION, provenance(update=True))) == {
+    assert some(two_versions.publish(PARTITION, provenance=provenance(update=True))) == {
         "replaced": 1,
         "unchanged": 1,
     }
@@ -548,7 +550,7 @@ def two_versions(landing: LandingWriter, root: Root, provenance: MakeProvenance)
     """A published root whose partition now says something else of item a."""
     landing.manifest([landing.row("a", (0, 1)), landing.row("b", (0, 2))])
     root.materialize(PARTITION)
-    root.publish(PARTITION, provenance())
+    root.publish(PARTITION, provenance=provenance())
     landing.manifest([landing.row("a", (0, 9)), landing.row("b", (0, 2))])
     root.materialize(PARTITION)
     return root
@@ -559,9 +561,9 @@ def test_a_clock_that_goes_backwards_changes_no_outcome(
 ) -> None:
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
     before = published(two_versions)
-    ignored = two_versions.publish(PARTITION, provenance(time=long_ago))
+    ignored = two_versions.publish(PARTITION, provenance=provenance(time=long_ago))
     assert some(ignored) == {"ignored": 1, "unchanged": 1}
-    publication = two_versions.publish(PARTITION, provenance(time=long_ago, update=True))
+    publication = two_versions.publish(PARTITION, provenance=provenance(time=long_ago, update=True))
     assert some(publication) == {"replaced": 1, "unchanged": 1}
     replaced = next(row for row in receipts(publication) if row["outcome"] == "replaced")
     assert (replaced["previous_fingerprint"], replaced["time"]) == (before["a"], long_ago)
@@ -593,7 +595,7 @@ def test_a_table_with_a_column_added_is_read_and_published_to_as_before(
     before = published(two_versions)
     landing.manifest([landing.row(id, (0, 9)) for id in ("a", "b", "c")])
     two_versions.materialize(PARTITION)
-    publication = two_versions.publish(PARTITION, provenance(update=update))
+    publication = two_versions.publish(PARTITION, provenance=provenance(update=update))
     changed = "replaced" if update else "ignored"
     assert some(publication) == {"inserted": 1, changed: 2}
     assert published(two_versions).keys() == before.keys() | {"c"}
@@ -633,7 +635,7 @@ def test_a_table_whose_columns_were_removed_or_changed_is_refused_and_left_alone
     landing.manifest([landing.row(id, (0, 9)) for id in ("a", "c")])
     two_versions.materialize(PARTITION)
     with pytest.raises(CatalogError, match=column):
-        two_versions.publish(PARTITION, provenance(update=update))
+        two_versions.publish(PARTITION, provenance=provenance(update=update))
     with pytest.raises(CatalogError, match=column):
         two_versions.catalog.read()
     assert DeltaTable(two_versions.catalog.uri).version() == version
@@ -646,8 +648,8 @@ def test_a_catalog_of_another_format_is_refused_with_what_to_do(
     table.alter.set_table_properties({"segpipe.format": "2"}, raise_if_not_exists=False)
     version = table.version()
     for attempt in (
-        lambda: two_versions.publish(PARTITION, provenance()),
-        lambda: two_versions.publish(PARTITION, provenance(), dry_run=True),
+        lambda: two_versions.publish(PARTITION, provenance=provenance()),
+        lambda: two_versions.publish(PARTITION, provenance=provenance(), dry_run=True),
         two_versions.catalog.read,
         lambda: segpipe.open_catalog(two_versions.settings.root),
     ):
@@ -663,7 +665,7 @@ def test_a_root_whose_catalog_is_something_else_is_one_sentence(
     root.materialize(PARTITION)
     (landing.root / "catalog").write_text("a file")
     with pytest.raises(SegpipeError, match="a file is where a folder is needed"):
-        root.publish(PARTITION, provenance())
+        root.publish(PARTITION, provenance=provenance())
     assert (landing.root / "catalog").read_text() == "a file"
     with pytest.raises(CatalogError, match="nothing was published there yet"):
         segpipe.open_catalog(str(landing.root / "manifests"))
@@ -675,7 +677,7 @@ def test_a_log_cut_off_in_the_middle_is_refused_and_names_the_catalog(
     last = Path(two_versions.catalog.uri) / "_delta_log" / f"{1:020d}.json"
     last.write_bytes(last.read_bytes()[:40])
     with pytest.raises(CatalogError, match=r"catalog/predictions.*cannot be opened"):
-        two_versions.publish(PARTITION, provenance())
+        two_versions.publish(PARTITION, provenance=provenance())
 
 
 def test_an_item_written_twice_by_another_hand_is_refused_with_the_way_out(
@@ -686,11 +688,11 @@ def test_an_item_written_twice_by_another_hand_is_refused_with_the_way_out(
     write_deltalake(catalog.uri, catalog.read(where="reference_id = 'a'"), mode="append")
     for update in (False, True):
         with pytest.raises(CatalogError, match=r"two predictions for one item.*restore"):
-            two_versions.publish(PARTITION, provenance(update=update))
+            two_versions.publish(PARTITION, provenance=provenance(update=update))
     assert catalog.version() == (whole or 0) + 1
     assert whole is not None
     restore(catalog, whole, "mending")
-    assert some(two_versions.publish(PARTITION, provenance(update=True))) == {
+    assert some(two_versions.publish(PARTITION, provenance=provenance(update=True))) == {
         "replaced": 1,
         "unchanged": 1,
     }
@@ -730,10 +732,10 @@ def test_reading_back_names_the_item_whose_mask_was_harmed(
 ) -> None:
     landing.manifest([landing.row(id, (0, n + 1)) for n, id in enumerate("abc")])
     root.materialize(PARTITION)
-    root.publish(PARTITION, provenance())
+    root.publish(PARTITION, provenance=provenance())
     row = root.catalog.read(where="reference_id = 'a'").to_pylist()[0]
     harm(landing.root / row["mask_path"])
-    publication = root.publish(PARTITION, provenance(), verify_masks=None)
+    publication = root.publish(PARTITION, provenance=provenance(), verify_masks=None)
     assert some(publication) == {"unchanged": 3}
     assert publication.verification is not None
     assert publication.verification.masks == 3
@@ -765,14 +767,14 @@ def test_materializing_again_mends_a_lost_mask(
 ) -> None:
     landing.manifest([landing.row("a"), landing.row("b", (0, 5))])
     root.materialize(PARTITION)
-    root.publish(PARTITION, provenance())
+    root.publish(PARTITION, provenance=provenance())
     for path in Path(root.masks.folder.path).rglob("*.png"):
         path.unlink()
-    broken = root.publish(PARTITION, provenance(), verify_masks=None).verification
+    broken = root.publish(PARTITION, provenance=provenance(), verify_masks=None).verification
     assert broken is not None
     assert [m.reference_id for m in broken.mismatches] == ["a", "b"]
     root.materialize(PARTITION)
-    mended = root.publish(PARTITION, provenance(), verify_masks=None).verification
+    mended = root.publish(PARTITION, provenance=provenance(), verify_masks=None).verification
     assert mended is not None
     assert mended.mismatches == ()
 
@@ -793,8 +795,8 @@ def test_dry_run_foresees_the_predictions_whose_mask_is_lost(
     root.materialize(PARTITION)
     rows = next(root.validated(PARTITION).batches(10)).rows
     root.masks.folder.remove(MaskStore.name_of(rows["mask_sha256"][0].as_py()))
-    foreseen = root.publish(PARTITION, provenance(), dry_run=True)
-    assert some(root.publish(PARTITION, provenance())) == {"inserted": 1, "failed": 1}
+    foreseen = root.publish(PARTITION, provenance=provenance(), dry_run=True)
+    assert some(root.publish(PARTITION, provenance=provenance())) == {"inserted": 1, "failed": 1}
     assert some(foreseen) == {"inserted": 1, "failed": 1}
 
 

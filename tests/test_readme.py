@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from segpipe.demo.landing import write_demo_landing
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 
 PROJECT = Path(__file__).resolve().parents[1]

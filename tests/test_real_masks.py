@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from segpipe.mask import decode_mask
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
+from segpipe.masks.decoding import decode_mask
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
 from tests.conftest import LandingWriter
@@ -69,7 +69,7 @@ def test_all_camvid_masks_are_accepted_counted_exactly_and_unchanged_the_second_
     with dg.DagsterInstance.ephemeral() as instance:
         for name, partition in CAMVID.items():
             facts = real_facts[name]
-            first = run_partition(camvid_root.settings, partition, instance)
+            first = run_partition(camvid_root, partition, instance=instance)
             assert first.failure is None
             assert first.summary is not None
             assert (first.summary.accepted, first.summary.rejected) == (facts["n"], 0)
@@ -82,7 +82,7 @@ def test_all_camvid_masks_are_accepted_counted_exactly_and_unchanged_the_second_
                 value: pixels for value, (pixels, _) in facts["totals"].items()
             }
             before = {path: path.read_bytes() for path in tables.iterdir()}
-            second = run_partition(camvid_root.settings, partition, instance)
+            second = run_partition(camvid_root, partition, instance=instance)
             assert second.outcomes is not None
             assert second.outcomes["unchanged"] == facts["n"]
             assert {path: path.read_bytes() for path in tables.iterdir()} == before
@@ -93,7 +93,7 @@ def test_published_camvid_masks_read_back_equal_to_their_sources(
 ) -> None:
     partition = CAMVID["camvid_val"]
     with dg.DagsterInstance.ephemeral() as instance:
-        run_partition(camvid_root.settings, partition, instance)
+        run_partition(camvid_root, partition, instance=instance)
     table = camvid_root.catalog.read(["reference_id", "mask_path"]).to_pylist()
     assert len(table) == real_facts["camvid_val"]["n"]
     for row in table:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.report import ValidationReport
 from segpipe.root import Root
-from segpipe.rules import CATALOGUE, Severity
+from segpipe.validation.report import ValidationReport
+from segpipe.validation.rules import CATALOGUE, Severity
 from tests.conftest import PARTITION, LandingWriter, segment_cells
 from tests.test_command_line import segpipe
 

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from segpipe.mask import decode_mask
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
+from segpipe.masks.decoding import decode_mask
 from segpipe.root import Root
-from segpipe.rules import Policy
+from segpipe.validation.rules import Policy
 from tests.conftest import LandingWriter
 from tests.test_real_masks import camvid_rows
 

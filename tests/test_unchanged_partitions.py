@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segpipe.contact_sheet import SHEETS_FILE
-from segpipe.inputs import inputs_digest
-from segpipe.materialization import Summary
+from segpipe.pictures.contact_sheet import SHEETS_FILE
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
-from segpipe.sources import AllowedRoots
-from segpipe.storage import MaskStore
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.sources import AllowedRoots
+from segpipe.validation.inputs import inputs_digest
+from segpipe.validation.summary import Summary
 from tests.conftest import PARTITION, LandingWriter, striped_mask
 from tests.s3_fixtures import FlakyBucket
 from tests.test_object_storage import upload
@@ -200,7 +200,7 @@ def test_another_version_of_the_rules_reads_again(
     landed: LandingWriter, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     materialized(landed)
-    monkeypatch.setattr("segpipe.materialization.CODE_VERSION", "another")
+    monkeypatch.setattr("segpipe.validation.pass_tables.CODE_VERSION", "another")
     assert not materialized(landed).reused
 
 
@@ -246,7 +246,9 @@ def test_a_run_of_an_unchanged_partition_opens_no_mask_and_draws_no_picture(
             """Whether tables were reused, how many masks were read, the picture shown."""
             reads.count = stored.count = 0
             # What is published is read back; a dry run publishes nothing.
-            report = run_partition(settings, PARTITION, instance, dry_run=True, **how)
+            report = run_partition(
+                Root(settings), PARTITION, instance=instance, dry_run=True, **how
+            )
             event = instance.get_latest_materialization_event(dg.AssetKey("validated_masks"))
             assert report.failure is None
             assert report.summary is not None

@@ -14,21 +14,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.cli.main import cli
-from segpipe.consolidation import View
 from segpipe.demo.scenes import seed_example
 from segpipe.errors import SettingsError, StorageError, TableError
-from segpipe.mask import decode_mask
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.measures import measure
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
-from segpipe.prediction import Segment, fingerprint
+from segpipe.predictions.fingerprint import fingerprint
+from segpipe.predictions.prediction import Segment
+from segpipe.predictions.view import View
 from segpipe.publishing.maintenance import vacuum
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
-from segpipe.segments import measure
 from segpipe.settings import Settings
-from segpipe.validated import ValidatedPredictions
+from segpipe.validation.validated import ValidatedPredictions
 from tests.conftest import PARTITION, LandingWriter, striped_mask
 from tests.s3_server import Bucket
 
@@ -107,7 +108,7 @@ def test_everything_that_depends_on_pixels_is_computed_anew(
     landing: LandingWriter, view: View
 ) -> None:
     root = land(landing)
-    summary = root.materialize_view(PARTITION, view)
+    summary = root.materialize_view(PARTITION, view=view)
     derived, given = read(root.view(PARTITION, view)), read(root.validated(PARTITION))
     assert len(derived) == len(given) == summary.predictions == summary.changed == 3
     computed = {"mask_path", "mask_sha256", "fingerprint", "n_segments", "bytes"}
@@ -133,7 +134,7 @@ def test_everything_that_depends_on_pixels_is_computed_anew(
 def test_the_views_of_a_street(landing: LandingWriter) -> None:
     root = land(landing, count=1)
     for view in MADE:
-        root.materialize_view(PARTITION, view)
+        root.materialize_view(PARTITION, view=view)
     ((given, _),) = read(root.validated(PARTITION))
     ((instance, things),) = read(root.view(PARTITION, View.INSTANCE))
     ((semantic, classes),) = read(root.view(PARTITION, View.SEMANTIC))
@@ -167,7 +168,7 @@ def test_the_seed_example_from_manifest_to_instance_view(landing: LandingWriter)
     landing.manifest([row])
     root = Root.open(str(landing.root))
     root.materialize(PARTITION)
-    summary = root.materialize_view(PARTITION, View.INSTANCE)
+    summary = root.materialize_view(PARTITION, view=View.INSTANCE)
     assert (summary.given_segments, summary.segments, summary.undecided) == (11, 6, 0)
     ((derived, segments),) = read(root.view(PARTITION, View.INSTANCE))
     expected = np.where(scene.mask < 6, 0, scene.mask)
@@ -182,13 +183,13 @@ def test_a_second_time_writes_the_same_bytes_whatever_the_workers(
     landing: LandingWriter, view: View
 ) -> None:
     root = land(landing, count=9, settings="workers = 1\nrows_per_chunk = 2\n" + TAXONOMY)
-    first = root.materialize_view(PARTITION, view)
+    first = root.materialize_view(PARTITION, view=view)
     before = content(landing.root)
     tables = {name for name in before if name.startswith(f"views/{view}/")}
     assert len(tables) == 5
     (landing.root / "segpipe.toml").write_text("workers = 3\nrows_per_chunk = 2\n" + TAXONOMY)
     again = Root.open(str(landing.root))
-    assert again.materialize_view(PARTITION, view, force=True) == first
+    assert again.materialize_view(PARTITION, view=view, force=True) == first
     after = content(landing.root)
     assert {k: v for k, v in after.items() if k != "segpipe.toml"} == {
         k: v for k, v in before.items() if k != "segpipe.toml"
@@ -202,7 +203,7 @@ def test_a_prediction_that_is_in_the_view_already_keeps_its_mask_and_fingerprint
     root = Root.open(str(landing.root))
     root.materialize(PARTITION)
     masks = content(landing.root / "masks")
-    summary = root.materialize_view(PARTITION, View.SEMANTIC)
+    summary = root.materialize_view(PARTITION, view=View.SEMANTIC)
     assert summary.changed == 0
     assert read(root.view(PARTITION, View.SEMANTIC)) == read(root.validated(PARTITION))
     assert content(landing.root / "masks") == masks
@@ -214,7 +215,7 @@ def test_a_partition_of_which_nothing_was_accepted_has_an_empty_view(
     landing.manifest([{**landing.row("a"), "width": 9}])
     root = Root.open(str(landing.root))
     root.materialize(PARTITION)
-    assert root.materialize_view(PARTITION, View.SEMANTIC).predictions == 0
+    assert root.materialize_view(PARTITION, view=View.SEMANTIC).predictions == 0
     assert read(root.view(PARTITION, View.SEMANTIC)) == []
 
 
@@ -225,7 +226,7 @@ def test_a_declared_segment_without_pixels_is_in_the_view_too(landing: LandingWr
     (landing.root / "segpipe.toml").write_text(TAXONOMY)
     root = Root.open(str(landing.root))
     root.materialize(PARTITION)
-    root.materialize_view(PARTITION, View.INSTANCE)
+    root.materialize_view(PARTITION, view=View.INSTANCE)
     ((_, segments),) = read(root.view(PARTITION, View.INSTANCE))
     assert [(s["label"], s["area_px"]) for s in segments] == [
         ("background", 0), ("car", 24), ("car", 24),
@@ -235,7 +236,7 @@ def test_a_declared_segment_without_pixels_is_in_the_view_too(landing: LandingWr
 def test_progress_ends_with_all_predictions(landing: LandingWriter) -> None:
     root = land(landing, count=5, settings="rows_per_chunk = 2\n" + TAXONOMY)
     told: list[tuple[int, int]] = []
-    root.materialize_view(PARTITION, View.INSTANCE, lambda *rows: told.append(rows))
+    root.materialize_view(PARTITION, view=View.INSTANCE, progress=lambda *rows: told.append(rows))
     assert told == [(2, 5), (4, 5), (5, 5)]
 
 
@@ -249,24 +250,24 @@ def test_a_view_that_was_not_made_cannot_be_read_or_published(
     with pytest.raises(TableError, match="holds no finished view: materialize it first"):
         root.view(PARTITION, View.INSTANCE)
     with pytest.raises(TableError, match="holds no finished view"):
-        root.publish(PARTITION, provenance(), view=View.SEMANTIC)
+        root.publish(PARTITION, provenance=provenance(), view=View.SEMANTIC)
     assert root.catalog.version() is None
     with pytest.raises(TableError, match="as given need no view"):
-        root.materialize_view(PARTITION, View.GIVEN)
+        root.materialize_view(PARTITION, view=View.GIVEN)
 
 
 def test_a_view_of_an_earlier_pass_is_noticed(landing: LandingWriter) -> None:
     root = land(landing)
-    root.materialize_view(PARTITION, View.INSTANCE)
+    root.materialize_view(PARTITION, view=View.INSTANCE)
     land(landing, count=2)
     with pytest.raises(TableError, match="earlier pass over the manifest: materialize the instanc"):
         root.view(PARTITION, View.INSTANCE)
-    root.materialize_view(PARTITION, View.INSTANCE)
+    root.materialize_view(PARTITION, view=View.INSTANCE)
     assert len(root.view(PARTITION, View.INSTANCE)) == 2
 
 
 def test_a_view_made_with_another_taxonomy_is_noticed(landing: LandingWriter) -> None:
-    land(landing).materialize_view(PARTITION, View.SEMANTIC)
+    land(landing).materialize_view(PARTITION, view=View.SEMANTIC)
     swapped = TAXONOMY.replace('sky = "stuff"\n', "") + 'sky = "stuff"\n'  # only the order
     (landing.root / "segpipe.toml").write_text(swapped)
     with pytest.raises(TableError, match="another taxonomy"):
@@ -277,7 +278,7 @@ def test_an_unchanged_view_is_not_made_again_unless_something_of_it_is_lost(
     landing: LandingWriter,
 ) -> None:
     root = land(landing)
-    first = root.materialize_view(PARTITION, View.INSTANCE)
+    first = root.materialize_view(PARTITION, view=View.INSTANCE)
     folder = Path(root.view_tables(PARTITION, View.INSTANCE).path)
 
     def times() -> dict[str, int]:
@@ -285,16 +286,19 @@ def test_an_unchanged_view_is_not_made_again_unless_something_of_it_is_lost(
 
     before = times()
     told: list[tuple[int, int]] = []
-    assert root.materialize_view(PARTITION, View.INSTANCE, lambda *n: told.append(n)) == first
+    assert (
+        root.materialize_view(PARTITION, view=View.INSTANCE, progress=lambda *n: told.append(n))
+        == first
+    )
     assert times() == before
     assert told == [(3, 3)]
     (row, _), *_ = read(root.view(PARTITION, View.INSTANCE))
     (landing.root / row["mask_path"]).unlink()
-    assert root.materialize_view(PARTITION, View.INSTANCE) == first
+    assert root.materialize_view(PARTITION, view=View.INSTANCE) == first
     assert times() != before
     assert (landing.root / row["mask_path"]).exists()
     (folder / "segments.parquet").write_bytes(b"damaged")
-    assert root.materialize_view(PARTITION, View.INSTANCE) == first
+    assert root.materialize_view(PARTITION, view=View.INSTANCE) == first
     assert len(root.view(PARTITION, View.INSTANCE)) == 3
 
 
@@ -302,11 +306,11 @@ def test_a_mask_missing_from_the_store_stops_the_view_and_keeps_the_earlier_one(
     landing: LandingWriter,
 ) -> None:
     root = land(landing)
-    root.materialize_view(PARTITION, View.INSTANCE)
+    root.materialize_view(PARTITION, view=View.INSTANCE)
     earlier = content(landing.root / "views")
 
     def make() -> None:
-        root.materialize_view(PARTITION, View.INSTANCE, force=True)
+        root.materialize_view(PARTITION, view=View.INSTANCE, force=True)
 
     (row, _), *_ = read(root.validated(PARTITION))
     path = landing.root / row["mask_path"]
@@ -332,7 +336,7 @@ def test_a_mask_missing_from_the_store_stops_the_view_and_keeps_the_earlier_one(
 def test_missing_and_foreign_files_of_a_view_are_noticed(landing: LandingWriter, name: str) -> None:
     root = land(landing)
     for view in MADE:
-        root.materialize_view(PARTITION, view)
+        root.materialize_view(PARTITION, view=view)
     here, other = (Path(root.view_tables(PARTITION, view).path) for view in MADE)
     (here / name).write_bytes((other / name).read_bytes())
     with pytest.raises(TableError, match="materialize"):
@@ -345,7 +349,7 @@ def test_missing_and_foreign_files_of_a_view_are_noticed(landing: LandingWriter,
 @pytest.mark.parametrize("note", [b"", b"[]", b'{"view": "instance"}', b'{"undecided_labels": 1}'])
 def test_a_damaged_note_is_noticed(landing: LandingWriter, note: bytes) -> None:
     root = land(landing)
-    root.materialize_view(PARTITION, View.INSTANCE)
+    root.materialize_view(PARTITION, view=View.INSTANCE)
     (Path(root.view_tables(PARTITION, View.INSTANCE).path) / "_view.json").write_bytes(note)
     with pytest.raises(TableError, match="is damaged"):
         root.view(PARTITION, View.INSTANCE)
@@ -355,7 +359,7 @@ def test_a_disk_that_refuses_is_told_and_nothing_is_half_written(landing: Landin
     root = land(landing)
     (landing.root / "views").write_bytes(b"a file in the way")
     with pytest.raises(StorageError, match="a file is where a folder is needed"):
-        root.materialize_view(PARTITION, View.INSTANCE)
+        root.materialize_view(PARTITION, view=View.INSTANCE)
 
 
 # --- settings
@@ -380,7 +384,7 @@ def test_an_unknown_view_is_refused(tmp_path: Path, value: str) -> None:
 
 def test_views_may_lie_elsewhere(landing: LandingWriter) -> None:
     root = land(landing, settings='views = "elsewhere"\n' + TAXONOMY)
-    root.materialize_view(PARTITION, View.SEMANTIC)
+    root.materialize_view(PARTITION, view=View.SEMANTIC)
     assert not (landing.root / "views").exists()
     assert len(root.view(PARTITION, View.SEMANTIC)) == 3
 
@@ -392,8 +396,8 @@ def test_publishing_reads_the_view_the_policy_names(
     landing: LandingWriter, provenance: Callable[..., Provenance]
 ) -> None:
     root = land(landing, settings='[policy]\npublish_as = "instance"\n' + TAXONOMY)
-    root.materialize_view(PARTITION, View.INSTANCE)
-    inserted = root.publish(PARTITION, provenance())
+    root.materialize_view(PARTITION, view=View.INSTANCE)
+    inserted = root.publish(PARTITION, provenance=provenance())
     assert inserted.outcomes["inserted"] == 3
     assert inserted.verification is not None
     assert inserted.verification.mismatches == ()
@@ -403,11 +407,11 @@ def test_publishing_reads_the_view_the_policy_names(
     }
     derived = read(root.view(PARTITION, View.INSTANCE))
     assert published == {row["reference_id"]: row["fingerprint"] for row, _ in derived}
-    assert root.publish(PARTITION, provenance()).outcomes["unchanged"] == 3
+    assert root.publish(PARTITION, provenance=provenance()).outcomes["unchanged"] == 3
     # Another view of the same items is another content: ignored, or replaced when that is asked.
-    given = root.publish(PARTITION, provenance(), view=View.GIVEN)
+    given = root.publish(PARTITION, provenance=provenance(), view=View.GIVEN)
     assert given.outcomes["ignored"] == 3
-    given = root.publish(PARTITION, provenance(update=True), view=View.GIVEN)
+    given = root.publish(PARTITION, provenance=provenance(update=True), view=View.GIVEN)
     assert given.outcomes["replaced"] == 3
 
 
@@ -418,14 +422,14 @@ def test_the_rejection_rate_of_the_manifest_counts_for_views_as_well(
     landing.manifest([landing.row("good"), *bad])
     root = Root.open(str(landing.root))
     root.materialize(PARTITION)
-    root.materialize_view(PARTITION, View.SEMANTIC)
+    root.materialize_view(PARTITION, view=View.SEMANTIC)
     with pytest.raises(TableError, match="max_rejection_rate"):
-        root.publish(PARTITION, provenance(), view=View.SEMANTIC)
+        root.publish(PARTITION, provenance=provenance(), view=View.SEMANTIC)
 
 
 def test_vacuum_keeps_the_masks_of_views(landing: LandingWriter) -> None:
     root = land(landing)
-    root.materialize_view(PARTITION, View.INSTANCE)
+    root.materialize_view(PARTITION, view=View.INSTANCE)
     orphan = root.masks.put(b"nobody refers to this")
     old = 1_000_000_000
     for path in (landing.root / "masks").rglob("*.png"):
@@ -448,16 +452,18 @@ def test_views_of_a_root_in_a_bucket(
             s3.client().put_object(Bucket=s3.name, Key=key, Body=path.read_bytes())
     there = Root.open(f"{s3.url}/root")
     there.materialize(PARTITION)
-    made = there.materialize_view(PARTITION, View.INSTANCE)
-    assert made == here.materialize_view(PARTITION, View.INSTANCE)
-    published = there.publish(PARTITION, provenance(), view=View.INSTANCE, verify_masks=None)
+    made = there.materialize_view(PARTITION, view=View.INSTANCE)
+    assert made == here.materialize_view(PARTITION, view=View.INSTANCE)
+    published = there.publish(
+        PARTITION, provenance=provenance(), view=View.INSTANCE, verify_masks=None
+    )
     assert published.outcomes["inserted"] == 3
     assert published.verification is not None
     assert published.verification.masks == 3
     (row, _), *_ = read(there.validated(PARTITION))
     s3.client().delete_object(Bucket=s3.name, Key=f"root/{row['mask_path']}")
     with pytest.raises(TableError, match=r"mask of 'item-0'.*is not in the store"):
-        there.materialize_view(PARTITION, View.SEMANTIC)
+        there.materialize_view(PARTITION, view=View.SEMANTIC)
 
 
 # --- Dagster and the command line
@@ -488,13 +494,13 @@ def test_a_view_is_materialized_only_where_the_policy_asks_and_nothing_looks_fai
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     root = land(landing)
-    given = run_partition(root.settings, PARTITION, instance)
+    given = run_partition(root, PARTITION, instance=instance)
     assert (given.failure, given.published_as, given.view) == (None, View.GIVEN, None)
     assert set(materialized(instance)) == {"validated_masks", "published_predictions"}
     assert instance.get_run_by_id(given.run_id).status is dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
 
     root = land(landing, settings='[model_runs.unet]\npublish_as = "instance"\n' + TAXONOMY)
-    report = run_partition(root.settings, PARTITION, instance, update=True)
+    report = run_partition(root, PARTITION, instance=instance, update=True)
     assert report.failure is None
     assert report.view is not None
     assert report.view.changed == 3
@@ -530,7 +536,7 @@ def test_the_data_version_of_a_view_comes_from_its_content(
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     def version() -> str:
-        run_partition(root.settings, PARTITION, instance, publish_as=View.SEMANTIC)
+        run_partition(root, PARTITION, instance=instance, publish_as=View.SEMANTIC)
         tags = materialized(instance)["semantic_masks"].tags or {}
         return tags["dagster/data_version"]
 
@@ -585,7 +591,7 @@ def test_publishing_alone_makes_the_view_it_needs_where_it_is_not_there(
     assert set(made) == {"published_predictions", "instance_masks", "instance_segments"}
     assert made["instance_masks"].partition == partition_key(PARTITION)
     version = (made["instance_masks"].tags or {})["dagster/data_version"]
-    assert version == root.materialize_view(PARTITION, View.INSTANCE).digest
+    assert version == root.materialize_view(PARTITION, view=View.INSTANCE).digest
     first = instance.get_latest_materialization_event(dg.AssetKey("instance_masks"))
     assert run_only(root, instance, "published_predictions").success  # it is there now
     assert instance.get_latest_materialization_event(dg.AssetKey("instance_masks")) == first
@@ -606,7 +612,7 @@ def test_a_dry_run_records_no_check_of_what_it_did_not_read_back(
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     root = land(landing)
-    report = run_partition(root.settings, PARTITION, instance, dry_run=True)
+    report = run_partition(root, PARTITION, instance=instance, dry_run=True)
     assert report.failure is None
     assert report.outcomes is not None
     assert report.outcomes["inserted"] == 3
@@ -625,7 +631,7 @@ def test_a_taxonomy_that_cannot_serve_the_view_fails_before_anything_runs(
 ) -> None:
     root = land(landing, settings='[policy.taxonomy]\nbackground = "thing"\n')
     with pytest.raises(SettingsError, match="calls 'background' a thing"):
-        run_partition(root.settings, PARTITION, instance, publish_as=View.INSTANCE)
+        run_partition(root, PARTITION, instance=instance, publish_as=View.INSTANCE)
     assert instance.get_runs() == []
 
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from segpipe.errors import StorageError
-from segpipe.mask import MaskRefused
-from segpipe.sources import AllowedRoots
-from segpipe.web import check_address
+from segpipe.masks.refusal import MaskRefused
+from segpipe.storage.sources import AllowedRoots
+from segpipe.storage.web import check_address
 
 MASK = np.arange(48, dtype=np.uint8).reshape(6, 8)
 

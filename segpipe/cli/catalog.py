@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import shlex
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from segpipe.cli.console import say
-from segpipe.errors import CatalogError, SettingsError
-from segpipe.item_picture import item_picture, published_for
-from segpipe.overlay import encoded
-from segpipe.partition import Partition
-from segpipe.publishing import maintenance
-from segpipe.publishing.history import diff, history
+from segpipe.errors import CatalogError
+from segpipe.publishing.outcomes import new_run_id
 from segpipe.root import Root
-from segpipe.storage import Folder
 
 
 def show_history(root: str, most: int | None) -> None:
     """A line per version, newest first."""
-    versions = history(_root(root).catalog, most)
+    versions = _root(root).catalog.history(most)
     if not versions:
         print("nothing was published yet")
     for version in versions:
@@ -31,7 +25,7 @@ def show_history(root: str, most: int | None) -> None:
 
 def show_diff(root: str, before: int, after: int) -> None:
     """A line per item that differs."""
-    changes = diff(_root(root).catalog, before, after).to_pylist()
+    changes = _root(root).catalog.diff(before, after).to_pylist()
     for row in changes:
         print(f"{row['change']:<9} {row['model_run']}  {row['reference_id']}")
         for sign, name in (("+", "added"), ("-", "removed"), ("~", "changed")):
@@ -45,7 +39,7 @@ def show_diff(root: str, before: int, after: int) -> None:
 
 def restore(root: str, version: int) -> None:
     """Make the catalog hold what it held then."""
-    new = maintenance.restore(_root(root).catalog, version, _run_id())
+    new = _root(root).catalog.restore(version, run_id=new_run_id("cli"))
     print(f"version {new} holds what version {version} held")
 
 
@@ -53,24 +47,15 @@ def unpublish(
     root: str, model_run: str, reference_ids: Sequence[str], ids_file: str | None, date: str | None
 ) -> None:
     """Remove predictions, recorded and undoable."""
-    opened = _root(root)
+    catalog = _root(root).catalog
     ids: list[str] | None = list(reference_ids) or None
     if ids_file is not None:
         try:
             ids = [*reference_ids, *filter(None, Path(ids_file).read_text("utf-8").splitlines())]
         except (OSError, UnicodeDecodeError) as error:
             raise CatalogError(f"{ids_file} cannot be read: {error}") from None
-    if date is not None:
-        Partition(model_run, date)  # says what is wrong with it
-    before = opened.catalog.version()
-    removed = maintenance.unpublish(
-        opened.catalog,
-        opened.settings.dataset,
-        model_run,
-        _run_id(),
-        reference_ids=ids,
-        partition=date,
-    )
+    before = catalog.version()
+    removed = catalog.unpublish(model_run, date, reference_ids=ids, run_id=new_run_id("cli"))
     print(f"{removed} predictions unpublished")
     if removed:
         print(f"undo it with: segpipe restore --root {shlex.quote(root)} {before}")
@@ -79,14 +64,7 @@ def unpublish(
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
     """Clear away what no retained version needs."""
     opened = _root(root)
-    done = maintenance.vacuum(
-        opened.catalog,
-        opened.settings.folder("validated"),
-        views=opened.settings.folder("views"),
-        masks_too=not opened.settings.masks,
-        retention_hours=retention_hours,
-        dry_run=dry_run,
-    )
+    done = opened.vacuum(retention_hours, dry_run=dry_run)
     verb = "would be removed (--no-dry-run does it)" if dry_run else "removed"
     size = done.mask_bytes / 1e6
     if opened.settings.masks:
@@ -96,37 +74,17 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
 
 def optimize(root: str) -> None:
     """Compact the table's files."""
-    figures = maintenance.optimize(_root(root).catalog, _run_id())
+    figures = _root(root).catalog.optimize(run_id=new_run_id("cli"))
     print(f"{figures['removed']} files written as {figures['added']}")
 
 
 def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
     """Print an item's published Segments and write its picture."""
-    opened = _root(root)
-    rows = published_for(opened, reference_id, model_run)
-    for row in rows:
-        print(f"{row['reference_id']}  {row['model_run']}  {row['width']} x {row['height']}")
-        for s in row["segments"]:
-            sure = "" if s["confidence"] is None else f"{s['confidence']:.2f}"
-            print(
-                f"  {s['index']:>3}  {s['label']:<24} {sure:>5} {100 * s['area_fraction']:6.1f} %  "
-                f"{s['metadata'] if s['metadata'] != '{}' else ''}"
-            )
-    place = Path(out).absolute()
-    Folder(str(place.parent)).write(place.name, encoded(item_picture(opened, rows)))
+    item = _root(root).show(reference_id, model_run)
+    print(item)
+    item.save(out)
     say(f"picture written to {out}")
 
 
 def _root(url: str) -> Root:
-    """The root, which has to be there.
-
-    Raises:
-        SettingsError: if it is a local path and no folder.
-    """
-    if "://" not in url and not Path(url).is_dir():
-        raise SettingsError(f"there is no folder {url}")
-    return Root.open(url)
-
-
-def _run_id() -> str:
-    return f"cli-{uuid.uuid4()}"
+    return Root.open(url, must_exist=True)

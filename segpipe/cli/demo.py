@@ -7,16 +7,16 @@ import time
 from pathlib import Path
 
 from segpipe.cli.console import say, step_progress
-from segpipe.cli.main import ALL_ACCEPTED
+from segpipe.cli.exit_status import ALL_ACCEPTED
 from segpipe.cli.run import exit_status
 from segpipe.demo.landing import DemoLanding, write_demo_landing
 from segpipe.errors import SettingsError, StorageError
-from segpipe.materialization import REJECTED_FILE
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import RunReport, run_partition
-from segpipe.report import ValidationReport
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
+from segpipe.validation.report import ValidationReport
+from segpipe.validation.summary import REJECTED_FILE
 
 _SETTINGS = """\
 # The demo's settings; see the README for all keys.
@@ -36,7 +36,7 @@ def run_demo(root: str) -> int:
     with open_instance(str(folder)) as instance:
         for partition in opened.landing.partitions():
             with step_progress(str(partition)) as progress:
-                report = run_partition(opened.settings, partition, instance, progress=progress)
+                report = run_partition(opened, partition, instance=instance, progress=progress)
             reports[str(partition)] = report
             if report.failure is not None:
                 return exit_status(report)

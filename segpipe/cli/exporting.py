@@ -6,10 +6,6 @@ import shlex
 from pathlib import Path
 
 from segpipe.cli.console import step_progress
-from segpipe.consolidation import View
-from segpipe.errors import SettingsError
-from segpipe.formats.exporting import export_mask_folder, published
-from segpipe.formats.exporting_coco import export_coco_panoptic
 from segpipe.root import Root
 
 
@@ -17,22 +13,15 @@ def export(
     root: str, kind: str, model_run: str, date: str | None, out: Path, like: Path | None
 ) -> int:
     """Write a model run's published predictions; the exit status."""
-    if like is not None and kind != "coco-panoptic":
-        raise SettingsError(f"--like is for coco-panoptic; {kind} has no numbers of its own")
-    opened = Root.open(root)
     with step_progress() as progress:
-        predictions = published(
-            opened.catalog,
-            opened.settings.dataset,
+        written = Root.open(root).export(
+            kind,
+            out,
             model_run,
             date,
-            lambda *done: progress("exporting", *done),
+            like=like,
+            progress=lambda *rows: progress("exporting", *rows),
         )
-        if kind == "coco-panoptic":
-            consolidation = opened.consolidation(model_run, View.GIVEN)
-            written = export_coco_panoptic(predictions, out, consolidation, like)
-        else:
-            written = export_mask_folder(predictions, out)
     print(f"{written} predictions exported as {kind}: {out}")
     print(
         f"import them again: segpipe import {_import_command(kind, out)} --root ... --model-run ..."

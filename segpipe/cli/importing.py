@@ -1,22 +1,21 @@
-"""``segpipe import FORMAT SOURCE``: other formats to manifests."""
+"""``segpipe import FORMAT SOURCE``: other formats to manifests, a command for every format."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from segpipe.cli.console import say, step_progress
-
-if TYPE_CHECKING:
-    from segpipe.formats.files import Naming
-    from segpipe.formats.imported import Format
-    from segpipe.formats.mask_folder import Labels
+from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED
+from segpipe.formats.opening import FORMATS, ImportFormat
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_Option = Callable[[Command], Command]
 
 _EVERY_FORMAT = [
     click.argument("source", type=click.Path(path_type=Path), metavar="SOURCE"),
@@ -24,40 +23,76 @@ _EVERY_FORMAT = [
     click.option("--model-run", required=True, metavar="M"),
     click.option("--date", metavar="YYYY-MM-DD", help="The partition's day; today by default."),
 ]
-_NAMES = [
-    click.option("--strip-prefix", default="", help="Taken off file names for reference ids."),
-    click.option("--strip-suffix", default="", help="The same at the end, such as _mask."),
-]
-_LABELS = [
-    click.option(
-        "--labels",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Label map: CSV with index,label[,isthing], or JSON or TOML with index = label.",
+
+
+def _file(name: str, help: str) -> Any:
+    return {"param_decls": (name,), "type": click.Path(path_type=Path), "metavar": "FILE",
+            "help": help}  # fmt: skip
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "labels": _file(
+        "--labels", "Label map: CSV with index,label[,isthing], or JSON or TOML with index = label."
     ),
-    click.option(
-        "--objects",
-        default="",
-        metavar="LABEL",
-        help="Values are objects, not classes: 0 is background, every other one LABEL.",
+    "objects": {
+        "param_decls": ("--objects",),
+        "default": "",
+        "metavar": "LABEL",
+        "help": "Values are objects, not classes: 0 is background, every other one LABEL.",
+    },
+    "ignore": {
+        "param_decls": ("--ignore",),
+        "multiple": True,
+        "metavar": "VALUE=LABEL",
+        "help": "Pixels of VALUE get a visible Segment LABEL that is marked as ignored.",
+    },
+    "colours": _file(
+        "--colours",
+        "Colour table: CSV with r,g,b,label or colour,label (#rrggbb), or JSON or TOML.",
     ),
-    click.option(
-        "--ignore",
-        multiple=True,
-        metavar="VALUE=LABEL",
-        help="Pixels of VALUE get a visible Segment LABEL that is marked as ignored.",
-    ),
-]
-#: What is done with more ids than a mask has values.
-OVER = click.option(
-    "--over-256",
-    "over",
-    type=click.Choice(["refuse", "keep-best", "semantic"]),
-    default="refuse",
-    show_default=True,
-    help="Where more ids have pixels than a mask has values: refuse the record; keep the best by "
-    "confidence, then area, and merge the rest per label into a crowd; or merge per label.",
-)
+    "annotations": _file("--annotations", "The JSON file that explains the PNGs."),
+    "images": _file("--images", "A JSON file with images (file names, sizes): the ground truth."),
+    "overlaps": {
+        "param_decls": ("--overlaps",),
+        "type": click.Choice(["score", "area", "error"]),
+        "default": "score",
+        "show_default": True,
+        "help": "On top where instances overlap: the higher score, or the smaller; or refuse.",
+    },
+    "empty_images": {
+        "param_decls": ("--empty-images",),
+        "is_flag": True,
+        "help": "Images of the list without a result become predictions of background alone.",
+    },
+    "ignore_unevaluated": {
+        "param_decls": ("--ignore-unevaluated",),
+        "is_flag": True,
+        "help": "Mark the classes that Cityscapes' evaluation leaves out as ignored.",
+    },
+    "over": {
+        "param_decls": ("--over-256", "over"),
+        "type": click.Choice(["refuse", "keep-best", "semantic"]),
+        "default": "refuse",
+        "show_default": True,
+        "help": "Where more ids have pixels than a mask has values: refuse the record; keep the "
+        "best by confidence, then area, and merge the rest per label into a crowd; or merge per "
+        "label.",
+    },
+    "strip_prefix": {
+        "param_decls": ("--strip-prefix",),
+        "default": "",
+        "help": "Taken off file names for reference ids.",
+    },
+    "strip_suffix": {
+        "param_decls": ("--strip-suffix",),
+        "default": "",
+        "help": "The same at the end, such as _mask.",
+    },
+}
+_CATEGORIES = {
+    "coco-panoptic": "A JSON file with the categories, where that one has none.",
+    "coco-results": "A JSON file with categories: the ground truth.",
+}
 
 
 @click.group(name="import", short_help="Write a manifest from masks in another format.")
@@ -69,182 +104,67 @@ def import_group() -> None:
     """
 
 
-def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Several click options, in this order."""
-
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+def _option(entry: ImportFormat, name: str) -> Any:
+    given = dict(_OPTIONS.get(name) or _file("--categories", _CATEGORIES[entry.name]))
+    names = given.pop("param_decls")
+    return click.option(*names, required=name in entry.required, **given)
 
 
-def for_every_format(*options: Any) -> Callable[[Command], Command]:
-    """The arguments every format takes, and its own."""
-    return with_options(*_EVERY_FORMAT, *options)
+def _command(entry: ImportFormat) -> click.Command:
+    def command(source: Path, root: str, model_run: str, date: str | None, **options: Any) -> int:
+        if "ignore" in options:
+            options["ignore"] = _ignored(options["ignore"])
+        return _import(entry, source, root, model_run, date, options)
+
+    command.__doc__ = cleandoc(entry.help)
+    for option in reversed([*_EVERY_FORMAT, *(_option(entry, name) for name in entry.options)]):
+        command = option(command)
+    return click.command(name=entry.name)(command)
 
 
-@import_group.command(name="mask-folder")
-@for_every_format(*_LABELS, *_NAMES)
-def mask_folder(
+def _import(
+    entry: ImportFormat,
     source: Path,
     root: str,
     model_run: str,
     date: str | None,
-    labels: Path | None,
-    objects: str,
-    ignore: Sequence[str],
-    strip_prefix: str,
-    strip_suffix: str,
+    options: dict[str, Any],
 ) -> int:
-    """Grey or palette PNGs of classes or objects, in a folder and the folders in it.
-
-    What segpipe exported says itself what its values mean.
-
-    \b
-    segpipe import mask-folder SegmentationClass --labels voc.csv --ignore 255=void ...
-    segpipe import mask-folder davis --objects object ...
-    """
-    from segpipe.formats.mask_folder import Labels, MaskFolder
-    from segpipe.formats.sidecars import has_sidecars
-
-    naming = _naming(strip_prefix, strip_suffix)
-    told = labels is not None or bool(objects) or bool(ignore) or not has_sidecars(source)
-    meaning = _labels(labels, objects, ignore) if told else Labels()
-    masks = MaskFolder.open(source, meaning, naming)
-    return write(masks, root, model_run, date)
-
-
-@import_group.command(name="colour-map")
-@for_every_format(
-    click.option(
-        "--colours",
-        type=click.Path(path_type=Path),
-        required=True,
-        metavar="FILE",
-        help="Colour table: CSV with r,g,b,label or colour,label (#rrggbb), or JSON or TOML.",
-    ),
-    *_NAMES,
-)
-def colour_map(
-    source: Path,
-    root: str,
-    model_run: str,
-    date: str | None,
-    colours: Path,
-    strip_prefix: str,
-    strip_suffix: str,
-) -> int:
-    """RGB PNGs painted with the colours of a table.
-
-    \b
-    segpipe import colour-map annotations --colours colours.csv ...
-    """
-    from segpipe.formats.colour_map import ColourMasks
-    from segpipe.formats.label_map import read_colour_table
-
-    naming = _naming(strip_prefix, strip_suffix)
-    masks = ColourMasks.open(source, read_colour_table(colours), naming)
-    return write(masks, root, model_run, date)
-
-
-@import_group.command(name="arrays")
-@for_every_format(*_LABELS, OVER, *_NAMES)
-def arrays(
-    source: Path,
-    root: str,
-    model_run: str,
-    date: str | None,
-    labels: Path | None,
-    objects: str,
-    ignore: Sequence[str],
-    over: str,
-    strip_prefix: str,
-    strip_suffix: str,
-) -> int:
-    """Class or instance arrays in .npy and .npz files; scores are refused.
-
-    \b
-    segpipe import arrays outputs --labels classes.json ...
-    """
-    from segpipe.formats.arrays import Arrays
-    from segpipe.formats.identifiers import Over256
-
-    naming = _naming(strip_prefix, strip_suffix)
-    found = Arrays.open(source, _labels(labels, objects, ignore), naming, Over256(over))
-    return write(found, root, model_run, date)
-
-
-@import_group.command(name="cityscapes")
-@for_every_format(
-    click.option(
-        "--ignore-unevaluated",
-        is_flag=True,
-        help="Mark the classes that Cityscapes' evaluation leaves out as ignored.",
-    ),
-    OVER,
-    *_NAMES,
-)
-def cityscapes(
-    source: Path,
-    root: str,
-    model_run: str,
-    date: str | None,
-    ignore_unevaluated: bool,
-    over: str,
-    strip_prefix: str,
-    strip_suffix: str,
-) -> int:
-    """16-bit instanceIds PNGs of Cityscapes.
-
-    \b
-    segpipe import cityscapes gtFine/val --strip-suffix _gtFine_instanceIds ...
-    """
-    from segpipe.formats.cityscapes import Cityscapes
-    from segpipe.formats.identifiers import Over256
-
-    naming = _naming(strip_prefix, strip_suffix)
-    masks = Cityscapes.open(source, naming, Over256(over), ignore_unevaluated=ignore_unevaluated)
-    return write(masks, root, model_run, date)
-
-
-def write(source: Format, root: str, model_run: str, date: str | None) -> int:
     """Write a source's manifest and say what came of it; the exit status."""
-    from segpipe.formats.importing import import_format
-    from segpipe.manifest_writer import ManifestWriter
+    from segpipe.formats.importing import import_masks
 
     day = date or datetime.now(UTC).date().isoformat()
-    writer = ManifestWriter(root, model_run, day, carried=source.carried, importing=True)
-    with writer, step_progress() as progress:
-        summary = import_format(source, writer, lambda *done: progress("importing", *done))
+    with step_progress() as progress:
+        summary = import_masks(
+            entry.name,
+            source,
+            root=root,
+            model_run=model_run,
+            date=day,
+            progress=lambda *done: progress("importing", *done),
+            **options,
+        )
     for message in summary.messages:
         say(message)
     told = sum(summary.findings.values())
     if told > len(summary.messages):
         say(f"... and {told - len(summary.messages)} more; the rejected table will name them all")
-    print(f"{summary.imported} imported, {summary.refused} refused: {writer.folder.shown}")
+    print(f"{summary.imported} imported, {summary.refused} refused: {summary.folder}")
     print(f"next: segpipe run --root {root} --model-run '{model_run}' --date {day}")
-    return 1 if summary.refused else 0
+    return SOME_REJECTED if summary.refused else ALL_ACCEPTED
 
 
-def _naming(strip_prefix: str, strip_suffix: str) -> Naming:
-    from segpipe.formats.files import Naming
-
-    return Naming(strip_prefix, strip_suffix)
-
-
-def _labels(labels: Path | None, objects: str, ignore: Sequence[str]) -> Labels:
+def _ignored(given: Sequence[str]) -> dict[int, str]:
     from segpipe.errors import SettingsError
-    from segpipe.formats.label_map import read_label_map
-    from segpipe.formats.mask_folder import Labels
 
-    if (labels is None) == (not objects):
-        raise SettingsError("say what the values mean: either --labels FILE or --objects LABEL")
     ignored = {}
-    for given in ignore:
-        value, equals, label = given.partition("=")
+    for one in given:
+        value, equals, label = one.partition("=")
         if not value.isdecimal() or not equals or not label.strip():
-            raise SettingsError(f"--ignore {given}: expected VALUE=LABEL, such as 255=void")
+            raise SettingsError(f"--ignore {one}: expected VALUE=LABEL, such as 255=void")
         ignored[int(value)] = label
-    return Labels(read_label_map(labels) if labels else {}, objects, ignored)
+    return ignored
+
+
+for _entry in FORMATS.values():
+    import_group.add_command(_command(_entry))

@@ -11,10 +11,9 @@ import click
 
 from segpipe import __version__
 from segpipe.cli.console import say
-from segpipe.cli.importing_coco import import_group
+from segpipe.cli.exit_status import ALL_ACCEPTED, INTERRUPTED, UNUSABLE
+from segpipe.cli.importing import import_group
 from segpipe.errors import SegpipeError
-
-ALL_ACCEPTED, SOME_REJECTED, UNUSABLE = 0, 1, 2
 
 _WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
 _ROOT_HELP = "Folder or URL that holds manifests/, validated/, masks/ and catalog/."
@@ -178,7 +177,7 @@ def run(
 ) -> int:
     """Materialize one partition through Dagster: validate its masks and publish them."""
     from segpipe.cli.run import run_one
-    from segpipe.consolidation import View
+    from segpipe.predictions.view import View
 
     return run_one(
         root,
@@ -327,5 +326,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = UNUSABLE
     except (KeyboardInterrupt, click.Abort):
         say("interrupted; what was finished before is complete, run again for the rest")
-        code = 130
+        code = INTERRUPTED
     sys.exit(code or 0)

@@ -11,11 +11,11 @@ def run_nucleus_server(root: str, host: str, port: int, checks: str, body_mb: in
     try:
         import python_multipart  # noqa: F401
 
-        from segpipe.nucleus_server.segmentations import Checks
-        from segpipe.nucleus_server.serving import Serving, serve
+        from segpipe.nucleus_server.serving import serve_nucleus
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"the endpoint needs {error.name}: pip install 'segpipe[nucleus]'"
         ) from None
-    serve(Serving(root, host, port, Checks(checks), body_mb * 1024 * 1024), say)
+    strict = checks == "strict"
+    serve_nucleus(root, host, port, strict=strict, body_bytes=body_mb * 1024 * 1024, tell=say)
     return 0

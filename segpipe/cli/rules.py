@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from segpipe.errors import SettingsError
-from segpipe.rules import CATALOGUE
-from segpipe.rules.policy import nearest
+from segpipe.errors import SettingsError, nearest
+from segpipe.validation.rules import CATALOGUE
 
 
 def list_rules() -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segpipe.cli.console import say, step_progress
-from segpipe.cli.main import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
-from segpipe.consolidation import View
-from segpipe.partition import Partition
-from segpipe.pipeline.instance import open_instance
-from segpipe.pipeline.runs import RunReport, run_partition
-from segpipe.report import ValidationReport
+from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
+from segpipe.manifests.partition import Partition
+from segpipe.pipeline import RunReport, run_partition
+from segpipe.predictions.view import View
 from segpipe.root import Root
 from segpipe.settings import CATALOG, Settings
 
@@ -33,11 +31,10 @@ def run_one(
     opened = Root(Settings.load(root).with_workers(workers, scheduler))
     partition = Partition(model_run, date)
     opened.manifest(partition)  # a wrong name fails before Dagster keeps anything of it
-    with open_instance(opened.settings.root) as instance, step_progress(str(partition)) as progress:
+    with step_progress(str(partition)) as progress:
         report = run_partition(
-            opened.settings,
+            opened,
             partition,
-            instance,
             update=update,
             dry_run=dry_run,
             verify_all=verify_all,
@@ -47,8 +44,7 @@ def run_one(
             progress=progress,
         )
     if report.summary is not None:
-        for line in ValidationReport.read(opened.tables(partition)).lines():
-            print(line)
+        print(opened.report(partition))
         print()
     for line in view_lines(report):
         print(line)

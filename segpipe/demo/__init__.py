@@ -1,1 +1,4 @@
-"""Demo data drawn here: street scenes, two model runs, a few realistic defects."""
+"""Demo data drawn by code: street scenes, two model runs, and a few realistic defects.
+
+May import ``predictions`` and ``masks``. Others use ``landing.write_demo_landing``.
+"""

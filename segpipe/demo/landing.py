@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segpipe.demo.scenes import Scene, draw_scene, predicted, seed_example
-from segpipe.prediction import Segment
+from segpipe.predictions.prediction import Segment
 
 MODEL_RUNS = {"street-unet-v1": 0.55, "street-unet-v2": 0.85}
 DATES = ("2026-01-05", "2026-01-06", "2026-01-07")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from segpipe.demo import figures, scenery
 from segpipe.demo.canvas import Canvas, View, soft_noise
 from segpipe.demo.streets import street_across, street_along
-from segpipe.prediction import Segment
+from segpipe.predictions.prediction import Segment
 
 _THINGS = frozenset({"Person", "Car", "Bird", "Handbag", "Tree"})
 _SMALL = {"Bird", "Handbag"}

@@ -16,8 +16,8 @@ from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles
 from segpipe.formats.identifiers import Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, refused
 from segpipe.formats.mask_folder import Labels
-from segpipe.manifest import ImportFinding
-from segpipe.mask import MAX_PIXELS
+from segpipe.manifests.rows import ImportFinding
+from segpipe.masks.decoding import MAX_PIXELS
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from segpipe import png
 from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
 from segpipe.formats.identifiers import Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, finding_of, refused
-from segpipe.manifest import ImportFinding
-from segpipe.mask import MaskRefused, decode_samples
+from segpipe.manifests.rows import ImportFinding
+from segpipe.masks import png
+from segpipe.masks.decoding import decode_samples
+from segpipe.masks.refusal import MaskRefused
 
 _PER_CLASS = 1000
 

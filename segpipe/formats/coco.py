@@ -9,7 +9,7 @@ from typing import Any
 
 from segpipe.errors import SettingsError
 from segpipe.formats.json_values import brief, flag, identity, kind_of
-from segpipe.manifest import ImportFinding
+from segpipe.manifests.rows import ImportFinding
 
 
 @dataclass(frozen=True)

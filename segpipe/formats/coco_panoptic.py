@@ -23,14 +23,9 @@ from segpipe.formats.files import read
 from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, finding_of, refused
 from segpipe.formats.json_values import brief, flag, identity, kind_of, number, read_json
-from segpipe.formats.panoptic_segments import (
-    VOID,
-    Described,
-    PanopticSegment,
-    disagreements,
-)
-from segpipe.manifest import ImportFinding
-from segpipe.mask import MaskRefused
+from segpipe.formats.panoptic_segments import VOID, Described, PanopticSegment, disagreements
+from segpipe.manifests.rows import ImportFinding
+from segpipe.masks.refusal import MaskRefused
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from segpipe.formats.json_values import brief, identity, kind_of, number, read_j
 from segpipe.formats.mask_folder import BACKGROUND
 from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
 from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
-from segpipe.manifest import ImportFinding
-from segpipe.prediction import Segment
+from segpipe.manifests.rows import ImportFinding
+from segpipe.predictions.prediction import Segment
 
 _MOST_INSTANCES = 255
 _Record = Mapping[str, Any]

@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from segpipe import png
 from segpipe.errors import SettingsError
 from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
 from segpipe.formats.imported import Imported, finding_of, refused
 from segpipe.formats.label_map import LabelEntry, shown
-from segpipe.manifest import ImportFinding
-from segpipe.mask import MaskRefused, decode_samples
-from segpipe.prediction import Segment
+from segpipe.manifests.rows import ImportFinding
+from segpipe.masks import png
+from segpipe.masks.decoding import decode_samples
+from segpipe.masks.refusal import MaskRefused
+from segpipe.predictions.prediction import Segment
 
 _TOLD = 10
 

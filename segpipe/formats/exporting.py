@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from segpipe.errors import SettingsError, StorageError
 from segpipe.formats.sidecars import Sidecar
-from segpipe.mask import decode_mask
-from segpipe.prediction import Segment
+from segpipe.masks.decoding import decode_mask
+from segpipe.predictions.prediction import Segment
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.table import of_model_run, quoted
-from segpipe.storage import folder_name, storage_errors
+from segpipe.storage.failures import storage_errors
+from segpipe.storage.files import folder_name
 
 _ITEMS_AT_ONCE = 500
 _LONGEST_NAME = 200

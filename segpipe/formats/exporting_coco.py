@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segpipe.consolidation import Consolidation
 from segpipe.formats.coco import CocoCategory, CocoImage, CocoImages, categories_of
 from segpipe.formats.exporting import Published, appearing_whole
 from segpipe.formats.json_values import read_json
 from segpipe.formats.panoptic_segments import DESCRIBED_KEY, Described, is_crowd, void_index
-from segpipe.prediction import Segment
+from segpipe.predictions.prediction import Segment
+from segpipe.views.consolidation import Consolidation
 
 _PANOPTIC = "panoptic"
 

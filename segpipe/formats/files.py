@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from segpipe.errors import SettingsError
-from segpipe.manifest import ImportFinding
+from segpipe.manifests.rows import ImportFinding
 
 #: Columns of data sets whose items lie in folders, such as videos.
 FRAME_COLUMNS = {"sequence": pa.string(), "frame": pa.int64()}

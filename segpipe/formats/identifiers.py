@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.manifest import ImportFinding
-from segpipe.prediction import Segment
+from segpipe.manifests.rows import ImportFinding
+from segpipe.predictions.prediction import Segment
 
 _VALUES = 256
 _SMALL = 2**17

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from segpipe.manifest import ImportFinding
-from segpipe.mask import MaskRefused
-from segpipe.prediction import Segment
+from segpipe.manifests.rows import ImportFinding
+from segpipe.masks.refusal import MaskRefused
+from segpipe.predictions.prediction import Segment
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os import PathLike
+from typing import Any
 
 from segpipe.formats.imported import Format, Imported
-from segpipe.manifest_writer import ManifestWriter
-from segpipe.rules.catalogue import CATALOGUE, Severity
+from segpipe.formats.manifest_writer import ManifestWriter
+from segpipe.formats.opening import open_source
+from segpipe.validation.rules.catalogue import CATALOGUE, Severity
 
 _MOST_MESSAGES = 10
 
@@ -22,12 +26,58 @@ class ImportSummary:
         refused: records written as refused: validation rejects them with the reason.
         findings: rule -> records it spoke of.
         messages: the first things said, whole.
+        folder: where the manifest is, fit to be shown.
     """
 
     imported: int
     refused: int
     findings: Mapping[str, int]
     messages: tuple[str, ...]
+    folder: str = ""
+
+
+def import_masks(
+    kind: str,
+    source: str | PathLike[str],
+    *,
+    root: str | PathLike[str],
+    model_run: str,
+    date: str | datetime.date | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> ImportSummary:
+    """Write a manifest, and its masks, from masks in another format.
+
+    ::
+
+        segpipe.import_masks("mask-folder", "masks/", root="ROOT", model_run="unet-v1",
+                             date="2026-01-05", labels="labels.csv", ignore={255: "void"})
+
+    No value is scaled, rounded or guessed. What cannot be read is refused with the reason, which
+    stands in the rejected table once the partition is validated; the others go through.
+
+    Args:
+        kind: ``mask-folder``, ``colour-map``, ``arrays``, ``cityscapes``, ``coco-panoptic`` or
+            ``coco-results``.
+        source: the folder or file.
+        root: path or URL of the root; the manifest goes where the root expects it.
+        date: the day, ``YYYY-MM-DD``; today (UTC) by default.
+        progress: called with the records done and the records there are.
+        options: as the commands have them, with ``_`` for ``-``: ``labels``, ``objects``,
+            ``ignore`` (value -> label), ``colours``, ``annotations``, ``categories``, ``images``,
+            ``overlaps``, ``empty_images``, ``over`` (what ``--over-256`` is), ``strip_prefix``,
+            ``strip_suffix``, ``ignore_unevaluated``; each format takes its own.
+
+    Raises:
+        SettingsError: if there is no such format, an option is missing or not the format's, or the
+            source cannot be used.
+        StorageError: if a mask or the manifest cannot be written.
+    """
+    opened = open_source(kind, source, **options)
+    day = date or datetime.datetime.now(datetime.UTC).date()
+    writer = ManifestWriter(root, model_run, day, carried=opened.carried, importing=True)
+    with writer:
+        return import_format(opened, writer, progress)
 
 
 def import_format(
@@ -54,7 +104,9 @@ def import_format(
         refused += not _write(record, writer)
         if progress is not None:
             progress(done, max(done, total))
-    return ImportSummary(writer.rows - refused, refused, dict(findings), tuple(messages))
+    return ImportSummary(
+        writer.rows - refused, refused, dict(findings), tuple(messages), writer.folder.shown
+    )
 
 
 def _write(record: Imported, writer: ManifestWriter) -> bool:

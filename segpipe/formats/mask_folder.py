@@ -18,9 +18,10 @@ from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
 from segpipe.formats.imported import Imported, finding_of, refused
 from segpipe.formats.label_map import LabelEntry
 from segpipe.formats.sidecars import sidecar_of
-from segpipe.manifest import ImportFinding
-from segpipe.mask import MaskRefused, decode_mask
-from segpipe.prediction import Segment
+from segpipe.manifests.rows import ImportFinding
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.refusal import MaskRefused
+from segpipe.predictions.prediction import Segment
 
 #: Label of what no object covers.
 BACKGROUND = "background"

@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.manifest import ImportFinding
+from segpipe.manifests.rows import ImportFinding
 
 # An instance that lost more than this share of its pixels is told.
 _MUCH = 0.5

@@ -14,8 +14,8 @@ from segpipe.formats.coco import CocoCategory, unreadable
 from segpipe.formats.identifiers import Indexed, Region
 from segpipe.formats.json_values import flag
 from segpipe.formats.sidecars import Sidecar
-from segpipe.manifest import ImportFinding
-from segpipe.prediction import Segment
+from segpipe.manifests.rows import ImportFinding
+from segpipe.predictions.prediction import Segment
 
 #: Label of what id 0 stands for.
 VOID = "void"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from segpipe.errors import SegpipeError, SettingsError
 from segpipe.formats.json_values import brief, number
-from segpipe.mask import MAX_PIXELS
+from segpipe.masks.decoding import MAX_PIXELS
 
 _MOST_DIGITS = 8  # of base 32: more than any run needs
 _LONGEST_OUTLINE = 1_000_000  # pixels; real ones have thousands

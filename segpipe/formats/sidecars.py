@@ -15,8 +15,9 @@ from typing import Any
 
 from segpipe.errors import SegpipeError
 from segpipe.formats.json_values import brief, json_text, kind_of, read_json
-from segpipe.manifest import ImportFinding
-from segpipe.prediction import Segment, canonical_metadata
+from segpipe.manifests.rows import ImportFinding
+from segpipe.predictions.metadata import canonical_metadata
+from segpipe.predictions.prediction import Segment
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from segpipe.mask import MAX_BYTES, MaskRefused
-from segpipe.sources import AllowedRoots, Fetched, Source
+from segpipe.masks.decoding import MAX_BYTES
+from segpipe.masks.refusal import MaskRefused
+from segpipe.storage.sources import AllowedRoots, Fetched, Source
 
 _SCHEME = "received:"
 #: What the client calls remote; everything else is a path on the client's machine.

@@ -20,13 +20,7 @@ from segpipe.nucleus_server.requests import (
     text,
     upload_of,
 )
-from segpipe.nucleus_server.uploads import (
-    ANNOTATIONS,
-    DELETION,
-    ITEMS,
-    PREDICTIONS,
-    run_of,
-)
+from segpipe.nucleus_server.uploads import ANNOTATIONS, DELETION, ITEMS, PREDICTIONS, run_of
 
 Handler = Callable[[Endpoint, Request], Awaitable[Any]]
 

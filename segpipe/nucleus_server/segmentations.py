@@ -25,16 +25,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import SegpipeError
-from segpipe.manifest import ManifestChunk, ManifestRow
+from segpipe.manifests.rows import ManifestChunk, ManifestRow
 from segpipe.nucleus_server.received import ReceivedMasks
 from segpipe.nucleus_server.reconciliation import Reconciliation
 from segpipe.nucleus_server.registry import SEGMENTATION, Annotation, Registry
 from segpipe.publishing.maintenance import unpublish
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
-from segpipe.sources import recorded
-from segpipe.validated import PredictionBatch, nested
-from segpipe.validation import Validation, validate_chunk
+from segpipe.storage.sources import recorded
+from segpipe.validation.chunk import Validation, validate_chunk
+from segpipe.validation.validated import PredictionBatch, nested
 
 _TOGETHER = 200  # requests published in one commit, at most
 _logger = logging.getLogger("segpipe.nucleus_server")

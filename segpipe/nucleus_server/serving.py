@@ -32,6 +32,32 @@ class Serving:
     body_bytes: int = Limits.body_bytes
 
 
+def serve_nucleus(
+    root: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    strict: bool = False,
+    body_bytes: int = Limits.body_bytes,
+    tell: Callable[[str], None] = print,
+) -> None:
+    """Serve a root to the Scale Nucleus SDK until the process is ended.
+
+    Args:
+        root: a local folder; its masks and its catalog may be elsewhere.
+        strict: refuse masks segpipe would reject, with the reasons; otherwise they are taken, as
+            Nucleus is believed to, and the reasons noted.
+        body_bytes: limit of a request's body.
+        tell: called with lines that say where it is served.
+
+    Raises:
+        SettingsError: for a remote root, and for an address others can reach without a key.
+        StorageError: if the root cannot be used.
+    """
+    checks = Checks.STRICT if strict else Checks.AS_NUCLEUS
+    serve(Serving(root, host, port, checks, body_bytes), tell)
+
+
 def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
     """Serve until the process is ended.
 

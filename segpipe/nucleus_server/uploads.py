@@ -10,20 +10,8 @@ from typing import Any
 from segpipe.errors import SegpipeError
 from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.jobs import Job, Jobs
-from segpipe.nucleus_server.registry import (
-    GROUND_TRUTH,
-    SEGMENTATION,
-    Annotation,
-    Registry,
-)
-from segpipe.nucleus_server.requests import (
-    RequestRefused,
-    Upload,
-    entries,
-    flag,
-    json_lines,
-    text,
-)
+from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
+from segpipe.nucleus_server.requests import RequestRefused, Upload, entries, flag, json_lines, text
 from segpipe.nucleus_server.segmentations import SegmentationStore
 
 ITEMS, PREDICTIONS, ANNOTATIONS = "uploadDatasetItems", "uploadPredictions", "uploadAnnotations"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from segpipe.consolidation import View
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.publishing import publishing_asset
 from segpipe.pipeline.uploads import uploads_of
 from segpipe.pipeline.validating import manifest_asset, validation_assets
 from segpipe.pipeline.views import names_of, views_assets
+from segpipe.predictions.view import View
 
 
 def build_assets(mount: Mount) -> list[dg.AssetsDefinition]:

@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from segpipe.arrivals import Look, Seen, look
 from segpipe.errors import StorageError
-from segpipe.partition import Partition
+from segpipe.manifests.arrivals import Look, Seen, look
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.assets import assets_of
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import MODEL_RUNS, days_now, partition_key
 from segpipe.pipeline.steps import plain_failures
-from segpipe.rules.policy import Policies
+from segpipe.validation.rules.policy import Policies
 
 SENSOR, SCHEDULE = "landed_manifests", "previous_day"
 #: Which of the two began a run.

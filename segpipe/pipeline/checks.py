@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segpipe.coverage import Coverage
-from segpipe.distributions import Drift
 from segpipe.errors import SegpipeError
-from segpipe.materialization import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.mount import Mount
 from segpipe.publishing.publication import Publication
 from segpipe.publishing.verification import Verification
-from segpipe.storage import Folder
-from segpipe.table_digest import TableDigest
+from segpipe.storage.files import Folder
+from segpipe.tables.digest import TableDigest
+from segpipe.validation.coverage import Coverage
+from segpipe.validation.distributions import Drift
+from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 
 _SAME_PREDICTIONS, _SAME_AREAS = "predictions_as_validated", "every_pixel_explained"
 

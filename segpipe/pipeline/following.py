@@ -11,9 +11,9 @@ from typing import Any
 
 import dagster as dg
 
-from segpipe.freshness import ages
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_named
+from segpipe.validation.freshness import ages
 
 SENSOR, FRESH = "following_assets", "fresh"
 #: On runs of the job, which publish what they validate.

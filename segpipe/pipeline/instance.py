@@ -10,7 +10,7 @@ import dagster as dg
 from filelock import FileLock
 
 from segpipe.errors import SettingsError, StorageError
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.partitions import MODEL_RUNS
 from segpipe.root import Root
 

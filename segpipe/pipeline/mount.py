@@ -12,10 +12,10 @@ from typing import Any
 import dagster as dg
 
 from segpipe.errors import SettingsError
-from segpipe.inputs import deciding
 from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run
 from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.root import Root
+from segpipe.validation.inputs import deciding
 
 # What Dagster allows in the names of jobs, sensors, pools and the like. Two underscores are kept
 # for joining parts: else the prefixes "a_b" and ["a", "b"] would lead to the same names.

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 
 DATE, MODEL_RUN = "date", "model_run"
 #: Days from today on (UTC) that have a partition: clocks east of UTC are a day ahead.

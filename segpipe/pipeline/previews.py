@@ -11,16 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from segpipe.charts import confidence_histogram, label_areas
-from segpipe.contact_sheet import kept_sheets
-from segpipe.distributions import Distribution
 from segpipe.errors import SegpipeError
-from segpipe.images import image_of
-from segpipe.label_colours import Colour
-from segpipe.mask import MaskRefused, decode_mask
-from segpipe.overlay import LegendEntry, encoded, overlay
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.refusal import MaskRefused
+from segpipe.pictures.charts import confidence_histogram, label_areas
+from segpipe.pictures.contact_sheet import kept_sheets
+from segpipe.pictures.images import image_of
+from segpipe.pictures.label_colours import Colour
+from segpipe.pictures.overlay import LegendEntry, encoded, overlay
 from segpipe.settings import Settings
-from segpipe.validated import PredictionBatch, ValidatedPredictions
+from segpipe.validation.distributions import Distribution
+from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 
 
 def sheets(

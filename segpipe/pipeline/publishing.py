@@ -8,9 +8,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from segpipe.consolidation import View
 from segpipe.errors import CatalogError
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline import checks, schemas, views
 from segpipe.pipeline.following import follows
 from segpipe.pipeline.mount import Event, Mount
@@ -18,6 +17,7 @@ from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
 from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.pipeline.uploads import Upload
+from segpipe.predictions.view import View
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS
 from segpipe.publishing.verification import Verification
@@ -99,7 +99,7 @@ def _published(
     provenance = _provenance(context, root, partition, config)
     publication = root.publish(
         partition,
-        provenance,
+        provenance=provenance,
         destination=upload.destination,
         view=published_as,
         dry_run=config.dry_run,

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 
 import dagster as dg
 from dagster import DagsterEventType
 
-from segpipe.consolidation import View
 from segpipe.errors import SettingsError
-from segpipe.materialization import Summary
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
 from segpipe.pipeline.assets import assets_of
 from segpipe.pipeline.build import JOB, definitions_of
 from segpipe.pipeline.failures import first_cause
-from segpipe.pipeline.instance import register
+from segpipe.pipeline.instance import open_instance, register
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import days_now, partition_key
 from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.pipeline.uploads import uploads_of
 from segpipe.pipeline.validating import VALIDATE
 from segpipe.pipeline.views import masks_key
+from segpipe.predictions.view import View
 from segpipe.publishing.outcomes import Outcome
-from segpipe.root import Root
+from segpipe.root import DateLike, PartitionLike, Root
 from segpipe.settings import Settings
-from segpipe.views import ViewSummary
+from segpipe.validation.summary import Summary
+from segpipe.views.materialized import ViewSummary
 
 _OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
@@ -57,21 +57,28 @@ class RunReport:
 
 
 def run_partition(
-    settings: Settings,
-    partition: Partition,
-    instance: dg.DagsterInstance,
+    root: Root,
+    partition: PartitionLike,
+    date: DateLike = None,
     *,
+    instance: dg.DagsterInstance | None = None,
     update: bool = False,
     dry_run: bool = False,
     verify_all: bool = False,
-    publish_as: View | None = None,
+    publish_as: View | str | None = None,
     force: bool = False,
     destinations: Sequence[str] = (),
     progress: StepProgress = silent,
 ) -> RunReport:
-    """Materialize one partition in this process, recorded in the instance.
+    """Materialize one partition through Dagster, in this process.
 
     Args:
+        partition: the model run's name, and ``date`` beside it; or a :class:`Partition`.
+        date: ``YYYY-MM-DD``.
+        instance: where Dagster records the run; the one that ``segpipe run`` uses where None.
+        update: replace predictions that are there already and differ.
+        dry_run: validate, say what publishing would do, and publish nothing.
+        verify_all: read back and compare every mask that was published, not a sample.
         force: read every mask, also where nothing changed since the last run.
         publish_as: the view to publish; where None, as the model run's policy says.
         destinations: where to publish; where empty, as the settings say.
@@ -83,14 +90,31 @@ def run_partition(
         ManifestError: if there is no such partition or its manifest cannot be used; no run is
             begun then.
     """
+    if instance is None:
+        with open_instance(root.settings.root) as opened:
+            return run_partition(
+                root,
+                partition,
+                date,
+                instance=opened,
+                update=update,
+                dry_run=dry_run,
+                verify_all=verify_all,
+                publish_as=publish_as,
+                force=force,
+                destinations=destinations,
+                progress=progress,
+            )
+    partition = Partition.of(partition, date)
+    settings = root.settings
     if destinations:
         settings = replace(settings, destinations=tuple(destinations))
-    root = Root(settings)
+        root = Root(settings)
     for name in settings.destinations:
         root.destination(name)
     root.manifest(partition)
     _check_asked_for(settings, partition)
-    published_as = publish_as or settings.policies.of(partition.model_run).publish_as
+    published_as = View(publish_as or settings.policies.of(partition.model_run).publish_as)
     root.consolidation(partition.model_run, published_as)
     register(instance, partition)
     mount = Mount(root, progress=progress, pooled=False)
@@ -139,7 +163,7 @@ def _check_asked_for(settings: Settings, partition: Partition) -> None:
             "take that out to run it again"
         )
     first, last = days_now(settings.first_date)
-    if not first <= date.fromisoformat(partition.date) <= last:
+    if not first <= datetime.date.fromisoformat(partition.date) <= last:
         raise SettingsError(
             f"date {partition.date} has no partition: they go from {first} (first_date in "
             f"segpipe.toml) to {last}"

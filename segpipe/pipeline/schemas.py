@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from segpipe.publishing.table import PREDICTIONS
-from segpipe.tables import REJECTED, SEGMENTS, VALIDATED
+from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
 
 _MEANINGS = {
     "dataset": "the dataset whose items are predicted",

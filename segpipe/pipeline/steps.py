@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from segpipe.errors import SegpipeError, StorageError
-from segpipe.materialization import CODE_VERSION
+from segpipe.validation.pass_tables import CODE_VERSION
 
 #: On every asset.
 LABELS: dict[str, Any] = {

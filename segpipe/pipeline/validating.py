@@ -9,18 +9,26 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import Field
 
-from segpipe.distributions import Distribution, drift_between
 from segpipe.errors import ManifestError
-from segpipe.label_colours import Colour
-from segpipe.materialization import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
-from segpipe.partition import Partition
+from segpipe.manifests.landing import Landing
+from segpipe.manifests.partition import Partition
+from segpipe.pictures.label_colours import Colour, colours_of
 from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
 from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
-from segpipe.root import Root
-from segpipe.validated import ValidatedPredictions
+from segpipe.root import REPORT_FILE, Root
+from segpipe.validation.coverage import coverage_of
+from segpipe.validation.distributions import Distribution, distribution_of, drift_between
+from segpipe.validation.summary import (
+    REJECTED_FILE,
+    SEGMENTS_FILE,
+    SUMMARY_FILE,
+    VALIDATED_FILE,
+    Summary,
+)
+from segpipe.validation.validated import ValidatedPredictions
 
 #: The manifest's asset and step, and the step of the pass over the masks.
 MANIFEST, VALIDATE = "prediction_manifest", "validate_masks"
@@ -140,9 +148,11 @@ def validation_assets(mount: Mount) -> dg.AssetsDefinition:
 def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> Iterator[Event]:
     root = mount.root
     summary = root.materialize(
-        partition, lambda *rows: mount.progress("validating", *rows), force=config.force
+        partition,
+        force=config.force,
+        progress=lambda *rows: mount.progress("validating", *rows),
     )
-    page = root.report_page(partition, anew=not summary.reused)
+    page = _report_page(root, partition, rewrite=not summary.reused)
     blocked: list[str] = []
     validated, labels = root.validated(partition), Labels.of(root, partition)
     yield _masks_result(root, validated, summary, labels)
@@ -171,9 +181,9 @@ class Labels:
     @classmethod
     def of(cls, root: Root, partition: Partition) -> "Labels":
         """Read the tables of both."""
-        now, earlier = root.distribution(partition), root.partition_before(partition)
-        before = None if earlier is None else (earlier, root.distribution(earlier))
-        return cls(now, before, root.label_colours(partition.model_run, now.pixels))
+        now, earlier = distribution_of(root.tables(partition)), _partition_before(root, partition)
+        before = None if earlier is None else (earlier, distribution_of(root.tables(earlier)))
+        return cls(now, before, colours_of(root.settings, partition.model_run, now.pixels))
 
 
 def _checked(
@@ -182,7 +192,9 @@ def _checked(
     policy = root.settings.policies.of(partition.model_run)
     yield checks.rejection_rate(summary, policy.max_rejection_rate)
     yield checks.no_duplicates(summary)
-    yield checks.coverage(root.coverage(partition), policy.min_coverage)
+    items = root.validation(partition.model_run).items
+    covered = None if items is None else coverage_of(root.tables(partition), items)
+    yield checks.coverage(covered, policy.min_coverage)
     yield checks.every_pixel_explained(root.tables(partition))
     yield checks.every_row_accounted_for(root.tables(partition), summary)
     before, drift = None, None
@@ -253,3 +265,21 @@ def _rejections_result(
 def table_place(root: Root, predictions: ValidatedPredictions, name: str) -> dg.MetadataValue[Any]:
     """Where a table of these predictions is."""
     return place(root.settings, f"{predictions.folder.url}/{name}")
+
+
+def _partition_before(root: Root, partition: Partition) -> Partition | None:
+    """The model run's materialized partition of the last day before; None without one."""
+    days = Landing(root.settings.folder("validated")).days(partition.model_run)
+    for day in reversed([day for day in days if day < partition.date]):
+        before = Partition(partition.model_run, day)
+        if root.tables(before).exists(SUMMARY_FILE):
+            return before
+    return None
+
+
+def _report_page(root: Root, partition: Partition, *, rewrite: bool) -> str:
+    """URL of the report page; written where there is none, or ``rewrite``."""
+    tables = root.tables(partition)
+    if rewrite or not tables.exists(REPORT_FILE):
+        return root.write_report_page(partition)
+    return f"{tables.shown}/{REPORT_FILE}"

@@ -6,20 +6,22 @@ from typing import Any
 
 import dagster as dg
 
-from segpipe import views
-from segpipe.consolidation import View
 from segpipe.errors import TableError
-from segpipe.label_colours import Colour
-from segpipe.materialization import CODE_VERSION, SEGMENTS_FILE, VALIDATED_FILE
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
+from segpipe.pictures.label_colours import Colour, colours_of
 from segpipe.pipeline import checks, previews, schemas
 from segpipe.pipeline.mount import Event, Mount
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.places import place
 from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.pipeline.validating import table_place
+from segpipe.predictions.view import View
 from segpipe.root import Root
-from segpipe.validated import ValidatedPredictions
+from segpipe.validation.distributions import distribution_of
+from segpipe.validation.pass_tables import CODE_VERSION
+from segpipe.validation.summary import SEGMENTS_FILE, VALIDATED_FILE
+from segpipe.validation.validated import ValidatedPredictions
+from segpipe.views import materialized as views
 
 # The tag under which Dagster keeps an asset's data version.
 _DATA_VERSION = "dagster/data_version"
@@ -140,10 +142,14 @@ def _materialized(
     """Make a view, both its tables: they belong together."""
     root, masks, segments = mount.root, masks_key(view), segments_key(view)
     summary = root.materialize_view(
-        partition, view, lambda *rows: mount.progress(f"consolidating ({view})", *rows)
+        partition,
+        view=view,
+        progress=lambda *rows: mount.progress(f"consolidating ({view})", *rows),
     )
     predictions = root.view(partition, view)
-    colours = root.label_colours(partition.model_run, root.distribution(partition).pixels)
+    colours = colours_of(
+        root.settings, partition.model_run, distribution_of(root.tables(partition)).pixels
+    )
     return {
         masks: _masks_result(masks, root, predictions, summary, colours),
         segments: _segments_result(segments, root, predictions, summary),

@@ -1,1 +1,6 @@
-"""Publishing validated predictions: outcomes, receipts and destinations."""
+"""Publishing validated predictions: outcomes, receipts, the catalog, and other destinations.
+
+May import ``validation`` and what is below. Others use ``catalog`` (``Catalog``, ``open_catalog``),
+``publication`` (``publish``), ``destination`` (what a destination has to do), ``outcomes`` and
+``history``. To add a destination: its package here, and its name in ``root.Root.destination``.
+"""

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.verification import Verification
-from segpipe.storage import MaskStore
-from segpipe.validated import PredictionBatch
+from segpipe.storage.mask_store import MaskStore
+from segpipe.validation.validated import PredictionBatch
 
 
 class Destination(Protocol):

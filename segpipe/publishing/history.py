@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import CatalogError
-from segpipe.publishing.catalog import Catalog
+from segpipe.publishing.stored_predictions import StoredPredictions
+from segpipe.tables.text import html_table, text_table
 
 #: What each commit's metadata is called in the table's log.
 NOTE = "segpipe."
@@ -59,12 +60,29 @@ class Version:
     notes: Mapping[str, str]
 
 
-def history(catalog: Catalog, most: int | None = None) -> list[Version]:
+class History(list[Version]):
+    """Versions, newest first; shown as a table."""
+
+    _COLUMNS = ("version", "time (UTC)", "operation", "notes")
+
+    def _rows(self) -> Iterator[tuple[object, ...]]:
+        for one in self:
+            notes = ", ".join(f"{name} {value}" for name, value in one.notes.items() if value)
+            yield one.version, f"{one.time:%Y-%m-%d %H:%M:%S}", one.operation, notes
+
+    def __repr__(self) -> str:
+        return text_table(self._COLUMNS, self._rows()) if self else "nothing was published yet"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._COLUMNS, self._rows()) if self else repr(self)
+
+
+def history(catalog: StoredPredictions, most: int | None = None) -> History:
     """The catalog's versions, newest first; empty where nothing was published yet."""
     table = catalog.table.open(any_columns=True)
     if table is None:
-        return []
-    return [
+        return History()
+    return History(
         Version(
             int(entry["version"]),
             datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
@@ -76,10 +94,10 @@ def history(catalog: Catalog, most: int | None = None) -> list[Version]:
             },
         )
         for entry in table.history(most)
-    ]
+    )
 
 
-def diff(catalog: Catalog, before: int, after: int) -> pa.Table:
+def diff(catalog: StoredPredictions, before: int, after: int) -> pa.Table:
     """What changed between two versions, per item: DIFFERENCES, sorted by identity.
 
     ``change`` is ``added``, ``replaced`` or ``removed``; segments are named ``index label``.
@@ -94,12 +112,12 @@ def diff(catalog: Catalog, before: int, after: int) -> pa.Table:
     return pa.Table.from_pylist(list(_differences(catalog, changed, before, after)), DIFFERENCES)
 
 
-def _fingerprints(catalog: Catalog, version: int) -> pa.Table:
+def _fingerprints(catalog: StoredPredictions, version: int) -> pa.Table:
     return catalog.read([*_IDENTITY, "fingerprint"], version=version)
 
 
 def _differences(
-    catalog: Catalog, changed: pa.Table, before: int, after: int
+    catalog: StoredPredictions, changed: pa.Table, before: int, after: int
 ) -> Iterator[dict[str, Any]]:
     for start in range(0, changed.num_rows, _ITEMS_AT_ONCE):
         rows = changed.slice(start, _ITEMS_AT_ONCE)
@@ -131,7 +149,7 @@ def _changed_segments(old: _Segments, new: _Segments) -> dict[str, list[str]]:
 
 
 def _segments(
-    catalog: Catalog, items: pa.Table, version: int
+    catalog: StoredPredictions, items: pa.Table, version: int
 ) -> dict[tuple[str, str, str], _Segments]:
     """The Segments of items (their identities) at a version, by name."""
     found: dict[tuple[str, str, str], _Segments] = {}

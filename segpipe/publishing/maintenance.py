@@ -17,9 +17,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from numpy.typing import NDArray
 
 from segpipe.errors import CatalogError, StorageError
-from segpipe.materialization import VALIDATED_FILE
-from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.history import NOTE
+from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.publishing.table import (
     FILE_SIZE,
     TABLE,
@@ -29,7 +28,10 @@ from segpipe.publishing.table import (
     of_model_run,
     quoted,
 )
-from segpipe.storage import RENEWED_AFTER, Folder, storage_errors
+from segpipe.storage.failures import storage_errors
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import RENEWED_AFTER
+from segpipe.validation.summary import VALIDATED_FILE
 
 _ATTEMPTS = 20
 _IDS_AT_ONCE = 500
@@ -46,7 +48,7 @@ class Vacuumed:
     dry_run: bool
 
 
-def restore(catalog: Catalog, version: int, run_id: str) -> int:
+def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
     """Make the catalog hold what it held at a version; returns the new version.
 
     Nothing is lost: the versions in between stay and can be restored again.
@@ -79,7 +81,7 @@ def restore(catalog: Catalog, version: int, run_id: str) -> int:
 
 
 def unpublish(
-    catalog: Catalog,
+    catalog: StoredPredictions,
     dataset: str,
     model_run: str,
     run_id: str,
@@ -116,7 +118,7 @@ def unpublish(
     return removed
 
 
-def _removed(catalog: Catalog, where: str, notes: dict[str, str]) -> int:
+def _removed(catalog: StoredPredictions, where: str, notes: dict[str, str]) -> int:
     count = 0
     if catalog.version() is None:
         return count
@@ -134,7 +136,7 @@ def _removed(catalog: Catalog, where: str, notes: dict[str, str]) -> int:
     return count
 
 
-def optimize(catalog: Catalog, run_id: str) -> dict[str, int]:
+def optimize(catalog: StoredPredictions, run_id: str) -> dict[str, int]:
     """Write many small files of the table as few large ones; returns files added and removed."""
     figures: dict[str, int] = {}
 
@@ -152,7 +154,7 @@ def optimize(catalog: Catalog, run_id: str) -> dict[str, int]:
 
 
 def vacuum(
-    catalog: Catalog,
+    catalog: StoredPredictions,
     validated: Folder,
     *,
     views: Folder | None = None,
@@ -195,7 +197,7 @@ def vacuum(
     return Vacuumed(len(files), masks, size, dry_run)
 
 
-def _vacuum_table(catalog: Catalog, retention_hours: int, *, dry_run: bool) -> list[str]:
+def _vacuum_table(catalog: StoredPredictions, retention_hours: int, *, dry_run: bool) -> list[str]:
     table = catalog.table.open()
     if table is None:
         return []
@@ -216,7 +218,7 @@ def _vacuum_table(catalog: Catalog, retention_hours: int, *, dry_run: bool) -> l
 
 
 def _referenced(
-    catalog: Catalog, validated: Folder, views: Folder | None, leaving: set[str]
+    catalog: StoredPredictions, validated: Folder, views: Folder | None, leaving: set[str]
 ) -> NDArray[np.uint64]:
     """The masks that a table file or a materialized partition refers to: the first eight bytes of
     their SHA-256, sorted. Two masks that share them are both kept."""
@@ -268,7 +270,7 @@ def _properties(
     )
 
 
-def _committed(catalog: Catalog, commit: Any) -> int:
+def _committed(catalog: StoredPredictions, commit: Any) -> int:
     """Run a commit against the newest version until no other is faster."""
     for attempt in range(_ATTEMPTS):
         table = catalog.table.open(any_columns=True)

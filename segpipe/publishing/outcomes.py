@@ -12,6 +12,7 @@ the destination refused it        failed        failed
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,8 @@ from enum import StrEnum
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.tables import RECEIPTS, column_array, table_of
+from segpipe.tables.schemas import RECEIPTS
+from segpipe.tables.writing import column_array, table_of
 
 
 class Outcome(StrEnum):
@@ -51,6 +53,11 @@ class Provenance:
     run_id: str
     time: datetime
     update: bool = False
+
+
+def new_run_id(who: str = "python") -> str:
+    """A run id nobody else has, for what is not a run of Dagster's."""
+    return f"{who}-{uuid.uuid4()}"
 
 
 @dataclass(frozen=True)

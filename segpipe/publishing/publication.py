@@ -8,20 +8,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from segpipe.errors import SegpipeError
-from segpipe.materialization import Progress
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
 from segpipe.publishing.published_content import PublishedContent
 from segpipe.publishing.verification import Verification
-from segpipe.storage import Folder, MaskStore, folder_name
-from segpipe.tables import RECEIPTS, TableWriter, table_writer
-from segpipe.validated import ValidatedPredictions
+from segpipe.storage.files import Folder, folder_name
+from segpipe.storage.mask_store import MaskStore
+from segpipe.tables.schemas import RECEIPTS
+from segpipe.tables.text import html_table, text_table
+from segpipe.tables.writing import TableWriter, table_writer
+from segpipe.validation.materialization import Progress
+from segpipe.validation.validated import ValidatedPredictions
 
 #: Masks of each batch that are read back and decoded, where nothing else is asked for.
 VERIFIED_MASKS = 20
 
 
-@dataclass(frozen=True)
+_COLUMNS = ("outcome", "predictions")
+
+
+@dataclass(frozen=True, repr=False)
 class Publication:
     """What publishing a partition came to.
 
@@ -38,6 +44,18 @@ class Publication:
     verification: Verification | None
     receipts: str | None
     content: PublishedContent | None
+
+    def _rows(self) -> list[tuple[str, int]]:
+        return [(outcome, count) for outcome, count in self.outcomes.items() if count]
+
+    def __repr__(self) -> str:
+        lines = [text_table(_COLUMNS, self._rows())] if self._rows() else ["nothing to publish"]
+        lines += [f"{reference_id}: {words}" for reference_id, words in self.failures]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        failed = html_table(("item", "why it failed"), self.failures) if self.failures else ""
+        return html_table(_COLUMNS, self._rows()) + failed
 
 
 def publish(

@@ -18,10 +18,11 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from segpipe.errors import CatalogError, StorageError
-from segpipe.object_store import object_store_options
-from segpipe.storage import Folder, redacted
-from segpipe.tables import IDENTITY
-from segpipe.validated import SEGMENT_LIST
+from segpipe.storage.files import Folder
+from segpipe.storage.object_store import object_store_options
+from segpipe.storage.redaction import redacted
+from segpipe.tables.schemas import IDENTITY
+from segpipe.validation.validated import SEGMENT_LIST
 
 Result = TypeVar("Result")
 

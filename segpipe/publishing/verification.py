@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import SegpipeError
-from segpipe.mask import MaskRefused, decode_mask
-from segpipe.prediction import fingerprint_of_parts
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.measures import measure_decoded
+from segpipe.masks.refusal import MaskRefused
+from segpipe.predictions.fingerprint import fingerprint_of_parts
 from segpipe.publishing.outcomes import Outcome
-from segpipe.segments import measure_decoded
-from segpipe.storage import MaskStore
-from segpipe.tables import column_array
+from segpipe.storage.mask_store import MaskStore
+from segpipe.tables.writing import column_array
 
 _ROW = ["reference_id", "fingerprint", "run_id"]
 #: The columns a fingerprint is computed from, besides the mask.

@@ -18,13 +18,15 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segpipe.chunks import Workers
-from segpipe.manifest import Manifest
-from segpipe.materialization import Summary, materialize
-from segpipe.rules import Policy
-from segpipe.sources import AllowedRoots
-from segpipe.storage import Folder, MaskStore
-from segpipe.validation import Validation
+from segpipe.manifests.manifest import Manifest
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.sources import AllowedRoots
+from segpipe.validation.chunk import Validation
+from segpipe.validation.materialization import materialize
+from segpipe.validation.rules import Policy
+from segpipe.validation.summary import Summary
+from segpipe.workers.chunks import Workers
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6

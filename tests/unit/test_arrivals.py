@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from segpipe.arrivals import Look, Seen, look
-from segpipe.partition import Landing
-from segpipe.storage import Folder
+from segpipe.manifests.arrivals import Look, Seen, look
+from segpipe.manifests.landing import Landing
+from segpipe.storage.files import Folder
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(hours=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.cells import cells_of
+from segpipe.manifests.cells import cells_of
 
 METADATA = pa.struct([("confidence", pa.float64()), ("crowd", pa.bool_()), ("note", pa.string())])
 SEGMENTS = pa.list_(

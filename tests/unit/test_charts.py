@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.charts import confidence_histogram, label_areas
-from segpipe.distributions import BINS, Distribution
-from segpipe.label_colours import is_plain, label_colours
+from segpipe.pictures.charts import confidence_histogram, label_areas
+from segpipe.pictures.label_colours import is_plain, label_colours
+from segpipe.validation.distributions import BINS, Distribution
 
 _SVG = "{http://www.w3.org/2000/svg}"
 NO_CONFIDENCES = (0,) * BINS

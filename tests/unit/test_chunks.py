@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from segpipe.chunks import default_workers, map_threads, seldom_collected
+from segpipe.workers.chunks import default_workers, map_threads, seldom_collected
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 3, 8])

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.consolidation import Consolidated, Consolidation, View
 from segpipe.demo.scenes import seed_example
 from segpipe.errors import SettingsError
-from segpipe.prediction import Segment, canonical_metadata
+from segpipe.predictions.metadata import canonical_metadata
+from segpipe.predictions.prediction import Segment
+from segpipe.predictions.view import View
+from segpipe.views.consolidation import Consolidated, Consolidation
 
 MERGING = (View.INSTANCE, View.SEMANTIC)
 STREET = {

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segpipe.confidences import Unsure, least_sure
-from segpipe.contact_sheet import MOST_BYTES, Cell, ContactSheets, contact_sheets, drawn
+from segpipe.pictures.confidences import Unsure, least_sure
+from segpipe.pictures.contact_sheet import MOST_BYTES, Cell, ContactSheets, contact_sheets, drawn
 from segpipe.root import Root
-from segpipe.storage import Folder
-from segpipe.tables import SEGMENTS
+from segpipe.storage.files import Folder
+from segpipe.tables.schemas import SEGMENTS
 from tests.conftest import PARTITION, LandingWriter
 
 

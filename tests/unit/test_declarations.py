@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.declarations import read_declaration
-from segpipe.prediction import Segment
+from segpipe.predictions.declarations import read_declaration
+from segpipe.predictions.prediction import Segment
 from tests.unit.test_prediction import JSON
 
 

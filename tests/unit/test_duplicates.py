@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.duplicates import repeated_reference_ids
-from segpipe.manifest import Manifest
+from segpipe.manifests.manifest import Manifest
+from segpipe.validation.duplicates import repeated_reference_ids
 from tests.unit.conftest import PALETTE, Inbox, Outcome, new_inbox, png, segments_for
 
 ONE = np.array([[0, 1], [1, 1]], np.uint8)

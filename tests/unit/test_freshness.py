@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from segpipe.errors import SettingsError
-from segpipe.freshness import ages
-from segpipe.rules.policy import Policies
+from segpipe.validation.freshness import ages
+from segpipe.validation.rules.policy import Policies
 
 NOON = datetime(2026, 1, 7, 12, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from segpipe.errors import SettingsError
-from segpipe.items import ItemList
+from segpipe.manifests.items import ItemList
 
 IDS = ["frame-1", "größe 2", "a,b", "000123", "1.50", "2026-01-05", "true", "NA", "null"]
 

@@ -14,8 +14,8 @@ import pytest
 
 from segpipe import Segment, fingerprint
 from segpipe.errors import ManifestError
-from segpipe.manifest import Manifest
-from segpipe.storage import Folder
+from segpipe.manifests.manifest import Manifest
+from segpipe.storage.files import Folder
 from tests.unit.conftest import Inbox, png
 
 PIXELS = [[0, 1], [1, 5]]

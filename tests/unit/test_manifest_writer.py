@@ -13,8 +13,8 @@ import pytest
 
 from segpipe import ManifestWriter, Segment
 from segpipe.errors import ManifestError, SettingsError
-from segpipe.manifest import ImportFinding
-from segpipe.partition import Partition
+from segpipe.manifests.partition import Partition
+from segpipe.manifests.rows import ImportFinding
 from segpipe.root import Root
 
 PARTITION = Partition("unet", "2026-01-05")

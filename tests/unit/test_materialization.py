@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.chunks import Workers
 from segpipe.errors import ManifestError, StorageError, TableError
-from segpipe.materialization import Summary, materialize
-from segpipe.report import ValidationReport
-from segpipe.storage import Folder
-from segpipe.tables import REJECTED, SEGMENTS, VALIDATED
-from segpipe.validated import ValidatedPredictions
+from segpipe.storage.files import Folder
+from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
+from segpipe.validation.materialization import materialize
+from segpipe.validation.report import ValidationReport
+from segpipe.validation.summary import Summary
+from segpipe.validation.validated import ValidatedPredictions
+from segpipe.workers.chunks import Workers
 from tests.unit.conftest import PALETTE, Inbox, new_inbox, png, segments_for
 
 TABLES = ["validated.parquet", "segments.parquet", "rejected.parquet"]

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from segpipe.mask import MaskRefused, canonical_png, decode_mask
-from segpipe.png import read_header
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.encoding import canonical_png
+from segpipe.masks.png import read_header
+from segpipe.masks.refusal import MaskRefused
 from tests.unit.conftest import (
     GREY,
     GREY_ALPHA,

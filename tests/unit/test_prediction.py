@@ -18,14 +18,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import MetadataError
-from segpipe.mask import decode_mask
-from segpipe.prediction import (
-    Segment,
-    canonical_form,
-    canonical_metadata,
-    fingerprint,
-    metadata_json,
-)
+from segpipe.masks.decoding import decode_mask
+from segpipe.predictions.fingerprint import fingerprint
+from segpipe.predictions.metadata import canonical_form, canonical_metadata, metadata_json
+from segpipe.predictions.prediction import Segment
 from tests.unit.conftest import PALETTE, masks, png
 
 JSON = st.recursive(

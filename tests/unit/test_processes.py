@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from segpipe.chunks import Workers
 from segpipe.errors import ChunkError, StorageError
-from segpipe.processes import map_processes
+from segpipe.workers.chunks import Workers
+from segpipe.workers.processes import map_processes
 
 
 def square(number: int) -> int:
@@ -111,7 +111,7 @@ def begun_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
                 firsts.append(chunk)
             yield work(chunk)
 
-    monkeypatch.setattr("segpipe.processes.map_processes", here)
+    monkeypatch.setattr("segpipe.workers.processes.map_processes", here)
     return firsts
 
 
@@ -163,7 +163,7 @@ WORK = """
 """
 SCRIPT = """
     import sys
-    from segpipe.processes import map_processes
+    from segpipe.workers.processes import map_processes
     from work import work
 
     try:

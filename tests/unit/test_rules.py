@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.declarations import read_declaration
-from segpipe.manifest import ManifestRow
-from segpipe.prediction import Segment, fingerprint
-from segpipe.rules import CATALOGUE, Evidence, Policy, Severity
-from segpipe.validation import validate_chunk
+from segpipe.manifests.rows import ManifestRow
+from segpipe.predictions.declarations import read_declaration
+from segpipe.predictions.fingerprint import fingerprint
+from segpipe.predictions.prediction import Segment
+from segpipe.validation.chunk import validate_chunk
+from segpipe.validation.rules import CATALOGUE, Evidence, Policy, Severity
 from tests.unit.conftest import (
     PALETTE,
     SIGNATURE,

@@ -7,8 +7,8 @@ from time import perf_counter
 
 import pytest
 
-from segpipe import duplicates
-from segpipe.duplicates import SameMasks
+from segpipe.validation import duplicates
+from segpipe.validation.duplicates import SameMasks
 
 
 def mask(number: int) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from segpipe.segments import Measures, measure
+from segpipe.masks.measures import Measures, measure
 from tests.unit.conftest import masks
 
 

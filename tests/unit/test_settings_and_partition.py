@@ -14,9 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import ManifestError, SettingsError
-from segpipe.partition import Landing, Partition
+from segpipe.manifests.landing import Landing
+from segpipe.manifests.partition import Partition
 from segpipe.settings import Settings
-from segpipe.storage import Folder
+from segpipe.storage.files import Folder
 
 # --- settings
 

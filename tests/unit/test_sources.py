@@ -25,11 +25,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segpipe.errors import StorageError
-from segpipe.manifest import Manifest
-from segpipe.mask import MaskRefused
-from segpipe.sources import AllowedRoots
-from segpipe.storage import Folder, MaskStore, redacted
-from segpipe.validation import Validation, validate_chunk
+from segpipe.manifests.manifest import Manifest
+from segpipe.masks.refusal import MaskRefused
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.redaction import redacted
+from segpipe.storage.sources import AllowedRoots
+from segpipe.validation.chunk import Validation, validate_chunk
 from tests.unit.conftest import Inbox, png, segments_for
 
 PIXELS = np.array([[0, 1]], np.uint8)
@@ -266,7 +268,7 @@ def test_a_disk_that_goes_away_is_the_storages_fault_not_the_rows(
     def gone(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("segpipe.sources.os.open", gone)
+    monkeypatch.setattr("segpipe.storage.sources.os.open", gone)
     with pytest.raises(StorageError, match=r"reading .* failed"):
         AllowedRoots((str(places),)).read(source)
 
@@ -275,7 +277,9 @@ def test_a_file_that_comes_in_parts_is_read_to_its_end(
     places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.read
-    monkeypatch.setattr("segpipe.sources.os.read", lambda file, size: real(file, min(size, 7)))
+    monkeypatch.setattr(
+        "segpipe.storage.sources.os.read", lambda file, size: real(file, min(size, 7))
+    )
     assert read(places, "mask.png") == (places / "root/manifests/day/mask.png").read_bytes()
 
 
@@ -288,7 +292,7 @@ def test_a_file_that_grows_over_the_limit_while_it_is_read_is_refused(
     def growing(file: int, size: int) -> bytes:
         return data[:9]  # there is always more
 
-    monkeypatch.setattr("segpipe.sources.os.read", growing)
+    monkeypatch.setattr("segpipe.storage.sources.os.read", growing)
     with pytest.raises(MaskRefused, match="over the limit"):
         AllowedRoots((str(places),)).read(source, len(data))
 

@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.errors import SettingsError, StorageError
-from segpipe.storage import Folder, MaskStore, folder_name, redacted, storage_errors
+from segpipe.storage.failures import storage_errors
+from segpipe.storage.files import Folder, folder_name
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.redaction import redacted
 
 
 def stored_size(folder: Folder, name: str) -> int | None:

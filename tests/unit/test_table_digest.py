@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segpipe.table_digest import TableDigest
+from segpipe.tables.digest import TableDigest
 
 
 def digest_of(*tables: pa.Table, version: str = "1") -> str:

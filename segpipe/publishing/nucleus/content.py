@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from segpipe.validated import PredictionBatch
+from segpipe.validation.validated import PredictionBatch
 
 #: Before the fingerprint in annotation ids that segpipe sets.
 PREFIX = "segpipe:"

@@ -22,9 +22,10 @@ from segpipe.publishing.nucleus.service import NucleusService
 from segpipe.publishing.nucleus.settings import NucleusSettings
 from segpipe.publishing.outcomes import Outcome, Plan, Provenance, plan, receipts
 from segpipe.publishing.verification import Mismatch, Verification
-from segpipe.storage import Folder, MaskStore
-from segpipe.tables import column_array
-from segpipe.validated import PredictionBatch
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.tables.writing import column_array
+from segpipe.validation.validated import PredictionBatch
 
 #: Items that are read one by one; for more, everything the model predicted is read at once.
 _READ_ONE_BY_ONE = 50

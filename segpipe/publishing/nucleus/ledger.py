@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from segpipe.errors import StorageError
 from segpipe.publishing.outcomes import Provenance
-from segpipe.storage import Folder, folder_name
+from segpipe.storage.files import Folder, folder_name
 
 
 @dataclass(frozen=True, slots=True)

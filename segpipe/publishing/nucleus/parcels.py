@@ -11,7 +11,7 @@ from segpipe.errors import SettingsError
 from segpipe.publishing.nucleus.content import Content
 from segpipe.publishing.nucleus.service import Outgoing
 from segpipe.publishing.nucleus.settings import REMOTE, NucleusSettings
-from segpipe.storage import MaskStore
+from segpipe.storage.mask_store import MaskStore
 
 _REMOTE_SCHEMES = ("s3://", "gs://", "http://", "https://")
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from segpipe.errors import SettingsError
-from segpipe.rules.policy import nearest
+from segpipe.errors import SettingsError, nearest
 
 #: The API key, which is read from the environment and from nowhere else.
 KEY_VARIABLE = "NUCLEUS_API_KEY"

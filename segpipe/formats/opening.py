@@ -1,0 +1,225 @@
+"""The formats that can be imported, by name, and opening a source in one of them.
+
+To add a format, write its file beside this one and enter it here: the command line makes a command
+of every entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segpipe.errors import SettingsError, nearest
+
+if TYPE_CHECKING:
+    from segpipe.formats.files import Naming
+    from segpipe.formats.imported import Format
+    from segpipe.formats.mask_folder import Labels
+
+
+@dataclass(frozen=True)
+class ImportFormat:
+    """One format that can be imported.
+
+    Attributes:
+        name: as commands and calls name it.
+        help: what it is, for the command line: one sentence, more words, and an example.
+        options: the options it takes; those of ``required`` have to be given.
+        open: opens a source, given the options that were given.
+    """
+
+    name: str
+    help: str
+    options: tuple[str, ...]
+    open: Callable[..., Format]
+    required: tuple[str, ...] = ()
+
+
+def _mask_folder(source: Path, **options: Any) -> Format:
+    from segpipe.formats.mask_folder import Labels, MaskFolder
+    from segpipe.formats.sidecars import has_sidecars
+
+    explained = any(options.get(name) for name in _MEANING) or not has_sidecars(source)
+    meaning = _labels(**_some(options, _MEANING)) if explained else Labels()
+    return MaskFolder.open(source, meaning, _naming(options))
+
+
+def _colour_map(source: Path, **options: Any) -> Format:
+    from segpipe.formats.colour_map import ColourMasks
+    from segpipe.formats.label_map import read_colour_table
+
+    return ColourMasks.open(source, read_colour_table(Path(options["colours"])), _naming(options))
+
+
+def _arrays(source: Path, **options: Any) -> Format:
+    from segpipe.formats.arrays import Arrays
+    from segpipe.formats.identifiers import Over256
+
+    meaning = _labels(**_some(options, _MEANING))
+    return Arrays.open(source, meaning, _naming(options), Over256(options.get("over", "refuse")))
+
+
+def _cityscapes(source: Path, **options: Any) -> Format:
+    from segpipe.formats.cityscapes import Cityscapes
+    from segpipe.formats.identifiers import Over256
+
+    over = Over256(options.get("over", "refuse"))
+    ignore = bool(options.get("ignore_unevaluated"))
+    return Cityscapes.open(source, _naming(options), over, ignore_unevaluated=ignore)
+
+
+def _coco_panoptic(source: Path, **options: Any) -> Format:
+    from segpipe.formats.coco_panoptic import CocoPanoptic
+    from segpipe.formats.identifiers import Over256
+
+    over = Over256(options.get("over", "refuse"))
+    categories = _path(options.get("categories"))
+    return CocoPanoptic.open(source, Path(options["annotations"]), categories, over)
+
+
+def _coco_results(source: Path, **options: Any) -> Format:
+    from segpipe.formats.coco_results import CocoResults
+    from segpipe.formats.identifiers import Over256
+    from segpipe.formats.overlaps import Overlaps
+
+    return CocoResults.open(
+        source,
+        Path(options["categories"]),
+        _path(options.get("images")),
+        Overlaps(options.get("overlaps", "score")),
+        Over256(options.get("over", "refuse")),
+        empty=bool(options.get("empty_images")),
+    )
+
+
+_MEANING = ("labels", "objects", "ignore")
+_NAMES = ("strip_prefix", "strip_suffix")
+
+FORMATS: Mapping[str, ImportFormat] = {
+    one.name: one
+    for one in (
+        ImportFormat(
+            "mask-folder",
+            """Grey or palette PNGs of classes or objects, in a folder and the folders in it.
+
+            What segpipe exported says itself what its values mean.
+
+            \b
+            segpipe import mask-folder SegmentationClass --labels voc.csv --ignore 255=void ...
+            segpipe import mask-folder davis --objects object ...
+            """,
+            (*_MEANING, *_NAMES),
+            _mask_folder,
+        ),
+        ImportFormat(
+            "colour-map",
+            """RGB PNGs painted with the colours of a table.
+
+            \b
+            segpipe import colour-map annotations --colours colours.csv ...
+            """,
+            ("colours", *_NAMES),
+            _colour_map,
+            required=("colours",),
+        ),
+        ImportFormat(
+            "arrays",
+            """Class or instance arrays in .npy and .npz files; scores are refused.
+
+            \b
+            segpipe import arrays outputs --labels classes.json ...
+            """,
+            (*_MEANING, "over", *_NAMES),
+            _arrays,
+        ),
+        ImportFormat(
+            "cityscapes",
+            """16-bit instanceIds PNGs of Cityscapes.
+
+            \b
+            segpipe import cityscapes gtFine/val --strip-suffix _gtFine_instanceIds ...
+            """,
+            ("ignore_unevaluated", "over", *_NAMES),
+            _cityscapes,
+        ),
+        ImportFormat(
+            "coco-panoptic",
+            """Panoptic PNGs (id = R + 256 G + 65536 B) and their JSON file.
+
+            \b
+            segpipe import coco-panoptic panoptic_val2017 --annotations panoptic_val2017.json ...
+            """,
+            ("annotations", "categories", "over"),
+            _coco_panoptic,
+            required=("annotations",),
+        ),
+        ImportFormat(
+            "coco-results",
+            """A JSON list of instances with scores: RLE or polygons.
+
+            \b
+            segpipe import coco-results segm.json --categories instances_val2017.json \\
+                --images instances_val2017.json ...
+            """,
+            ("categories", "images", "overlaps", "empty_images", "over"),
+            _coco_results,
+            required=("categories",),
+        ),
+    )
+}
+
+
+def open_source(kind: str, source: str | PathLike[str], **options: Any) -> Format:
+    """A source in a format, its files found and its tables read.
+
+    Args:
+        kind: a name in ``FORMATS``.
+        source: the folder or file.
+        options: those of the format; None for what is not given.
+
+    Raises:
+        SettingsError: if there is no such format, an option is missing or not the format's, or the
+            source cannot be used.
+    """
+    entry = FORMATS.get(kind)
+    if entry is None:
+        raise SettingsError(f"there is no format {kind!r} to import{nearest(kind, list(FORMATS))}")
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in entry.options:
+            raise SettingsError(f"{kind} takes no {name!r}{nearest(name, entry.options)}")
+    for name in entry.required:
+        if name not in given:
+            raise SettingsError(f"{kind} needs {name!r}")
+    return entry.open(Path(source), **given)
+
+
+def _some(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: options[name] for name in names if name in options}
+
+
+def _path(given: str | PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _naming(options: Mapping[str, Any]) -> Naming:
+    from segpipe.formats.files import Naming
+
+    return Naming(**_some(options, _NAMES))
+
+
+def _labels(
+    labels: str | PathLike[str] | None = None,
+    objects: str = "",
+    ignore: Mapping[int, str] | None = None,
+) -> Labels:
+    from segpipe.formats.label_map import read_label_map
+    from segpipe.formats.mask_folder import Labels
+
+    if (labels is None) == (not objects):
+        raise SettingsError("say what the values mean: either --labels FILE or --objects LABEL")
+    by_index = read_label_map(Path(labels)) if labels is not None else {}
+    return Labels(by_index, objects, dict(ignore or {}))

@@ -1,0 +1,252 @@
+"""Manifests that arrived, or changed, since they were last looked at.
+
+What was seen is a few bytes per partition, so that a watcher survives restarts: a digest of how the
+folder listed the partition's files, and one of their content. Files are read only where the
+listing changed. Days long past are looked at in turn, a bounded number each time, so that
+thousands of partitions cost little and a late change is still found.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from segpipe.errors import StorageError
+from segpipe.manifests.landing import Landing, ManifestEntry
+from segpipe.manifests.partition import Partition
+from segpipe.storage.failures import storage_errors
+
+#: Days whose partitions are looked at every time.
+RECENT = timedelta(days=7)
+# On a disk a file that grows is seen before it is whole.
+_SETTLED = timedelta(seconds=5)
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A partition whose manifest is new or another.
+
+    Attributes:
+        key: the same for the same content at the same place and time, for telling runs apart.
+    """
+
+    partition: Partition
+    key: str
+
+
+@dataclass
+class Seen:
+    """What was seen of each partition, and where the turn of old ones has come to.
+
+    Attributes:
+        partitions: model run -> day -> digests of listing and content, 8 hex digits each.
+        turn: the last old partition looked at.
+    """
+
+    partitions: dict[str, dict[str, str]] = field(default_factory=dict)
+    turn: tuple[str, str] = ("", "")
+
+    def to_text(self) -> str:
+        """As a cursor: printable, about a dozen bytes per partition."""
+        content = json.dumps([_VERSION, self.turn, self.partitions], separators=(",", ":"))
+        return base64.b85encode(zlib.compress(content.encode(), 6)).decode()
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Seen:
+        """From a cursor; nothing seen where there is none, or it is another version's."""
+        if not text:
+            return cls()
+        try:
+            version, turn, partitions = json.loads(zlib.decompress(base64.b85decode(text)))
+        except (ValueError, zlib.error):
+            return cls()
+        return cls(partitions, (turn[0], turn[1])) if version == _VERSION else cls()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at the landing folder found.
+
+    Attributes:
+        arrivals: partitions to run, oldest day first.
+        seen: for the next look.
+        partitions: how many there are.
+        listed: how many of them were looked at this time.
+        waiting: arrivals left for the next look: too many at once, or still being written.
+        outside: partitions of days that are not asked for; they count as not seen.
+        unreadable: what storage said where a partition, or a model run's folder, cannot be read;
+            they are as they were, and looked at again.
+    """
+
+    arrivals: tuple[Arrival, ...]
+    seen: Seen
+    partitions: int
+    listed: int
+    waiting: int
+    outside: tuple[Partition, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+def look(
+    landing: Landing,
+    seen: Seen,
+    *,
+    now: datetime,
+    retired: Callable[[str], bool] = lambda model_run: False,
+    days: tuple[date, date] = (date.min, date.max),
+    most_arrivals: int = 50,
+    most_old: int = 1000,
+) -> Look:
+    """Find partitions that are new or changed. One that cannot be read leaves the others alone.
+
+    Args:
+        retired: whether a model run is left alone.
+        days: the first and the last that may arrive.
+        most_arrivals: the others wait for the next look.
+        most_old: partitions of days long past that are looked at this time.
+
+    Raises:
+        StorageError: if the landing folder cannot be listed.
+    """
+    unreadable: list[str] = []
+    hidden: set[str] = set()
+
+    def note(model_run: str, error: StorageError) -> None:
+        hidden.add(model_run)
+        unreadable.append(str(error))
+
+    first, last = (day.isoformat() for day in days)
+    landed = [one for one in landing.landed(note) if not retired(one[0].model_run)]
+    outside = tuple(one[0] for one in landed if not first <= one[0].date <= last)
+    landed = [one for one in landed if first <= one[0].date <= last]
+    chosen, turn = _chosen(landed, seen, now.date(), most_old)
+    found = _still_there(landed, seen, hidden)
+    arrivals: list[Arrival] = []
+    waiting = 0
+    for partition, files in sorted(_listings(landing, chosen, unreadable), key=_by_day):
+        known = found.get(partition.model_run, {}).get(partition.date, "")
+        listing = _digest(_listing(files))
+        if not files or known[:8] == listing:
+            continue
+        if len(arrivals) >= most_arrivals or _is_growing(files, landing.folder.is_local, now):
+            waiting += 1
+            continue
+        try:
+            content = _digest(_content(files))
+        except StorageError as error:
+            unreadable.append(f"{partition}: {error}")
+            continue
+        found.setdefault(partition.model_run, {})[partition.date] = listing + content
+        if known[8:] != content:  # else it was only touched
+            arrivals.append(Arrival(partition, f"{partition} {listing}{content}"))
+    counts = (len(landed), len(chosen), waiting)
+    return Look(tuple(arrivals), Seen(found, turn), *counts, outside, tuple(unreadable))
+
+
+_Landed = tuple[Partition, list[str]]
+_Listing = tuple[Partition, list[ManifestEntry]]
+
+
+def _still_there(
+    landed: Sequence[_Landed], seen: Seen, hidden: Container[str]
+) -> dict[str, dict[str, str]]:
+    """What was seen and is there; the rest is forgotten, and new when it comes back.
+
+    Args:
+        hidden: model runs of which it is not known what is there.
+    """
+    found = {name: dict(days) for name, days in seen.partitions.items() if name in hidden}
+    for partition, _ in landed:
+        known = seen.partitions.get(partition.model_run, {}).get(partition.date)
+        if known is not None:
+            found.setdefault(partition.model_run, {})[partition.date] = known
+    return found
+
+
+def _listings(
+    landing: Landing, chosen: Sequence[_Landed], unreadable: list[str]
+) -> Iterator[_Listing]:
+    """The files of each partition; of what cannot be listed, the words are appended."""
+
+    def listed(one: _Landed) -> list[ManifestEntry] | StorageError:
+        try:
+            return landing.files(one[1], one[0].date)
+        except StorageError as error:
+            return error
+
+    found = landing.folder.each(listed, chosen)
+    for (partition, _), files in zip(chosen, found, strict=True):
+        if isinstance(files, StorageError):
+            unreadable.append(f"{partition}: {files}")
+        else:
+            yield partition, files
+
+
+def _chosen(
+    landed: Sequence[_Landed], seen: Seen, today: date, most_old: int
+) -> tuple[list[_Landed], tuple[str, str]]:
+    """New and recent partitions, and the next of the old ones."""
+    first = (today - RECENT).isoformat()
+    chosen: list[_Landed] = []
+    old: list[_Landed] = []
+    for one in landed:
+        partition = one[0]
+        known = partition.date in seen.partitions.get(partition.model_run, {})
+        (old if known and partition.date < first else chosen).append(one)
+    after = [one for one in old if (one[0].model_run, one[0].date) > seen.turn]
+    in_turn = [*after, *old[: len(old) - len(after)]][:most_old]
+    turn = (in_turn[-1][0].model_run, in_turn[-1][0].date) if in_turn else ("", "")
+    return chosen + in_turn, turn
+
+
+def _by_day(one: _Listing) -> tuple[str, str]:
+    partition = one[0]
+    return partition.date, partition.model_run
+
+
+def _listing(files: Sequence[ManifestEntry]) -> Iterator[bytes]:
+    for file in files:
+        # On a disk "created" is when the entry last changed, which cannot be set back.
+        told = [file.shown, *map(file.stored.get, ("size", "ino", "created"))]
+        yield repr([*told, file.stored.get("ETag") or str(_written(file.stored))]).encode()
+
+
+def _content(files: Sequence[ManifestEntry]) -> Iterator[bytes]:
+    for file in files:
+        yield file.shown.encode("utf-8", "backslashreplace")
+        with (
+            storage_errors(f"reading {file.shown}"),
+            file.folder.open_input(file.name) as handle,
+        ):
+            while block := handle.read(2**20):
+                yield block
+
+
+def _digest(parts: Iterator[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:8]
+
+
+def _is_growing(files: Sequence[ManifestEntry], is_local: bool, now: datetime) -> bool:
+    if not is_local:  # an object appears whole
+        return False
+    newest = max((_written(file.stored) for file in files), default=None)
+    return newest is not None and timedelta() <= now - newest < _SETTLED
+
+
+def _written(stored: Mapping[str, Any]) -> datetime:
+    value = stored.get("mtime") or stored.get("LastModified") or stored.get("created")
+    if isinstance(value, (int, float)):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,114 @@
+"""The columns of a manifest: what each must hold, and which are carried through."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import pyarrow as pa
+
+from segpipe.errors import ManifestError
+from segpipe.manifests.cells import is_text, plain_type
+from segpipe.tables.schemas import VALIDATED
+
+#: Names under which the column of Segments is found, in this order.
+SEGMENT_COLUMNS = ("segments", "annotations")
+TEXT_COLUMNS = ("reference_id", "mask_url", "annotation_id", "image_url")
+SIZE_COLUMNS = ("height", "width")
+#: Where importers say what was wrong with the records they read.
+FINDINGS_COLUMN = "import_findings"
+FINDINGS_TYPE = pa.list_(
+    pa.struct([pa.field(name, pa.string()) for name in ("rule", "message", "found", "expected")])
+)
+# A carried column of one of these names gets the prefix "manifest_": the name is taken.
+_TAKEN = frozenset([*VALIDATED.names, "date"])
+_EXPECTED_SEGMENTS = "list<struct<label, index, metadata>> or the same as a JSON string"
+
+
+def check_columns(shown: str, schema: pa.Schema) -> None:
+    for name in ("reference_id", "mask_url"):
+        if name not in schema.names:
+            raise ManifestError(_missing(shown, name, schema))
+    if not any(name in schema.names for name in SEGMENT_COLUMNS):
+        raise ManifestError(_missing(shown, "segments", schema))
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise ManifestError(f"{shown}: there are several columns named {name!r}")
+    for name in TEXT_COLUMNS:
+        if name in schema.names:
+            _check_type(shown, name, schema.field(name).type, "text", is_text)
+    for name in SIZE_COLUMNS:
+        if name in schema.names:
+            _check_type(shown, name, schema.field(name).type, "integers", _is_number)
+    column = segment_column(schema)
+    _check_type(shown, column, schema.field(column).type, _EXPECTED_SEGMENTS, _is_segments)
+    if FINDINGS_COLUMN in schema.names:
+        kind = schema.field(FINDINGS_COLUMN).type
+        _check_type(shown, FINDINGS_COLUMN, kind, str(FINDINGS_TYPE), _is_findings)
+
+
+def segment_column(schema: pa.Schema) -> str:
+    """The name of the column of Segments in a manifest's schema."""
+    return next(name for name in SEGMENT_COLUMNS if name in schema.names)
+
+
+def _check_type(shown: str, name: str, kind: pa.DataType, expected: str, fits: Any) -> None:
+    # A column of nulls only has no type of its own: its rows are judged one by one.
+    if not (fits(plain_type(kind)) or pa.types.is_null(kind)):
+        raise ManifestError(
+            f"{shown}: column {name!r} holds {_type_name(kind)}, expected {expected}"
+        )
+
+
+def _missing(shown: str, name: str, schema: pa.Schema) -> str:
+    close = difflib.get_close_matches(name, schema.names, n=1, cutoff=0.6)
+    hint = f"; is it {close[0]!r}?" if close else ""
+    there = ", ".join(schema.names) or "none"
+    return f"{shown}: there is no column {name!r} (columns: {there}){hint}"
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    # pandas writes integers beside nulls as floats; whole ones are taken.
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+    )
+
+
+def _is_segments(kind: pa.DataType) -> bool:
+    if is_text(kind):
+        return True
+    if not _is_list(kind):
+        return False
+    member = kind.value_type
+    if pa.types.is_null(member):
+        return True
+    return pa.types.is_struct(member) and {"label", "index"} <= {field.name for field in member}
+
+
+def _is_findings(kind: pa.DataType) -> bool:
+    return _is_list(kind) and bool(
+        pa.types.is_struct(kind.value_type)
+        and {"rule", "message"} <= {field.name for field in kind.value_type}
+    )
+
+
+def _type_name(kind: pa.DataType) -> str:
+    text = str(kind).replace("element: ", "").replace("item: ", "")
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def carried_name(column: str) -> str:
+    """The name a manifest's additional column has in the validated table."""
+    return f"manifest_{column}" if column in _TAKEN else column
+
+
+def storable(kind: pa.DataType) -> pa.DataType:
+    plain = plain_type(kind)
+    return pa.string() if is_text(plain) else plain

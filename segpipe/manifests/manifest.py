@@ -1,0 +1,169 @@
+"""Parquet manifests: one row per prediction, read as a stream of chunks.
+
+What a *file* must be is checked before its first row is read and raises ManifestError; what a *row*
+must be is for the rules to say (segpipe.validation.rules), so one bad row never costs the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segpipe.errors import ManifestError
+from segpipe.manifests.cells import readable_text
+from segpipe.manifests.columns import (
+    FINDINGS_COLUMN,
+    SIZE_COLUMNS,
+    TEXT_COLUMNS,
+    carried_name,
+    check_columns,
+    segment_column,
+    storable,
+)
+from segpipe.manifests.rows import ManifestBatch, ManifestChunk
+from segpipe.storage.files import Folder
+
+
+@dataclass(frozen=True)
+class ManifestFile:
+    """One readable Parquet manifest whose columns were checked."""
+
+    folder: Folder
+    name: str
+    shown: str
+    rows: int
+    schema: pa.Schema
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest files of one partition, read as one, in the order of their names."""
+
+    files: tuple[ManifestFile, ...]
+    extras: pa.Schema
+
+    @classmethod
+    def open(cls, files: Sequence[tuple[Folder, str, str]]) -> Manifest:
+        """Check manifest files; reads footers only.
+
+        Args:
+            files: folder, file name, and the name to show, of each.
+
+        Raises:
+            ManifestError: naming the file, the column, what was found and what was expected.
+        """
+        opened = tuple(_open(folder, name, shown) for folder, name, shown in files)
+        if not any(file.rows for file in opened):
+            shown = ", ".join(file.shown for file in opened)
+            raise ManifestError(
+                f"{shown}: the manifest has no rows. A model run that predicted nothing needs no "
+                "manifest; otherwise write it again"
+            )
+        return cls(opened, _extras(opened))
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files together."""
+        return sum(file.rows for file in self.files)
+
+    def content_sha256(self) -> str:
+        """SHA-256 over the bytes of all files: equal content, equal digest."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            with file.folder.open_input(file.name) as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())  # type: ignore[arg-type]
+        return digest.hexdigest()
+
+    def batches(
+        self, rows_per_batch: int, columns: Sequence[str] | None = None
+    ) -> Iterator[ManifestBatch]:
+        """Stream all rows in order; memory is bounded by a row group and a batch.
+
+        Args:
+            columns: those of a row that are wanted, where not all are; no others are read.
+
+        Raises:
+            ManifestError: if a file turns out to be damaged further on.
+        """
+        for file in self.files:
+            number = 0
+            names = columns and [name for name in columns if name in file.schema.names]
+            extras = self.extras if columns is None else pa.schema([])
+            segments = segment_column(file.schema)
+            for rows in _batches(file, names, rows_per_batch):
+                yield ManifestBatch(file.folder.url, file.shown, number, rows, segments, extras)
+                number += rows.num_rows
+
+    def chunks(
+        self, rows_per_chunk: int = 256, columns: Sequence[str] | None = None
+    ) -> Iterator[ManifestChunk]:
+        """:meth:`batches`, each made a chunk."""
+        for batch in self.batches(rows_per_chunk, columns):
+            yield batch.chunk()
+
+    def reference_ids(self) -> Iterator[pa.Array]:
+        """Stream the reference ids alone, as string arrays."""
+        for file in self.files:
+            for batch in _batches(file, ["reference_id"], 65_536):
+                yield readable_text(batch.column(0), None)
+
+
+def _open(folder: Folder, name: str, shown: str) -> ManifestFile:
+    handle = folder.open_input(name)
+    try:
+        with handle:
+            file = pq.ParquetFile(handle)
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ManifestError(
+            f"{shown} is not a readable Parquet file ({reason}). Write the manifest again, or "
+            "point to a .parquet file"
+        ) from None
+    check_columns(shown, schema)
+    return ManifestFile(folder, name, shown, rows, schema)
+
+
+def _extras(files: Sequence[ManifestFile]) -> pa.Schema:
+    """The carried columns of all files, under the names they get in the tables."""
+    merged = pa.schema([])
+    for file in files:
+        used = (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, segment_column(file.schema))
+        fields = [field for field in file.schema if field.name not in used]
+        names = [carried_name(field.name) for field in fields]
+        for field, name in zip(fields, names, strict=True):
+            if names.count(name) > 1:
+                raise ManifestError(
+                    f"{file.shown}: column {field.name!r} would be carried as {name!r}, a name "
+                    "another column has as well; rename one of them"
+                )
+        own = pa.schema(
+            [
+                pa.field(name, storable(field.type))
+                for field, name in zip(fields, names, strict=True)
+            ]
+        )
+        try:
+            merged = pa.unify_schemas([merged, own], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise ManifestError(
+                f"{file.shown}: a carried column has another type than in the files before it "
+                f"({str(error).splitlines()[0]})"
+            ) from None
+    return merged
+
+
+def _batches(
+    file: ManifestFile, columns: Sequence[str] | None, rows: int
+) -> Iterator[pa.RecordBatch]:
+    try:
+        with file.folder.open_input(file.name) as handle:
+            yield from pq.ParquetFile(handle).iter_batches(batch_size=rows, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestError(
+            f"{file.shown} is damaged: {str(error).splitlines()[0]}. Write the manifest again"
+        ) from None

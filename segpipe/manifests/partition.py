@@ -1,0 +1,69 @@
+"""Partitions: one model run's predictions of one day, and where their manifests lie."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+
+from segpipe.errors import SettingsError
+from segpipe.storage.files import folder_name
+
+_MODEL_RUN = "model_run="
+_DATE = "date="
+# Dagster joins the two dimensions of a partition key with "|" and ranges of keys with "...".
+_FORBIDDEN = re.compile(r"[|,\[\]\x00-\x1f\x7f]|\.\.\.")
+_LONGEST = 240
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """One model run on one day."""
+
+    model_run: str
+    date: str
+
+    def __post_init__(self) -> None:
+        if not self.model_run.strip():
+            raise SettingsError("the model run has no name")
+        if _FORBIDDEN.search(self.model_run):
+            raise SettingsError(
+                f"model run {self.model_run[:80]!r}: a name has none of | , [ ] ... and control "
+                "characters, which Dagster needs for partition keys"
+            )
+        if len(folder_name(self.model_run)) > _LONGEST:
+            raise SettingsError(
+                f"model run {self.model_run[:80]!r}...: the name is too long to be a folder's "
+                f"({_LONGEST} characters, of which a letter beyond ASCII takes six or more)"
+            )
+        try:
+            valid = datetime.date.fromisoformat(self.date).isoformat() == self.date
+        except ValueError:
+            valid = False
+        if not valid:
+            raise SettingsError(f"date {self.date!r}: expected a day as YYYY-MM-DD")
+
+    @classmethod
+    def of(cls, partition: Partition | str, date: str | datetime.date | None = None) -> Partition:
+        """A partition as a call names it: itself, or by model run and date.
+
+        Raises:
+            SettingsError: if a part is missing or cannot be used.
+        """
+        if isinstance(partition, Partition):
+            if date is not None and str(date) != partition.date:
+                raise SettingsError(f"{partition} has a date of its own: leave {date} out")
+            return partition
+        if date is None:
+            raise SettingsError(
+                f"the date of model run {partition!r} is missing: give it as YYYY-MM-DD"
+            )
+        return cls(partition, str(date))
+
+    def __str__(self) -> str:
+        return f"model_run={self.model_run} date={self.date}"
+
+    @property
+    def folders(self) -> tuple[str, str]:
+        """The two folder names of this partition below ``validated/``."""
+        return f"{_MODEL_RUN}{folder_name(self.model_run)}", f"{_DATE}{self.date}"

@@ -1,0 +1,179 @@
+"""PNG bytes <-> H x W uint8 masks, and the canonical form masks are stored in.
+
+A mask is a table of numbers: samples are accepted when they are unambiguous 8-bit numbers,
+converted when there is exactly one lossless reading, and refused otherwise. Gamma, palettes'
+colours, alpha and orientation are never applied.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import PngImagePlugin
+
+from segpipe.masks import png
+from segpipe.masks.fast_path import Samples, read_samples
+from segpipe.masks.index_values import check_palette, index_values_of
+from segpipe.masks.orientation import orientation_of
+from segpipe.masks.png import PngError, PngFile, PngHeader
+from segpipe.masks.refusal import MaskRefused, Remark
+from segpipe.masks.runs import Measured
+
+#: Default limit on width x height, checked in the header before anything is decoded.
+MAX_PIXELS = 100_000_000
+#: Default limit on the bytes of one mask file, checked before it is read.
+MAX_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedMask:
+    """A mask as numbers.
+
+    Attributes:
+        samples: its pixels, or what they are made from when they are asked for.
+        header: of the PNG it came from.
+        remarks: conversions made and oddities seen.
+        canonical: True when the source bytes already are the canonical form.
+    """
+
+    samples: NDArray[np.uint8] | Samples
+    header: PngHeader
+    remarks: tuple[Remark, ...]
+    canonical: bool
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """H x W uint8, read-only where it aliases the decoder's memory."""
+        return self.samples.pixels if isinstance(self.samples, Samples) else self.samples
+
+    @property
+    def measured(self) -> Measured | None:
+        """Measures of its values, where they come from other than its pixels as an array."""
+        return self.samples.measured if isinstance(self.samples, Samples) else None
+
+
+def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
+    """Decode an index mask from PNG bytes.
+
+    Raises:
+        MaskRefused: naming the rule (FILE-NOT-PNG, PNG-UNREADABLE, TOO-LARGE, MASK-COLOUR,
+            MASK-ALPHA, MASK-16BIT), what was found and what was expected.
+    """
+    samples, file = _read(data, max_pixels)
+    header = file.header
+    remarks = tuple(_remarks(file))
+    canonical = (
+        file.minimal and header.colour == png.GREY and header.depth == 8 and not header.interlaced
+    )
+    if isinstance(samples, Samples):
+        conversion = None
+        if header.colour == png.PALETTE:
+            conversion = check_palette(samples.values, file)
+        pixels: NDArray[np.uint8] | Samples = samples
+    else:
+        read, conversion = index_values_of(samples, file)
+        pixels = np.ascontiguousarray(read)
+    remarks = remarks if conversion is None else (conversion, *remarks)
+    return DecodedMask(pixels, header, remarks, canonical)
+
+
+def decode_samples(
+    data: bytes, max_pixels: int = MAX_PIXELS
+) -> tuple[NDArray[np.generic], PngFile]:
+    """The samples of a PNG as stored, for formats that mean something by colours or 16 bits.
+
+    Returns:
+        H x W, or H x W x channels; palette indexes for palette PNGs; and the file's parts.
+
+    Raises:
+        MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
+    """
+    samples, file = _read(data, max_pixels)
+    return _array(samples), file
+
+
+def _array(samples: NDArray[np.generic] | Samples) -> NDArray[np.generic]:
+    return samples.pixels if isinstance(samples, Samples) else samples
+
+
+def _read(data: bytes, max_pixels: int) -> tuple[NDArray[np.generic] | Samples, PngFile]:
+    """The samples by the fast path, or as an array by Pillow; see :func:`decode_samples`."""
+    try:
+        header = png.read_header(data)
+        _check_pixels(header, max_pixels)
+        file = png.read_png(data, header)
+    except PngError as error:
+        rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
+        raise MaskRefused(rule, str(error), found=str(error), expected="a whole PNG") from None
+    short = read_samples(file)
+    if short is not None:
+        return short, file
+    samples = _decode_samples(file)
+    _check_complete(samples, file)
+    return samples, file
+
+
+def _check_pixels(header: PngHeader, max_pixels: int) -> None:
+    if header.width * header.height > max_pixels:
+        raise MaskRefused(
+            "TOO-LARGE",
+            f"the mask is {header.width} x {header.height} pixels, over the limit of "
+            f"{max_pixels:,} (max_pixels in the policy)",
+            found=f"{header.width}x{header.height}",
+            expected=f"at most {max_pixels} pixels",
+        )
+
+
+def _decode_samples(file: PngFile) -> NDArray[np.generic]:
+    header = file.header
+    try:
+        # The plugin directly: Image.open would apply a process-wide pixel limit of its own.
+        with PngImagePlugin.PngImageFile(io.BytesIO(file.image_data)) as image:
+            image.load()
+            if header.colour == png.GREY and header.depth == 1:
+                return np.asarray(image.convert("L"))
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        raise MaskRefused(
+            "PNG-UNREADABLE",
+            f"the image data cannot be decoded ({error}); write or download the file again",
+            found=str(error),
+            expected="a whole PNG",
+        ) from None
+
+
+def _check_complete(samples: NDArray[np.generic], file: PngFile) -> None:
+    # Pillow takes a stream that ends early for a whole one and leaves the missing rows zero. Rows
+    # are decoded in order, so anything but zeros in the last one proves that none is missing.
+    if not file.header.interlaced and samples[-1].any():
+        return
+    share = png.image_data_share(file)
+    if share < 1:
+        raise MaskRefused(
+            "PNG-UNREADABLE",
+            f"the image data ends after {int(100 * share)} % of the pixels; write the file again",
+            found=f"{int(100 * share)} % of the pixels",
+            expected="all pixels",
+        )
+
+
+def _remarks(file: PngFile) -> list[Remark]:
+    remarks = []
+    if file.transparency:
+        remarks.append(Remark("CONV-TRNS", "transparency (tRNS) is not part of a mask: dropped"))
+    if file.trailing_bytes:
+        remarks.append(
+            Remark("PNG-TRAILING", f"{file.trailing_bytes:,} bytes after the PNG's end: dropped")
+        )
+    orientation = orientation_of(file)
+    if orientation != 1:
+        remarks.append(
+            Remark(
+                "EXIF-ORIENTATION",
+                f"the mask says orientation {orientation}; its pixels are kept as stored",
+            )
+        )
+    return remarks

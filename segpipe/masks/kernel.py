@@ -1,0 +1,381 @@
+"""The loops over pixels that decide what a mask costs, compiled by numba.
+
+``runs_of_lines`` goes from a PNG's filtered scan lines (PNG specification, third edition, section
+9) to the mask's runs without making a pixel, ``unfilter`` makes the pixels, and ``measure_runs``
+finds the measures of every value. They stop only where something changes, for a mask is mostly its
+neighbours; ``measure_pixels`` is for those that are not. Only :mod:`segpipe.masks.fast_path`
+imports this module: numba takes time to import, and segpipe does without it where it is absent.
+
+Indexes are unsigned where they can be: numba gives signed ones Python's meaning of negative
+indexes, which keeps loops from being vectorized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import int32, int64, uint8, uint64
+from numpy.typing import NDArray
+
+#: What is found of a value, in the order of the rows ``measure_...`` write.
+VALUE, AREA, LEFT, RIGHT, TOP, BOTTOM, FIRST = range(7)
+FOUND = 7
+# Kept beside these while a mask is measured; the value is the row's number.
+_COLUMNS_TWICE, _ROWS = 0, 7
+_ENTRY = 8
+_NARROW = 128  # columns; in fewer there is less to count than values to count it for
+_ONE = np.uint64(1)
+_EIGHT = np.uint64(8)
+
+#: Instead of a number of runs: a filter does not exist, or there are more runs than asked for.
+NO_SUCH_FILTER, TOO_MANY_RUNS = -1, -2
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Machine code for a function, kept on disk where there is a place for it; frees the GIL."""
+    options: Any = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+    compiled: Callable[..., Any]
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither this folder nor the user's cache can be written
+        compiled = numba.njit(**options)(function)
+    return compiled
+
+
+@_compiled
+def _whole_words(size: int) -> int:
+    return (size + 7) // 8 * 8
+
+
+@_compiled
+def _list_differing(
+    one: NDArray[np.uint8],
+    other: NDArray[np.uint8],
+    marks: NDArray[np.uint8],
+    places: NDArray[np.uint64],
+) -> int:
+    """Places where two arrays differ.
+
+    Args:
+        one, other: N uint8 each.
+        marks: N uint8 and as many more as make whole words, these zero; written.
+        places: N + 8 uint64, written: ascending.
+
+    Returns:
+        How many there are.
+    """
+    for place in range(one.size):
+        marks[place] = uint8(one[place] != other[place])
+    words = marks.view(np.uint64)
+    found = uint64(0)
+    for word in range(uint64(words.size)):
+        marked = words[word]
+        if marked != uint64(0):
+            for byte in range(_EIGHT):
+                places[found] = word * _EIGHT + byte
+                found += (marked >> (byte * _EIGHT)) & _ONE
+    return found  # type: ignore[return-value]
+
+
+@_compiled
+def _paeth(left: int, up: int, corner: int) -> int:
+    """Whichever of three neighbours is nearest to left + up - corner."""
+    to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+    if to_left <= to_up and to_left <= to_corner:
+        return left
+    return up if to_up <= to_corner else corner
+
+
+@_compiled
+def runs_of_lines(
+    lines: NDArray[np.uint8],
+    height: int,
+    width: int,
+    starts: NDArray[np.uint32],
+    values: NDArray[np.uint8],
+) -> int:
+    """Filtered scan lines of one byte a pixel to the runs of the mask.
+
+    Between the places where a line's filter adds something and those where the line above changes,
+    every filter repeats the pixel to the left (Up the one above, Average until it is the same), so
+    that only these are looked at.
+
+    Args:
+        lines: H * (1 + W) uint8: of each line its filter's number and its filtered bytes.
+        starts: N + W + 1 uint32, written: flat (row-major) positions of the runs, and H * W after
+            the last. Runs end with their row.
+        values: N + W + 1 uint8, written: their values.
+
+    Returns:
+        How many there are, at most about N; or why they were not found.
+    """
+    most = uint64(starts.size - width - 1)
+    nothing = np.zeros(width, np.uint8)
+    marks, places = np.zeros(_whole_words(width), np.uint8), np.empty(width + 8, np.uint64)
+    wide = uint64(width)
+    runs, run_above = uint64(0), uint64(0)
+    for y in range(height):
+        if runs > most:
+            return TOO_MANY_RUNS
+        begin = y * (width + 1) + 1
+        kind = lines[begin - 1]
+        if kind > 4:
+            return NO_SUCH_FILTER
+        own = lines[begin : begin + width]
+        if kind == 0:  # nothing is added to what is repeated
+            changes = _list_differing(own, lines[begin - 1 : begin - 1 + width], marks, places)
+        else:
+            changes = _list_differing(own, nothing, marks, places)
+        places[changes] = wide
+        given, here = uint64(begin), uint64(y * width)
+        # The line above ends where this one begins; the one above the first is zero everywhere.
+        first = runs
+        starts[first] = here
+        alone = y == 0 or kind < 2
+        next_above = wide if alone else uint64(0)
+        place, next_place = uint64(0), places[0]
+        x, up, left, last = uint64(0), int64(0), int64(0), int64(-1)
+        while x < wide:
+            corner = up
+            if x == next_above:
+                up = int64(values[run_above])
+                run_above += _ONE
+                next_above = uint64(starts[run_above]) + wide - here
+            place += uint64(x == next_place)
+            next_place = places[place]
+            then = min(next_place, next_above)
+            added = int64(lines[given + x])
+            if kind == 2:
+                value = (up + added) & 255
+                then = then if value == up else x + _ONE
+            elif kind == 4:
+                value = (_paeth(left, up, corner) + added) & 255
+            elif kind == 1:
+                value = (left + added) & 255
+            elif kind == 3:
+                value = (((left + up) >> 1) + added) & 255
+                then = then if (value + up) >> 1 == value else x + _ONE
+            else:
+                value = added
+            starts[runs] = here + x
+            values[runs] = value
+            runs += uint64(value != last)
+            left = last = value
+            x = then
+        run_above = first
+        starts[runs] = here + wide
+    return int64(runs) if runs <= most else TOO_MANY_RUNS  # type: ignore[return-value]
+
+
+@_compiled
+def runs_of_pixels(
+    pixels: NDArray[np.uint8], starts: NDArray[np.uint32], values: NDArray[np.uint8]
+) -> int:
+    """The runs of a mask.
+
+    Args:
+        pixels: H x W uint8, rows without gaps.
+        starts, values: as of :func:`runs_of_lines`, which see.
+    """
+    height, width = pixels.shape
+    most = uint64(starts.size - width - 1)
+    marks, places = np.zeros(_whole_words(width), np.uint8), np.empty(width + 8, np.uint64)
+    runs = uint64(0)
+    for y in range(height):
+        if runs > most:
+            return TOO_MANY_RUNS
+        row, here = pixels[y], uint64(y * width)
+        starts[runs] = here
+        values[runs] = row[0]
+        runs += _ONE
+        for change in range(_list_differing(row[1:], row[: width - 1], marks, places)):
+            x = places[change] + _ONE
+            starts[runs] = here + x
+            values[runs] = row[x]
+            runs += _ONE
+        starts[runs] = here + uint64(width)
+    return int64(runs) if runs <= most else TOO_MANY_RUNS  # type: ignore[return-value]
+
+
+@_compiled
+def unfilter(lines: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
+    """Filtered scan lines of one byte a pixel to pixels, where the runs are too many to list.
+
+    Args:
+        lines: as of :func:`runs_of_lines`.
+        pixels: H x W uint8, written.
+
+    Returns:
+        False where a filter's number does not exist.
+    """
+    height, width = pixels.shape
+    up = np.zeros(width, np.uint8)
+    for y in range(height):
+        begin = y * (width + 1)
+        kind, given, row = lines[begin], lines[begin + 1 : begin + 1 + width], pixels[y]
+        left, corner = int32(0), int32(0)
+        if kind == 0:
+            row[:] = given
+        elif kind == 1:
+            for x in range(width):
+                left = (left + int32(given[x])) & 255
+                row[x] = uint8(left)
+        elif kind == 2:
+            for x in range(width):
+                row[x] = given[x] + up[x]
+        elif kind == 3:
+            for x in range(width):
+                left = (int32(given[x]) + ((left + int32(up[x])) >> 1)) & 255
+                row[x] = uint8(left)
+        elif kind == 4:
+            for x in range(width):
+                over = int32(up[x])
+                left = (_paeth(left, over, corner) + int32(given[x])) & 255
+                row[x] = uint8(left)
+                corner = over
+        else:
+            return False
+        up = row
+    return True
+
+
+@_compiled
+def _no_runs(width: int) -> NDArray[np.int64]:
+    """A table for :func:`_add_run`: a row per value."""
+    table = np.zeros((256, _ENTRY), np.int64)
+    table[:, LEFT] = width
+    return table
+
+
+@_compiled
+def _add_run(
+    table: NDArray[np.int64], value: int, y: int, start: int, stop: int, width: int
+) -> None:
+    entry = table[value]
+    length = stop - start
+    if entry[AREA] == 0:
+        entry[TOP] = y
+        entry[FIRST] = y * width + start
+    entry[AREA] += length
+    entry[LEFT] = min(entry[LEFT], start)
+    entry[RIGHT] = max(entry[RIGHT], stop - 1)
+    entry[BOTTOM] = y
+    entry[_COLUMNS_TWICE] += length * (start + stop - 1)
+    entry[_ROWS] += length * y
+
+
+@_compiled
+def _sum_up(
+    table: NDArray[np.int64], found: NDArray[np.int64], centroids: NDArray[np.float64]
+) -> int:
+    """The values that are there, put side by side; how many there are."""
+    count = int64(0)
+    for value in range(256):
+        entry = table[value]
+        if entry[AREA] > 0:
+            found[VALUE, count] = value
+            for what in range(AREA, FOUND):
+                found[what, count] = entry[what]
+            area = float(entry[AREA])
+            centroids[0, count] = float(entry[_COLUMNS_TWICE]) / (2.0 * area)
+            centroids[1, count] = float(entry[_ROWS]) / area
+            count += 1
+    return count  # type: ignore[return-value]
+
+
+@_compiled
+def measure_runs(
+    starts: NDArray[np.uint32],
+    values: NDArray[np.uint8],
+    height: int,
+    width: int,
+    found: NDArray[np.int64],
+    centroids: NDArray[np.float64],
+) -> tuple[int, int, int]:
+    """Measure every value of a mask whose runs are known.
+
+    Args:
+        starts, values: of :func:`runs_of_lines`.
+        found: 7 x 256 int64, written: a row per constant above, a column per value that is there.
+        centroids: 2 x 256 float64, written: mean column and mean row of each.
+
+    Returns:
+        How many values there are; edge pixels, and those of them strictly between their neighbours
+        (see :class:`segpipe.masks.measures.Measures`).
+    """
+    table = _no_runs(width)
+    edges, between, run = 0, 0, 0
+    for y in range(height):
+        here = y * width
+        stop = 0
+        while stop < width:
+            start = stop
+            stop = int64(starts[run + 1]) - here
+            value = values[run]
+            _add_run(table, value, y, start, stop, width)
+            # Only a run's ends can be edge pixels, and only a run of one pixel can lie between.
+            if stop - start > 1:
+                edges += int64(start > 0) + int64(stop < width)
+            elif start > 0 and stop < width:
+                one, other = values[run - 1], values[run + 1]
+                if one != other:
+                    edges += 1
+                    between += int64(min(one, other) < value and value < max(one, other))
+            run += 1
+    return _sum_up(table, found, centroids), edges, between
+
+
+@_compiled
+def measure_pixels(
+    pixels: NDArray[np.uint8], found: NDArray[np.int64], centroids: NDArray[np.float64]
+) -> tuple[int, int, int]:
+    """:func:`measure_runs` for masks whose runs are too many to list: pixel by pixel.
+
+    Args:
+        pixels: H x W uint8, rows without gaps.
+    """
+    height, width = pixels.shape
+    table = _no_runs(width)
+    edges, between = 0, 0
+    area, columns = np.empty(256, np.int64), np.empty(256, np.int64)
+    leftmost, rightmost = np.empty(256, np.int64), np.empty(256, np.int64)
+    for y in range(height):
+        row = pixels[y]
+        if width > 2:
+            ones, owns, others = row[: width - 2], row[1 : width - 1], row[2:]
+            for x in range(width - 2):
+                one, own, other = ones[x], owns[x], others[x]
+                edges += int64(one != other)
+                between += int64(min(one, other) < own and own < max(one, other))
+        if width < _NARROW:
+            start = 0
+            for x in range(1, width + 1):
+                if x == width or row[x] != row[start]:
+                    _add_run(table, row[start], y, start, x, width)
+                    start = x
+            continue
+        area[:] = 0
+        columns[:] = 0
+        for x in range(width):
+            value = row[x]
+            area[value] += 1
+            columns[value] += int64(x)
+            rightmost[value] = int64(x)
+        for x in range(width - 1, -1, -1):
+            leftmost[row[x]] = x
+        for value in range(256):
+            if area[value] > 0:
+                entry = table[value]
+                if entry[AREA] == 0:
+                    entry[TOP] = y
+                    entry[FIRST] = y * width + leftmost[value]
+                entry[AREA] += area[value]
+                entry[LEFT] = min(entry[LEFT], leftmost[value])
+                entry[RIGHT] = max(entry[RIGHT], rightmost[value])
+                entry[BOTTOM] = y
+                entry[_COLUMNS_TWICE] += 2 * columns[value]
+                entry[_ROWS] += area[value] * y
+    return _sum_up(table, found, centroids), edges, between

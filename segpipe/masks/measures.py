@@ -1,0 +1,189 @@
+"""Measuring the segments of a mask, all labels at once.
+
+One pass over the mask's horizontal runs (stretches of equal value within a row) gives presence,
+area, bounding box and centroid of every value; no value is looked for separately.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.masks.fast_path import measure_pixels
+from segpipe.masks.runs import Measured, Runs, most_runs
+
+if TYPE_CHECKING:
+    from segpipe.masks.decoding import DecodedMask
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What is true of each value present in a mask; every array has one entry per value.
+
+    Attributes:
+        height, width: of the mask, pixels.
+        values: the values present, ascending, int64.
+        area: pixels of each value, int64.
+        left, top, right, bottom: first and last column and row of each value, int64, inclusive.
+        centroid_x, centroid_y: mean column and row of its pixels, float64; a pixel's own
+            coordinates are whole numbers.
+        first: flat (row-major) position of its first pixel, int64.
+        edge_pixels: pixels whose left and right neighbours differ.
+        between_pixels: of these, those of a value strictly between the two. In a mask of class
+            numbers that happens by chance only; interpolation makes a third of them so.
+        pixels_digest: SHA-256 (hex) of the pixels: of masks of one size, equal for equal ones only.
+    """
+
+    height: int
+    width: int
+    values: NDArray[np.int64]
+    area: NDArray[np.int64]
+    left: NDArray[np.int64]
+    top: NDArray[np.int64]
+    right: NDArray[np.int64]
+    bottom: NDArray[np.int64]
+    centroid_x: NDArray[np.float64]
+    centroid_y: NDArray[np.float64]
+    first: NDArray[np.int64]
+    edge_pixels: int
+    between_pixels: int
+    pixels_digest: str
+
+    @property
+    def pixels(self) -> int:
+        """Height times width."""
+        return self.height * self.width
+
+    def place_of(self, index: int) -> int | None:
+        """Position of a pixel value in the arrays; None where the mask does not hold it."""
+        place = int(np.searchsorted(self.values, index))
+        if place < self.values.size and self.values[place] == index:
+            return place
+        return None
+
+
+def measure(mask: NDArray[np.uint8]) -> Measures:
+    """Measure every value of an H x W uint8 mask (H, W >= 1) in one pass over its runs."""
+    mask = np.ascontiguousarray(mask)
+    measured = measure_pixels(mask)
+    if measured is None:
+        return _measured_by_numpy(mask)
+    return _measures_of(mask.shape[0], mask.shape[1], measured, lambda: mask)
+
+
+def measure_decoded(mask: DecodedMask) -> Measures:
+    """The same of a mask that was decoded; no pixel is made where its runs are known already."""
+    measured = mask.measured
+    if measured is None:
+        return measure(mask.pixels)
+    return _measures_of(mask.header.height, mask.header.width, measured, lambda: mask.pixels)
+
+
+def _runs_digest(runs: Runs) -> str:
+    """SHA-256 (hex) of a mask's pixels, where the list of its runs is not longer than they are.
+
+    Masks mostly are a tenth as long in runs, and hashing would otherwise take as long as all the
+    rest that is done with them. Which of both is hashed follows from the pixels alone.
+    """
+    digest = hashlib.sha256(b"runs\n")
+    digest.update(runs.starts.astype("<u4", copy=False).data)
+    digest.update(runs.values.data)
+    return digest.hexdigest()
+
+
+def _pixels_digest(mask: NDArray[np.uint8]) -> str:
+    """The same where it is longer."""
+    return hashlib.sha256(b"pixels\n" + mask.tobytes()).hexdigest()
+
+
+def _measures_of(
+    height: int, width: int, measured: Measured, pixels: Callable[[], NDArray[np.uint8]]
+) -> Measures:
+    """Of what the compiled kernel found."""
+    values, area, left, right, top, bottom, first = measured.found
+    centroid_x, centroid_y = measured.centroids
+    runs = measured.runs
+    return Measures(
+        height=height,
+        width=width,
+        values=values,
+        area=area,
+        left=left,
+        top=top,
+        right=right,
+        bottom=bottom,
+        centroid_x=centroid_x,
+        centroid_y=centroid_y,
+        first=first,
+        edge_pixels=measured.edge_pixels,
+        between_pixels=measured.between_pixels,
+        pixels_digest=_pixels_digest(pixels()) if runs is None else _runs_digest(runs),
+    )
+
+
+def _measured_by_numpy(mask: NDArray[np.uint8]) -> Measures:
+    """The same by numpy, where the kernel is not there."""
+    height, width = mask.shape
+    flat = mask.reshape(-1)
+    begins = np.empty(flat.size, dtype=bool)
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    begins[::width] = True
+    starts = np.flatnonzero(begins)
+    values = flat[starts]
+    lengths = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1] = flat.size - starts[-1]
+    rows = starts // width
+    left = starts - rows * width
+
+    edge_pixels, between_pixels = _edges(values, lengths, left, width)
+    order = np.argsort(values, kind="stable")  # runs grouped by value, in reading order
+    counts = np.bincount(values, minlength=256)
+    present = np.flatnonzero(counts)
+    bounds = np.cumsum(counts[present])
+    offsets = np.concatenate(([0], bounds[:-1]))
+    grouped_left, grouped_rows, grouped_lengths = left[order], rows[order], lengths[order]
+    area = np.add.reduceat(grouped_lengths, offsets)
+    columns_twice = grouped_lengths * (2 * grouped_left + grouped_lengths - 1)
+    return Measures(
+        height=height,
+        width=width,
+        values=present,
+        area=area,
+        left=np.minimum.reduceat(grouped_left, offsets),
+        top=grouped_rows[offsets],
+        right=np.maximum.reduceat(grouped_left + grouped_lengths - 1, offsets),
+        bottom=grouped_rows[bounds - 1],
+        centroid_x=np.add.reduceat(columns_twice, offsets) / (2.0 * area),
+        centroid_y=np.add.reduceat(grouped_lengths * grouped_rows, offsets) / area,
+        first=starts[order][offsets],
+        edge_pixels=edge_pixels,
+        between_pixels=between_pixels,
+        pixels_digest=(
+            _runs_digest(Runs(starts.astype(np.uint32), values))
+            if starts.size <= most_runs(height, width)
+            else _pixels_digest(mask)
+        ),
+    )
+
+
+def _edges(
+    values: NDArray[np.uint8], lengths: NDArray[np.int64], left: NDArray[np.int64], width: int
+) -> tuple[int, int]:
+    """Edge pixels, and those strictly between their neighbours, from the runs alone.
+
+    Only the ends of a run can be edge pixels; only a run of one pixel can lie between.
+    """
+    long = lengths > 1
+    after, before = left > 0, left + lengths < width
+    edges = np.count_nonzero(long & after) + np.count_nonzero(long & before)
+    single = np.flatnonzero(~long & after & before)
+    one, other, own = values[single - 1], values[single + 1], values[single]
+    edges += np.count_nonzero(one != other)
+    between = (np.minimum(one, other) < own) & (own < np.maximum(one, other))
+    return int(edges), int(np.count_nonzero(between))

@@ -1,0 +1,7 @@
+"""Pictures for people: overlays, contact sheets, charts, the report page.
+
+May import ``settings``, ``publishing``, ``views``, ``validation`` and what is below. Others use
+``overlay``, ``contact_sheet``, ``charts``, ``item_picture`` (``PublishedItem``), ``report_page``
+and ``label_colours``. To add a picture: its file here, and the call in ``pipeline.previews`` or
+``root``.
+"""

@@ -1,0 +1,162 @@
+"""Small charts of a partition's labels and confidences, as SVG.
+
+They have a background of their own, so that they can be read on light and dark pages, and are
+drawn without a script or a font of their own: a picture that any page can show.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Mapping
+
+from segpipe.pictures.label_colours import Colour
+from segpipe.validation.distributions import BINS, Distribution
+
+_WIDTH = 600
+_PAPER, _INK, _FAINT, _BAR = "#fafaf8", "#1e1e1e", "#8a8a86", "#0072b2"
+_MOST_LABELS = 15
+_ROW, _TOP = 22, 34
+_LABELS_WIDTH, _BARS_WIDTH = 150, 250
+_LABEL_CHARACTERS = 22
+_PLOT_LEFT, _PLOT_HEIGHT = 58, 150
+
+
+def label_areas(
+    distribution: Distribution,
+    colours: Mapping[str, Colour],
+    before: Distribution | None = None,
+) -> str:
+    """A bar per label: its share of all pixels, the largest first.
+
+    Args:
+        colours: label -> red, green, blue from 0 to 255; grey where it is not there.
+        before: of the partition before; its shares are marked on the bars.
+    """
+    shares = distribution.shares
+    shown = dict(list(shares.items())[: _MOST_LABELS if len(shares) > _MOST_LABELS + 1 else None])
+    old = before.shares if before is not None else {}
+    scale = _BARS_WIDTH / max([*shown.values(), *(old.get(label, 0.0) for label in shown), 1e-9])
+    lines = [_text(12, 20, "share of all pixels, by label", weight="600")]
+    if before is not None:
+        lines.append(_mark(_WIDTH - 152, 9, 14))
+        lines.append(_text(_WIDTH - 144, 20, "in the partition before", fill=_FAINT))
+    for place, (label, share) in enumerate(shown.items()):
+        y = _TOP + place * _ROW
+        colour = _hex(colours.get(label, (110.0, 110.0, 110.0)))
+        count = distribution.segments.get(label, 0)
+        lines.append(_text(_LABELS_WIDTH, y + 14, _fitted(label), anchor="end"))
+        lines.append(
+            f'<rect x="{_LABELS_WIDTH + 8}" y="{y + 3}" width="{share * scale:.2f}" height="14" '
+            f'rx="1.5" fill="{colour}"/>'
+        )
+        if label in old:
+            lines.append(_mark(_LABELS_WIDTH + 8 + old[label] * scale, y, 20))
+        words = f"{_percent(share)}  ·  {count:,} segment{'' if count == 1 else 's'}"
+        lines.append(_text(_LABELS_WIDTH + _BARS_WIDTH + 18, y + 14, words))
+    height = _TOP + len(shown) * _ROW + 12
+    if len(shown) < len(shares):
+        rest = sum(list(shares.values())[len(shown) :])
+        words = f"and {len(shares) - len(shown):,} more labels: {_percent(rest)}"
+        lines.append(_text(_LABELS_WIDTH + 8, height + 4, words, fill=_FAINT))
+        height += 16
+    if not shares:
+        lines.append(_text(12, _TOP + 14, "there are no segments", fill=_FAINT))
+        height += _ROW
+    return _svg(height, lines)
+
+
+def confidence_histogram(distribution: Distribution) -> str | None:
+    """Segments by confidence, in bins of 0.05; None where no segment has one."""
+    counts = distribution.confidences
+    total, median = sum(counts), distribution.median_confidence
+    if median is None:
+        return None
+    ticks = _round_ticks(max(counts))
+    bottom = _TOP + _PLOT_HEIGHT
+    width = _WIDTH - _PLOT_LEFT - 20
+    lines = [_text(12, 20, "segments, by confidence", weight="600")]
+    for tick in ticks:
+        y = bottom - tick / ticks[-1] * _PLOT_HEIGHT
+        lines.append(
+            f'<line x1="{_PLOT_LEFT}" x2="{_PLOT_LEFT + width}" y1="{y:.1f}" y2="{y:.1f}" '
+            'stroke="#dededa"/>'
+        )
+        lines.append(_text(_PLOT_LEFT - 6, y + 4, f"{tick:,}", anchor="end", fill=_FAINT))
+    for place, count in enumerate(counts):
+        tall = count / ticks[-1] * _PLOT_HEIGHT
+        x = _PLOT_LEFT + place * width / BINS
+        lines.append(
+            f'<rect x="{x + 1:.2f}" y="{bottom - tall:.2f}" width="{width / BINS - 2:.2f}" '
+            f'height="{tall:.2f}" fill="{_BAR}"/>'
+        )
+    for tenth in range(0, 11, 2):
+        x = _PLOT_LEFT + tenth / 10 * width
+        lines.append(_text(x, bottom + 16, f"{tenth / 10:.1f}", anchor="middle", fill=_FAINT))
+    x = _PLOT_LEFT + median * width
+    lines.append(
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom}" stroke="{_INK}" '
+        'stroke-width="1.5" stroke-dasharray="4 3"/>'
+    )
+    left = median > 0.75
+    words = f"median {median:.2f}"
+    lines.append(_text(x + (-5 if left else 5), _TOP + 7, words, anchor="end" if left else "start"))
+    without = distribution.without_confidence
+    words = f"{total:,} segments" + (f", {without:,} more without a confidence" if without else "")
+    lines.append(_text(_WIDTH - 12, 20, words, anchor="end", fill=_FAINT))
+    return _svg(bottom + 26, lines)
+
+
+def _round_ticks(most: int) -> list[int]:
+    """Whole, round numbers from 0 to at least the largest count; about four steps."""
+    raw = max(1.0, most / 4)
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(round(m * power) for m in (1, 2, 2.5, 5, 10) if m * power >= raw - 1e-9)
+    step = max(1, step)
+    return [step * n for n in range(-(-most // step) + 1)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.0005 or share == 0 else "< 0.1 %"
+
+
+def _hex(colour: Colour) -> str:
+    return "#" + "".join(f"{min(255, max(0, round(part))):02x}" for part in colour)
+
+
+def _fitted(label: str) -> str:
+    """A label that fits beside its bar, on one line and of characters XML has."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in label).split())
+    cut = plain[: _LABEL_CHARACTERS - 1] + "…" if len(plain) > _LABEL_CHARACTERS else plain
+    return cut or "(no name)"
+
+
+def _text(
+    x: float, y: float, words: str, *, anchor: str = "start", fill: str = _INK, weight: str = ""
+) -> str:
+    bold = f' font-weight="{weight}"' if weight else ""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}"{bold}>'
+        f"{html.escape(words)}</text>"
+    )
+
+
+def _mark(x: float, y: float, tall: float) -> str:
+    return (
+        f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{y:.1f}" y2="{y + tall:.1f}" stroke="{_INK}" '
+        'stroke-width="2"/>'
+    )
+
+
+def _svg(height: float, lines: list[str]) -> str:
+    return "\n".join(_document(height, lines))
+
+
+def _document(height: float, lines: list[str]) -> Iterator[str]:
+    yield (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height:.0f}" '
+        f'viewBox="0 0 {_WIDTH} {height:.0f}" font-family="system-ui, sans-serif" font-size="12">'
+    )
+    yield f'<rect width="{_WIDTH}" height="{height:.0f}" fill="{_PAPER}"/>'
+    yield from lines
+    yield "</svg>"

@@ -1,0 +1,135 @@
+"""What is published for one dataset item, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from segpipe.errors import CatalogError
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.refusal import MaskRefused
+from segpipe.pictures.images import image_of
+from segpipe.pictures.label_colours import colours_of
+from segpipe.pictures.overlay import LegendEntry, encoded, overlay
+from segpipe.publishing.catalog import Catalog
+from segpipe.settings import Settings
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+
+_LONGEST_SIDE = 640
+
+
+@dataclass(frozen=True)
+class PublishedItem:
+    """What is published for one dataset item, by every model run: Segments, and a picture.
+
+    Printed, it lists the Segments; in a notebook it is the picture.
+
+    Attributes:
+        rows: of the catalog, one per model run, sorted by its name.
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    masks: MaskStore = field(repr=False)
+    settings: Settings = field(repr=False)
+
+    @classmethod
+    def find(
+        cls, catalog: Catalog, settings: Settings, reference_id: str, model_run: str | None = None
+    ) -> PublishedItem:
+        """Look an item up in the catalog.
+
+        Raises:
+            CatalogError: if nothing is published for it.
+        """
+        found = catalog.predictions(model_run, [reference_id])
+        if not found.num_rows:
+            whose = "" if model_run is None else f" by model run {model_run!r}"
+            raise CatalogError(f"no prediction for {reference_id!r}{whose} is published")
+        return cls(tuple(found.sort_by("model_run").to_pylist()), catalog.masks, settings)
+
+    def lines(self) -> Iterator[str]:
+        """The Segments, for people: a line each, below one for their prediction."""
+        for row in self.rows:
+            yield f"{row['reference_id']}  {row['model_run']}  {row['width']} x {row['height']}"
+            for s in row["segments"]:
+                sure = "" if s["confidence"] is None else f"{s['confidence']:.2f}"
+                yield (
+                    f"  {s['index']:>3}  {s['label']:<24} {sure:>5} "
+                    f"{100 * s['area_fraction']:6.1f} %  "
+                    f"{s['metadata'] if s['metadata'] != '{}' else ''}"
+                )
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    @cached_property
+    def picture(self) -> Image.Image:
+        """The predictions as overlays on the image, below each other.
+
+        Raises:
+            CatalogError: if a stored mask is damaged.
+            StorageError: if it cannot be read.
+        """
+        return item_picture(self.rows, self.masks, self.settings)
+
+    def save(self, file: str | PathLike[str]) -> None:
+        """Write the picture as PNG.
+
+        Raises:
+            CatalogError: if a stored mask is damaged.
+            StorageError: if it cannot be read, or the file cannot be written.
+        """
+        place = Path(file).absolute()
+        Folder(str(place.parent)).write(place.name, encoded(self.picture))
+
+    def _repr_png_(self) -> bytes:
+        return encoded(self.picture)
+
+
+def item_picture(
+    rows: Sequence[Mapping[str, Any]], masks: MaskStore, settings: Settings
+) -> Image.Image:
+    """Published rows as overlays below each other.
+
+    Args:
+        rows: of the catalog.
+        masks: where their masks are.
+        settings: of the root, for images and colours.
+
+    Raises:
+        CatalogError: if a stored mask is damaged.
+        StorageError: if it cannot be read.
+    """
+    pictures = [_overlay(row, masks, settings) for row in rows]
+    sheet = Image.new(
+        "RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (250, 250, 248)
+    )
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
+def _overlay(row: Mapping[str, Any], masks: MaskStore, settings: Settings) -> Image.Image:
+    try:
+        mask = decode_mask(masks.read(row["mask_sha256"]), max_pixels=2**31).pixels
+    except MaskRefused as refusal:
+        raise CatalogError(
+            f"the stored mask of {row['reference_id']!r} is damaged: {refusal.message}"
+        ) from None
+    legend = [
+        LegendEntry(s["index"], s["label"], s["confidence"], s["area_fraction"])
+        for s in row["segments"]
+    ]
+    image = image_of(row["image_url"], row["manifest"], settings)
+    title = f"{row['reference_id']}  {row['model_run']}"
+    colours = colours_of(settings, row["model_run"], (entry.label for entry in legend))
+    return overlay(mask, legend, image, title=title, longest_side=_LONGEST_SIDE, colours=colours)

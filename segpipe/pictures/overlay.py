@@ -1,0 +1,190 @@
+"""Pictures of predictions: the mask over its image, with a legend."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from segpipe.pictures.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours, shaded
+
+_MARK = (230, 0, 60)
+# The instances of a label: its colour, lighter, darker, much lighter, and again.
+_INSTANCE_SHADES = (0.0, 0.35, -0.25, 0.55)
+_PAPER, _INK = (250, 250, 248), (30, 30, 30)
+_LEGEND_WIDTH = 190
+_LINE = 17
+# A picture may grow for its legend, up to this many lines.
+_MOST_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """What one pixel value stands for in a picture."""
+
+    index: int
+    label: str
+    confidence: float | None = None
+    area_fraction: float | None = None
+
+
+def overlay(
+    mask: NDArray[np.uint8],
+    legend: Sequence[LegendEntry],
+    image: Image.Image | None = None,
+    *,
+    title: str = "",
+    longest_side: int = 420,
+    marked: NDArray[np.bool_] | None = None,
+    colours: Mapping[str, Colour] | None = None,
+) -> Image.Image:
+    """The mask drawn over its image, segments outlined, with a legend to its right.
+
+    Args:
+        mask: H x W uint8.
+        legend: one entry per pixel value to name; labels share a colour, instances a shade.
+        image: of any size; grey paper where there is none.
+        longest_side: of the picture without legend, in pixels.
+        marked: H x W; pixels to show in red, kept visible however far the picture is scaled.
+        colours: label -> colour, where other pictures have the same labels.
+    """
+    table = colour_table(legend, colours)
+    plain = [entry.index for entry in legend if is_plain(entry.label)]
+    blended = blend(mask, table, plain, image, longest_side)
+    if marked is not None:
+        blended[_scaled_marks(marked, blended.shape[:2])] = _MARK
+        unmarked = np.bincount(mask[~marked], minlength=256)
+        table[(np.bincount(mask[marked], minlength=256) > 0) & (unmarked == 0)] = _MARK
+    picture = Image.fromarray(blended.astype(np.uint8))
+    return _with_legend(picture, legend, table, title)
+
+
+def blend(
+    mask: NDArray[np.uint8],
+    table: NDArray[np.float32],
+    plain: Sequence[int],
+    image: Image.Image | None,
+    longest_side: int,
+    outlined: int | None = None,
+) -> NDArray[np.float32]:
+    """The mask's colours over its image, H' x W' x 3, segments outlined in white.
+
+    Args:
+        table: 256 x 3 colours.
+        plain: values that are drawn faintly.
+        longest_side: of the result, in pixels.
+        outlined: a value whose pixels are outlined in red.
+    """
+    height, width = mask.shape
+    scale = min(1.0, longest_side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    if image is None:
+        under = np.full((*small.shape, 3), 128, np.float32)
+    else:
+        under = np.asarray(image.convert("RGB").resize(size), np.float32)
+    opacity = np.full(256, 0.62, np.float32)
+    opacity[list(plain)] = 0.15
+    share = opacity[small][..., None]
+    blended: NDArray[np.float32] = under * (1 - share) + table[small] * share
+    blended[_edges(small)] = (255, 255, 255)
+    if outlined is not None:
+        blended[_outline(small == outlined)] = _MARK
+    return blended
+
+
+def _scaled_marks(marked: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Marks in a smaller picture: a pixel is marked if any of those it stands for is."""
+    rows, columns = np.nonzero(marked)
+    scaled = np.zeros(shape, bool)
+    scaled[rows * shape[0] // marked.shape[0], columns * shape[1] // marked.shape[1]] = True
+    return scaled
+
+
+def colour_table(
+    legend: Sequence[LegendEntry], colours: Mapping[str, Colour] | None = None
+) -> NDArray[np.float32]:
+    """256 x 3 float32 colours, 0 to 255, for the pixel values of a legend; black elsewhere.
+
+    Args:
+        colours: label -> colour; where None, as of a picture that has these labels alone.
+    """
+    given = label_colours(entry.label for entry in legend) if colours is None else colours
+    table = np.zeros((256, 3), np.float32)
+    seen: Counter[str] = Counter()
+    for entry in legend:
+        colour = given.get(entry.label, PLAIN_COLOUR)
+        shade = 0.0 if is_plain(entry.label) else _INSTANCE_SHADES[seen[entry.label] % 4]
+        seen[entry.label] += 1
+        table[entry.index] = shaded(colour, shade)
+    return table
+
+
+def encoded(picture: Image.Image, file_format: str = "PNG") -> bytes:
+    """The picture as file bytes: PNG, or JPEG where size matters more than crisp text."""
+    buffer = io.BytesIO()
+    options = {"quality": 85} if file_format == "JPEG" else {"optimize": True}
+    picture.save(buffer, format=file_format, **options)
+    return buffer.getvalue()
+
+
+def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    edges = np.zeros(mask.shape, bool)
+    edges[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    edges[1:, :] |= mask[1:, :] != mask[:-1, :]
+    return edges
+
+
+def _outline(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels around a region, two wide: seen even where it is small."""
+    grown = np.pad(region, 2)
+    for _ in range(2):
+        wider = grown.copy()
+        wider[1:] |= grown[:-1]
+        wider[:-1] |= grown[1:]
+        wider[:, 1:] |= grown[:, :-1]
+        wider[:, :-1] |= grown[:, 1:]
+        grown = wider
+    return grown[2:-2, 2:-2] & ~region
+
+
+def _with_legend(
+    picture: Image.Image,
+    legend: Sequence[LegendEntry],
+    table: NDArray[np.float32],
+    title: str,
+) -> Image.Image:
+    top = _LINE + 6 if title else 0
+    lines = max(_MOST_LINES, (picture.height - 8) // _LINE)
+    shown = list(legend[:lines]) if len(legend) <= lines else list(legend[: lines - 1])
+    height = max(picture.height, min(len(legend), lines) * _LINE + 8)
+    sheet = Image.new("RGB", (picture.width + _LEGEND_WIDTH, height + top), _PAPER)
+    sheet.paste(picture, (0, top))
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=12)
+    if title:
+        draw.text((4, 4), title, fill=_INK, font=font)
+    x, y = picture.width + 8, top + 4
+    for entry in shown:
+        red, green, blue = (int(value) for value in table[entry.index])
+        draw.rectangle((x, y + 2, x + 11, y + 13), fill=(red, green, blue), outline=_INK)
+        draw.text((x + 17, y), _legend_text(entry), fill=_INK, font=font)
+        y += _LINE
+    if len(shown) < len(legend):
+        draw.text((x, y), f"and {len(legend) - len(shown)} more", fill=_INK, font=font)
+    return sheet
+
+
+def _legend_text(entry: LegendEntry) -> str:
+    label = entry.label if len(entry.label) <= 16 else entry.label[:15] + "…"
+    parts = [f"{entry.index} {label}"]
+    if entry.confidence is not None:
+        parts.append(f"{entry.confidence:.2f}")
+    if entry.area_fraction is not None:
+        parts.append(f"{100 * entry.area_fraction:.0f}%")
+    return "  ".join(parts)

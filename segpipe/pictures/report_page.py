@@ -1,0 +1,175 @@
+"""The report as an HTML page: one rule after the other, a picture for each, in a single file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segpipe.errors import SegpipeError
+from segpipe.manifests.manifest import Manifest
+from segpipe.masks.png import PngError, read_header
+from segpipe.pictures.overlay import LegendEntry, encoded, overlay
+from segpipe.validation.chunk import Validation, look
+from segpipe.validation.report import RuleReport, ValidationReport
+from segpipe.validation.rules import CATALOGUE, Evidence, Severity
+
+_LONGEST_SIDE = 420
+# Rules about values no Segment explains: these pixels are what is wrong.
+_ABOUT_VALUES = frozenset(
+    {
+        "VALUE-NO-SEGMENT",
+        "IGNORE-255",
+        "BINARY-255",
+        "OFF-BY-ONE",
+        "VALUES-STRETCHED",
+        "PROBABILITY-MAP",
+    }
+)
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:#1e1e1e;background:#fafaf8;max-width:60rem;
+margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2.2rem 0 .2rem}
+table{border-collapse:collapse;margin:.6rem 0}td,th{padding:.2rem .8rem .2rem 0;text-align:left;
+vertical-align:top}
+code{background:#eee;padding:.05rem .3rem;border-radius:3px;overflow-wrap:anywhere}
+.reject{color:#b00040}.warn{color:#8a5a00}.convert{color:#555}
+img{border:1px solid #ccc;margin:.4rem 0;max-width:100%}
+.remedy{border-left:3px solid #0072b2;padding-left:.8rem}small{color:#666}
+"""
+
+
+def write_page(report: ValidationReport, manifest: Manifest, validation: Validation) -> bytes:
+    """The page as UTF-8 HTML; it needs no server and no other file.
+
+    The masks of the examples are read once more, from the manifest's rows.
+    """
+    pictures = _pictures(report, manifest, validation)
+    body = "\n".join(_body(report, pictures))
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>segpipe report</title>"
+        f"<style>{_STYLE}</style>{body}</html>\n"
+    ).encode("utf-8", "backslashreplace")
+
+
+def _body(report: ValidationReport, pictures: Mapping[str, str]) -> Iterator[str]:
+    summary = report.summary
+    yield "<h1>What was found in the masks</h1><table>"
+    for name in ("rows", "accepted", "rejected", "repeated"):
+        yield f"<tr><th>{name}</th><td>{getattr(summary, name):,}</td></tr>"
+    yield "</table>"
+    if not report.rules:
+        yield "<p>Nothing to report: every row was accepted as it is.</p>"
+    for rule in report.rules:
+        yield from _section(rule, pictures.get(rule.rule))
+
+
+def _section(rule: RuleReport, picture: str | None) -> Iterator[str]:
+    known = CATALOGUE[rule.rule]
+    yield (
+        f"<h2 id='{rule.rule}'>{rule.rule} <small class='{rule.severity}'>{rule.severity}, "
+        f"{rule.rows:,} row{'s' * (rule.rows != 1)}</small></h2>"
+    )
+    yield f"<p>{html.escape(known.meaning)}</p>"
+    if picture is not None:
+        yield picture
+    if rule.examples:
+        yield "<table>"
+        for example in rule.examples:
+            where = f"{example['manifest']} row {example['manifest_row']}"
+            yield (
+                f"<tr><td>{html.escape(str(example['reference_id']))}<br>"
+                f"<small>{html.escape(where)}</small></td>"
+                f"<td>{html.escape(example['message'])}</td></tr>"
+            )
+        yield "</table>"
+    yield f"<p class='remedy'>{html.escape(known.remedy)}</p>"
+
+
+def _pictures(
+    report: ValidationReport, manifest: Manifest, validation: Validation
+) -> dict[str, str]:
+    """Rule -> picture of its first example, as an HTML element."""
+    wanted: dict[tuple[str, int], list[str]] = {}
+    for rule in report.rules:
+        if rule.examples and rule.severity != Severity.CONVERT:
+            first = rule.examples[0]
+            key = (first["manifest"], first["manifest_row"])
+            wanted.setdefault(key, []).append(rule.rule)
+    pictures: dict[str, str] = {}
+    if not wanted:
+        return pictures
+    for chunk in manifest.chunks():
+        for row in chunk.rows:
+            for rule_id in wanted.pop((row.manifest, row.number), []):
+                try:
+                    evidence, data = look(row, chunk.folder, validation)
+                    picture = _picture(rule_id, evidence, data)
+                except (SegpipeError, OSError, ValueError):
+                    continue  # a report without one of its pictures is still a report
+                if picture is not None:
+                    pictures[rule_id] = _element(picture, f"{rule_id}: {row.reference_id}")
+        if not wanted:
+            break
+    return pictures
+
+
+def _element(picture: Image.Image, words: str) -> str:
+    data = base64.b64encode(encoded(picture)).decode()
+    return f"<img alt='{html.escape(words, quote=True)}' src='data:image/png;base64,{data}'>"
+
+
+def _picture(rule_id: str, evidence: Evidence, data: bytes) -> Image.Image | None:
+    if evidence.mask is None:
+        return _as_it_is(data, evidence.policy.max_pixels)
+    pixels = evidence.mask.pixels
+    legend = [
+        LegendEntry(s.index, s.label or "?", s.confidence)
+        for s in evidence.declaration.segments
+        if s.index is not None and 0 <= s.index <= 255
+    ]
+    marked = _offending(rule_id, evidence)
+    title = str(evidence.row.reference_id)
+    if marked is None:
+        return overlay(pixels, legend, title=title, longest_side=_LONGEST_SIDE)
+    values = sorted(evidence.unexplained)
+    legend += [LegendEntry(value, "no Segment") for value in values]
+    return overlay(
+        pixels, legend, title=f"{title}: offending pixels in red", marked=marked,
+        longest_side=_LONGEST_SIDE,
+    )  # fmt: skip
+
+
+def _offending(rule_id: str, evidence: Evidence) -> NDArray[np.bool_] | None:
+    """H x W: the pixels a rule speaks of; None where it does not speak of pixels."""
+    if evidence.mask is None:
+        return None
+    pixels = evidence.mask.pixels
+    if rule_id in _ABOUT_VALUES:
+        table = np.zeros(256, bool)
+        table[list(evidence.unexplained)] = True
+        return table[pixels]
+    if rule_id == "VALUES-INTERPOLATED":
+        left, own, right = pixels[:, :-2], pixels[:, 1:-1], pixels[:, 2:]
+        between = np.zeros(pixels.shape, bool)
+        between[:, 1:-1] = (np.minimum(left, right) < own) & (own < np.maximum(left, right))
+        return between
+    return None
+
+
+def _as_it_is(data: bytes, max_pixels: int) -> Image.Image | None:
+    """A file that is no index mask, shown as what it is where it is a picture at all."""
+    try:
+        header = read_header(data)
+        if header.width * header.height > max_pixels:
+            return None
+        image = Image.open(io.BytesIO(data))
+        image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        return image.convert("RGB")
+    except (PngError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

@@ -1,0 +1,204 @@
+"""What a manifest row declares: its Segments, read from any of the column's forms, not judged.
+
+The forms are lists of structs, lists in JSON text, and within both metadata as struct, map or JSON
+text. Whatever cannot be read keeps its raw value, so that a rule can show it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from segpipe.errors import MetadataError
+from segpipe.predictions.metadata import canonical_form, confidence_of
+from segpipe.predictions.prediction import Segment
+
+_FIELDS = frozenset({"label", "index", "metadata"})
+
+
+@dataclass(slots=True)
+class DeclaredSegment:
+    """One Segment as a row declares it.
+
+    Attributes:
+        label: text, or None where it is missing or not text.
+        index: whole number, or None where ``raw_index`` is not one; any range.
+        raw_index: as it stands in the manifest.
+        metadata: canonical; empty where ``metadata_error`` says why there is none.
+        metadata_text: ``metadata`` as canonical JSON.
+        confidence: from the metadata, where it is a number.
+    """
+
+    label: str | None
+    index: int | None
+    raw_index: object
+    metadata: Mapping[str, Any]
+    metadata_text: str
+    metadata_error: str | None
+    confidence: float | None
+
+    @property
+    def name(self) -> str:
+        """The Segment in a message: its index and label."""
+        return f"{self.raw_index!r} ({self.label!r})"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """All Segments of a row, sorted by index; ``problem`` says why a cell could not be read."""
+
+    segments: tuple[DeclaredSegment, ...]
+    problem: str | None = None
+
+    @cached_property
+    def indexes(self) -> frozenset[int]:
+        """The pixel values the row explains."""
+        return frozenset(s.index for s in self.segments if s.index is not None)
+
+    @cached_property
+    def signature(self) -> frozenset[tuple[int | None, str | None]]:
+        """The indexes and labels alone: equal for rows that list the same classes."""
+        return frozenset((s.index, s.label) for s in self.segments)
+
+    def with_ignored(
+        self, ignore_values: Mapping[int, str], present: Collection[int]
+    ) -> Declaration:
+        """The same with a visible Segment for each ignored value that is present and has none."""
+        missing = [v for v in ignore_values if v in present and v not in self.indexes]
+        if not missing or self.problem is not None:
+            return self
+        ignored = [
+            DeclaredSegment(
+                ignore_values[value], value, value, {"ignore": True}, '{"ignore":true}', None, None
+            )
+            for value in missing
+        ]
+        return Declaration(tuple(sorted((*self.segments, *ignored), key=_order)))
+
+    def as_segments(self) -> tuple[Segment, ...]:
+        """The Segments of a row that broke no rule."""
+        return tuple(
+            Segment(s.label, s.index, dict(s.metadata))
+            for s in self.segments
+            if s.label is not None and s.index is not None
+        )
+
+
+def read_declaration(cell: object) -> Declaration:
+    """Parse the ``segments`` cell of a manifest row; never raises for what the cell holds."""
+    if isinstance(cell, str):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError) as error:
+            return Declaration((), f"segments is not valid JSON ({error})")
+    if cell is None:
+        return Declaration((), "segments is null")
+    if not isinstance(cell, (list, tuple)):
+        return Declaration((), f"segments is {_kind(cell)}, expected a list")
+    for place, member in enumerate(cell):
+        if type(member) is not dict and not isinstance(member, Mapping):
+            return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
+    return Declaration(tuple(_in_order([_segment(member) for member in cell])))
+
+
+def _in_order(segments: list[DeclaredSegment]) -> list[DeclaredSegment]:
+    before = -1
+    for segment in segments:  # as they mostly are already
+        index = segment.index
+        if index is None or index <= before:
+            return sorted(segments, key=_order)
+        before = index
+    return segments
+
+
+def _order(segment: DeclaredSegment) -> tuple[bool, int, str]:
+    return segment.index is None, segment.index or 0, segment.label or ""
+
+
+def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
+    label, raw_index = member.get("label"), member.get("index")
+    metadata: Mapping[str, Any] = {}
+    text, problem = "{}", None
+    try:
+        metadata, text = canonical_form(_metadata(member))
+    except MetadataError as error:
+        # A key may hold what is not Unicode; the message must.
+        problem = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    except RecursionError:
+        problem = "metadata is nested beyond reason"
+    return DeclaredSegment(
+        label if isinstance(label, str) and _is_unicode(label) else None,
+        raw_index if type(raw_index) is int else _whole_number(raw_index),
+        raw_index,
+        metadata,
+        text,
+        problem,
+        confidence_of(metadata) if metadata else None,
+    )
+
+
+def _metadata(member: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata of a Segment; members beside label and index belong to it as well."""
+    given = member.get("metadata")
+    metadata = given if type(given) is dict else _metadata_object(given)
+    if len(member) == 3 and "label" in member and "index" in member and "metadata" in member:
+        return metadata
+    beside = {
+        key: value for key, value in member.items() if key not in _FIELDS and value is not None
+    }
+    clash = sorted(key for key in beside if key in metadata and metadata[key] != beside[key])
+    if clash:
+        raise MetadataError(f"metadata.{clash[0]} is given twice, with different values")
+    return {**beside, **metadata} if beside else metadata
+
+
+def _metadata_object(value: object) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        if not value.strip():
+            return {}
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise MetadataError(f"metadata is not valid JSON ({error})") from None
+        if isinstance(value, list):
+            raise MetadataError("metadata is a list, expected an object")
+    if value is None:
+        return {}
+    if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value):
+        members = dict(value)  # how pyarrow gives a map
+        if len(members) < len(value):
+            raise MetadataError("metadata has a key twice")
+        return members
+    if not isinstance(value, Mapping):
+        raise MetadataError(f"metadata is {_kind(value)}, expected an object")
+    return value
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        return int(value) if len(value) < 20 else None
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(value: object) -> str:
+    names = {str: "text", dict: "an object", list: "a list", bool: "true/false", type(None): "null"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,48 @@
+"""Local files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+# Windows would translate line ends.
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def replace_file(target: str, data: bytes) -> None:
+    """Write bytes to a file that takes the target's name once it is whole.
+
+    For masks by the million: building ``Path`` objects would cost as much as writing the files.
+    """
+    temporary = f"{target[: target.rindex('/')]}/.{os.urandom(16).hex()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        try:
+            written = os.write(descriptor, data)
+            while written < len(data):
+                written += os.write(descriptor, memoryview(data)[written:])
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextmanager
+def replacing_file(target: Path) -> Iterator[IO[bytes]]:
+    """A file beside the target that takes its name when the block ends without an error."""
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as output:
+            yield output
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,59 @@
+"""What went wrong with storage, in words that say what to do."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from segpipe.errors import StorageError
+from segpipe.storage.redaction import SECRETS
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn an OSError into a StorageError that says what failed and what to do."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{doing} failed: {_words(error)}") from error
+    except Exception as error:
+        # What speaks to object stores raises classes of its own; they hold requests and headers.
+        if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
+            raise
+        raise StorageError(f"{doing} failed: {_store_words(error)}") from None
+
+
+# Top-level packages behind fsspec's object stores.
+_STORE_LIBRARIES = frozenset(
+    {"botocore", "aiobotocore", "s3fs", "aiohttp", "google", "gcsfs", "azure", "adlfs", "obstore"}
+)
+
+
+def _store_words(error: Exception) -> str:
+    if "Credentials" in type(error).__name__:
+        return (
+            "no usable credentials were found. Put them into the environment (for S3 "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or give the machine a "
+            "role"
+        )
+    return SECRETS.sub("...", str(error) or type(error).__name__)
+
+
+def _words(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full. Free some space and run again; nothing was left half-written"
+    if error.errno == errno.EFBIG:
+        return "the file is larger than this place allows. Nothing was left half-written"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "no permission to write or read there. Choose another place or change its rights"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "a file is where a folder is needed"
+    if error.errno == errno.ENAMETOOLONG:
+        return "a name is too long for this file system (255 bytes at most)"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    words = error.strerror or str(error) or type(error).__name__
+    return SECRETS.sub("...", words)

@@ -1,0 +1,213 @@
+"""Files under any fsspec URL: whole or not at all, and masks named by their content."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from urllib.parse import quote
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from segpipe.errors import SettingsError
+from segpipe.storage.atomic import replacing_file
+from segpipe.storage.failures import storage_errors
+from segpipe.storage.object_store import filesystem_options, open_object_store
+from segpipe.storage.redaction import redacted
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# Requests to an object store under way at a time.
+AT_ONCE = 16
+
+
+def folder_name(text: str) -> str:
+    """A name from data as one path component that cannot climb, hide or collide.
+
+    Letters, digits, ``-``, ``_`` and inner dots stay; everything else is percent-encoded, so
+    ``urllib.parse.unquote`` gives the text back.
+    """
+    encoded = quote(text, safe="")
+    return encoded.replace(".", "%2E", 1) if encoded.startswith(".") else encoded
+
+
+def open_filesystem(
+    url: str, storage_options: Mapping[str, Any] | None = None
+) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The fsspec filesystem of a URL and the path within it.
+
+    Raises:
+        SettingsError: when the URL's scheme is unknown or needs a package that is not installed.
+    """
+    if "://" not in url:
+        # Not as a URL: a file's name may hold whatever URLs give a meaning to.
+        return LocalFileSystem(), os.path.abspath(os.path.expanduser(url))
+    try:
+        filesystem, path = fsspec.core.url_to_fs(
+            url, **filesystem_options(url, storage_options or {})
+        )
+    except (ImportError, ValueError) as error:
+        raise SettingsError(f"cannot open {redacted(url)}: {error}") from None
+    return filesystem, str(path)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as its file system lists it."""
+
+    path: str
+    size: int
+    modified: datetime
+
+
+def _stored(path: str, info: Mapping[str, Any]) -> StoredFile:
+    """From fsspec's description; the file systems name the time of writing differently."""
+    value = info.get("mtime") or info.get("LastModified") or info.get("created")
+    modified = datetime.now(UTC)  # where a store does not tell: never old enough to be removed
+    if isinstance(value, (int, float)):
+        modified = datetime.fromtimestamp(value, UTC)
+    elif isinstance(value, datetime):
+        modified = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return StoredFile(path, int(info["size"]), modified)
+
+
+class Folder:
+    """A folder under any fsspec URL. Files in it are written whole or not at all."""
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.url = url.rstrip("/") or "/"
+        self.storage_options = dict(storage_options or {})
+        self.filesystem, path = open_filesystem(self.url, self.storage_options)
+        self.path = path.rstrip("/")
+        self.is_local = isinstance(self.filesystem, LocalFileSystem)
+        #: For what is done once per mask; None where the folder is not in an object store.
+        self.objects = open_object_store(self.url, self.path, self.storage_options)
+
+    def __repr__(self) -> str:
+        return f"Folder({self.shown!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What holds connections is opened again where it is used.
+        return Folder, (self.url, self.storage_options)
+
+    @property
+    def shown(self) -> str:
+        """Its URL without what may be a secret, for messages and tables."""
+        return redacted(self.url)
+
+    def folder(self, *names: str) -> Folder:
+        """A folder below this one; ``names`` are trusted path components."""
+        return Folder("/".join([self.url, *names]), self.storage_options)
+
+    def path_of(self, name: str) -> str:
+        """The filesystem path of a file in this folder."""
+        return f"{self.path}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there.
+
+        Raises:
+            StorageError: if the storage does not say.
+        """
+        with storage_errors(f"looking for {self.shown}/{name}"):
+            return bool(self.filesystem.exists(self.path_of(name)))
+
+    def stored(self, name: str) -> StoredFile | None:
+        """Size and age of a file; None where there is none."""
+        path = self.path_of(name)
+        try:
+            if self.is_local:
+                status = os.stat(path)
+                return StoredFile(
+                    path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
+                )
+            if self.objects is not None:
+                return StoredFile(path, *self.objects.stored(path))
+            return _stored(path, self.filesystem.info(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def files(self) -> Iterator[StoredFile]:
+        """All files below, however deep.
+
+        Raises:
+            StorageError: if they cannot be listed.
+        """
+        with storage_errors(f"listing {self.shown}"):
+            found = self.filesystem.find(self.path, detail=True)
+        for path, info in found.items():
+            yield _stored(str(path), info)
+
+    def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            StorageError: if it cannot be read.
+        """
+        with storage_errors(f"reading {self.shown}/{name}"):
+            if self.objects is not None:
+                return self.objects.read(self.path_of(name))
+            return bytes(self.filesystem.cat_file(self.path_of(name)))
+
+    def open_input(self, name: str) -> IO[bytes]:
+        """The file, opened for reading."""
+        with storage_errors(f"reading {self.shown}/{name}"):
+            handle: IO[bytes] = self.filesystem.open(self.path_of(name), "rb")
+            return handle
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file so that readers see the old content or the new, never a part.
+
+        Raises:
+            StorageError: if it cannot be written; the old content is then still there.
+        """
+        with self.open_output(name) as output:
+            output.write(data)
+
+    @contextmanager
+    def open_output(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to write to that appears under its name when the block ends without an error.
+
+        Raises:
+            StorageError: if it cannot be written; nothing is left behind then.
+        """
+        with storage_errors(f"writing {self.shown}/{name}"):
+            if self.is_local:
+                target = Path(self.path_of(name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with replacing_file(target) as output:
+                    yield output
+            else:
+                # Object stores have no rename: a local file, then one upload, which is atomic.
+                with tempfile.NamedTemporaryFile(prefix="segpipe-") as output:
+                    yield output
+                    output.flush()
+                    self.filesystem.put_file(output.name, self.path_of(name))
+
+    def each(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """``work`` on every item, in order; several at once where each waits for a network.
+
+        At most one list of results is held: meant for small ones, such as a verdict per file.
+        """
+        if self.is_local or len(items) < 2:
+            return list(map(work, items))
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="segpipe-storage") as pool:
+            return list(pool.map(work, items))
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there."""
+        doing = f"removing {self.shown}/{name}"
+        with storage_errors(doing), suppress(FileNotFoundError):
+            self.filesystem.rm_file(self.path_of(name))
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut, once, before a commit refers to it."""
+        if self.is_local and hasattr(os, "sync"):
+            os.sync()

@@ -1,0 +1,184 @@
+"""Canonical masks, named by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from segpipe.errors import StorageError
+from segpipe.storage.atomic import replace_file
+from segpipe.storage.failures import storage_errors
+from segpipe.storage.files import AT_ONCE, Folder
+
+# A mask that was stored is not looked for again for so long; far less than any vacuum waits.
+_TRUSTED_SECONDS = 3600.0
+_MOST_REMEMBERED = 100_000
+#: Age at which a mask that is stored again counts as new again.
+RENEWED_AFTER = timedelta(days=1)
+
+
+class MaskStore:
+    """Immutable mask files, named by the SHA-256 of their bytes: ``<first two>/<sha256>.png``.
+
+    Two hex digits, not four: 65 536 folders make writing many times slower on local disks.
+
+    Args:
+        folder: holds the files.
+        known_as: how tables name the folder: relative to the root where it is below it, else its
+            URL.
+    """
+
+    def __init__(self, folder: Folder, known_as: str = "masks") -> None:
+        self.folder = folder
+        self._known_as = known_as
+        self._made: set[str] = set()
+        # Masks this process has just stored in an object store, where looking costs a request.
+        self._stored: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"MaskStore({self.folder.shown!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MaskStore, (self.folder, self._known_as)
+
+    @staticmethod
+    def name_of(sha256: str) -> str:
+        """Path of a mask below the store's folder."""
+        return f"{sha256[:2]}/{sha256}.png"
+
+    def path_of(self, sha256: str) -> str:
+        """How tables name a mask's file."""
+        return f"{self._known_as}/{self.name_of(sha256)}"
+
+    def has(self, sha256: str) -> bool:
+        """Whether the mask is in the store."""
+        return self.folder.stored(self.name_of(sha256)) is not None
+
+    def keep(self, sha256: str) -> bool:
+        """Whether the mask is in the store; if so, it counts as new, and no vacuum takes it."""
+        if time.monotonic() - self._stored.get(sha256, -math.inf) < _TRUSTED_SECONDS:
+            return True
+        name = self.name_of(sha256)
+        stored = self.folder.stored(name)
+        if stored is None:
+            return False
+        if stored.modified < datetime.now(UTC) - RENEWED_AFTER:
+            try:
+                self._renew(name, None)
+            except (StorageError, FileNotFoundError):
+                return False  # it was taken this very moment
+        return True
+
+    def remove_if_older(self, sha256: str, before: datetime) -> bool:
+        """Remove a mask unless it was renewed meanwhile; whether it went.
+
+        Raises:
+            StorageError: if it cannot be removed.
+        """
+        name = self.name_of(sha256)
+        stored = self.folder.stored(name)
+        if stored is None or stored.modified >= before:
+            return False
+        self.folder.remove(name)
+        return True
+
+    def put(self, data: bytes) -> str:
+        """Store PNG bytes unless they are there already; returns their SHA-256 (hex).
+
+        Raises:
+            StorageError: if they cannot be written.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        self._put(sha256, data)
+        return sha256
+
+    @contextmanager
+    def several(self) -> Iterator[Callable[[bytes], str]]:
+        """:meth:`put` for a number of masks, which are all stored when the block ends.
+
+        Where each waits for a network, several are under way at once.
+
+        Raises:
+            StorageError: if one of them cannot be written.
+        """
+        if self.folder.is_local:
+            yield self.put
+            return
+        under_way: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="segpipe-storage") as pool:
+
+            def put(data: bytes) -> str:
+                sha256 = hashlib.sha256(data).hexdigest()
+                if len(under_way) >= 2 * AT_ONCE:
+                    under_way.popleft().result()
+                under_way.append(pool.submit(self._put, sha256, data))
+                return sha256
+
+            try:
+                yield put
+                while under_way:
+                    under_way.popleft().result()
+            finally:
+                for waiting in under_way:
+                    waiting.cancel()
+
+    def _put(self, sha256: str, data: bytes) -> None:
+        name = self.name_of(sha256)
+        with storage_errors(f"writing {self.folder.shown}/{name}"):
+            objects = self.folder.objects
+            if objects is not None and objects.create(self.folder.path_of(name), data):
+                self._remember(sha256)
+                return
+            stored = self.folder.stored(name)
+            # A file of another length can only be the relic of a power cut: write it again.
+            if stored is None or stored.size != len(data):
+                self._write(name, data)
+            elif stored.modified < datetime.now(UTC) - RENEWED_AFTER:
+                # A young file is safe from being vacuumed before a table refers to it.
+                self._renew(name, data)
+
+    def _remember(self, sha256: str) -> None:
+        if len(self._stored) >= _MOST_REMEMBERED:
+            self._stored.clear()
+        self._stored[sha256] = time.monotonic()
+
+    def read(self, sha256: str) -> bytes:
+        """The PNG bytes of a mask.
+
+        Raises:
+            StorageError: if it is not there.
+        """
+        return self.folder.read(self.name_of(sha256))
+
+    def _write(self, name: str, data: bytes) -> None:
+        if self.folder.objects is not None:
+            self.folder.objects.write(self.folder.path_of(name), data)
+            return
+        if not self.folder.is_local:
+            self.folder.filesystem.pipe_file(self.folder.path_of(name), data)
+            return
+        target = self.folder.path_of(name)
+        parent = os.path.dirname(target)
+        if parent not in self._made:
+            os.makedirs(parent, exist_ok=True)
+            self._made.add(parent)
+        try:
+            replace_file(target, data)
+        except FileNotFoundError:  # the folder made before was removed meanwhile
+            os.makedirs(parent, exist_ok=True)
+            replace_file(target, data)
+
+    def _renew(self, name: str, data: bytes | None) -> None:
+        if self.folder.is_local:
+            with suppress(PermissionError):
+                os.utime(self.folder.path_of(name))
+        else:
+            self._write(name, self.folder.read(name) if data is None else data)

@@ -1,0 +1,108 @@
+"""Rows of the segment table: what a mask's measures say of each of its Segments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from segpipe.masks.measures import Measures
+from segpipe.tables.schemas import SEGMENTS
+from segpipe.tables.writing import table_of
+
+_DESCRIBED = ("reference_id", "label", "index", "metadata", "confidence")
+# More than a mask has values; and a value that no mask has.
+_KEYS, _NOWHERE = 512, 511
+
+
+class DescribedSegment(Protocol):
+    """A Segment with its metadata as canonical JSON."""
+
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def index(self) -> int | None: ...
+    @property
+    def metadata_text(self) -> str: ...
+    @property
+    def confidence(self) -> float | None: ...
+
+
+class SegmentRows:
+    """Rows being gathered, a prediction at a time; their measures are looked up for all at once."""
+
+    def __init__(self) -> None:
+        self._described: dict[str, list[Any]] = {name: [] for name in _DESCRIBED}
+        self._owners: list[int] = []
+        self._measures: list[Measures] = []
+
+    def add(
+        self, reference_id: str | None, segments: Iterable[DescribedSegment], measures: Measures
+    ) -> None:
+        """A row per Segment of a prediction; one without pixels has no box and no centroid."""
+        segments = list(segments)
+        columns = self._described
+        columns["reference_id"] += [reference_id] * len(segments)
+        columns["label"] += [segment.label for segment in segments]
+        columns["index"] += [segment.index for segment in segments]
+        columns["metadata"] += [segment.metadata_text for segment in segments]
+        columns["confidence"] += [segment.confidence for segment in segments]
+        self._owners += [len(self._measures)] * len(segments)
+        self._measures.append(measures)
+
+    def table(self, dataset: str | None, model_run: str | None) -> pa.Table:
+        """SEGMENTS, in the order of adding."""
+        whose = {
+            "dataset": [dataset] * len(self._owners),
+            "model_run": [model_run] * len(self._owners),
+        }
+        return table_of({**self._described, **whose, **self._measured()}, SEGMENTS)
+
+    def _measured(self) -> dict[str, pa.Array]:
+        """The columns that come from the masks: a row's value, found in its prediction's measures.
+
+        Values are ascending within a prediction and below 256, so that with the prediction's number
+        in front they are ascending altogether.
+        """
+        owners = np.array(self._owners, np.int64)
+        indexes = np.array(
+            [_NOWHERE if index is None or not 0 <= index <= 255 else index
+             for index in self._described["index"]], np.int64,
+        )  # fmt: skip
+        sizes = np.array([len(one.values) for one in self._measures], np.int64)
+        numbers = np.repeat(np.arange(len(sizes)), sizes)
+        present = _KEYS * numbers + _joined([one.values for one in self._measures])
+        wanted = _KEYS * owners + indexes
+        places = np.minimum(np.searchsorted(present, wanted), max(len(present) - 1, 0))
+        there = present[places] == wanted if len(present) else np.zeros(len(wanted), bool)
+        pixels = np.array([one.pixels for one in self._measures], np.int64)
+
+        def column(name: str) -> NDArray[Any]:
+            values = _joined([getattr(one, name) for one in self._measures])
+            return values[places] if len(present) else np.zeros(len(wanted), values.dtype)
+
+        area = np.where(there, column("area"), 0)
+        left, top = column("left"), column("top")
+        placed = {
+            "bbox_x": left,
+            "bbox_y": top,
+            "bbox_w": column("right") - left + 1,
+            "bbox_h": column("bottom") - top + 1,
+            "centroid_x": column("centroid_x"),
+            "centroid_y": column("centroid_y"),
+        }
+        return {
+            "area_px": pa.array(area),
+            "area_fraction": pa.array(area / pixels[owners]),
+            **{
+                name: pa.array(values, SEGMENTS.field(name).type, mask=~there)
+                for name, values in placed.items()
+            },
+        }
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

@@ -1,0 +1,80 @@
+"""Writing tables a chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segpipe.storage.files import Folder
+
+
+class TableWriter:
+    """Rows appended to one Parquet file; row groups bounded, so memory is bounded too."""
+
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema, rows_per_group: int) -> None:
+        self._writer = writer
+        self._schema = schema
+        self._rows_per_group = rows_per_group
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; the table must have the writer's schema."""
+        if table.num_rows == 0:
+            return
+        self._waiting.append(table)
+        self._waiting_rows += table.num_rows
+        self.rows += table.num_rows
+        if self._waiting_rows >= self._rows_per_group:
+            self.flush()
+
+    def add_metadata(self, key: str, value: str) -> None:
+        """Put a note into the file's footer."""
+        self._writer.add_key_value_metadata({key: value})
+
+    def flush(self) -> None:
+        """Write what is waiting as one row group."""
+        if self._waiting:
+            whole = pa.concat_tables(self._waiting).combine_chunks()
+            self._writer.write_table(whole, row_group_size=self._rows_per_group)
+            self._waiting, self._waiting_rows = [], 0
+
+
+@contextmanager
+def table_writer(
+    folder: Folder, name: str, schema: pa.Schema, rows_per_group: int = 50_000
+) -> Iterator[TableWriter]:
+    """A Parquet file that appears under its name when the block ends without an error."""
+    with folder.open_output(name) as output:
+        writer = pq.ParquetWriter(output, schema, compression="zstd")
+        table = TableWriter(writer, schema, rows_per_group)
+        try:
+            yield table
+            table.flush()
+        except BaseException:
+            # The file is given up; closing only frees it, and must not hide the first error.
+            with suppress(Exception):
+                writer.close()
+            raise
+        writer.close()
+
+
+def table_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """A table of these columns in the schema's order and types."""
+    arrays = [
+        value if isinstance(value, (pa.Array, pa.ChunkedArray)) else pa.array(value, field.type)
+        for field in schema
+        for value in (columns[field.name],)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def column_array(table: pa.Table, name: str) -> pa.Array:
+    """A column as one array."""
+    column = table[name]
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -1,0 +1,322 @@
+"""Rules applied to a chunk of manifest rows: what is accepted, what is rejected, and why.
+
+One pass: a mask is read, decoded, measured, fingerprinted and stored once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import pyarrow as pa
+
+from segpipe.manifests.items import ItemList
+from segpipe.manifests.manifest import Manifest
+from segpipe.manifests.rows import ManifestBatch, ManifestChunk, ManifestRow
+from segpipe.masks.decoding import decode_mask
+from segpipe.masks.encoding import canonical_png
+from segpipe.masks.measures import Measures, measure_decoded
+from segpipe.masks.refusal import MaskRefused
+from segpipe.predictions.declarations import Declaration, read_declaration
+from segpipe.predictions.fingerprint import fingerprint_of_parts
+from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.sources import AllowedRoots, Fetched, recorded
+from segpipe.tables.schemas import REJECTED, VALIDATED
+from segpipe.tables.segments import SegmentRows
+from segpipe.tables.writing import table_of
+from segpipe.validation.row_files import KnownSize, read_all_files, read_files
+from segpipe.validation.rules import Evidence, Finding, Policy, Severity, judge, rules_in_force
+from segpipe.validation.rules.catalogue import CATALOGUE, Found
+from segpipe.validation.rules.imports import IMPORT_UNREADABLE
+from segpipe.validation.rules.judging import finding
+from segpipe.workers.chunks import seldom_collected
+
+# Rows that have to list the same Segments for the list to be taken for a taxonomy.
+_FIRST_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Everything a chunk needs to be validated, the same for all chunks of a partition.
+
+    Attributes:
+        dataset, model_run: of the predictions; None where a manifest is validated by itself.
+        sources: where masks and images may be read from.
+        masks: where canonical masks go.
+        policy: severities and limits.
+        items: the dataset's items; None where they are not checked.
+        taxonomy_list: indexes and labels of a list of all classes that rows repeat, whatever is
+            in their image; None where every row lists what it found.
+    """
+
+    dataset: str | None
+    model_run: str | None
+    sources: AllowedRoots
+    masks: MaskStore
+    policy: Policy = field(default_factory=Policy)
+    items: ItemList | None = None
+    taxonomy_list: frozenset[tuple[int | None, str | None]] | None = None
+
+
+@dataclass(frozen=True)
+class ValidatedChunk:
+    """The rows of a chunk, judged.
+
+    Attributes:
+        validated: VALIDATED plus the manifest's carried columns.
+        segments: SEGMENTS, in the order of ``validated``.
+        rejected: REJECTED; all findings of every rejected row.
+        rows: rows judged.
+        findings: how many rows each rule spoke of, accepted rows included.
+        identities: of the files that were read, two per row; see ``row_files.identities_of``.
+    """
+
+    validated: pa.Table
+    segments: pa.Table
+    rejected: pa.Table
+    rows: int
+    findings: Counter[str]
+    identities: Sequence[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    place: int
+    row: ManifestRow
+    declaration: Declaration
+    measures: Measures
+    mask_sha256: str
+    bytes: int
+    fingerprint: str
+    findings: Sequence[Finding]
+
+
+@seldom_collected()
+def validate_batch(batch: ManifestBatch, validation: Validation) -> ValidatedChunk:
+    """:func:`validate_chunk` of rows as they were read."""
+    return validate_chunk(batch.chunk(), validation)
+
+
+def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChunk:
+    """Judge every row of a chunk and store the masks of those accepted.
+
+    Raises:
+        StorageError: when the storage itself fails; nothing is said about any row then.
+    """
+    accepted: list[_Accepted] = []
+    rejected: list[tuple[ManifestRow, Finding]] = []
+    counts: Counter[str] = Counter()
+    identities: list[str | None] = []
+    rules = rules_in_force(validation.policy)
+    files = read_all_files(
+        chunk.rows,
+        chunk.folder,
+        validation.sources,
+        validation.policy.max_bytes,
+        wanted=partial(_is_left, policy=validation.policy),
+    )
+    with validation.masks.several() as put:
+        known_items = _known(chunk, validation)
+        for place, (row, read, known) in enumerate(
+            zip(chunk.rows, files, known_items, strict=True)
+        ):
+            identities += read.identities
+            findings = imported(row, validation.policy)
+            evidence = None
+            if read.wanted:
+                evidence = _look(row, read.mask, read.size, validation, known)
+                findings += judge(evidence, rules)
+            counts.update({found.rule for found in findings})
+            if evidence is None or any(f.severity is Severity.REJECT for f in findings):
+                rejected.extend((row, found) for found in findings)
+            else:
+                accepted.append(_accept(place, evidence, read.mask.data, findings, put))
+    return ValidatedChunk(
+        validated=_validated_table(accepted, chunk, validation),
+        segments=_segments_table(accepted, validation),
+        rejected=rejected_table(rejected, validation.dataset, validation.model_run),
+        rows=len(chunk.rows),
+        findings=counts,
+        identities=identities,
+    )
+
+
+def imported(row: ManifestRow, policy: Policy) -> list[Finding]:
+    """What an importer found, judged by the policy."""
+    return [
+        finding(
+            CATALOGUE.get(one.rule, IMPORT_UNREADABLE),
+            policy,
+            Found(one.message, one.found, one.expected),
+        )
+        for one in row.import_findings
+        if one.rule not in CATALOGUE or policy.severity_of(CATALOGUE[one.rule]) is not Severity.OFF
+    ]
+
+
+def _is_left(row: ManifestRow, policy: Policy) -> bool:
+    """Whether what a row was imported from left anything to look at."""
+    return not any(found.severity is Severity.REJECT for found in imported(row, policy))
+
+
+def _known(chunk: ManifestChunk, validation: Validation) -> Sequence[bool | None]:
+    if validation.items is None:
+        return [None] * len(chunk.rows)
+    return validation.items.contains([row.reference_id for row in chunk.rows])
+
+
+def look(row: ManifestRow, folder: str, validation: Validation) -> tuple[Evidence, bytes]:
+    """Gather the evidence on one row; the mask file's bytes come along.
+
+    Args:
+        folder: URL of the manifest's folder.
+
+    Raises:
+        StorageError: when the storage itself fails.
+    """
+    sources, limit = validation.sources, validation.policy.max_bytes
+    files = read_files(row, folder, sources, limit)
+    return _look(row, files.mask, files.size, validation, None), files.mask.data
+
+
+def _look(
+    row: ManifestRow,
+    fetched: Fetched,
+    size: KnownSize,
+    validation: Validation,
+    known_item: bool | None,
+) -> Evidence:
+    """The evidence on a row whose files were read."""
+    policy = validation.policy
+    declared = read_declaration(row.segments)
+    try:
+        if fetched.refusal is not None:
+            raise fetched.refusal
+        mask = decode_mask(fetched.data, policy.max_pixels)
+    except MaskRefused as refusal:
+        return Evidence(row, declared, policy, refusal=refusal, known_item=known_item)
+    measures = measure_decoded(mask)
+    return Evidence(
+        row,
+        declared.with_ignored(policy.ignore_values, measures.values.tolist()),
+        policy,
+        size=(size.height, size.width),
+        image_orientation=size.orientation,
+        mask=mask,
+        measures=measures,
+        declares_taxonomy=_declares_taxonomy(declared, validation),
+        known_item=known_item,
+    )
+
+
+def _declares_taxonomy(declared: Declaration, validation: Validation) -> bool:
+    taxonomy = validation.policy.taxonomy
+    if taxonomy and {s.label for s in declared.segments} >= taxonomy.keys():
+        return True
+    return validation.taxonomy_list is not None and declared.signature == validation.taxonomy_list
+
+
+def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] | None:
+    """The list of Segments that a manifest's rows share: a taxonomy, not what each row found.
+
+    Told from the first rows alone, so that it does not depend on how rows are cut into chunks.
+    """
+    rows = next(manifest.chunks(_FIRST_ROWS)).rows
+    lists = {read_declaration(row.segments).signature for row in rows}
+    (shared, *others) = lists
+    return shared if not others and len(rows) > 1 and len(shared) > 1 else None
+
+
+def _accept(
+    place: int,
+    evidence: Evidence,
+    data: bytes,
+    findings: Sequence[Finding],
+    put: Callable[[bytes], str],
+) -> _Accepted:
+    mask, measures = evidence.mask, evidence.measures
+    if mask is None or measures is None:
+        # A policy may silence any rule, but there is no publishing a mask nobody could read.
+        raise AssertionError(f"{evidence.row.manifest} row {evidence.row.number} has no mask")
+    stored = data if mask.canonical else canonical_png(mask.pixels)
+    described = [[s.index, s.label, s.metadata_text] for s in evidence.declaration.segments]
+    return _Accepted(
+        place=place,
+        row=evidence.row,
+        declaration=evidence.declaration,
+        measures=measures,
+        mask_sha256=put(stored),
+        bytes=len(stored),
+        fingerprint=fingerprint_of_parts(measures, described, evidence.row.annotation_id),
+        findings=findings,
+    )
+
+
+def _validated_table(
+    accepted: Sequence[_Accepted], chunk: ManifestChunk, validation: Validation
+) -> pa.Table:
+    extras = chunk.extras
+    rows = [one.row for one in accepted]
+    own = table_of(
+        {
+            "dataset": [validation.dataset] * len(rows),
+            "model_run": [validation.model_run] * len(rows),
+            "reference_id": [row.reference_id for row in rows],
+            "annotation_id": [row.annotation_id for row in rows],
+            "mask_path": [validation.masks.path_of(one.mask_sha256) for one in accepted],
+            "mask_sha256": [one.mask_sha256 for one in accepted],
+            "fingerprint": [one.fingerprint for one in accepted],
+            "height": [one.measures.height for one in accepted],
+            "width": [one.measures.width for one in accepted],
+            "n_segments": [len(one.declaration.segments) for one in accepted],
+            "bytes": [one.bytes for one in accepted],
+            "mask_url": [recorded(row.mask_url or "", chunk.folder) for row in rows],
+            "image_url": [row.image_url and recorded(row.image_url, chunk.folder) for row in rows],
+            "manifest": [row.manifest for row in rows],
+            "manifest_row": [row.number for row in rows],
+            "findings": [
+                [
+                    {"rule": f.rule, "severity": f.severity.value, "message": f.message}
+                    for f in one.findings
+                ]
+                for one in accepted
+            ],
+        },
+        VALIDATED,
+    )
+    if not extras.schema.names:
+        return own
+    carried = extras.take(pa.array([one.place for one in accepted], pa.int64()))
+    for column_field in extras.schema:
+        own = own.append_column(column_field, carried.column(column_field.name))
+    return own
+
+
+def _segments_table(accepted: Sequence[_Accepted], validation: Validation) -> pa.Table:
+    rows = SegmentRows()
+    for one in accepted:
+        rows.add(one.row.reference_id, one.declaration.segments, one.measures)
+    return rows.table(validation.dataset, validation.model_run)
+
+
+def rejected_table(
+    findings: Sequence[tuple[ManifestRow, Finding]], dataset: str | None, model_run: str | None
+) -> pa.Table:
+    """The rejected table's rows for these findings."""
+    return table_of(
+        {
+            "dataset": [dataset] * len(findings),
+            "model_run": [model_run] * len(findings),
+            "reference_id": [row.reference_id for row, _ in findings],
+            "manifest": [row.manifest for row, _ in findings],
+            "manifest_row": [row.number for row, _ in findings],
+            "rule": [found.rule for _, found in findings],
+            "severity": [found.severity.value for _, found in findings],
+            "message": [found.message for _, found in findings],
+            "found": [found.found for _, found in findings],
+            "expected": [found.expected for _, found in findings],
+        },
+        REJECTED,
+    )

@@ -1,0 +1,100 @@
+"""What a partition's segments are like as a whole, and how far that is from another partition's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from segpipe.storage.files import Folder
+from segpipe.validation.summary import SEGMENTS_FILE
+
+#: Bins of the confidence histogram, from 0 to 1.
+BINS = 20
+_COLUMNS = ["label", "area_px", "confidence", "metadata"]
+_IGNORED = '"ignore":true'
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The segments of a partition, without those marked as ignored.
+
+    Attributes:
+        pixels: label -> pixels of its segments.
+        segments: label -> number of its segments.
+        confidences: number of segments per bin of confidence, BINS of them.
+        without_confidence: segments that have none, or one outside 0 to 1.
+    """
+
+    pixels: Mapping[str, int]
+    segments: Mapping[str, int]
+    confidences: tuple[int, ...]
+    without_confidence: int
+
+    @property
+    def median_confidence(self) -> float | None:
+        """As of the histogram: within its bin as if values were spread evenly. None without any."""
+        half, below = sum(self.confidences) / 2, 0
+        for place, count in enumerate(self.confidences):
+            if count and below + count >= half:
+                return (place + (half - below) / count) / len(self.confidences)
+            below += count
+        return None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Label -> share of all pixels, largest first."""
+        total = sum(self.pixels.values())
+        ranked = sorted(self.pixels.items(), key=lambda one: (-one[1], one[0]))
+        return {label: pixels / total for label, pixels in ranked} if total else {}
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far two distributions of labels are apart.
+
+    Attributes:
+        distance: total variation distance of the labels' shares of pixels, 0 (the same) to 1 (no
+            label in common): the share of pixels that would have to change their label.
+        changes: label -> change of its share, the largest changes first.
+    """
+
+    distance: float
+    changes: Mapping[str, float]
+
+
+def distribution_of(tables: Folder) -> Distribution:
+    """Read a partition's segment table; memory is bounded by a batch and the labels."""
+    pixels: Counter[str] = Counter()
+    segments: Counter[str] = Counter()
+    histogram = np.zeros(BINS, np.int64)
+    without = 0
+    with tables.open_input(SEGMENTS_FILE) as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(columns=_COLUMNS):
+            rows = pa.Table.from_batches([batch])
+            rows = rows.filter(pc.invert(pc.match_substring(rows["metadata"], _IGNORED)))
+            grouped = rows.group_by("label").aggregate([("area_px", "sum"), ("area_px", "count")])
+            for row in grouped.to_pylist():
+                pixels[row["label"]] += row["area_px_sum"]
+                segments[row["label"]] += row["area_px_count"]
+            values = rows["confidence"].drop_null().to_numpy()
+            values = values[(values >= 0) & (values <= 1)]
+            histogram += np.histogram(values, BINS, (0.0, 1.0))[0]
+            without += rows.num_rows - values.size
+    return Distribution(dict(pixels), dict(segments), tuple(histogram.tolist()), without)
+
+
+def drift_between(before: Distribution, after: Distribution) -> Drift:
+    """Compare the labels' shares of pixels."""
+    old, new = before.shares, after.shares
+    changes = {
+        label: new.get(label, 0.0) - old.get(label, 0.0)
+        for label in sorted(old.keys() | new.keys())
+    }
+    ranked = dict(sorted(changes.items(), key=lambda one: -abs(one[1])))
+    return Drift(sum(map(abs, ranked.values())) / 2, ranked)

@@ -1,0 +1,160 @@
+"""What a validation found, for people (text) and for CI (JSON)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from segpipe.storage.files import Folder
+from segpipe.tables.text import html_table
+from segpipe.validation.rules import CATALOGUE, Severity
+from segpipe.validation.summary import REJECTED_FILE, VALIDATED_FILE, Summary
+
+_EXAMPLES = 3
+_EXAMPLE_KEYS = ("reference_id", "manifest", "manifest_row", "message")
+
+
+@dataclass
+class RuleReport:
+    """The findings of one rule.
+
+    Attributes:
+        rows: rows the rule spoke of, accepted ones included.
+        rejected_rows: of these, rows that were rejected (for this rule or for another).
+        examples: the first few: reference id, manifest, row and message.
+    """
+
+    rule: str
+    severity: str
+    remedy: str
+    rows: int
+    rejected_rows: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a finding's severity, and the finding as an example while there are few."""
+        if not self.examples:
+            self.severity = row["severity"]
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append({key: row[key] for key in _EXAMPLE_KEYS})
+
+
+@dataclass(frozen=True, repr=False)
+class ValidationReport:
+    """The summary of a pass and its findings by rule, the gravest and most frequent first."""
+
+    summary: Summary
+    rules: tuple[RuleReport, ...]
+
+    @classmethod
+    def read(cls, tables: Folder) -> ValidationReport:
+        """Put together from the tables of a finished pass.
+
+        Raises:
+            TableError: if they are not there.
+        """
+        summary = Summary.read(tables)
+        rules = {
+            rule: RuleReport(rule, CATALOGUE[rule].severity.value, CATALOGUE[rule].remedy, rows)
+            for rule, rows in summary.findings.items()
+            if rule in CATALOGUE and rows
+        }
+        for row in _rejected_rows(tables):
+            if row["rule"] in rules:
+                rules[row["rule"]].rejected_rows += 1
+                rules[row["rule"]].add(row)
+        for row in _noted_rows(tables):
+            if row["rule"] in rules:
+                rules[row["rule"]].add(row)
+        gravest_first = [severity.value for severity in Severity]
+        order = sorted(
+            rules.values(), key=lambda r: (gravest_first.index(r.severity), -r.rows, r.rule)
+        )
+        return cls(summary, tuple(order))
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        columns = ("rule", "severity", "rows", "rejected", "first", "what to do")
+        rows = (
+            (
+                rule.rule,
+                rule.severity,
+                rule.rows,
+                rule.rejected_rows,
+                "; ".join(str(one["message"]) for one in rule.examples[:1]),
+                rule.remedy,
+            )
+            for rule in self.rules
+        )
+        first = next(self.lines())
+        return f"<p>{first}</p>{html_table(columns, rows)}"
+
+    def to_json(self) -> str:
+        """For programs."""
+        return json.dumps(
+            {"summary": asdict(self.summary), "rules": [asdict(rule) for rule in self.rules]},
+            indent=2,
+            ensure_ascii=False,
+        )
+
+    def lines(self) -> Iterator[str]:
+        """For people: counts, then each rule with examples and one line of advice."""
+        summary = self.summary
+        yield summary.headline
+        if summary.taxonomy_size:
+            yield (
+                f"rows list the same {summary.taxonomy_size} Segments, a taxonomy: those without "
+                "pixels are not told one by one"
+            )
+        for rule in self.rules:
+            if rule.severity == Severity.REJECT:
+                yield ""
+                yield f"{rule.rule}  {_rows(rule.rows)} rejected"
+                yield from _example_lines(rule)
+                if rule.rejected_rows > len(rule.examples):
+                    yield f"  and {rule.rejected_rows - len(rule.examples)} more"
+                yield f"  -> {rule.remedy}"
+        notes = [rule for rule in self.rules if rule.severity != Severity.REJECT]
+        if notes:
+            yield ""
+            yield "published, with a note:"
+            for rule in notes:
+                yield f"  {rule.rule}  {_rows(rule.rows)}: {CATALOGUE[rule.rule].meaning}"
+                if rule.severity == Severity.WARN:
+                    yield from (f"  {line}" for line in _example_lines(rule))
+
+
+def _example_lines(rule: RuleReport) -> Iterator[str]:
+    for example in rule.examples:
+        yield (
+            f"  {example['reference_id'] or '(no reference_id)'} "
+            f"({example['manifest']} row {example['manifest_row']})"
+        )
+        yield f"    {example['message']}"
+
+
+def _noted_rows(tables: Folder) -> Iterator[dict[str, Any]]:
+    """The findings of accepted rows."""
+    columns = ["reference_id", "manifest", "manifest_row", "findings"]
+    with tables.open_input(VALIDATED_FILE) as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(batch_size=4096, columns=columns):
+            noted = batch.filter(pc.greater(pc.list_value_length(batch["findings"]), 0))
+            for row in noted.to_pylist():
+                yield from (row | finding for finding in row["findings"])
+
+
+def _rejected_rows(tables: Folder) -> Iterator[dict[str, Any]]:
+    with tables.open_input(REJECTED_FILE) as handle:
+        for batch in pq.ParquetFile(handle).iter_batches(batch_size=4096):
+            yield from batch.to_pylist()
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"

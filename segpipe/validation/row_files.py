@@ -1,0 +1,148 @@
+"""The files a manifest row names: its mask, and the image its size is read from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from segpipe.manifests.rows import ManifestRow
+from segpipe.masks.refusal import MaskRefused
+from segpipe.storage.sources import AllowedRoots, Fetched, Source, is_remote
+from segpipe.workers.chunks import FETCHED_AT_ONCE, map_threads
+
+#: What tells a row's mask, and its image, from what they may be changed to; None where storage does
+#: not tell.
+Identities = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSize:
+    """Height and width in pixels a row's image is known to have, and its EXIF orientation."""
+
+    height: int | None
+    width: int | None
+    orientation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RowFiles:
+    """What was read for a row.
+
+    Attributes:
+        mask: its bytes, or why it was not read.
+        size: of the image, from the manifest or from the image itself.
+        identities: of both files, from before they were read.
+        wanted: False where nothing was read, because nobody wanted it.
+    """
+
+    mask: Fetched
+    size: KnownSize
+    identities: Identities
+    wanted: bool = True
+
+
+def read_files(row: ManifestRow, folder: str, sources: AllowedRoots, max_bytes: int) -> RowFiles:
+    """Read a row's files, each once.
+
+    Args:
+        folder: URL of the manifest's folder.
+        max_bytes: limit on the mask's size.
+
+    Raises:
+        StorageError: when the storage itself fails.
+    """
+    source = _source(row.mask_url, folder, sources)
+    mask = sources.fetch(source, max_bytes) if isinstance(source, Source) else source
+    image = _image_identity(row, folder, sources)
+    return RowFiles(mask, _known_size(row, folder, sources), (mask.identity, image))
+
+
+def read_all_files(
+    rows: Sequence[ManifestRow],
+    folder: str,
+    sources: AllowedRoots,
+    max_bytes: int,
+    wanted: Callable[[ManifestRow], bool],
+) -> Iterator[RowFiles]:
+    """:func:`read_files` of rows, in order. Where files come over a network, those of further rows
+    are fetched while the first are worked on.
+
+    Args:
+        wanted: whether a row's mask is read at all.
+    """
+
+    def read(row: ManifestRow) -> RowFiles:
+        if wanted(row):
+            return read_files(row, folder, sources, max_bytes)
+        identities = identities_of(row, folder, sources)
+        return RowFiles(Fetched(b"", None), KnownSize(None, None), identities, wanted=False)
+
+    remote = any(is_remote(url, folder) for row in rows for url in _urls(row))
+    return map_threads(read, rows, FETCHED_AT_ONCE if remote else 1)
+
+
+def identities_of(row: ManifestRow, folder: str, sources: AllowedRoots) -> Identities:
+    """The identities of a row's files, without reading them.
+
+    Raises:
+        StorageError: when the storage itself fails.
+    """
+    return _identity(row.mask_url, folder, sources), _image_identity(row, folder, sources)
+
+
+def needs_image(row: ManifestRow) -> bool:
+    """Whether the row's size is read from its image."""
+    return bool(_pixels(row.height) is None and _pixels(row.width) is None and row.image_url)
+
+
+def _urls(row: ManifestRow) -> Iterator[str]:
+    if row.mask_url:
+        yield row.mask_url
+    if row.image_url and needs_image(row):
+        yield row.image_url
+
+
+def _image_identity(row: ManifestRow, folder: str, sources: AllowedRoots) -> str | None:
+    return _identity(row.image_url if needs_image(row) else None, folder, sources)
+
+
+def _identity(url: str | None, folder: str, sources: AllowedRoots) -> str | None:
+    if url is None:
+        return "none"
+    source = _source(url, folder, sources)
+    return sources.identity(source) if isinstance(source, Source) else source.identity
+
+
+def _source(url: str | None, folder: str, sources: AllowedRoots) -> Source | Fetched:
+    """Where a file is, or what comes of reading one that may not be read."""
+    if url is None or not url.strip():
+        nowhere = MaskRefused(
+            "FILE-MISSING",
+            "mask_url is empty: write where the mask file is into the manifest",
+            found="no URL",
+            expected="a URL or a path relative to the manifest",
+        )
+        return Fetched(b"", "none", nowhere)
+    try:
+        return sources.resolve(url, folder)
+    except MaskRefused as refusal:
+        return Fetched(b"", f"refused {refusal.rule}", refusal)
+
+
+def _known_size(row: ManifestRow, folder: str, sources: AllowedRoots) -> KnownSize:
+    height, width = _pixels(row.height), _pixels(row.width)
+    if needs_image(row) and row.image_url:
+        try:
+            size = sources.image_size(sources.resolve(row.image_url, folder))
+        except MaskRefused:
+            size = None
+        if size is not None:
+            return KnownSize(size.height, size.width, size.orientation)
+    return KnownSize(height, width)
+
+
+def _pixels(value: object) -> int | None:
+    if isinstance(value, (int, float)) and math.isfinite(value) and value >= 1:
+        return int(value) if value == int(value) else None
+    return None

@@ -1,0 +1,30 @@
+"""The rule catalogue: one file per kind of evidence, one function per rule.
+
+To add a rule, write its function in the file of its kind; nothing else needs to know.
+"""
+
+from segpipe.validation.rules import files, imports, labels, pixels, rows, sizes
+from segpipe.validation.rules.catalogue import CATALOGUE, Finding, Found, Rule, Severity
+from segpipe.validation.rules.evidence import Evidence
+from segpipe.validation.rules.judging import finding, judge, rules_in_force
+from segpipe.validation.rules.policy import Policies, Policy
+
+__all__ = [
+    "CATALOGUE",
+    "Evidence",
+    "Finding",
+    "Found",
+    "Policies",
+    "Policy",
+    "Rule",
+    "Severity",
+    "files",
+    "finding",
+    "imports",
+    "judge",
+    "labels",
+    "pixels",
+    "rows",
+    "rules_in_force",
+    "sizes",
+]

@@ -1,0 +1,106 @@
+"""Rules about labels: against the taxonomy and the task the policy declares."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator
+
+from segpipe.validation.rules.catalogue import Found, Severity, rule
+from segpipe.validation.rules.evidence import Evidence
+from segpipe.validation.rules.wording import listed
+
+# Fewer classes than this may each have one instance by chance.
+_SUSPICIOUSLY_MANY = 10
+
+
+@rule(
+    "LABEL-EMPTY",
+    Severity.REJECT,
+    meaning="A Segment has no label, so its pixels belong to no class.",
+    remedy="Give every Segment its class name.",
+    example="{label: '', index: 3}",
+    essential=True,
+    only_with="unusual_segments",
+)
+def label_empty(evidence: Evidence) -> Iterator[Found]:
+    blank = [s for s in evidence.unusual_segments if s.label is None or not s.label.strip()]
+    if blank:
+        indexes = listed([repr(s.raw_index) for s in blank])
+        yield Found(
+            f"the Segment of index {indexes} has no usable label (found {blank[0].label!r}): "
+            "give it its class name",
+            found=repr(blank[0].label),
+            expected="a class name",
+        )
+
+
+@rule(
+    "LABEL-UNKNOWN",
+    Severity.WARN,
+    meaning="A label is not in the taxonomy: a typo, or another numbering of the classes.",
+    remedy="Correct the label, or add it to [policy.taxonomy].",
+    example="'building ' where the taxonomy has 'Building'",
+)
+def label_unknown(evidence: Evidence) -> Iterator[Found]:
+    taxonomy = evidence.policy.taxonomy
+    if not taxonomy:
+        return
+    allowed = {*taxonomy, *evidence.policy.ignore_values.values()}
+    unknown = sorted(
+        {s.label for s in evidence.declaration.segments if s.label and s.label not in allowed}
+    )
+    if unknown:
+        folded = {label.strip().casefold(): label for label in allowed}
+        described = [f"{label!r}{_nearest(label, folded)}" for label in unknown]
+        yield Found(
+            f"not in the taxonomy: {listed(described)}",
+            found=listed([repr(label) for label in unknown]),
+            expected=listed(sorted(taxonomy)),
+        )
+
+
+def _nearest(label: str, folded: dict[str, str]) -> str:
+    close = difflib.get_close_matches(label.strip().casefold(), list(folded), n=1, cutoff=0.6)
+    return f" ({folded[close[0]]!r}?)" if close else ""
+
+
+@rule(
+    "TYPE-MISMATCH",
+    Severity.WARN,
+    meaning="The Segments do not look like the task the policy declares.",
+    remedy="Correct `task` in the policy, or the Segments: one per class for semantic, one per "
+    "object for instance.",
+    example="task = 'semantic' and two Segments labelled Road",
+)
+def type_mismatch(evidence: Evidence) -> Iterator[Found]:
+    policy = evidence.policy
+    if policy.task is None:
+        return
+    labels = Counter(
+        s.label
+        for s in evidence.declaration.segments
+        if s.label and s.label not in policy.ignore_values.values()
+    )
+    twice = sorted(label for label, count in labels.items() if count > 1)
+    if policy.task == "semantic" and twice:
+        counted = listed([f"{label} {labels[label]} times" for label in twice])
+        yield Found(
+            f"declared semantic, but {counted}: panoptic or instance?",
+            found=counted,
+            expected="one Segment per label",
+        )
+    if policy.task == "instance" and not twice and len(labels) >= _SUSPICIOUSLY_MANY:
+        yield Found(
+            f"declared instance, but each of {len(labels)} labels has one Segment: semantic?",
+            found=f"{len(labels)} labels, one Segment each",
+            expected="one Segment per object",
+        )
+    if policy.task == "panoptic":
+        stuff = [label for label in twice if policy.taxonomy.get(label) == "stuff"]
+        if stuff:
+            yield Found(
+                f"stuff occurs more than once: {listed(stuff)}; merge its Segments",
+                found=listed(stuff),
+                expected="one Segment per stuff label",
+            )

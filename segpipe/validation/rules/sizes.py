@@ -1,0 +1,135 @@
+"""Rules about the mask's size against its image's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+
+from segpipe.validation.rules.catalogue import Found, Severity, rule
+from segpipe.validation.rules.evidence import Evidence
+
+
+def _sizes(evidence: Evidence) -> tuple[int, int, int, int] | None:
+    """Mask height and width, image height and width (the mask's own where unknown)."""
+    height, width = evidence.size
+    if evidence.mask is None or (height is None and width is None):
+        return None
+    header = evidence.mask.header
+    return (
+        header.height,
+        header.width,
+        header.height if height is None else height,
+        header.width if width is None else width,
+    )
+
+
+def _shown(height: int, width: int) -> str:
+    return f"{width} x {height}"
+
+
+@rule(
+    "SIZE-MISMATCH",
+    Severity.REJECT,
+    meaning="The mask is not as large as its image, so its pixels belong to other places.",
+    remedy="Resize the network's output to the image with nearest neighbour, then write it.",
+    example="a 320 x 240 mask for a 640 x 480 image",
+    yields_to=("SIZE-SWAPPED",),
+)
+def size_mismatch(evidence: Evidence) -> Iterator[Found]:
+    sizes = _sizes(evidence)
+    if sizes is None or sizes[:2] == sizes[2:]:
+        return
+    height, width, image_height, image_width = sizes
+    yield Found(
+        f"the mask is {_shown(height, width)}, its image {_shown(image_height, image_width)} "
+        f"(width x height): {_difference(*sizes)}",
+        found=_shown(height, width),
+        expected=_shown(image_height, image_width),
+    )
+
+
+def _difference(height: int, width: int, image_height: int, image_width: int) -> str:
+    across, down = Fraction(width, image_width), Fraction(height, image_height)
+    if across == down:
+        simple = across.denominator <= 16 and across.numerator <= 16
+        ratio = f"exactly {across}" if simple else f"{float(across):.3f}"
+        return f"{ratio} of its size; resize it with nearest neighbour"
+    off = []
+    for found, wanted, smaller, larger in (
+        (width, image_width, "narrower", "wider"),
+        (height, image_height, "lower", "taller"),
+    ):
+        if found != wanted:
+            off.append(f"{abs(found - wanted)} px {smaller if found < wanted else larger}")
+    return " and ".join(off) + "; check the padding or cropping of the network's output"
+
+
+@rule(
+    "SIZE-SWAPPED",
+    Severity.REJECT,
+    meaning="The mask has its image's height as width and the reverse.",
+    remedy="Transpose the array before writing, or mind the image's EXIF orientation.",
+    example="a 480 x 640 mask for a 640 x 480 image",
+)
+def size_swapped(evidence: Evidence) -> Iterator[Found]:
+    sizes = _sizes(evidence)
+    if sizes is None or None in evidence.size:
+        return
+    height, width, image_height, image_width = sizes
+    if (height, width) == (image_width, image_height) and height != width:
+        yield Found(
+            f"the mask is {_shown(height, width)}, its image {_shown(image_height, image_width)} "
+            f"(width x height): height and width are swapped{_orientation(evidence)}",
+            found=_shown(height, width),
+            expected=_shown(image_height, image_width),
+        )
+
+
+def _orientation(evidence: Evidence) -> str:
+    orientation = evidence.image_orientation
+    if orientation >= 5:
+        return (
+            f"; the image has EXIF orientation {orientation}, which the model's input was rotated "
+            "by: predict on the pixels as stored, or store the image rotated"
+        )
+    return "; transpose the array, or look for an EXIF orientation in the image"
+
+
+@rule(
+    "SIZE-INVALID",
+    Severity.REJECT,
+    meaning="The manifest's height or width is not a size in pixels.",
+    remedy="Write positive whole numbers, or leave the columns out.",
+    example="height = 0",
+)
+def size_invalid(evidence: Evidence) -> Iterator[Found]:
+    for name, value in (("height", evidence.row.height), ("width", evidence.row.width)):
+        if value is not None and not _is_pixels(value):
+            yield Found(
+                f"{name} is {value!r}: expected a positive whole number of pixels",
+                found=f"{name} {value!r}",
+                expected="a positive whole number",
+            )
+
+
+def _is_pixels(value: object) -> bool:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    return value >= 1 and value == int(value)
+
+
+@rule(
+    "SIZE-UNVERIFIED",
+    Severity.WARN,
+    meaning="Nothing says how large the image is, so the mask's size was not checked.",
+    remedy="Add height and width columns, or an image_url that can be read.",
+    example="no height, width or image_url",
+    yields_to=("SIZE-INVALID",),
+)
+def size_unverified(evidence: Evidence) -> Iterator[Found]:
+    if evidence.mask is not None and None in evidence.size:
+        yield Found(
+            "the image's size is unknown: add height and width to the manifest, or an image_url "
+            "that can be read"
+        )

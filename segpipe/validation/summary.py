@@ -1,0 +1,92 @@
+"""What a pass over a partition came to, and the files it left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from segpipe.errors import TableError
+from segpipe.storage.files import Folder
+from segpipe.tables.text import html_table, text_table
+
+VALIDATED_FILE, SEGMENTS_FILE, REJECTED_FILE = (
+    "validated.parquet",
+    "segments.parquet",
+    "rejected.parquet",
+)
+_FOUND = ("rule", "rows")
+SUMMARY_FILE = "_summary.json"
+
+
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """What a pass over a manifest found. Every row is accepted, rejected or repeated.
+
+    Attributes:
+        rows: rows of the manifest.
+        accepted: predictions in the validated table.
+        rejected: rows in the rejected table.
+        repeated: rows equal to an accepted one of the same item; kept once, these not.
+        segments: rows of the segment table.
+        taxonomy_size: Segments of the one list all rows share; 0 where rows list what they found.
+        findings: rule -> rows it spoke of, accepted ones (warnings, conversions) included.
+        validated_digest, rejected_digest: of the tables' content.
+        reused: the tables of an earlier pass are still right, and were left as they are.
+    """
+
+    rows: int
+    accepted: int
+    rejected: int
+    repeated: int
+    segments: int
+    taxonomy_size: int
+    findings: Mapping[str, int]
+    validated_digest: str
+    rejected_digest: str
+    reused: bool = field(default=False, compare=False)
+
+    @property
+    def rejection_rate(self) -> float:
+        """Share of the rows that were rejected."""
+        return self.rejected / self.rows
+
+    @property
+    def headline(self) -> str:
+        """The counts in one line."""
+        repeated = f", {self.repeated} repeated (kept once)" if self.repeated else ""
+        return f"{self.rows} rows: {self.accepted} accepted, {self.rejected} rejected{repeated}"
+
+    def __repr__(self) -> str:
+        if not self.findings:
+            return self.headline
+        return f"{self.headline}\n{text_table(_FOUND, sorted(self.findings.items()))}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.headline}</p>{html_table(_FOUND, sorted(self.findings.items()))}"
+
+    def to_json(self) -> str:
+        """As stored beside the tables."""
+        stored = {name: value for name, value in asdict(self).items() if name != "reused"}
+        return json.dumps(stored, indent=2, sort_keys=True) + "\n"
+
+    @property
+    def outcome(self) -> str:
+        """Tells the tables of this pass from those of another."""
+        return f"{self.validated_digest} {self.rejected_digest}"
+
+    @classmethod
+    def read(cls, folder: Folder) -> Summary:
+        """The summary stored beside the tables.
+
+        Raises:
+            TableError: if there is none.
+        """
+        if not folder.exists(SUMMARY_FILE):
+            raise TableError(f"{folder.shown} holds no finished tables: materialize them first")
+        try:
+            return cls(**json.loads(folder.read(SUMMARY_FILE)))
+        except (ValueError, TypeError) as error:
+            raise TableError(
+                f"{folder.shown}/{SUMMARY_FILE} is damaged ({error}): materialize again"
+            ) from None

@@ -1,0 +1,150 @@
+"""Reading a partition's validated predictions back: its tables, checked to belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from segpipe.errors import TableError
+from segpipe.storage.files import Folder
+from segpipe.tables.schemas import MEASURED
+from segpipe.validation.pass_tables import DIGEST_KEY
+from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
+
+#: The nested form of a prediction's segments: one struct per Segment, by index.
+SEGMENT_LIST = pa.list_(pa.struct(MEASURED))
+
+
+@dataclass(frozen=True)
+class PredictionBatch:
+    """Some validated predictions with their segments.
+
+    Attributes:
+        rows: the validated table's rows.
+        segments: SEGMENT_LIST, one entry per row.
+    """
+
+    rows: pa.Table
+    segments: pa.Array
+
+    def __str__(self) -> str:
+        ids = self.rows["reference_id"]
+        return f"the predictions of {ids[0].as_py()!r} to {ids[-1].as_py()!r}"
+
+
+class ValidatedPredictions:
+    """The tables of one materialized partition, as a stream of batches.
+
+    Raises:
+        TableError: if they are missing, or a table is left over from another pass.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.summary = Summary.read(folder)
+        self._check(VALIDATED_FILE, self.summary.validated_digest)
+        self._check(SEGMENTS_FILE, self.summary.validated_digest)
+        self._check(REJECTED_FILE, self.summary.rejected_digest)
+
+    def __len__(self) -> int:
+        return self.summary.accepted
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the validated table: VALIDATED, then the columns its manifest carried."""
+        with self.folder.open_input(VALIDATED_FILE) as handle:
+            return pq.ParquetFile(handle).schema_arrow.remove_metadata()
+
+    def batches(self, rows: int) -> Iterator[PredictionBatch]:
+        """Predictions in the table's order, at most ``rows`` at a time."""
+        with (
+            self.folder.open_input(VALIDATED_FILE) as validated,
+            self.folder.open_input(SEGMENTS_FILE) as segments,
+        ):
+            # The files that are read, not those that were there when this was made.
+            _check_digest(self.folder, VALIDATED_FILE, validated, self.summary.validated_digest)
+            _check_digest(self.folder, SEGMENTS_FILE, segments, self.summary.validated_digest)
+            measured = _Reader(segments)
+            for batch in pq.ParquetFile(validated).iter_batches(batch_size=rows):
+                table = pa.Table.from_batches([batch]).replace_schema_metadata()
+                counts = table["n_segments"].to_numpy()
+                own = measured.take(int(counts.sum()))
+                yield PredictionBatch(table, self._nested(table, counts, own))
+
+    def _nested(self, table: pa.Table, counts: np.ndarray, segments: pa.Table) -> pa.Array:
+        owner = np.repeat(np.arange(table.num_rows), counts)
+        expected = table["reference_id"].take(pa.array(owner))
+        if segments.num_rows != owner.size or not segments["reference_id"].equals(expected):
+            raise TableError(
+                f"{self.folder.shown}: the segment table does not follow the validated table; "
+                "materialize the partition again"
+            )
+        return nested(counts, segments)
+
+    def rejected(self, most: int) -> pa.Table:
+        """The first findings of rejected rows."""
+        with self.folder.open_input(REJECTED_FILE) as handle:
+            for batch in pq.ParquetFile(handle).iter_batches(batch_size=most):
+                return pa.Table.from_batches([batch])
+            return pq.ParquetFile(handle).schema_arrow.empty_table()
+
+    def _check(self, name: str, digest: str) -> None:
+        if not self.folder.exists(name):
+            raise TableError(
+                f"{self.folder.shown}/{name} is missing: materialize the partition again"
+            )
+        with self.folder.open_input(name) as handle:
+            _check_digest(self.folder, name, handle, digest)
+
+
+def nested(counts: np.ndarray, segments: pa.Table) -> pa.Array:
+    """Rows of the segment table as SEGMENT_LIST, an entry per prediction.
+
+    Args:
+        counts: N, rows of each of the N predictions, in the order of the table.
+    """
+    structs = pa.StructArray.from_arrays(
+        [segments[member.name].combine_chunks() for member in MEASURED], fields=MEASURED
+    )
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), structs).cast(SEGMENT_LIST)
+
+
+def _check_digest(folder: Folder, name: str, handle: IO[bytes], digest: str) -> None:
+    try:
+        notes = pq.ParquetFile(handle).metadata.metadata or {}
+    except pa.ArrowException as error:
+        raise TableError(f"{folder.shown}/{name} is damaged ({error}): materialize again") from None
+    if notes.get(DIGEST_KEY.encode()) != digest.encode():
+        raise TableError(
+            f"{folder.shown}/{name} comes from another pass than {folder.shown}'s "
+            "summary, as after a crash: materialize the partition again"
+        )
+
+
+class _Reader:
+    """Rows of a Parquet file in order, any number at a time."""
+
+    def __init__(self, handle: object) -> None:
+        file = pq.ParquetFile(handle)
+        self._batches = file.iter_batches(batch_size=65_536)
+        self._schema = file.schema_arrow
+        self._rest = self._schema.empty_table()
+
+    def take(self, rows: int) -> pa.Table:
+        """The next rows; fewer where the file ends."""
+        parts, have = [self._rest], self._rest.num_rows
+        while have < rows:
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            parts.append(pa.Table.from_batches([batch]))
+            have += batch.num_rows
+        whole = pa.concat_tables(parts)
+        self._rest = whole.slice(rows)
+        return whole.slice(0, rows)

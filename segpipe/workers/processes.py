@@ -1,0 +1,130 @@
+"""Chunks worked on in processes of this machine.
+
+Half of the work on a mask is Python's, which threads of one process cannot share. loky starts the
+processes: they begin anew instead of forking what may hold locks, and a script that uses segpipe
+needs no ``if __name__ == "__main__"``.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from segpipe.errors import ChunkError
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+_PARENT_LOOKED_FOR_SECONDS = 1.0
+
+_work: Callable[[Any], Any]
+
+
+def map_processes(
+    work: Callable[[Chunk], Result], chunks: Iterable[Chunk], processes: int
+) -> Iterator[Result]:
+    """``work`` on every chunk, in other processes; results in order.
+
+    A process that dies costs its chunk a second try, alone; the others go on.
+
+    Raises:
+        ChunkError: if a chunk ended two processes.
+    """
+    from loky.process_executor import BrokenProcessPool
+
+    chunks = iter(chunks)
+    retried: deque[Chunk] = deque()
+    while True:
+        under_way: deque[tuple[Chunk, Future[Result]]] = deque()
+        try:
+            with _pool(work, processes) as pool:
+                while True:
+                    while len(under_way) < 2 * processes:
+                        chunk = next(chunks, None)
+                        if chunk is None:
+                            break
+                        under_way.append((chunk, pool.submit(_run, chunk)))
+                    if not under_way:
+                        return
+                    result = under_way[0][1].result()
+                    under_way.popleft()
+                    yield result
+        except BrokenProcessPool:
+            retried.extend(chunk for chunk, _ in under_way)
+        while retried:
+            yield _alone(work, retried.popleft())
+
+
+def _alone(work: Callable[[Chunk], Result], chunk: Chunk) -> Result:
+    """One chunk in a process of its own, to learn whether it is what ends processes."""
+    from loky.process_executor import BrokenProcessPool
+
+    try:
+        with _pool(work, 1) as pool:
+            result: Result = pool.submit(_run, chunk).result()
+            return result
+    except BrokenProcessPool as error:
+        raise ChunkError(
+            f"{chunk}: the process that worked on it died twice ({_how(error)}). If it was killed "
+            "for want of memory, lower rows_per_chunk or workers. Nothing was published, and the "
+            "tables of an earlier run are untouched"
+        ) from None
+
+
+def _how(error: BaseException) -> str:
+    """The exit codes in loky's message."""
+    _, found, codes = str(error).partition("exit codes of the workers are ")
+    return codes.partition("\n")[0].strip(" {}") if found else "its pool broke"
+
+
+@contextmanager
+def _pool(work: Callable[[Any], Any], processes: int) -> Iterator[Any]:
+    """Processes that have ``work``; what they were given has ended when the block does."""
+    from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(
+        processes, initializer=_begin, initargs=(pickle.dumps(work), os.getpid())
+    )
+    try:
+        yield pool
+    except BrokenProcessPool:
+        pool.shutdown(kill_workers=True)
+        raise
+    except BaseException:
+        # Whatever was handed over ends by itself, so that no file is left half-written.
+        pool.shutdown(wait=True)
+        raise
+    pool.shutdown(wait=True)
+
+
+def _begin(work: bytes, parent: int) -> None:
+    """In a new process: what is needed for every chunk."""
+    global _work
+    # A terminal sends Ctrl-C to all processes; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _work = pickle.loads(work)
+    from segpipe.masks.fast_path import load_fast_path
+
+    load_fast_path()
+    gc.freeze()
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent has died, and can take no result any more."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_LOOKED_FOR_SECONDS)
+    os._exit(1)
+
+
+def _run(chunk: Any) -> Any:
+    return _work(chunk)
