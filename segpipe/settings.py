@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from segpipe.errors import SettingsError, nearest
@@ -24,6 +24,13 @@ SETTINGS_FILE = "segpipe.toml"
 CATALOG, NUCLEUS = "catalog", "nucleus"
 #: The environment variable that names the root for Dagster.
 ROOT_VARIABLE = "SEGPIPE_ROOT"
+
+
+class HasSettings(Protocol):
+    """A root that was opened."""
+
+    @property
+    def settings(self) -> Settings: ...
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,15 @@ class Settings:
             given["allowed_roots"] = tuple(_below(root, url) for url in given["allowed_roots"])
         given["policies"] = replace(given["policies"], from_file=True)
         return cls(root, **given)
+
+    @classmethod
+    def of(cls, root: str | os.PathLike[str] | HasSettings) -> Settings:
+        """The settings of a root as a call names it: opened, or by its path or URL.
+
+        Raises:
+            SettingsError: if the settings file cannot be used.
+        """
+        return cls.load(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else root.settings
 
     def with_policies_of_now(self) -> Settings:
         """The same with the policies the settings file has now, if these came from it.

@@ -12,6 +12,7 @@ from typing import Any
 from segpipe.formats.imported import Format, Imported
 from segpipe.formats.manifest_writer import ManifestWriter
 from segpipe.formats.opening import open_source
+from segpipe.settings import HasSettings
 from segpipe.validation.rules.catalogue import CATALOGUE, Severity
 
 _MOST_MESSAGES = 10
@@ -40,7 +41,7 @@ def import_masks(
     kind: str,
     source: str | PathLike[str],
     *,
-    root: str | PathLike[str],
+    root: str | PathLike[str] | HasSettings,
     model_run: str,
     date: str | datetime.date | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -60,7 +61,7 @@ def import_masks(
         kind: ``mask-folder``, ``colour-map``, ``arrays``, ``cityscapes``, ``coco-panoptic`` or
             ``coco-results``.
         source: the folder or file.
-        root: path or URL of the root; the manifest goes where the root expects it.
+        root: the root, or its path or URL; the manifest goes where the root expects it.
         date: the day, ``YYYY-MM-DD``; today (UTC) by default.
         progress: called with the records done and the records there are.
         options: as the commands have them, with ``_`` for ``-``: ``labels``, ``objects``,

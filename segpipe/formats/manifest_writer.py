@@ -21,7 +21,7 @@ from segpipe.manifests.writer import RowWriter
 from segpipe.masks.encoding import canonical_png
 from segpipe.predictions.metadata import canonical_form
 from segpipe.predictions.prediction import Segment
-from segpipe.settings import Settings
+from segpipe.settings import HasSettings, Settings
 from segpipe.storage.mask_store import MaskStore
 
 _MASKS = "masks"
@@ -43,7 +43,7 @@ class ManifestWriter:
     the number of rows.
 
     Args:
-        root: path or URL of the root; the manifest goes where the root expects it.
+        root: the root, or its path or URL; the manifest goes where the root expects it.
         model_run: name of the model run.
         date: the day, ``YYYY-MM-DD``.
         name: of the manifest file, without ``.parquet``; several writers of one partition need
@@ -58,7 +58,7 @@ class ManifestWriter:
 
     def __init__(
         self,
-        root: str | PathLike[str],
+        root: str | PathLike[str] | HasSettings,
         model_run: str,
         date: str | date,
         *,
@@ -67,7 +67,7 @@ class ManifestWriter:
         importing: bool = False,
     ) -> None:
         self.partition = Partition(model_run, str(date))
-        manifests = Settings.load(str(root)).folder("manifests")
+        manifests = Settings.of(root).folder("manifests")
         self.folder = manifests.folder(*self.partition.folders)
         self._masks = MaskStore(self.folder.folder(_MASKS), _MASKS)
         self._importing = importing
