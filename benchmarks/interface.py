@@ -35,8 +35,8 @@ from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
-from tests.browser import Window, chromium, running_browser
-from tests.interface import LOCATION, REPOSITORY, Interface
+from tests.fixtures.browser import Window, chromium, running_browser
+from tests.fixtures.interface import LOCATION, REPOSITORY, Interface
 
 _MODEL_RUNS = 20
 _BASELINE = 10

@@ -28,8 +28,8 @@ from benchmarks.masks import HEIGHT, WIDTH
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
-from tests.fault_proxy import FaultProxy
-from tests.nucleus_endpoint import KEY, RunningEndpoint
+from tests.fixtures.fault_proxy import FaultProxy
+from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
 
 _SEGMENTS = (5, 20)
 

@@ -28,7 +28,7 @@ from benchmarks.memory import peak_mib
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from segpipe.storage.files import Folder
-from tests.s3_server import S3Server
+from tests.fixtures.s3_server import S3Server
 
 
 def land(root: str, masks: Masks) -> None:

@@ -29,7 +29,7 @@ from segpipe.pipeline.runs import run_partition
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
-from tests.interface import Interface
+from tests.fixtures.interface import Interface
 
 _FIRST = date(2026, 1, 5)
 _SEGMENTS = (5, 20)

@@ -24,8 +24,8 @@ from benchmarks.object_store import land
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from segpipe.settings import Settings
-from tests.fault_proxy import FaultProxy
-from tests.s3_server import Bucket, S3Server
+from tests.fixtures.fault_proxy import FaultProxy
+from tests.fixtures.s3_server import Bucket, S3Server
 
 _BUCKET_MASKS = 256
 

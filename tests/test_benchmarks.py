@@ -17,8 +17,8 @@ from benchmarks.goals import Goal, goals_table
 from benchmarks.landing import made
 from benchmarks.masks import CONSTANT, KINDS, NOISE, SHAPES, SMALL, Recipe, Shape
 from benchmarks.peers import figures, process
+from tests.fixtures.places import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "docs" / "performance.md"
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 from segpipe.demo.landing import write_demo_landing
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
+from tests.fixtures.places import PROJECT
 
-PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"
 
 

@@ -1,0 +1,140 @@
+"""The endpoint's jobs, polled with the SDK's own ``AsyncJob``: what it takes for an end, and what
+one is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from PIL import Image
+
+from segpipe.settings import SETTINGS_FILE
+from tests.fixtures.landing import striped_mask
+from tests.fixtures.nucleus_endpoint import RunningEndpoint
+from tests.fixtures.nucleus_world import HEIGHT, WIDTH, World, ended, nucleus
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+class SlowMasks:
+    """A server of a mask that lets nobody have it before it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        Image.fromarray(striped_mask((0, 1), HEIGHT, WIDTH)).save(folder / "slow.png")
+        content, self._released = (folder / "slow.png").read_bytes(), threading.Event()
+        released = self._released
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                released.wait(30)
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *words: object) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def release(self) -> None:
+        """Let them have it."""
+        self._released.set()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.release()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Iterator[SlowMasks]:
+    serving = SlowMasks(tmp_path)
+    yield serving
+    serving.close()
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path, masks: SlowMasks) -> Iterator[RunningEndpoint]:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / SETTINGS_FILE).write_text(f'allowed_roots = ["{masks.url}"]\n')
+    with RunningEndpoint(root) as running:
+        yield running
+
+
+@pytest.fixture
+def world(endpoint: RunningEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr("nucleus.async_job.JOB_POLLING_INTERVAL", 0.02)  # of 5 s
+    return World(endpoint, tmp_path, "streets", items=4)
+
+
+def two_jobs(world: World, masks: SlowMasks) -> tuple[Any, Any]:
+    """One that waits for its mask, and one that waits for the first."""
+    slow = world.prediction("img00", mask_url=f"{masks.url}/slow.png")
+    other = world.prediction("img01", mask_url="s3://bucket/other.png")
+    first = world.upload([slow], asynchronous=True)
+    return first, world.upload([other], asynchronous=True)
+
+
+def test_a_job_that_stays_queued_is_not_done_though_the_client_returns(
+    world: World, masks: SlowMasks
+) -> None:
+    first, second = two_jobs(world, masks)
+    second.sleep_until_complete(verbose_std_out=False)
+    assert second.status()["status"] == "Queued"
+    assert first.status()["status"] == "Running"
+    assert world.read("img00") is None
+    assert world.read("img01") is None
+    masks.release()
+    assert ended(second)["status"] == "Completed"
+    assert first.status()["message"] == {"processed": 1, "ignored": 0}
+    assert world.read("img00") is not None
+    assert world.read("img01") is not None
+
+
+def test_jobs_that_were_not_ended_are_by_the_next_process(
+    world: World, masks: SlowMasks, endpoint: RunningEndpoint
+) -> None:
+    first, second = two_jobs(world, masks)
+    endpoint.kill()
+    masks.release()
+    endpoint.restart()
+    assert [ended(job)["status"] for job in (first, second)] == ["Completed", "Completed"]
+    assert world.read("img00") is not None
+    assert world.read("img01") is not None
+
+
+def test_a_completed_job_may_have_errors_which_the_client_does_not_raise(world: World) -> None:
+    ids = ("img00", "nowhere")
+    sent = [world.prediction(one, mask_url="s3://b/m.png") for one in ids]
+    job = world.upload(sent, asynchronous=True)
+    ended(job)
+    job.sleep_until_complete(verbose_std_out=False)
+    assert job.status()["status"] == "Completed"
+    (error,) = job.errors()
+    assert "Item with id nowhere doesn't exist." in error
+
+
+def test_a_job_whose_body_cannot_be_read_is_errored_with_the_line(world: World) -> None:
+    client, dataset = world.client, world.dataset.id
+    route = f"dataset/{dataset}/signedUrl/mine"
+    url = client.make_request({}, route, requests_command=requests.get)["signed_url"]
+    requests.put(url, data=b'{"reference_id": "img00"}\n{"x": NaN}\n', timeout=10)
+    route = f"dataset/{dataset}/model/{world.model.id}/uploadPredictions?async=1"
+    begun = client.make_request({"requestId": "mine", "update": False}, route)
+    job = nucleus.AsyncJob.from_json(begun, client)
+    ended(job)
+    with pytest.raises(nucleus.async_job.JobError, match=r"Errored .*line 2: .*NaN is no number"):
+        job.sleep_until_complete(verbose_std_out=False)
+    (error,) = job.errors()
+    assert error.startswith("line 2: ")

@@ -1,0 +1,340 @@
+"""The endpoint, talked to by the real Scale Nucleus SDK from another process.
+
+What is expected of answers is what the SDK reads and what its own tests assert.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+import segpipe
+from segpipe.publishing.history import history
+from segpipe.root import Root
+from segpipe.settings import SETTINGS_FILE
+from tests.fixtures.landing import striped_mask
+from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
+from tests.fixtures.nucleus_world import (
+    HEIGHT,
+    WIDTH,
+    World,
+    catalog_rows,
+    ended,
+    endpoint,
+    multipart,
+    nucleus,
+    raw,
+    world,
+)
+from tests.fixtures.places import PROJECT
+
+__all__ = ["endpoint", "world"]  # fixtures
+
+# What the SDK calls is its own business.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def test_a_dataset_its_items_and_its_model_are_there(world: World) -> None:
+    assert world.dataset.info().length == 30
+    assert world.dataset.name == world.name
+    (found,) = [m for m in world.client.models if m.reference_id == f"{world.name}@1"]
+    assert found.id == world.model.id
+    assert found.metadata == {"framework": "torch"}
+    again = world.client.create_model("another name", f"{world.name}@1")
+    assert again.id == world.model.id
+    item = world.dataset.refloc("img05")["item"]
+    assert (item.reference_id, item.metadata) == ("img05", {"split": "val"})
+
+
+def test_items_that_are_there_are_ignored_or_updated(world: World) -> None:
+    changed = nucleus.DatasetItem("https://example.com/x.jpg", "img00", metadata={"split": "test"})
+    assert ended(world.dataset.append([changed]))["message"] == {
+        "new_items": 0, "updated_items": 0, "ignored_items": 1,
+    }  # fmt: skip
+    ended(world.dataset.append([changed], update=True))
+    assert world.dataset.refloc("img00")["item"].metadata == {"split": "test"}
+
+
+def test_local_masks_are_stored_ignored_and_replaced(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    def counts(answer: dict[str, Any]) -> tuple[int, int]:
+        return answer["predictions_processed"], answer["predictions_ignored"]
+
+    first = [world.prediction(f"img{n:02d}") for n in range(25)]  # three requests
+    assert counts(world.upload(first)) == (25, 0)
+    assert counts(world.upload(first)) == (0, 25)
+    other = [world.prediction(f"img{n:02d}", (0, 2)) for n in range(5)]
+    assert counts(world.upload(other)) == (0, 5)
+    before = catalog_rows(endpoint, world)
+    assert counts(world.upload(other, update=True)) == (5, 0)
+    after = catalog_rows(endpoint, world)
+    assert len(before) == len(after) == 25
+    assert {id for id in before if before[id]["fingerprint"] != after[id]["fingerprint"]} == {
+        f"img{n:02d}" for n in range(5)
+    }
+    assert after["img01"]["previous_fingerprint"] == before["img01"]["fingerprint"]
+    assert [s["label"] for s in after["img01"]["segments"]] == ["class 0", "class 2"]
+    assert after["img01"]["model_run"] == f"{world.name}@1"
+
+
+def test_what_is_read_back_is_what_was_sent(world: World) -> None:
+    sent = world.prediction("img03", annotation_id="my id")
+    world.upload([sent])
+    expected = {**sent.to_payload(), "type": "segmentation"}
+    assert world.read("img03") == expected
+    assert world.read("img04") is None
+    exported = world.dataset.export_predictions(world.model)["segmentation"]
+    assert [one.to_payload() for one in exported] == [{**expected, "type": "mask"}]
+
+
+def test_a_batch_with_an_item_that_does_not_exist_costs_that_item_only(world: World) -> None:
+    answer = world.upload([world.prediction("img00"), world.prediction("nowhere")])
+    assert (answer["predictions_processed"], answer["predictions_ignored"]) == (1, 0)
+    (error,) = answer["errors"]
+    told = json.loads(error)
+    assert told["error"] == "Item with id nowhere doesn't exist."
+    assert told["annotation"]["reference_id"] == "nowhere"
+    assert world.read("img00") is not None
+
+
+def test_remote_masks_below_allowed_roots_are_fetched_and_others_only_noted(
+    tmp_path: Path,
+) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    Image.fromarray(striped_mask((0, 1), HEIGHT, WIDTH)).save(served / "there.png")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(served))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    allowed = f"http://127.0.0.1:{server.server_port}"
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / SETTINGS_FILE).write_text(f'allowed_roots = ["{allowed}"]\n')
+    with RunningEndpoint(root) as endpoint:
+        world = World(endpoint, tmp_path, "remote")
+        there = world.prediction("img00", mask_url=f"{allowed}/there.png")
+        elsewhere = world.prediction("img01", mask_url="s3://bucket/m.png")
+        answer = world.upload([there, elsewhere])
+        assert answer["predictions_processed"] == 2
+        assert set(catalog_rows(endpoint, world)) == {"img00"}
+        found = requests.get(
+            f"{endpoint.url}/dataset/{world.dataset.id}/model/{world.model.id}/findings",
+            auth=(KEY, ""),
+            timeout=10,
+        ).json()
+        assert found["img01"][0].startswith("URL-REFUSED")
+        assert world.read("img01") is not None
+    server.shutdown()
+
+
+def test_uploads_as_a_job_end_and_tell_their_errors(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    remote = [world.prediction(f"img{n:02d}", mask_url=f"s3://bucket/{n}.png") for n in range(3)]
+    job = world.upload(remote, asynchronous=True)
+    told = ended(job)
+    assert (told["status"], told["message"]) == ("Completed", {"processed": 3, "ignored": 0})
+    assert job.errors() == []
+    remote.append(world.prediction("nowhere", mask_url="s3://bucket/x.png"))
+    job = world.upload(remote, asynchronous=True)
+    assert ended(job)["message"] == {"processed": 0, "ignored": 3}
+    (error,) = job.errors()
+    assert "Item with id nowhere doesn't exist." in error
+
+
+def test_ground_truth_is_annotated_beside_the_predictions(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    path = world.prediction("img02").mask_url
+    segments = [nucleus.Segment("class 0", 0), nucleus.Segment("class 1", 1)]
+    truth = nucleus.SegmentationAnnotation(path, segments, "img02", annotation_id="gt")
+    answer = world.dataset.annotate([truth])
+    assert (answer["annotations_processed"], answer["annotations_ignored"]) == (1, 0)
+    assert world.dataset.annotate([truth])["annotations_ignored"] == 1
+    assert catalog_rows(endpoint, world)["img02"]["model_run"] == "ground-truth"
+    (found,) = world.dataset.refloc("img02")["annotations"]["segmentation"]
+    assert found.to_payload() == truth.to_payload()
+    assert world.read("img02") is None
+
+
+def test_boxes_and_masks_may_come_together(world: World) -> None:
+    box = nucleus.BoxPrediction("car", 1, 2, 3, 4, "img01", confidence=0.5)
+    answer = world.upload([world.prediction("img01"), box])
+    assert answer["predictions_processed"] == 2
+    found = world.dataset.predictions_refloc(world.model, "img01")
+    assert {kind: len(ones) for kind, ones in found.items()} == {"segmentation": 1, "box": 1}
+
+
+def test_ids_with_characters_urls_give_a_meaning_to_are_found_when_quoted(world: World) -> None:
+    odd = "dir/a b#1?x=%2e%2e/..\u00fc.jpg"
+    item = nucleus.DatasetItem("https://example.com/x.jpg", odd, width=WIDTH, height=HEIGHT)
+    ended(world.dataset.append([item]))
+    assert world.upload([world.prediction(odd)])["predictions_processed"] == 1
+    assert world.read(requests.utils.quote(odd, safe="")) is not None
+    assert world.dataset.refloc(odd)["item"].reference_id == odd
+
+
+def test_what_was_uploaded_is_in_the_catalogs_history_and_can_be_restored(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    world.upload([world.prediction("img00", (0, 1))])
+    world.upload([world.prediction("img00", (0, 2))], update=True)
+    root = Root.open(str(endpoint.root))
+    newest, before = history(root.catalog)[:2]
+    assert (newest.operation, before.operation) == ("publish", "publish")
+    old = root.catalog.read(["reference_id", "segments"], f"dataset = '{world.name}'",
+                            version=before.version)  # fmt: skip
+    assert old["segments"][0].as_py()[1]["label"] == "class 1"
+    assert segpipe.open_catalog(str(endpoint.root)).read().num_rows >= 1
+
+
+def test_deleting_removes_predictions_here_and_in_the_catalog(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    world.upload([world.prediction("img00")])
+    world.client.delete_model(world.model.id)
+    assert catalog_rows(endpoint, world) == {}
+    assert all(model.id != world.model.id for model in world.client.models)
+    world.client.delete_dataset(world.dataset.id)
+    assert world.name not in [one["name"] for one in world.client.make_request(
+        {}, "dataset/details", requests_command=requests.get)]  # fmt: skip
+
+
+def wrong_masks(world: World) -> dict[str, Any]:
+    """The fixture of the SDK's own tests among them: the service is believed to take them all."""
+    Image.fromarray(np.zeros((10, 640), np.uint8)).save(world.folder / "size.png")
+    Image.fromarray(np.full((HEIGHT, WIDTH), 900, np.uint16)).save(world.folder / "deep.png")
+    (world.folder / "no.png").write_bytes(b"GIF89a")
+    return {
+        "img00": world.prediction("img00", mask_url=str(world.folder / "size.png")),
+        "img01": world.prediction("img01", (0, 1, 2), annotations=[nucleus.Segment("a", 1)]),
+        "img02": world.prediction("img02", mask_url=str(world.folder / "deep.png")),
+        "img03": world.prediction("img03", mask_url=str(world.folder / "no.png")),
+        "img04": world.prediction("img04", annotations=[nucleus.Segment("a", 999)]),
+    }
+
+
+def test_wrong_masks_are_taken_and_what_is_wrong_is_noted(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    answer = world.upload([*wrong_masks(world).values(), world.prediction("img05")])
+    assert (answer["predictions_processed"], answer["predictions_ignored"]) == (6, 0)
+    assert set(catalog_rows(endpoint, world)) == {"img05"}
+    url = f"{endpoint.url}/dataset/{world.dataset.id}/model/{world.model.id}/findings"
+    found = requests.get(url, auth=(KEY, ""), timeout=10).json()
+    expected = {
+        "img00": "SIZE-MISMATCH", "img01": "VALUE-NO-SEGMENT", "img02": "MASK-16BIT",
+        "img03": "FILE-NOT-PNG", "img04": "INDEX-RANGE",
+    }  # fmt: skip
+    assert found.keys() == expected.keys()
+    for reference_id, rule in expected.items():
+        assert rule in [message.partition(":")[0] for message in found[reference_id]]
+    # A wrong mask in the place of a right one: the catalog does not keep what is no longer there.
+    world.upload([world.prediction("img05", mask_url=str(world.folder / "no.png"))], update=True)
+    assert catalog_rows(endpoint, world) == {}
+
+
+def test_strict_refuses_wrong_masks_with_the_findings(tmp_path: Path) -> None:
+    with RunningEndpoint(tmp_path / "root", "--checks", "strict") as endpoint:
+        world = World(endpoint, tmp_path, "strict")
+        answer = world.upload([*wrong_masks(world).values(), world.prediction("img05")])
+        assert (answer["predictions_processed"], answer["predictions_ignored"]) == (1, 0)
+        errors = {}
+        for line in answer["errors"]:
+            told = json.loads(line)
+            errors[told["annotation"]["reference_id"]] = told["error"]
+        assert set(errors) == {f"img0{n}" for n in range(5)}
+        assert "SIZE-MISMATCH: the mask is" in errors["img00"]
+        assert world.read("img00") is None
+
+
+# --- crashes and races
+
+
+def test_two_clients_at_once_leave_one_prediction_per_item(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    batches = [[world.prediction(f"img{n:02d}", (0, k)) for n in range(10)] for k in (1, 2)]
+    path = f"/dataset/{world.dataset.id}/model/{world.model.id}/uploadPredictions"
+
+    def send(batch: list[Any]) -> dict[str, Any]:
+        sent = [one.to_payload() for one in batch]
+        masks = [
+            (requests.utils.quote(one.mask_url, safe=""), Path(one.mask_url).read_bytes())
+            for one in batch
+        ]
+        answer: dict[str, Any] = raw(endpoint, "POST", path, files=multipart(sent, masks)).json()
+        return answer
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(send, batches * 4))
+    assert sum(one["predictions_processed"] for one in told) == 10
+    assert sum(one["predictions_ignored"] for one in told) == 70
+    rows = catalog_rows(endpoint, world)
+    assert len(rows) == 10
+    for reference_id, row in rows.items():
+        held = world.read(reference_id)
+        assert held is not None
+        assert [s["label"] for s in row["segments"]] == [s["label"] for s in held["annotations"]]
+
+
+def kill_while_uploading(tmp_path: Path, times: int) -> None:
+    with RunningEndpoint(tmp_path / "root") as endpoint:
+        world = World(endpoint, tmp_path, "killed")
+        sent = [world.prediction(f"img{n:02d}", (0, 1 + n)) for n in range(30)]
+        random = np.random.default_rng(0)
+        for round in range(times):
+            with ThreadPoolExecutor(1) as pool:
+                update = bool(round % 2)
+                running = pool.submit(world.upload, sent, update=update)
+                time.sleep(random.uniform(0, 0.5))
+                endpoint.kill()
+                endpoint.restart()
+                with_error = running.exception()
+            assert with_error is None or KEY not in str(with_error)
+            rows = catalog_rows(endpoint, world)
+            for one in sent:  # what can be read back is what is in the catalog, once
+                held = world.read(one.reference_id)
+                assert (held is not None) == (one.reference_id in rows)
+                if held is not None:
+                    labels = [s["label"] for s in rows[one.reference_id]["segments"]]
+                    assert labels == [s["label"] for s in held["annotations"]]
+        answer = world.upload(sent, update=False)
+        assert answer["predictions_processed"] + answer["predictions_ignored"] == 30
+        assert len(catalog_rows(endpoint, world)) == 30
+
+
+def test_an_endpoint_killed_while_uploading_loses_nothing_it_answered(tmp_path: Path) -> None:
+    kill_while_uploading(tmp_path, 3)
+
+
+@pytest.mark.slow
+def test_an_endpoint_killed_fifty_times_loses_nothing_it_answered(tmp_path: Path) -> None:
+    kill_while_uploading(tmp_path, 50)
+
+
+def test_the_documented_client_works_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = PROJECT / "docs" / "nucleus.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    Image.fromarray(striped_mask((0, 1), 480, 640)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with RunningEndpoint(tmp_path / "root", key=None) as endpoint:
+        exec(code.replace("http://127.0.0.1:8000", endpoint.url), {})
+        (row,) = Root.open(str(endpoint.root)).catalog.read().to_pylist()
+    assert (row["dataset"], row["model_run"], row["reference_id"]) == ("streets", "unet@1", "a")
+    assert [s["confidence"] for s in row["segments"]] == [None, 0.9]

@@ -1,0 +1,55 @@
+"""Backfills as the UI asks for them, of a running ``segpipe dev``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from segpipe.manifests.partition import Partition
+from segpipe.publishing.outcomes import Outcome
+from segpipe.settings import SETTINGS_FILE
+from tests.fixtures.interface import Interface
+from tests.fixtures.landing import LandingWriter
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+DAYS = ["2026-01-05", "2026-01-06", "2026-01-07"]
+KEYS = [f"{day}|unet" for day in DAYS]
+
+
+def land(landing: LandingWriter, label: str) -> None:
+    for day in DAYS:
+        partition = Partition("unet", day)
+        rows = [landing.row(f"{day} {n}", (0, n), partition, label=label) for n in (1, 2)]
+        landing.manifest(rows, partition)
+
+
+@pytest.fixture
+def interface(landing: LandingWriter, tmp_path: Path) -> Iterator[Interface]:
+    landing.root.mkdir()
+    (landing.root / SETTINGS_FILE).write_text("first_date = 2026-01-01\n")
+    land(landing, "class")
+    with Interface(landing.root, tmp_path / "home", tmp_path / "log") as running:
+        yield running
+
+
+def test_a_backfill_reruns_a_range_with_update_on_or_off(
+    interface: Interface, landing: LandingWriter
+) -> None:
+    def outcomes(partitions: list[str], **tags: str) -> tuple[list[dict[str, int]], int]:
+        begun = interface.backfill(partitions, **tags)
+        assert interface.end_of_backfill(begun) == "COMPLETED_SUCCESS"
+        found = [interface.latest("published_predictions", key) for key in KEYS]
+        version = max(one["catalog_version"] for one in found)
+        return [{name: one[name] for name in Outcome if one.get(name)} for one in found], version
+
+    first, version = outcomes(KEYS)
+    assert first == [{"inserted": 2}] * 3
+    # Again: nothing is committed.
+    assert outcomes(KEYS) == ([{"unchanged": 2}] * 3, version)
+    land(landing, "other")
+    assert outcomes(KEYS) == ([{"ignored": 2}] * 3, version)
+    mended, _ = outcomes(KEYS[:2], **{"segpipe/update": "true"})
+    assert mended == [{"replaced": 2}, {"replaced": 2}, {"ignored": 2}]

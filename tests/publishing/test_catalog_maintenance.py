@@ -1,0 +1,720 @@
+"""Looking back, undoing, tidying and clearing away, in Python and on the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from deltalake import DeltaTable
+from PIL import Image
+
+from segpipe.errors import CatalogError, SegpipeError
+from segpipe.manifests.partition import Partition
+from segpipe.masks.encoding import canonical_png
+from segpipe.publishing import maintenance
+from segpipe.publishing.catalog import Catalog
+from segpipe.publishing.history import diff, history
+from segpipe.publishing.maintenance import optimize, restore, unpublish, vacuum
+from segpipe.root import Root
+from segpipe.storage.files import Folder, StoredFile
+from segpipe.storage.mask_store import MaskStore
+from tests.fixtures.command_line import assert_plain_error, segpipe
+from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, segment_cells
+from tests.fixtures.prediction_batches import prediction_batch
+from tests.fixtures.published import published, some
+from tests.fixtures.publishing_process import Child
+
+NEXT_DAY = replace(PARTITION, date="2026-01-06")
+LONG_AGO = 1_000_000_000
+
+
+@pytest.fixture
+def publish(landing: LandingWriter, root: Root, provenance: MakeProvenance) -> Callable[..., int]:
+    """Publishes predictions, given as item -> values of its mask; returns the version."""
+
+    def publish(
+        items: dict[str, tuple[int, ...]],
+        partition: Partition = PARTITION,
+        label: str = "class",
+        **by: Any,
+    ) -> int:
+        rows = [
+            landing.row(id, values, partition, label=label, name=f"{id}-{values}")
+            for id, values in items.items()
+        ]
+        landing.manifest(rows, partition)
+        root.materialize(partition)
+        root.publish(partition, provenance=provenance(**{"partition": partition.date, **by}))
+        return version_of(root)
+
+    return publish
+
+
+def version_of(root: Root) -> int:
+    version = root.catalog.version()
+    assert version is not None
+    return version
+
+
+def rows_of(root: Root, version: int | None = None) -> list[dict[str, Any]]:
+    """Everything the catalog holds, every column."""
+    rows: list[dict[str, Any]] = root.catalog.read(version=version).to_pylist()
+    return sorted(rows, key=lambda row: (row["model_run"], row["reference_id"]))
+
+
+def age(folder: Path, seconds: float = LONG_AGO) -> None:
+    """Make all masks old."""
+    for path in folder.rglob("*.png"):
+        os.utime(path, (seconds, seconds))
+
+
+def masks_in(root: Root) -> set[str]:
+    return {path.stem for path in Path(root.masks.folder.path).rglob("*.png")}
+
+
+def shas(root: Root, version: int | None = None) -> set[str]:
+    return {row["mask_sha256"] for row in rows_of(root, version)}
+
+
+def cleared(root: Root, hours: int, *, dry_run: bool = False) -> tuple[int, int]:
+    """Vacuum; table files and masks removed."""
+    done = vacuum(
+        root.catalog, root.settings.folder("validated"), retention_hours=hours, dry_run=dry_run
+    )
+    assert done.dry_run == dry_run
+    assert (done.mask_bytes > 0) == (done.mask_files > 0)
+    return done.table_files, done.mask_files
+
+
+# --- history -------------------------------------------------------------------------------------
+
+
+def test_the_history_of_nothing_is_empty(root: Root) -> None:
+    assert history(root.catalog) == []
+
+
+def test_the_history_says_who_when_what_and_how_many(root: Root, publish: Any) -> None:
+    started = datetime.now(UTC) - timedelta(seconds=1)
+    publish({"a": (0, 1), "b": (0, 2)}, run_id="first")
+    publish({"a": (0, 3), "b": (0, 2), "c": (0, 4)}, NEXT_DAY, run_id="second", update=True)
+    unpublish(root.catalog, "default", "unet", "third", reference_ids=["a", "b"])
+    restore(root.catalog, 1, "fourth")
+    versions = history(root.catalog)
+    assert [(v.version, v.operation) for v in versions] == [
+        (4, "restore"),
+        (3, "unpublish"),
+        (2, "publish"),
+        (1, "publish"),
+        (0, "create"),
+    ]
+    assert versions[3].notes == {
+        "dataset": "default",
+        "model_run": "unet",
+        "partition": "2026-01-05",
+        "run_id": "first",
+        "update": "false",
+        "inserted": "2",
+        "replaced": "0",
+    }
+    second = versions[2].notes
+    assert (second["run_id"], second["update"], second["partition"]) == (
+        "second",
+        "true",
+        "2026-01-06",
+    )
+    assert (second["inserted"], second["replaced"]) == ("1", "1")
+    assert (versions[1].notes["run_id"], versions[1].notes["removed"]) == ("third", "2")
+    assert (versions[0].notes["run_id"], versions[0].notes["restored"]) == ("fourth", "1")
+    times = [version.time for version in versions]
+    assert times == sorted(times, reverse=True)
+    assert all(started <= time <= datetime.now(UTC) + timedelta(seconds=1) for time in times)
+
+
+def test_the_history_gives_only_the_newest_where_asked(root: Root, publish: Any) -> None:
+    for value in (1, 2, 3):
+        publish({"a": (0, value)}, update=True)
+    assert [version.version for version in history(root.catalog, 2)] == [3, 2]
+
+
+def test_publishing_that_changed_nothing_is_not_in_the_history(root: Root, publish: Any) -> None:
+    publish({"a": (0, 1)})
+    before = history(root.catalog)
+    publish({"a": (0, 1)}, update=True)
+    publish({"a": (0, 2)})
+    assert history(root.catalog) == before
+
+
+# --- diff ----------------------------------------------------------------------------------------
+
+
+def test_diff_names_what_was_added_replaced_and_removed_and_nothing_else(
+    root: Root, publish: Any
+) -> None:
+    before = publish({"stays": (0, 1), "changes": (0, 2), "it's gone": (0, 3)})
+    old = published(root)
+    publish({"changes": (0, 5), "new": (0, 4)}, update=True)
+    unpublish(root.catalog, "default", "unet", "u", reference_ids=["it's gone"])
+    new = published(root)
+    rows = {r["reference_id"]: r for r in diff(root.catalog, before, version_of(root)).to_pylist()}
+    assert {id: row["change"] for id, row in rows.items()} == {
+        "changes": "replaced",
+        "it's gone": "removed",
+        "new": "added",
+    }
+    for id, row in rows.items():
+        assert (row["fingerprint_before"], row["fingerprint_after"]) == (old.get(id), new.get(id))
+    backwards = diff(root.catalog, version_of(root), before).to_pylist()
+    assert {row["reference_id"]: row["change"] for row in backwards} == {
+        "changes": "replaced",
+        "it's gone": "added",
+        "new": "removed",
+    }
+    assert diff(root.catalog, before, before).num_rows == 0
+
+
+def test_diff_names_the_segments_that_were_added_removed_and_changed(
+    landing: LandingWriter, root: Root, provenance: MakeProvenance
+) -> None:
+    surer = [{**cell, "metadata": '{"confidence": 0.9}'} for cell in segment_cells((1,))]
+    for values, segments in (
+        ((0, 1, 2), segment_cells((0, 1, 2))),
+        ((0, 1, 3), [*segment_cells((0,)), *surer, *segment_cells((3,))]),
+    ):
+        landing.manifest([landing.row("a", values, segments=segments)])
+        root.materialize(PARTITION)
+        root.publish(PARTITION, provenance=provenance(update=True))
+    (row,) = diff(root.catalog, 1, 2).to_pylist()
+    assert row["segments_added"] == ["3 class 3"]
+    assert row["segments_removed"] == ["2 class 2"]
+    assert row["segments_changed"] == ["1 class 1"]
+
+
+def test_diff_tells_the_same_item_of_two_model_runs_apart(root: Root, publish: Any) -> None:
+    before = publish({"a": (0, 1)})
+    publish({"a": (0, 2)}, Partition("another", PARTITION.date), model_run="another")
+    (row,) = diff(root.catalog, before, version_of(root)).to_pylist()
+    assert (row["model_run"], row["change"]) == ("another", "added")
+
+
+def test_diff_of_a_version_that_does_not_exist_names_it(root: Root, publish: Any) -> None:
+    publish({"a": (0, 1)})
+    with pytest.raises(CatalogError, match="version 99"):
+        diff(root.catalog, 0, 99)
+
+
+# --- restore and unpublish -----------------------------------------------------------------------
+
+
+def test_restoring_brings_every_column_back_and_can_itself_be_undone(
+    root: Root, publish: Any
+) -> None:
+    first = publish({"a": (0, 1), "b": (0, 2)})
+    second = publish({"a": (0, 3), "c": (0, 4)}, update=True)
+    states = {version: rows_of(root, version) for version in (first, second)}
+    third = restore(root.catalog, first, "undo")
+    assert third == version_of(root) == second + 1
+    assert rows_of(root) == states[first]
+    fourth = restore(root.catalog, second, "redo")
+    assert rows_of(root) == states[second]
+    assert restore(root.catalog, third, "undo the redo") == fourth + 1
+    assert rows_of(root) == states[first]
+
+
+def test_after_restoring_publishing_goes_on_from_what_was_restored(
+    root: Root, publish: Any, provenance: MakeProvenance
+) -> None:
+    first = publish({"a": (0, 1)})
+    publish({"a": (0, 3), "c": (0, 4)}, update=True)
+    restore(root.catalog, first, "undo")
+    assert some(root.publish(PARTITION, provenance=provenance())) == {"ignored": 1, "inserted": 1}
+    assert some(root.publish(PARTITION, provenance=provenance(update=True))) == {
+        "replaced": 1,
+        "unchanged": 1,
+    }
+
+
+def test_restoring_the_version_before_the_first_publishing_empties_the_catalog(
+    root: Root, publish: Any
+) -> None:
+    publish({"a": (0, 1)})
+    restore(root.catalog, 0, "undo")
+    assert rows_of(root) == []
+
+
+def test_restoring_the_newest_version_changes_nothing(root: Root, publish: Any) -> None:
+    newest = publish({"a": (0, 1)})
+    before = rows_of(root)
+    restore(root.catalog, newest, "undo")
+    assert rows_of(root) == before
+
+
+@pytest.mark.parametrize("version", [-1, 99])
+def test_restoring_a_version_that_does_not_exist_is_refused(
+    root: Root, publish: Any, version: int
+) -> None:
+    newest = publish({"a": (0, 1)})
+    with pytest.raises(CatalogError, match=f"no version {version}: the catalog is at {newest}"):
+        restore(root.catalog, version, "undo")
+    assert version_of(root) == newest
+
+
+def test_restoring_a_version_whose_files_were_vacuumed_is_refused_in_words(
+    root: Root, publish: Any
+) -> None:
+    first = publish({"a": (0, 1)})
+    publish({"a": (0, 2)}, update=True)
+    cleared(root, 0)
+    before = rows_of(root)
+    with pytest.raises(CatalogError, match=r"cannot be restored.*vacuumed"):
+        restore(root.catalog, first, "undo")
+    assert rows_of(root) == before
+
+
+def test_reading_and_comparing_a_version_whose_files_were_vacuumed_are_refused_in_words(
+    landing: LandingWriter, root: Root, publish: Any
+) -> None:
+    first = publish({"a": (0, 1)})
+    second = publish({"a": (0, 2)}, update=True)
+    cleared(root, 0)
+    assert_plain_error(segpipe("diff", "--root", landing.root, first, second), "vacuumed")
+    with pytest.raises(CatalogError, match="vacuumed"):
+        root.catalog.read(version=first)
+    with pytest.raises(CatalogError, match="vacuumed"):
+        diff(root.catalog, first, second)
+
+
+def test_a_data_file_that_is_lost_is_one_sentence_and_not_a_trace(
+    root: Root, publish: Any, provenance: MakeProvenance
+) -> None:
+    publish({"a": (0, 1)})
+    for path in Path(root.catalog.uri).rglob("part-*.parquet"):
+        path.unlink()
+    for update in (False, True):
+        with pytest.raises(SegpipeError, match="cannot be read"):
+            root.publish(PARTITION, provenance=provenance(update=update))
+
+
+def test_restoring_and_unpublishing_what_was_never_published_say_so(root: Root) -> None:
+    with pytest.raises(CatalogError, match="holds nothing yet"):
+        restore(root.catalog, 0, "undo")
+    assert unpublish(root.catalog, "default", "unet", "u", reference_ids=["a"]) == 0
+
+
+@pytest.fixture
+def two_days(publish: Any, root: Root) -> Root:
+    """a and b of one day, c and d of the next, and another model run's a."""
+    publish({"a": (0, 1), "b": (0, 2)})
+    publish({"c": (0, 3), "d": (0, 4)}, NEXT_DAY)
+    publish({"a": (0, 9)}, Partition("another", PARTITION.date), model_run="another")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("named", "left"),
+    [
+        ({"reference_ids": ["a", "c", "not there"]}, ["b", "d"]),
+        ({"reference_ids": ["a", "a"]}, ["b", "c", "d"]),
+        ({"partition": "2026-01-06"}, ["a", "b"]),
+        ({"reference_ids": ["a", "c"], "partition": "2026-01-06"}, ["a", "b", "d"]),
+        ({"reference_ids": ["' OR true --"]}, ["a", "b", "c", "d"]),
+        ({"partition": "2026-01-07"}, ["a", "b", "c", "d"]),
+    ],
+)
+def test_unpublishing_removes_exactly_what_is_named_and_is_undone_by_restoring(
+    two_days: Root, named: dict[str, Any], left: list[str]
+) -> None:
+    before, version = rows_of(two_days), version_of(two_days)
+    removed = unpublish(two_days.catalog, "default", "unet", "u", **named)
+    assert removed == 4 - len(left)
+    after = rows_of(two_days)
+    assert [row for row in before if row["model_run"] == "another"] == after[:1]
+    assert [row["reference_id"] for row in after[1:]] == left
+    assert all(row in before for row in after)
+    if not removed:
+        assert version_of(two_days) == version, "a commit that removed nothing"
+        return
+    restore(two_days.catalog, version, "undo")
+    assert rows_of(two_days) == before
+
+
+@pytest.mark.parametrize("named", [{}, {"reference_ids": []}, {"partition": ""}])
+def test_unpublishing_nothing_in_particular_is_refused(
+    two_days: Root, named: dict[str, Any]
+) -> None:
+    before = rows_of(two_days)
+    with pytest.raises(CatalogError, match="name the items or the partition"):
+        unpublish(two_days.catalog, "default", "unet", "u", **named)
+    assert rows_of(two_days) == before
+
+
+def test_what_was_unpublished_is_inserted_again(two_days: Root, provenance: MakeProvenance) -> None:
+    unpublish(two_days.catalog, "default", "unet", "u", reference_ids=["a"])
+    publication = two_days.publish(PARTITION, provenance=provenance())
+    assert some(publication) == {"inserted": 1, "unchanged": 1}
+
+
+def test_unpublishing_more_items_than_go_into_one_predicate(
+    root: Root, provenance: MakeProvenance
+) -> None:
+    ids = [f"item {n:04d}" for n in range(1100)]
+    batch = prediction_batch(dict.fromkeys(ids, 0), root.masks)
+    root.catalog.publish(batch, root.masks, provenance())
+    removed = unpublish(root.catalog, "default", "unet", "u", reference_ids=ids[:1050])
+    assert removed == 1050
+    assert sorted(published(root)) == ids[1050:]
+    restore(root.catalog, 1, "undo")
+    assert sorted(published(root)) == ids
+
+
+# --- optimize ------------------------------------------------------------------------------------
+
+
+def test_optimizing_writes_few_files_and_changes_no_row(root: Root, publish: Any) -> None:
+    for n in range(8):
+        publish({f"item {n}": (0, n + 1)}, replace(PARTITION, date=f"2026-01-1{n}"))
+    before, version = rows_of(root), version_of(root)
+    figures = optimize(root.catalog, "tidy")
+    assert (figures["removed"], figures["added"]) == (8, 1)
+    assert len(DeltaTable(root.catalog.uri).file_uris()) == 1
+    assert rows_of(root) == before == rows_of(root, version)
+    newest = history(root.catalog, 1)[0]
+    assert (newest.operation, newest.notes["run_id"]) == ("optimize", "tidy")
+    assert optimize(root.catalog, "again") == {"added": 0, "removed": 0}
+    assert rows_of(root) == before
+
+
+def test_optimizing_keeps_publishing_idempotent(
+    root: Root, publish: Any, provenance: MakeProvenance
+) -> None:
+    publish({"a": (0, 1)}, NEXT_DAY)
+    publish({"b": (0, 1), "c": (0, 2)})
+    optimize(root.catalog, "tidy")
+    assert some(root.publish(PARTITION, provenance=provenance())) == {"unchanged": 2}
+
+
+# --- vacuum --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replaced_once(root: Root, publish: Any) -> Root:
+    """Item a, replaced; every mask old, and nothing but the catalog refers to them."""
+    publish({"a": (0, 1), "b": (0, 2)})
+    publish({"a": (0, 3)}, update=True)
+    shutil.rmtree(root.settings.folder("validated").path)
+    age(Path(root.masks.folder.path))
+    return root
+
+
+def test_a_dry_run_of_vacuum_touches_nothing_and_says_what_it_would_do(
+    landing: LandingWriter, replaced_once: Root
+) -> None:
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in landing.root.rglob("*")}
+
+    before = files()
+    would = cleared(replaced_once, 0, dry_run=True)
+    assert would == (1, 1)
+    assert files() == before
+    assert cleared(replaced_once, 0) == would
+
+
+def test_vacuuming_again_does_not_count_what_is_gone_already(replaced_once: Root) -> None:
+    assert cleared(replaced_once, 0) == (1, 1)
+    assert cleared(replaced_once, 0, dry_run=True) == (0, 0)
+    assert cleared(replaced_once, 0) == (0, 0)
+
+
+def test_vacuum_within_the_retention_keeps_every_version_restorable_with_its_masks(
+    replaced_once: Root,
+) -> None:
+    orphan = replaced_once.masks.put(canonical_png(np.full((2, 2), 9, np.uint8)))
+    age(Path(replaced_once.masks.folder.path))
+    first, second = shas(replaced_once, 1), shas(replaced_once, 2)
+    assert cleared(replaced_once, 168) == (0, 1)
+    assert orphan not in masks_in(replaced_once)
+    assert masks_in(replaced_once) == first | second
+    restore(replaced_once.catalog, 1, "undo")
+    assert shas(replaced_once) == first
+
+
+def test_vacuum_without_retention_keeps_just_what_is_published_now(replaced_once: Root) -> None:
+    assert cleared(replaced_once, 0) == (1, 1)
+    assert masks_in(replaced_once) == shas(replaced_once)
+
+
+def test_vacuum_keeps_the_masks_of_a_partition_that_is_not_published_yet(
+    landing: LandingWriter, root: Root
+) -> None:
+    landing.manifest([landing.row("a"), landing.row("b", (0, 5))])
+    root.materialize(PARTITION)
+    age(Path(root.masks.folder.path))
+    before = masks_in(root)
+    assert len(before) == 2
+    assert cleared(root, 0) == (0, 0)
+    assert masks_in(root) == before
+
+
+def test_vacuum_keeps_young_masks_whatever_the_retention(replaced_once: Root) -> None:
+    """They may belong to a run that has not written its tables yet."""
+    age(Path(replaced_once.masks.folder.path), time.time() - 47 * 3600)
+    young = masks_in(replaced_once)
+    assert cleared(replaced_once, 0) == (1, 0)
+    assert masks_in(replaced_once) == young
+
+
+def test_vacuum_works_after_the_log_was_checkpointed(replaced_once: Root) -> None:
+    """Every hundredth commit writes a checkpoint: a Parquet file among the log's."""
+    before = rows_of(replaced_once)
+    DeltaTable(replaced_once.catalog.uri).create_checkpoint()
+    assert cleared(replaced_once, 0, dry_run=True) == (1, 1)
+    assert cleared(replaced_once, 0) == (1, 1)
+    assert rows_of(replaced_once) == before
+
+
+def test_vacuum_works_where_names_need_escapes_in_paths(
+    root: Root, provenance: MakeProvenance, publish: Any
+) -> None:
+    awkward = {"model_run": "it's/..; 100% é", "dataset": "d'\\x"}
+    publish({"a": (0, 1), "b": (0, 2)}, **awkward)
+    publish({"a": (0, 3), "b": (0, 2)}, update=True, **awkward)
+    shutil.rmtree(root.settings.folder("validated").path)
+    age(Path(root.masks.folder.path))
+    assert cleared(root, 0, dry_run=True) == (1, 1)
+    assert cleared(root, 0) == (1, 1)
+    assert masks_in(root) == shas(root)
+
+
+def test_vacuum_of_nothing_removes_nothing(root: Root) -> None:
+    assert cleared(root, 0) == (0, 0)
+
+
+def test_vacuum_does_not_take_a_mask_that_is_about_to_be_committed(
+    tmp_path: Path, provenance: MakeProvenance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old relic of a mask is in the store; a run publishes that mask, and vacuum comes between
+    the storing of masks and the commit. Storing must have renewed the mask's age."""
+    inbox = MaskStore(Folder(str(tmp_path / "inbox")))
+    catalog = Catalog(Folder(str(tmp_path / "catalog")), MaskStore(Folder(str(tmp_path / "masks"))))
+    prediction_batch({"a": 0, "b": 4}, catalog.masks)
+    age(tmp_path / "masks")
+    commit = catalog._commit
+
+    def after_vacuum(*given: Any) -> Any:
+        vacuum(catalog, Folder(str(tmp_path / "validated")), dry_run=False)
+        return commit(*given)
+
+    monkeypatch.setattr(catalog, "_commit", after_vacuum)
+    by = provenance()
+    told = catalog.publish(prediction_batch({"a": 0, "b": 4}, inbox), inbox, by)
+    assert catalog.verify(told, by, masks=None).mismatches == ()
+
+
+def test_vacuum_does_not_take_a_mask_that_was_renewed_after_it_looked(
+    landing: LandingWriter, root: Root, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vacuum has listed an old orphan; a run stores it again and publishes it; vacuum goes on."""
+    publish({"a": (0, 1)})
+    relic = shas(root)
+    unpublish(root.catalog, "default", "unet", "u", reference_ids=["a"])
+    cleared(root, 0)
+    shutil.rmtree(root.settings.folder("validated").path)
+    age(Path(root.masks.folder.path))
+    listed = root.masks.folder.files
+
+    def files() -> Iterator[StoredFile]:
+        found = list(listed())
+        publish({"a": (0, 1)})
+        yield from found
+
+    monkeypatch.setattr(root.masks.folder, "files", files)
+    cleared(root, 0)
+    assert shas(root) == relic
+    assert relic <= masks_in(root)
+
+
+def test_vacuum_does_not_take_the_masks_of_a_version_restored_while_it_looked(
+    replaced_once: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vacuum has seen what is needed; an earlier version is restored; vacuum goes on."""
+    referenced = maintenance._referenced
+    restored: list[int] = []
+
+    def then_restore(*given: Any) -> set[str]:
+        needed = referenced(*given)
+        if not restored:
+            restored.append(restore(replaced_once.catalog, 1, "undo"))
+        return needed
+
+    monkeypatch.setattr(maintenance, "_referenced", then_restore)
+    cleared(replaced_once, 0)
+    assert restored
+    assert shas(replaced_once) <= masks_in(replaced_once)
+
+
+def test_vacuum_beside_a_publishing_process_takes_nothing_that_is_needed(
+    landing: LandingWriter, root: Root
+) -> None:
+    """The store holds old relics of the very masks that another process is publishing."""
+    landing.manifest([landing.row(f"item {n:02d}", (0, n + 1)) for n in range(60)])
+    root.materialize(PARTITION)
+    catalog = Catalog(root.catalog.folder, MaskStore(root.catalog.folder.folder("masks")))
+    shutil.copytree(root.masks.folder.path, catalog.masks.folder.path)
+    age(Path(catalog.masks.folder.path))
+    child = Child()
+    try:
+        child.wait_until_ready()
+        child.tell(
+            root=root.settings.root,
+            date=PARTITION.date,
+            catalog=root.catalog.folder.path,
+            run_id="beside",
+            rows=2,
+        )
+        rounds, began, answer = 0, time.monotonic(), None
+        while catalog.read(["reference_id"]).num_rows < 60 and time.monotonic() - began < 60:
+            vacuum(catalog, root.settings.folder("validated"), retention_hours=0, dry_run=False)
+            rounds += 1
+        answer = child.answer()
+    finally:
+        child.end()
+    assert rounds > 1
+    assert answer["outcomes"]["inserted"] == 60, answer
+    assert answer["mismatches"] == []
+    rows = catalog.read(["mask_sha256"])["mask_sha256"].to_pylist()
+    assert len(rows) == 60
+    assert all(catalog.masks.has(sha256) for sha256 in rows)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def test_the_commands_on_a_catalog_that_holds_nothing_say_so(landing: LandingWriter) -> None:
+    landing.root.mkdir(parents=True, exist_ok=True)
+    done = segpipe("history", "--root", landing.root)
+    assert (done.returncode, done.stdout) == (0, "nothing was published yet\n")
+    assert_plain_error(segpipe("restore", "--root", landing.root, 1), "holds nothing yet")
+    assert_plain_error(segpipe("show", "--root", landing.root, "a"), "no prediction for 'a'")
+
+
+def test_history_and_diff_print_who_did_what(
+    landing: LandingWriter, root: Root, publish: Any
+) -> None:
+    publish({"a": (0, 1), "b": (0, 2)}, run_id="first-run")
+    publish({"a": (0, 3), "c": (0, 2)}, run_id="second-run", update=True)
+    unpublish(root.catalog, "default", "unet", "u", reference_ids=["b"])
+    lines = segpipe("history", "--root", landing.root).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["3", "2", "1", "0"]
+    assert "unpublish" in lines[0]
+    assert "removed 1" in lines[0]
+    for words in ("publish", "run_id second-run", "inserted 1", "replaced 1", "update true"):
+        assert words in lines[1]
+    assert "partition 2026-01-05" in lines[2]
+    newest = segpipe("history", "--root", landing.root, "--most", 1).stdout
+    assert newest.splitlines() == lines[:1]
+
+    done = segpipe("diff", "--root", landing.root, 1, 3)
+    assert done.returncode == 0
+    shown = [line.split() for line in done.stdout.splitlines()]
+    assert shown == [
+        ["replaced", "unet", "a"],
+        ["+", "3", "class", "3"],
+        ["-", "1", "class", "1"],
+        ["removed", "unet", "b"],
+        ["added", "unet", "c"],
+        ["1", "added,", "1", "replaced,", "1", "removed"],
+    ]
+    assert_plain_error(segpipe("diff", "--root", landing.root, 1, 99), "version 99")
+
+
+def test_unpublish_tells_the_command_that_undoes_it(
+    landing: LandingWriter, tmp_path: Path, two_days: Root
+) -> None:
+    before = rows_of(two_days)
+    given = ("unpublish", "--root", landing.root, "--model-run", "unet")
+    assert_plain_error(segpipe(*given), "name the items or the partition")
+    assert rows_of(two_days) == before
+
+    ids = tmp_path / "ids.txt"
+    ids.write_text("b\n\nc\n")
+    done = segpipe(*given, "--ids", ids, "a")
+    assert done.returncode == 0, done.stderr
+    first, undo = done.stdout.splitlines()
+    assert first == "3 predictions unpublished"
+    assert [row["reference_id"] for row in rows_of(two_days)] == ["a", "d"]
+    command = undo.removeprefix("undo it with: segpipe ").split()
+    restored = segpipe(*command)
+    assert restored.returncode == 0, restored.stderr
+    assert f"holds what version {command[-1]} held" in restored.stdout
+    assert rows_of(two_days) == before
+
+    done = segpipe(*given, "--date", "2026-01-06")
+    assert "2 predictions unpublished" in done.stdout
+    assert segpipe(*given, "--date", "2026-01-06").stdout == "0 predictions unpublished\n"
+    assert_plain_error(segpipe(*given, "--ids", tmp_path / "nope.txt"), "nope.txt")
+
+
+def test_unpublish_with_an_empty_list_of_items_never_means_the_whole_partition(
+    landing: LandingWriter, tmp_path: Path, two_days: Root
+) -> None:
+    (tmp_path / "ids.txt").write_text("")
+    before = rows_of(two_days)
+    segpipe(
+        "unpublish", "--root", landing.root, "--model-run", "unet",
+        "--date", "2026-01-05", "--ids", tmp_path / "ids.txt",
+    )  # fmt: skip
+    assert rows_of(two_days) == before
+
+
+def test_vacuum_and_optimize_on_the_command_line(
+    landing: LandingWriter, replaced_once: Root, publish: Any
+) -> None:
+    would = segpipe("vacuum", "--root", landing.root, "--retention-hours", 0)
+    assert would.returncode == 0, would.stderr
+    assert "1 table files and 1 masks" in would.stdout
+    assert "would be removed" in would.stdout
+    assert len(masks_in(replaced_once)) == 3
+    kept = segpipe("vacuum", "--root", landing.root, "--no-dry-run")
+    assert "0 table files and 0 masks" in kept.stdout
+    did = segpipe("vacuum", "--root", landing.root, "--retention-hours", 0, "--no-dry-run")
+    assert "1 table files and 1 masks" in did.stdout
+    assert "would" not in did.stdout
+    assert len(masks_in(replaced_once)) == 2
+
+    publish({"c": (0, 5)})
+    publish({"d": (0, 6)})
+    before = rows_of(replaced_once)
+    done = segpipe("optimize", "--root", landing.root)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "3 files written as 1\n"
+    assert rows_of(replaced_once) == before
+
+
+def test_show_prints_the_segments_and_writes_a_picture(
+    landing: LandingWriter, tmp_path: Path, two_days: Root
+) -> None:
+    out = tmp_path / "pictures" / "a.png"
+    done = segpipe("show", "--root", landing.root, "--out", out, "a")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("a ")] == [
+        "another",
+        "unet",
+    ]
+    both = Image.open(out).size
+    done = segpipe("show", "--root", landing.root, "--out", out, "--model-run", "unet", "a")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["a", "unet", "8", "x", "6"]
+    assert [line.split()[:3] for line in lines[1:]] == [["0", "class", "0"], ["1", "class", "1"]]
+    assert all("0.50" in line and "50.0 %" in line for line in lines[1:])
+    assert Image.open(out).size[1] < both[1]
+    assert_plain_error(
+        segpipe("show", "--root", landing.root, "--model-run", "another", "b"),
+        "no prediction for 'b' by model run 'another'",
+    )
