@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.contenders import NaiveAny, NaiveWhere, PillowDecode, UsualCode
+from benchmarks.contenders import NaiveLoop, PillowDecode, UsualCode, by_any, by_where
 from benchmarks.landing import Masks, made, write_manifest
 from benchmarks.masks import CONSTANT, KINDS, NOISE, ORGANIC, SHAPES, SMALL, Recipe, Shape
 from benchmarks.passes import Pass
@@ -143,8 +143,8 @@ def _measured(case: Case, masks: Masks, folder: Path) -> Measured:
     every = {_STAGES + way: 2 for way in ways}
     if case.kind == ORGANIC:
         contenders[USUAL] = UsualCode(masks.paths, folder / "usual")
-        contenders[NAIVE_ANY] = NaiveAny(masks.paths)
-        contenders[NAIVE_WHERE] = NaiveWhere(masks.paths)
+        contenders[NAIVE_ANY] = NaiveLoop(masks.paths, by_any)
+        contenders[NAIVE_WHERE] = NaiveLoop(masks.paths, by_where)
         every |= dict.fromkeys(LOOPS, -(-len(taking) // _LOOP_BLOCKS))
     times = _interleaved(contenders, passes, taking, every)
     for way, own in passes.items():

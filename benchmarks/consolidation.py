@@ -21,9 +21,8 @@ from time import perf_counter
 import numpy as np
 from PIL import Image
 
-from benchmarks.landing import PARTITION, generated_masks, write_manifest
+from benchmarks.landing import PARTITION, fresh_root, generated_masks, write_manifest
 from benchmarks.masks import SEGMENTS, mask_of
-from benchmarks.partitions import fresh_root
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.encoding import canonical_png
 from segpipe.masks.measures import measure

@@ -5,13 +5,16 @@ Runs wherever numpy and Pillow are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+#: The pixels of a segment (H x W), to its measures.
+Measured = Callable[[NDArray[np.bool_]], dict[str, Any]]
 
 
 class PillowDecode:
@@ -24,6 +27,20 @@ class PillowDecode:
         """Decode every mask of the block."""
         for path in self._paths[block]:
             decoded(path)
+
+
+class NaiveLoop:
+    """The usual loop over masks and their values, measuring each segment by itself."""
+
+    def __init__(self, paths: Sequence[Path], measured: Measured) -> None:
+        self._paths = paths
+        self._measured = measured
+
+    def run(self, block: slice) -> None:
+        """Measure every mask of the block, one dict per segment."""
+        rows: list[dict[str, Any]] = []
+        for path in self._paths[block]:
+            rows += segments(path, decoded(path), self._measured)
 
 
 class UsualCode:
@@ -40,77 +57,56 @@ class UsualCode:
         rows: list[dict[str, Any]] = []
         for path in self._paths[block]:
             mask = decoded(path)
-            for value in np.unique(mask):
-                chosen = mask == value
-                lines, columns = np.where(chosen)
-                rows.append(
-                    {
-                        "mask": path.name,
-                        "index": int(value),
-                        "area": int(chosen.sum()),
-                        "left": int(columns.min()),
-                        "top": int(lines.min()),
-                        "right": int(columns.max()),
-                        "bottom": int(lines.max()),
-                        "centroid_x": float(columns.mean()),
-                        "centroid_y": float(lines.mean()),
-                    }
-                )
+            rows += segments(path, mask, with_centroid)
             Image.fromarray(mask).save(self._out / path.name)
 
 
-class NaiveAny:
-    """The usual loop, at its best: one comparison per value, boxes from ``any`` over the axes."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-
-    def run(self, block: slice) -> None:
-        """Measure every mask of the block, one dict per segment."""
-        rows: list[dict[str, Any]] = []
-        for path in self._paths[block]:
-            mask = decoded(path)
-            for value in np.unique(mask):
-                chosen = mask == value
-                columns = np.where(np.any(chosen, axis=0))[0]
-                lines = np.where(np.any(chosen, axis=1))[0]
-                rows.append(
-                    {
-                        "mask": path.name,
-                        "index": int(value),
-                        "area": int(chosen.sum()),
-                        "left": int(columns[0]),
-                        "top": int(lines[0]),
-                        "right": int(columns[-1]),
-                        "bottom": int(lines[-1]),
-                    }
-                )
+def segments(path: Path, mask: NDArray[np.uint8], measured: Measured) -> list[dict[str, Any]]:
+    """One dict per value of a mask, of what is measured of its pixels."""
+    return [
+        {"mask": path.name, "index": int(value), **measured(mask == value)}
+        for value in np.unique(mask)
+    ]
 
 
-class NaiveWhere:
-    """The usual loop as often seen: positions of all pixels of a value, then their extremes."""
+def by_any(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+    """Area and box at their best: one comparison, and the box from ``any`` over the axes."""
+    columns = np.where(np.any(chosen, axis=0))[0]
+    lines = np.where(np.any(chosen, axis=1))[0]
+    return {
+        "area": int(chosen.sum()),
+        "left": int(columns[0]),
+        "top": int(lines[0]),
+        "right": int(columns[-1]),
+        "bottom": int(lines[-1]),
+    }
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
 
-    def run(self, block: slice) -> None:
-        """Measure every mask of the block, one dict per segment."""
-        rows: list[dict[str, Any]] = []
-        for path in self._paths[block]:
-            mask = decoded(path)
-            for value in np.unique(mask):
-                lines, columns = np.where(mask == value)
-                rows.append(
-                    {
-                        "mask": path.name,
-                        "index": int(value),
-                        "area": len(lines),
-                        "left": int(columns.min()),
-                        "top": int(lines.min()),
-                        "right": int(columns.max()),
-                        "bottom": int(lines.max()),
-                    }
-                )
+def by_where(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+    """The same as often seen: positions of all pixels, then their extremes."""
+    lines, columns = np.where(chosen)
+    return {"area": len(lines), **extremes(lines, columns)}
+
+
+def with_centroid(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+    """Area, box and centroid of a segment."""
+    lines, columns = np.where(chosen)
+    return {
+        "area": int(chosen.sum()),
+        **extremes(lines, columns),
+        "centroid_x": float(columns.mean()),
+        "centroid_y": float(lines.mean()),
+    }
+
+
+def extremes(lines: NDArray[np.intp], columns: NDArray[np.intp]) -> dict[str, int]:
+    """The box of pixels at these positions."""
+    return {
+        "left": int(columns.min()),
+        "top": int(lines.min()),
+        "right": int(columns.max()),
+        "bottom": int(lines.max()),
+    }
 
 
 def decoded(path: Path) -> NDArray[np.uint8]:

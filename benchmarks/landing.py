@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.masks import SMALL, MaskFile, Recipe, Shape, write_masks
 from segpipe.manifests.partition import Partition
+from segpipe.root import Root
+from segpipe.settings import Settings
 
 #: The one partition of every root made here.
 PARTITION = Partition("bench", "2026-01-05")
@@ -149,3 +151,16 @@ def manifest_segments(values: Sequence[int]) -> list[dict[str, object]]:
         }
         for value in values
     ]
+
+
+def fresh_root(root: Path, masks: Path, aside: Path, workers: int) -> Root:
+    """The root with its results elsewhere."""
+    settings = Settings(
+        str(root),
+        dataset="bench",
+        validated=str(aside / "validated"),
+        masks=str(aside / "masks"),
+        allowed_roots=(str(masks),),
+        workers=workers,
+    )
+    return Root(settings)

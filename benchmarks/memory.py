@@ -12,8 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.landing import PARTITION
-from benchmarks.partitions import fresh_root
+from benchmarks.landing import PARTITION, fresh_root
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _WORKERS = 2

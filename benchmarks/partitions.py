@@ -14,10 +14,9 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from benchmarks.landing import PARTITION, generated_masks, write_manifest
+from benchmarks.landing import PARTITION, fresh_root, generated_masks, write_manifest
 from benchmarks.masks import SEGMENTS
-from segpipe.root import Root
-from segpipe.settings import Settings
+from benchmarks.memory import measure_peak
 
 
 @dataclass(frozen=True)
@@ -61,23 +60,8 @@ def masks_per_second(root: Path, masks: Path, aside: Path, workers: int) -> floa
     return summary.rows / seconds
 
 
-def fresh_root(root: Path, masks: Path, aside: Path, workers: int) -> Root:
-    """The root with its results elsewhere."""
-    settings = Settings(
-        str(root),
-        dataset="bench",
-        validated=str(aside / "validated"),
-        masks=str(aside / "masks"),
-        allowed_roots=(str(masks),),
-        workers=workers,
-    )
-    return Root(settings)
-
-
 def main() -> None:
     """Measure and print."""
-    from benchmarks.memory import measure_peak  # which measures a root made here
-
     parser = argparse.ArgumentParser(prog="python -m benchmarks.partitions", description=__doc__)
     parser.add_argument("--masks", type=int, default=2000, help="mask files (2000)")
     parser.add_argument("--rows", type=int, nargs="+", default=[10, 50], help="rows per file")
