@@ -4,8 +4,10 @@ import pytest
 
 pytest.register_assert_rewrite("tests.fixtures")
 pytest_plugins = [
+    "tests.fixtures.dagster_instance",
     "tests.fixtures.inbox",
     "tests.fixtures.landing",
+    "tests.fixtures.nucleus_endpoint",
     "tests.fixtures.publishing_process",
     "tests.fixtures.real_data",
     "tests.fixtures.s3_buckets",

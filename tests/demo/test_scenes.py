@@ -13,6 +13,7 @@ from PIL import Image
 
 from segpipe.demo.landing import DEFECTS, DemoLanding, write_demo_landing
 from segpipe.demo.scenes import Scene, draw_scene, predicted, seed_example
+from tests.fixtures.files import content
 
 ITEMS = 4  # the fewest that hold all defects
 
@@ -42,10 +43,6 @@ def rows_of(root: Path, model_run: str, date: str) -> list[dict[str, Any]]:
         if isinstance(row["segments"], str):
             row["segments"] = json.loads(row["segments"])
     return rows
-
-
-def all_files(root: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
 def test_equal_seeds_draw_equal_pixels_and_segments() -> None:
@@ -168,13 +165,13 @@ def test_equal_seeds_write_equal_bytes_also_over_what_is_there(
     written: tuple[Path, DemoLanding], tmp_path: Path
 ) -> None:
     root, landing = written
-    expected = all_files(root)
+    expected = content(root)
     assert write_demo_landing(tmp_path, items_per_day=ITEMS) == landing
-    assert all_files(tmp_path) == expected
+    assert content(tmp_path) == expected
     (tmp_path / "images" / "seed-street.jpg").write_bytes(b"damaged")
     (tmp_path / "images" / "mine.txt").write_text("not the demo's")
     assert write_demo_landing(tmp_path, items_per_day=ITEMS) == landing
-    assert all_files(tmp_path) == {**expected, "images/mine.txt": b"not the demo's"}
+    assert content(tmp_path) == {**expected, "images/mine.txt": b"not the demo's"}
 
 
 def test_another_seed_writes_other_items(written: tuple[Path, DemoLanding], tmp_path: Path) -> None:

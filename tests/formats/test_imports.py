@@ -10,34 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 from PIL import Image
 
 from segpipe import ManifestWriter, Segment
-from segpipe.cli.main import cli
 from segpipe.errors import SegpipeError
 from segpipe.manifests.partition import Partition
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
+from tests.fixtures.command_line import invoked
 
 PARTITION = Partition("unet", "2026-01-05")
 STRIPES = np.repeat(np.arange(3, dtype=np.uint8), 4)[:, None].repeat(8, axis=1)
 
 
-def segpipe(*arguments: object) -> Result:
-    """A command; errors of the user's are raised as the library's."""
-    result = CliRunner().invoke(cli, list(map(str, arguments)), standalone_mode=False)
-    if result.exception is not None:
-        raise result.exception
-    return result
-
-
 def imported(kind: str, source: Path, root: Path, *options: object) -> Result:
     where = ("--root", root, "--model-run", "unet", "--date", PARTITION.date)
-    return segpipe("import", kind, source, *where, *options)
+    return invoked("import", kind, source, *where, *options)
 
 
 def judged(root: Path) -> tuple[dict[str, dict[str, int]], dict[str, list[tuple[str, str]]]]:
@@ -521,7 +513,7 @@ def publish(root: Path) -> dict[str, str]:
 def export_and_import(root: Path, kind: str, place: Path) -> dict[str, str]:
     """Export what is published and publish it from there; item -> fingerprint."""
     out, other = place / "out", place / "other"
-    segpipe("export", "--root", root, "--model-run", "unet", "--as", kind, out)
+    invoked("export", "--root", root, "--model-run", "unet", "--as", kind, out)
     if kind == "mask-folder":
         imported(kind, out / "masks", other, "--labels", out / "labels.json")
     else:
@@ -572,11 +564,11 @@ def test_exporting_what_is_not_published_names_what_is(root: Path, tmp_path: Pat
         writer.add("a", STRIPES, [Segment("x", value) for value in range(3)])
     publish(root)
     with pytest.raises(SegpipeError, match="model runs: unet"):
-        segpipe("export", "--root", root, "--model-run", "u", "--as", "mask-folder", tmp_path / "o")
+        invoked("export", "--root", root, "--model-run", "u", "--as", "mask-folder", tmp_path / "o")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("mine")
     with pytest.raises(SegpipeError, match="not an empty folder"):
-        segpipe(
+        invoked(
             "export", "--root", root, "--model-run", "unet", "--as", "mask-folder",
             tmp_path / "full",
         )  # fmt: skip

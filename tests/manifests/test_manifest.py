@@ -325,12 +325,7 @@ def test_a_column_given_twice_is_refused(inbox: Inbox) -> None:
 def test_damage_inside_a_file_is_a_manifest_error_naming_the_file(inbox: Inbox) -> None:
     rows = table(inbox, noise=[b"".join(bytes([i * 89 % 251]) for i in range(5000)).hex()])
     name = inbox.manifest(rows, "bad.parquet", compression="zstd")
-    whole = bytearray((inbox.path / name).read_bytes())
-    column = pq.ParquetFile(inbox.path / name).metadata.row_group(0).column(5)
-    start = column.dictionary_page_offset or column.data_page_offset
-    for place in range(start + 40, start + column.total_compressed_size):
-        whole[place] ^= 0x5A
-    (inbox.path / name).write_bytes(whole)
+    inbox.damage(name, column=5, after=40)
     with pytest.raises(ManifestError, match=r"bad\.parquet is damaged"):
         inbox.run()
 

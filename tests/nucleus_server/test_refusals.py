@@ -20,14 +20,13 @@ from tests.fixtures.nucleus_world import (
     World,
     catalog_rows,
     ended,
-    endpoint,
     multipart,
     nucleus,
     raw,
     world,
 )
 
-__all__ = ["endpoint", "world"]  # fixtures
+__all__ = ["world"]  # a fixture
 
 # What the SDK calls is its own business.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

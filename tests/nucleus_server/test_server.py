@@ -32,7 +32,6 @@ from tests.fixtures.nucleus_world import (
     World,
     catalog_rows,
     ended,
-    endpoint,
     multipart,
     nucleus,
     raw,
@@ -40,7 +39,7 @@ from tests.fixtures.nucleus_world import (
 )
 from tests.fixtures.places import PROJECT
 
-__all__ = ["endpoint", "world"]  # fixtures
+__all__ = ["world"]  # a fixture
 
 # What the SDK calls is its own business.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

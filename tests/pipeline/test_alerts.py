@@ -18,7 +18,7 @@ from dagster._grpc.impl import core_execute_run
 from segpipe.errors import SettingsError
 from segpipe.pipeline.alerts import HOOK_VARIABLE, SENSOR
 from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.instance import open_instance, register
+from segpipe.pipeline.instance import register
 from segpipe.pipeline.partitions import partition_key
 from segpipe.root import Root
 from segpipe.settings import ROOT_VARIABLE
@@ -47,26 +47,27 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     server.server_close()
 
 
+def failure_of(
+    definitions: dg.Definitions, job: str, instance: dg.DagsterInstance, **known: Any
+) -> tuple[Any, Any]:
+    """The sensor, and a context of a run of a job that failed; ``known`` is in the run's record."""
+    register(instance, PARTITION)
+    result = definitions.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=partition_key(PARTITION), raise_on_error=False
+    )
+    context = dg.build_run_status_sensor_context(
+        sensor_name=SENSOR,
+        dagster_event=result.get_run_failure_event(),
+        dagster_instance=instance,
+        dagster_run=result.dagster_run._replace(**known),
+    ).for_run_failure()
+    return definitions.get_repository_def().get_sensor_def(SENSOR), context
+
+
 @pytest.fixture
-def failed(
-    landing: LandingWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Any, Any]]:
+def failed(root: Root, instance: dg.DagsterInstance) -> tuple[Any, Any]:
     """The sensor, and a context of a run that failed."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    landing.root.mkdir()
-    with open_instance(str(tmp_path)) as instance:
-        definitions = build_definitions(Root.open(str(landing.root)).settings)
-        register(instance, PARTITION)
-        result = definitions.resolve_job_def(JOB).execute_in_process(
-            instance=instance, partition_key=partition_key(PARTITION), raise_on_error=False
-        )
-        context = dg.build_run_status_sensor_context(
-            sensor_name=SENSOR,
-            dagster_event=result.get_run_failure_event(),
-            dagster_instance=instance,
-            dagster_run=result.dagster_run,
-        ).for_run_failure()
-        yield definitions.get_repository_def().get_sensor_def(SENSOR), context
+    return failure_of(build_definitions(root.settings), JOB, instance)
 
 
 def test_the_hook_is_told_the_partition_and_the_first_cause(
@@ -82,32 +83,13 @@ def test_the_hook_is_told_the_partition_and_the_first_cause(
 
 def failed_run(root: Root, instance: dg.DagsterInstance, job: str, *assets: str) -> tuple[Any, Any]:
     """The sensor, and a context of a run of some assets that failed."""
-    definitions = build_definitions(root.settings)
-    register(instance, PARTITION)
     own = dg.define_asset_job(
         job, dg.AssetSelection.assets(*assets) if assets else dg.AssetSelection.all()
     )
-    project = dg.Definitions.merge(definitions, dg.Definitions(jobs=[own]))
-    result = project.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key=partition_key(PARTITION), raise_on_error=False
-    )
-    context = dg.build_run_status_sensor_context(
-        sensor_name=SENSOR,
-        dagster_event=result.get_run_failure_event(),
-        dagster_instance=instance,
-        # As a run that was launched has it.
-        dagster_run=result.dagster_run._replace(
-            asset_selection=frozenset(map(dg.AssetKey, assets))
-        ),
-    ).for_run_failure()
-    return definitions.get_repository_def().get_sensor_def(SENSOR), context
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
+    project = dg.Definitions.merge(build_definitions(root.settings), dg.Definitions(jobs=[own]))
+    # As a run that was launched has it.
+    selection = frozenset(map(dg.AssetKey, assets))
+    return failure_of(project, job, instance, asset_selection=selection)
 
 
 def test_a_check_that_blocked_the_upload_is_the_first_cause(

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,7 +26,7 @@ from segpipe.errors import SettingsError
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.automation import SCHEDULE, SENSOR, TRIGGER_TAG
 from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.instance import open_instance, register_landed
+from segpipe.pipeline.instance import register_landed
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
@@ -40,14 +39,6 @@ from tests.fixtures.s3_server import Bucket
 
 DAY = "2026-01-05"
 LONG_AGO = 1_700_000_000
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """A real instance with SQLite storage, as a user has it."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +20,7 @@ from segpipe.pipeline.checks import (
     every_row_accounted_for,
     predictions_as_validated,
 )
-from segpipe.pipeline.instance import open_instance, register
+from segpipe.pipeline.instance import register
 from segpipe.pipeline.partitions import partition_key
 from segpipe.predictions.view import View
 from segpipe.root import Root
@@ -29,13 +29,6 @@ from segpipe.validation.distributions import BINS, Distribution, distribution_of
 from tests.fixtures.landing import PARTITION, LandingWriter
 
 Checks = dict[str, tuple[bool, str, str]]
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
 
 
 @pytest.fixture

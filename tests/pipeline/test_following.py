@@ -3,10 +3,8 @@ does, on a real instance."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,7 +14,7 @@ from segpipe.manifests.partition import Partition
 from segpipe.pipeline.assets import assets_of
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.following import FRESH
-from segpipe.pipeline.instance import open_instance, register
+from segpipe.pipeline.instance import register
 from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import partition_key
 from segpipe.predictions.view import View
@@ -29,14 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
 
 PUBLISHED = dg.AssetKey("published_predictions")
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """A real instance with SQLite storage."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
 
 
 class Daemon:

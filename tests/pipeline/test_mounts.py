@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 from segpipe.errors import SettingsError
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import build_definitions
-from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import partition_key
 from segpipe.root import Root
 from tests.fixtures.landing import PARTITION, LandingWriter
@@ -48,14 +46,6 @@ def project(landings: dict[str, LandingWriter]) -> dg.Definitions:
         build_definitions(replace(crops, automatic=True), ["crops", "eu"]),
         dg.Definitions(assets=[report_on_both], executor=dg.multiprocess_executor),
     )
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """A real instance, which both share."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
 
 
 def publish(

@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -24,7 +23,7 @@ from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_ite
 from dagster._time import get_current_datetime
 
 from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.instance import open_instance, register
+from segpipe.pipeline.instance import register
 from segpipe.pipeline.partitions import partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
@@ -35,14 +34,6 @@ from tests.fixtures.s3_buckets import FlakyBucket, upload
 
 POOL = "segpipe_catalog"
 MINUTE = 60
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """An instance with the dagster.yaml that segpipe writes."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
 
 
 Turn = Callable[..., None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,21 +13,13 @@ import pytest
 from segpipe.errors import ManifestError, SettingsError
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.instance import dagster_home, open_instance, register, register_landed
+from segpipe.pipeline.instance import dagster_home, register, register_landed
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
 from segpipe.validation.rules.policy import Policies
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.places import PROJECT
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """A real instance with SQLite storage, as a user has it."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
 
 
 def tables(root: Root) -> dict[str, bytes]:

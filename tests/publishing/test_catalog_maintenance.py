@@ -29,7 +29,7 @@ from segpipe.storage.mask_store import MaskStore
 from tests.fixtures.command_line import assert_plain_error, segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, segment_cells
 from tests.fixtures.prediction_batches import prediction_batch
-from tests.fixtures.published import published, some
+from tests.fixtures.published import outcomes, published
 from tests.fixtures.publishing_process import Child
 
 NEXT_DAY = replace(PARTITION, date="2026-01-06")
@@ -234,8 +234,11 @@ def test_after_restoring_publishing_goes_on_from_what_was_restored(
     first = publish({"a": (0, 1)})
     publish({"a": (0, 3), "c": (0, 4)}, update=True)
     restore(root.catalog, first, "undo")
-    assert some(root.publish(PARTITION, provenance=provenance())) == {"ignored": 1, "inserted": 1}
-    assert some(root.publish(PARTITION, provenance=provenance(update=True))) == {
+    assert outcomes(root.publish(PARTITION, provenance=provenance())) == {
+        "ignored": 1,
+        "inserted": 1,
+    }
+    assert outcomes(root.publish(PARTITION, provenance=provenance(update=True))) == {
         "replaced": 1,
         "unchanged": 1,
     }
@@ -358,7 +361,7 @@ def test_unpublishing_nothing_in_particular_is_refused(
 def test_what_was_unpublished_is_inserted_again(two_days: Root, provenance: MakeProvenance) -> None:
     unpublish(two_days.catalog, "default", "unet", "u", reference_ids=["a"])
     publication = two_days.publish(PARTITION, provenance=provenance())
-    assert some(publication) == {"inserted": 1, "unchanged": 1}
+    assert outcomes(publication) == {"inserted": 1, "unchanged": 1}
 
 
 def test_unpublishing_more_items_than_go_into_one_predicate(
@@ -397,7 +400,7 @@ def test_optimizing_keeps_publishing_idempotent(
     publish({"a": (0, 1)}, NEXT_DAY)
     publish({"b": (0, 1), "c": (0, 2)})
     optimize(root.catalog, "tidy")
-    assert some(root.publish(PARTITION, provenance=provenance())) == {"unchanged": 2}
+    assert outcomes(root.publish(PARTITION, provenance=provenance())) == {"unchanged": 2}
 
 
 # --- vacuum --------------------------------------------------------------------------------------

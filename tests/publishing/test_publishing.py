@@ -22,7 +22,7 @@ from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication
 from segpipe.root import Root
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, striped_mask
-from tests.fixtures.published import published, receipts, some
+from tests.fixtures.published import outcomes, published, receipts
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_an_item_without_a_prediction_is_inserted(
     two_items: Root, provenance: MakeProvenance, update: bool
 ) -> None:
     publication = two_items.publish(PARTITION, provenance=provenance(update=update))
-    assert some(publication) == {"inserted": 2}
+    assert outcomes(publication) == {"inserted": 2}
     assert [row["previous_fingerprint"] for row in receipts(publication)] == [None, None]
 
 
@@ -54,7 +54,7 @@ def test_the_same_prediction_again_is_unchanged_and_commits_nothing(
 ) -> None:
     two_items.publish(PARTITION, provenance=provenance())
     version = two_items.catalog.version()
-    assert some(two_items.publish(PARTITION, provenance=provenance(update=update))) == {
+    assert outcomes(two_items.publish(PARTITION, provenance=provenance(update=update))) == {
         "unchanged": 2
     }
     assert two_items.catalog.version() == version
@@ -67,7 +67,7 @@ def test_another_prediction_without_update_is_ignored_and_what_is_there_stays(
     before, version = published(two_items), two_items.catalog.version()
     change_item_a(landing, two_items)
     publication = two_items.publish(PARTITION, provenance=provenance())
-    assert some(publication) == {"ignored": 1, "unchanged": 1}
+    assert outcomes(publication) == {"ignored": 1, "unchanged": 1}
     assert published(two_items) == before
     assert two_items.catalog.version() == version
     ignored = next(row for row in receipts(publication) if row["outcome"] == "ignored")
@@ -82,7 +82,7 @@ def test_another_prediction_with_update_is_replaced(
     before = published(two_items)
     change_item_a(landing, two_items)
     publication = two_items.publish(PARTITION, provenance=provenance(update=True))
-    assert some(publication) == {"replaced": 1, "unchanged": 1}
+    assert outcomes(publication) == {"replaced": 1, "unchanged": 1}
     after = published(two_items)
     assert after["b"] == before["b"]
     assert after["a"] != before["a"]
@@ -97,7 +97,7 @@ def test_one_batch_may_insert_and_replace_at_once(
     landing.manifest([landing.row("a", (0, 9)), landing.row("c", (0, 1)), landing.row("b", (0, 2))])
     two_items.materialize(PARTITION)
     publication = two_items.publish(PARTITION, provenance=provenance(update=True))
-    assert some(publication) == {"inserted": 1, "replaced": 1, "unchanged": 1}
+    assert outcomes(publication) == {"inserted": 1, "replaced": 1, "unchanged": 1}
     assert sorted(published(two_items)) == ["a", "b", "c"]
 
 
@@ -109,12 +109,12 @@ def test_a_prediction_whose_mask_was_lost_fails_and_the_others_go_through(
     lost = batch.rows["mask_sha256"][0].as_py()
     two_items.masks.folder.remove(two_items.masks.name_of(lost))
     publication = two_items.publish(PARTITION, provenance=provenance())
-    assert some(publication) == {"inserted": 1, "failed": 1}
+    assert outcomes(publication) == {"inserted": 1, "failed": 1}
     failed = next(row for row in receipts(publication) if row["outcome"] == "failed")
     assert "materialize the partition again" in str(failed["message"])
     assert list(published(two_items)) == ["b"]
     two_items.materialize(PARTITION)
-    assert some(two_items.publish(PARTITION, provenance=provenance())) == {
+    assert outcomes(two_items.publish(PARTITION, provenance=provenance())) == {
         "inserted": 1,
         "unchanged": 1,
     }
@@ -128,18 +128,20 @@ def test_dry_run_gives_the_same_outcomes_and_touches_nothing(
 
     before = files()
     publication = two_items.publish(PARTITION, provenance=provenance(), dry_run=True)
-    assert some(publication) == {"inserted": 2}
+    assert outcomes(publication) == {"inserted": 2}
     assert publication.receipts is None
     assert files() == before
 
     two_items.publish(PARTITION, provenance=provenance())
     change_item_a(landing, two_items)
     before = files()
-    assert some(two_items.publish(PARTITION, provenance=provenance(), dry_run=True)) == {
+    assert outcomes(two_items.publish(PARTITION, provenance=provenance(), dry_run=True)) == {
         "ignored": 1,
         "unchanged": 1,
     }
-    assert some(two_items.publish(PARTITION, provenance=provenance(update=True), dry_run=True)) == {
+    assert outcomes(
+        two_items.publish(PARTITION, provenance=provenance(update=True), dry_run=True)
+    ) == {
         "replaced": 1,
         "unchanged": 1,
     }
@@ -152,7 +154,7 @@ def test_model_runs_do_not_touch_each_other(
     two_items.publish(PARTITION, provenance=provenance())
     change_item_a(landing, two_items)
     other = provenance(update=True, model_run="another")
-    assert some(two_items.publish(PARTITION, provenance=other)) == {"inserted": 2}
+    assert outcomes(two_items.publish(PARTITION, provenance=other)) == {"inserted": 2}
     assert two_items.catalog.read().num_rows == 4
 
 
@@ -195,7 +197,7 @@ def test_publishing_in_small_batches_equals_publishing_at_once(
     (landing.root / "segpipe.toml").write_text("publish_rows = 2\n")
     small = Root.open(str(landing.root))
     small.materialize(PARTITION)
-    assert some(small.publish(PARTITION, provenance=provenance())) == {"inserted": 7}
+    assert outcomes(small.publish(PARTITION, provenance=provenance())) == {"inserted": 7}
     in_batches = small.catalog.read(["reference_id", "segments"]).sort_by("reference_id")
     (landing.root / "segpipe.toml").write_text(f'catalog = "{tmp_path}/other"\n')
     whole = Root.open(str(landing.root))
@@ -208,7 +210,7 @@ def test_a_rerun_after_a_lost_answer_reports_what_its_own_commit_did(
 ) -> None:
     interrupted = provenance(run_id="interrupted")
     two_items.publish(PARTITION, provenance=interrupted)
-    assert some(two_items.publish(PARTITION, provenance=interrupted)) == {"inserted": 2}
+    assert outcomes(two_items.publish(PARTITION, provenance=interrupted)) == {"inserted": 2}
     change_item_a(landing, two_items)
     again = provenance(run_id="again", update=True)
     first = receipts(two_items.publish(PARTITION, provenance=again))
@@ -296,12 +298,12 @@ def test_awkward_names_are_published_exactly(
     summary = root.materialize(PARTITION)
     assert summary.findings.get("REF-EMPTY") == 1  # " " names no item
     awkward = provenance(model_run="it's/..; DROP TABLE %2F é", dataset="d'\\x")
-    assert some(root.publish(PARTITION, provenance=awkward)) == {"inserted": len(ids) - 1}
-    assert some(root.publish(PARTITION, provenance=awkward)) == {
+    assert outcomes(root.publish(PARTITION, provenance=awkward)) == {"inserted": len(ids) - 1}
+    assert outcomes(root.publish(PARTITION, provenance=awkward)) == {
         "inserted": len(ids) - 1
     }  # same run
     again = provenance(model_run=awkward.model_run, dataset=awkward.dataset)
-    assert some(root.publish(PARTITION, provenance=again)) == {"unchanged": len(ids) - 1}
+    assert outcomes(root.publish(PARTITION, provenance=again)) == {"unchanged": len(ids) - 1}
     table = root.catalog.read(["model_run", "reference_id"])
     assert sorted(table["reference_id"].to_pylist()) == sorted(set(ids) - {" "})
     assert pc.unique(table["model_run"]).to_pylist() == [awkward.model_run]

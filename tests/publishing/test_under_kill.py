@@ -40,7 +40,7 @@ from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from tests.fixtures.command_line import run_on_a_small_disk
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, striped_mask
-from tests.fixtures.published import published, receipts, some
+from tests.fixtures.published import outcomes, published, receipts
 from tests.fixtures.publishing_process import CHILD, Child
 
 KILLS = int(os.environ.get("SEGPIPE_KILLS", "12"))
@@ -449,7 +449,7 @@ def test_the_log_alone_read_only_is_refused_in_words(
         finally:
             log.chmod(0o755)
     assert published(two_versions) == before
-    assert some(two_versions.publish(PARTITION, provenance=provenance(update=True))) == {
+    assert outcomes(two_versions.publish(PARTITION, provenance=provenance(update=True))) == {
         "replaced": 1,
         "unchanged": 1,
     }
@@ -475,9 +475,9 @@ def test_a_clock_that_goes_backwards_changes_no_outcome(
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
     before = published(two_versions)
     ignored = two_versions.publish(PARTITION, provenance=provenance(time=long_ago))
-    assert some(ignored) == {"ignored": 1, "unchanged": 1}
+    assert outcomes(ignored) == {"ignored": 1, "unchanged": 1}
     publication = two_versions.publish(PARTITION, provenance=provenance(time=long_ago, update=True))
-    assert some(publication) == {"replaced": 1, "unchanged": 1}
+    assert outcomes(publication) == {"replaced": 1, "unchanged": 1}
     replaced = next(row for row in receipts(publication) if row["outcome"] == "replaced")
     assert (replaced["previous_fingerprint"], replaced["time"]) == (before["a"], long_ago)
     row = two_versions.catalog.read(where="reference_id = 'a'").to_pylist()[0]
@@ -510,7 +510,7 @@ def test_a_table_with_a_column_added_is_read_and_published_to_as_before(
     two_versions.materialize(PARTITION)
     publication = two_versions.publish(PARTITION, provenance=provenance(update=update))
     changed = "replaced" if update else "ignored"
-    assert some(publication) == {"inserted": 1, changed: 2}
+    assert outcomes(publication) == {"inserted": 1, changed: 2}
     assert published(two_versions).keys() == before.keys() | {"c"}
     if not update:
         assert published(two_versions).items() >= before.items()
@@ -605,7 +605,7 @@ def test_an_item_written_twice_by_another_hand_is_refused_with_the_way_out(
     assert catalog.version() == (whole or 0) + 1
     assert whole is not None
     restore(catalog, whole, "mending")
-    assert some(two_versions.publish(PARTITION, provenance=provenance(update=True))) == {
+    assert outcomes(two_versions.publish(PARTITION, provenance=provenance(update=True))) == {
         "replaced": 1,
         "unchanged": 1,
     }
@@ -649,7 +649,7 @@ def test_reading_back_names_the_item_whose_mask_was_harmed(
     row = root.catalog.read(where="reference_id = 'a'").to_pylist()[0]
     harm(landing.root / row["mask_path"])
     publication = root.publish(PARTITION, provenance=provenance(), verify_masks=None)
-    assert some(publication) == {"unchanged": 3}
+    assert outcomes(publication) == {"unchanged": 3}
     assert publication.verification is not None
     assert publication.verification.masks == 3
     assert [m.reference_id for m in publication.verification.mismatches] == ["a"]
@@ -709,8 +709,11 @@ def test_dry_run_foresees_the_predictions_whose_mask_is_lost(
     rows = next(root.validated(PARTITION).batches(10)).rows
     root.masks.folder.remove(MaskStore.name_of(rows["mask_sha256"][0].as_py()))
     foreseen = root.publish(PARTITION, provenance=provenance(), dry_run=True)
-    assert some(root.publish(PARTITION, provenance=provenance())) == {"inserted": 1, "failed": 1}
-    assert some(foreseen) == {"inserted": 1, "failed": 1}
+    assert outcomes(root.publish(PARTITION, provenance=provenance())) == {
+        "inserted": 1,
+        "failed": 1,
+    }
+    assert outcomes(foreseen) == {"inserted": 1, "failed": 1}
 
 
 def test_an_item_replaced_twice_since_does_not_make_a_true_receipt_false(

@@ -29,6 +29,7 @@ from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication
 from segpipe.root import Root
 from segpipe.storage.object_store import object_store_options
+from tests.fixtures.command_line import segpipe
 from tests.fixtures.faults import Fault
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.s3_buckets import FlakyBucket, upload
@@ -76,26 +77,15 @@ def told(publication: Publication) -> Counter[tuple[str, str]]:
     return Counter((row["reference_id"], row["outcome"]) for row in rows)
 
 
-def segpipe(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "segpipe", *arguments],
-        env={**os.environ, "DAGSTER_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_a_root_in_a_bucket_needs_nothing_but_the_usual_environment(
     s3: Bucket, landing: LandingWriter, tmp_path: Path
 ) -> None:
     root = land(s3, landing, ITEMS)
     run = ["run", "--root", f"{s3.url}/root", "--model-run", "unet", "--date", PARTITION.date]
-    first = segpipe(*run, home=tmp_path)
+    first = segpipe(*run, DAGSTER_HOME=str(tmp_path))
     assert (first.returncode, first.stderr) == (0, first.stderr)
     assert "12 inserted" in first.stdout
-    again = segpipe(*run, home=tmp_path)
+    again = segpipe(*run, DAGSTER_HOME=str(tmp_path))
     assert "12 unchanged" in again.stdout
     assert published(root) == ITEMS
     assert open_catalog(f"{s3.url}/root").read(["reference_id"]).num_rows == len(ITEMS)
@@ -274,7 +264,7 @@ def test_a_bucket_that_does_not_exist_is_one_sentence(
     s3: Bucket, landing: LandingWriter, tmp_path: Path
 ) -> None:
     run = ["run", "--root", "s3://no-such-bucket/root", "--model-run", "unet"]
-    ended = segpipe(*run, "--date", PARTITION.date, home=tmp_path)
+    ended = segpipe(*run, "--date", PARTITION.date, DAGSTER_HOME=str(tmp_path))
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: ")
     assert "no-such-bucket" in ended.stderr
@@ -299,7 +289,7 @@ def test_no_credential_is_ever_shown_or_kept(
     run = ["run", "--root", f"{flaky_s3.url}/root", "--model-run", "unet"]
     said = ""
     for _ in range(2):
-        ended = segpipe(*run, "--date", PARTITION.date, home=tmp_path / "home")
+        ended = segpipe(*run, "--date", PARTITION.date, DAGSTER_HOME=str(tmp_path / "home"))
         said += ended.stdout + ended.stderr
         flaky_s3.client().delete_object(
             Bucket=flaky_s3.name, Key="root/catalog/predictions/_delta_log/" + "0" * 20 + ".json"

@@ -23,6 +23,7 @@ from segpipe.validation.report import ValidationReport
 from segpipe.validation.summary import Summary
 from segpipe.validation.validated import ValidatedPredictions
 from segpipe.workers.chunks import Workers
+from tests.fixtures.files import content
 from tests.fixtures.inbox import Inbox, new_inbox, segments_for
 from tests.fixtures.png import PALETTE, png
 
@@ -49,15 +50,6 @@ def mixed_rows(inbox: Inbox, count: int = 40) -> list[dict[str, Any]]:
             row = dict(rows[1])
         rows.append(row)
     return rows
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, hidden ones included."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 # --- the same every time
@@ -221,12 +213,7 @@ def test_a_manifest_damaged_further_on_leaves_the_earlier_tables_untouched(inbox
     rows = [inbox.row(f"item-{i}", ONE) for i in range(4)]
     earlier = content(inbox.run(rows).out)
     name = inbox.manifest(rows, "part-1.parquet", compression="zstd")
-    whole = bytearray((inbox.path / name).read_bytes())
-    column = pq.ParquetFile(inbox.path / name).metadata.row_group(0).column(2)
-    start = column.dictionary_page_offset or column.data_page_offset
-    for place in range(start + 20, start + column.total_compressed_size):
-        whole[place] ^= 0x5A
-    (inbox.path / name).write_bytes(whole)
+    inbox.damage(name, column=2, after=20)
     with pytest.raises(ManifestError, match=r"part-1\.parquet is damaged"):
         inbox.run(rows_per_chunk=1)
     assert content(inbox.path.parent / "tables") == earlier

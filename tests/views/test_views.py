@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from segpipe.errors import SettingsError, StorageError, TableError
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.measures import measure
 from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.predictions.fingerprint import fingerprint
@@ -30,6 +29,7 @@ from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.validation.validated import ValidatedPredictions
+from tests.fixtures.files import content
 from tests.fixtures.landing import PARTITION, LandingWriter, striped_mask
 from tests.fixtures.s3_server import Bucket
 
@@ -76,15 +76,6 @@ def land(landing: LandingWriter, count: int = 3, settings: str = TAXONOMY) -> Ro
     root = Root.open(str(landing.root))
     root.materialize(PARTITION)
     return root
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def read(predictions: ValidatedPredictions) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
@@ -467,14 +458,6 @@ def test_views_of_a_root_in_a_bucket(
 
 
 # --- Dagster and the command line
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """A real instance with SQLite storage, as a user has it."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
 
 
 VIEW_ASSETS = ["instance_masks", "instance_segments", "semantic_masks", "semantic_segments"]

@@ -4,7 +4,6 @@ prediction comes to, what is sent for it, what is refused in words and what is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -13,26 +12,15 @@ import pytest
 from segpipe.cli.main import cli
 from segpipe.errors import DestinationError, SettingsError
 from segpipe.pipeline.build import build_definitions
-from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import run_partition
 from segpipe.publishing.nucleus.failures import seconds_of
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
-from tests.fixtures.landing import PARTITION, LandingWriter
+from tests.fixtures.landing import HEIGHT, PARTITION, WIDTH, LandingWriter
 from tests.fixtures.nucleus_endpoint import RunningEndpoint
-from tests.fixtures.nucleus_publisher import (
-    HEIGHT,
-    ITEMS,
-    WIDTH,
-    Publisher,
-    endpoint,
-    outcomes,
-    publisher,
-    there,
-)
+from tests.fixtures.nucleus_publisher import ITEMS, Publisher
+from tests.fixtures.published import outcomes
 from tests.fixtures.s3_server import Bucket
-
-__all__ = ["endpoint", "publisher", "there"]  # fixtures
 
 pytest.importorskip("nucleus", reason="the SDK is not installed: segpipe[nucleus]")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -259,14 +247,6 @@ def test_masks_of_a_store_that_is_not_local_are_sent_along_too(
 
 
 # --- Dagster and the command line
-
-
-@pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """A real instance with SQLite storage."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    with open_instance(str(tmp_path)) as opened:
-        yield opened
 
 
 def test_one_run_publishes_to_both_destinations(

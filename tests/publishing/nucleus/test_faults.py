@@ -16,9 +16,8 @@ from segpipe.errors import DestinationError
 from tests.fixtures.faults import Fault
 from tests.fixtures.landing import PARTITION
 from tests.fixtures.nucleus_endpoint import KEY
-from tests.fixtures.nucleus_publisher import ITEMS, Publisher, endpoint, outcomes, publisher, there
-
-__all__ = ["endpoint", "publisher", "there"]  # fixtures
+from tests.fixtures.nucleus_publisher import ITEMS, Publisher
+from tests.fixtures.published import outcomes
 
 pytest.importorskip("nucleus", reason="the SDK is not installed: segpipe[nucleus]")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

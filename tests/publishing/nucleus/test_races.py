@@ -14,17 +14,8 @@ import pytest
 
 from tests.fixtures.faults import Fault
 from tests.fixtures.nucleus_endpoint import RunningEndpoint
-from tests.fixtures.nucleus_publisher import (
-    ITEMS,
-    Publisher,
-    endpoint,
-    new_dataset,
-    outcomes,
-    publisher,
-    there,
-)
-
-__all__ = ["endpoint", "publisher", "there"]  # fixtures
+from tests.fixtures.nucleus_publisher import ITEMS, Publisher, new_dataset
+from tests.fixtures.published import outcomes
 
 pytest.importorskip("nucleus", reason="the SDK is not installed: segpipe[nucleus]")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import struct
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from segpipe.masks.decoding import decode_mask
 from segpipe.root import Root
 from segpipe.validation.rules import Policy
 from tests.fixtures.landing import LandingWriter
+from tests.fixtures.png import chunk
 from tests.fixtures.real_data import camvid_rows
 
 pytestmark = pytest.mark.realdata
@@ -145,11 +144,6 @@ def png(pixels: np.ndarray, mode: str | None = None) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels), mode).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    """A PNG chunk with its checksum."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
