@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fixtures.inbox",
     "tests.fixtures.landing",
     "tests.fixtures.nucleus_endpoint",
+    "tests.fixtures.published_days",
     "tests.fixtures.publishing_process",
     "tests.fixtures.real_data",
     "tests.fixtures.s3_buckets",

@@ -15,9 +15,9 @@ import requests
 from PIL import Image
 
 from segpipe.settings import SETTINGS_FILE
-from tests.fixtures.landing import striped_mask
+from tests.fixtures.landing import HEIGHT, WIDTH, striped_mask
 from tests.fixtures.nucleus_endpoint import RunningEndpoint
-from tests.fixtures.nucleus_world import HEIGHT, WIDTH, World, ended, nucleus
+from tests.fixtures.nucleus_world import World, ended, nucleus
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

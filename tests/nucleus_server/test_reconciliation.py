@@ -17,9 +17,8 @@ from segpipe.cli.main import cli
 from segpipe.publishing.history import history
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
-from tests.fixtures.landing import LandingWriter, striped_mask
+from tests.fixtures.landing import HEIGHT, WIDTH, LandingWriter, striped_mask
 from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
-from tests.fixtures.nucleus_publisher import HEIGHT, WIDTH
 from tests.fixtures.nucleus_world import World, catalog_rows, client_of, nucleus
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

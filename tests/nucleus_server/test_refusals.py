@@ -12,11 +12,9 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.fixtures.landing import striped_mask
+from tests.fixtures.landing import HEIGHT, WIDTH, striped_mask
 from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
 from tests.fixtures.nucleus_world import (
-    HEIGHT,
-    WIDTH,
     World,
     catalog_rows,
     ended,

@@ -24,11 +24,9 @@ import segpipe
 from segpipe.publishing.history import history
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
-from tests.fixtures.landing import striped_mask
+from tests.fixtures.landing import HEIGHT, WIDTH, striped_mask
 from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
 from tests.fixtures.nucleus_world import (
-    HEIGHT,
-    WIDTH,
     World,
     catalog_rows,
     ended,

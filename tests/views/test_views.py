@@ -1,4 +1,4 @@
-"""Views of a partition: derived, published, and materialized by Dagster only where asked for."""
+"""Views of a partition: derived, kept and published."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
-from segpipe.cli.main import cli
 from segpipe.demo.scenes import seed_example
 from segpipe.errors import SettingsError, StorageError, TableError
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.measures import measure
-from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
-from segpipe.pipeline.runs import run_partition
 from segpipe.predictions.fingerprint import fingerprint
 from segpipe.predictions.prediction import Segment
 from segpipe.predictions.view import View
@@ -30,52 +24,9 @@ from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.validation.validated import ValidatedPredictions
 from tests.fixtures.files import content
-from tests.fixtures.landing import PARTITION, LandingWriter, striped_mask
+from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.s3_server import Bucket
-
-MADE = [View.INSTANCE, View.SEMANTIC]
-TAXONOMY = """
-[policy.taxonomy]
-sky = "stuff"
-road = "stuff"
-car = "thing"
-"""
-
-
-def cells(*described: tuple[str, int, dict[str, Any]]) -> list[dict[str, Any]]:
-    """A manifest's segments cell."""
-    return [
-        {"label": label, "index": index, "metadata": json.dumps(metadata)}
-        for label, index, metadata in described
-    ]
-
-
-STREET = cells(
-    ("sky", 4, {"confidence": 0.9}),
-    ("road", 5, {"confidence": 0.5}),
-    ("car", 6, {"confidence": 0.7, "camera": "left"}),
-    ("car", 7, {"confidence": 0.8, "camera": "left"}),
-)
-
-
-def land(landing: LandingWriter, count: int = 3, settings: str = TAXONOMY) -> Root:
-    """A root whose manifest has some street predictions, each of other pixels."""
-    rows = []
-    for number in range(count):
-        mask = striped_mask([4, 5, 6, 7, 4, 5])
-        mask[0, : number + 1] = 7
-        rows.append(
-            {
-                **landing.row(f"item-{number}", segments=STREET, lens=f"lens {number % 2}"),
-                "mask_url": landing.mask(f"item-{number}", mask),
-                "segments": STREET,
-            }
-        )
-    landing.manifest(rows)
-    (landing.root / "segpipe.toml").write_text(settings)
-    root = Root.open(str(landing.root))
-    root.materialize(PARTITION)
-    return root
+from tests.fixtures.streets import MADE, STREET, TAXONOMY, cells, land_streets
 
 
 def read(predictions: ValidatedPredictions) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
@@ -98,7 +49,7 @@ def pixels_of(root: Root, row: dict[str, Any]) -> np.ndarray:
 def test_everything_that_depends_on_pixels_is_computed_anew(
     landing: LandingWriter, view: View
 ) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     summary = root.materialize_view(PARTITION, view=view)
     derived, given = read(root.view(PARTITION, view)), read(root.validated(PARTITION))
     assert len(derived) == len(given) == summary.predictions == summary.changed == 3
@@ -123,7 +74,7 @@ def test_everything_that_depends_on_pixels_is_computed_anew(
 
 
 def test_the_views_of_a_street(landing: LandingWriter) -> None:
-    root = land(landing, count=1)
+    root = land_streets(landing, count=1)
     for view in MADE:
         root.materialize_view(PARTITION, view=view)
     ((given, _),) = read(root.validated(PARTITION))
@@ -173,7 +124,7 @@ def test_the_seed_example_from_manifest_to_instance_view(landing: LandingWriter)
 def test_a_second_time_writes_the_same_bytes_whatever_the_workers(
     landing: LandingWriter, view: View
 ) -> None:
-    root = land(landing, count=9, settings="workers = 1\nrows_per_chunk = 2\n" + TAXONOMY)
+    root = land_streets(landing, count=9, settings="workers = 1\nrows_per_chunk = 2\n" + TAXONOMY)
     first = root.materialize_view(PARTITION, view=view)
     before = content(landing.root)
     tables = {name for name in before if name.startswith(f"views/{view}/")}
@@ -225,7 +176,7 @@ def test_a_declared_segment_without_pixels_is_in_the_view_too(landing: LandingWr
 
 
 def test_progress_ends_with_all_predictions(landing: LandingWriter) -> None:
-    root = land(landing, count=5, settings="rows_per_chunk = 2\n" + TAXONOMY)
+    root = land_streets(landing, count=5, settings="rows_per_chunk = 2\n" + TAXONOMY)
     told: list[tuple[int, int]] = []
     root.materialize_view(PARTITION, view=View.INSTANCE, progress=lambda *rows: told.append(rows))
     assert told == [(2, 5), (4, 5), (5, 5)]
@@ -237,7 +188,7 @@ def test_progress_ends_with_all_predictions(landing: LandingWriter) -> None:
 def test_a_view_that_was_not_made_cannot_be_read_or_published(
     landing: LandingWriter, provenance: Callable[..., Provenance]
 ) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     with pytest.raises(TableError, match="holds no finished view: materialize it first"):
         root.view(PARTITION, View.INSTANCE)
     with pytest.raises(TableError, match="holds no finished view"):
@@ -248,9 +199,9 @@ def test_a_view_that_was_not_made_cannot_be_read_or_published(
 
 
 def test_a_view_of_an_earlier_pass_is_noticed(landing: LandingWriter) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     root.materialize_view(PARTITION, view=View.INSTANCE)
-    land(landing, count=2)
+    land_streets(landing, count=2)
     with pytest.raises(TableError, match="earlier pass over the manifest: materialize the instanc"):
         root.view(PARTITION, View.INSTANCE)
     root.materialize_view(PARTITION, view=View.INSTANCE)
@@ -258,7 +209,7 @@ def test_a_view_of_an_earlier_pass_is_noticed(landing: LandingWriter) -> None:
 
 
 def test_a_view_made_with_another_taxonomy_is_noticed(landing: LandingWriter) -> None:
-    land(landing).materialize_view(PARTITION, view=View.SEMANTIC)
+    land_streets(landing).materialize_view(PARTITION, view=View.SEMANTIC)
     swapped = TAXONOMY.replace('sky = "stuff"\n', "") + 'sky = "stuff"\n'  # only the order
     (landing.root / "segpipe.toml").write_text(swapped)
     with pytest.raises(TableError, match="another taxonomy"):
@@ -268,7 +219,7 @@ def test_a_view_made_with_another_taxonomy_is_noticed(landing: LandingWriter) ->
 def test_an_unchanged_view_is_not_made_again_unless_something_of_it_is_lost(
     landing: LandingWriter,
 ) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     first = root.materialize_view(PARTITION, view=View.INSTANCE)
     folder = Path(root.view_tables(PARTITION, View.INSTANCE).path)
 
@@ -296,7 +247,7 @@ def test_an_unchanged_view_is_not_made_again_unless_something_of_it_is_lost(
 def test_a_mask_missing_from_the_store_stops_the_view_and_keeps_the_earlier_one(
     landing: LandingWriter,
 ) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     root.materialize_view(PARTITION, view=View.INSTANCE)
     earlier = content(landing.root / "views")
 
@@ -325,7 +276,7 @@ def test_a_mask_missing_from_the_store_stops_the_view_and_keeps_the_earlier_one(
 
 @pytest.mark.parametrize("name", ["validated.parquet", "segments.parquet", "_summary.json"])
 def test_missing_and_foreign_files_of_a_view_are_noticed(landing: LandingWriter, name: str) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     for view in MADE:
         root.materialize_view(PARTITION, view=view)
     here, other = (Path(root.view_tables(PARTITION, view).path) for view in MADE)
@@ -339,7 +290,7 @@ def test_missing_and_foreign_files_of_a_view_are_noticed(landing: LandingWriter,
 
 @pytest.mark.parametrize("note", [b"", b"[]", b'{"view": "instance"}', b'{"undecided_labels": 1}'])
 def test_a_damaged_note_is_noticed(landing: LandingWriter, note: bytes) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     root.materialize_view(PARTITION, view=View.INSTANCE)
     (Path(root.view_tables(PARTITION, View.INSTANCE).path) / "_view.json").write_bytes(note)
     with pytest.raises(TableError, match="is damaged"):
@@ -347,7 +298,7 @@ def test_a_damaged_note_is_noticed(landing: LandingWriter, note: bytes) -> None:
 
 
 def test_a_disk_that_refuses_is_told_and_nothing_is_half_written(landing: LandingWriter) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     (landing.root / "views").write_bytes(b"a file in the way")
     with pytest.raises(StorageError, match="a file is where a folder is needed"):
         root.materialize_view(PARTITION, view=View.INSTANCE)
@@ -374,7 +325,7 @@ def test_an_unknown_view_is_refused(tmp_path: Path, value: str) -> None:
 
 
 def test_views_may_lie_elsewhere(landing: LandingWriter) -> None:
-    root = land(landing, settings='views = "elsewhere"\n' + TAXONOMY)
+    root = land_streets(landing, settings='views = "elsewhere"\n' + TAXONOMY)
     root.materialize_view(PARTITION, view=View.SEMANTIC)
     assert not (landing.root / "views").exists()
     assert len(root.view(PARTITION, View.SEMANTIC)) == 3
@@ -386,7 +337,7 @@ def test_views_may_lie_elsewhere(landing: LandingWriter) -> None:
 def test_publishing_reads_the_view_the_policy_names(
     landing: LandingWriter, provenance: Callable[..., Provenance]
 ) -> None:
-    root = land(landing, settings='[policy]\npublish_as = "instance"\n' + TAXONOMY)
+    root = land_streets(landing, settings='[policy]\npublish_as = "instance"\n' + TAXONOMY)
     root.materialize_view(PARTITION, view=View.INSTANCE)
     inserted = root.publish(PARTITION, provenance=provenance())
     assert inserted.outcomes["inserted"] == 3
@@ -419,7 +370,7 @@ def test_the_rejection_rate_of_the_manifest_counts_for_views_as_well(
 
 
 def test_vacuum_keeps_the_masks_of_views(landing: LandingWriter) -> None:
-    root = land(landing)
+    root = land_streets(landing)
     root.materialize_view(PARTITION, view=View.INSTANCE)
     orphan = root.masks.put(b"nobody refers to this")
     old = 1_000_000_000
@@ -435,7 +386,7 @@ def test_vacuum_keeps_the_masks_of_views(landing: LandingWriter) -> None:
 def test_views_of_a_root_in_a_bucket(
     s3: Bucket, landing: LandingWriter, provenance: Callable[..., Provenance]
 ) -> None:
-    here = land(landing)
+    here = land_streets(landing)
     for name in ("manifests", "segpipe.toml"):
         place = landing.root / name
         for path in [place] if place.is_file() else sorted(place.rglob("*.p*")):
@@ -455,189 +406,6 @@ def test_views_of_a_root_in_a_bucket(
     s3.client().delete_object(Bucket=s3.name, Key=f"root/{row['mask_path']}")
     with pytest.raises(TableError, match=r"mask of 'item-0'.*is not in the store"):
         there.materialize_view(PARTITION, view=View.SEMANTIC)
-
-
-# --- Dagster and the command line
-
-
-VIEW_ASSETS = ["instance_masks", "instance_segments", "semantic_masks", "semantic_segments"]
-
-
-def materialized(instance: dg.DagsterInstance) -> dict[str, dg.AssetMaterialization]:
-    """The newest materialization of every asset that has one."""
-    found = {}
-    for name in [*VIEW_ASSETS, "validated_masks", "published_predictions"]:
-        event = instance.get_latest_materialization_event(dg.AssetKey(name))
-        if event is not None and event.asset_materialization is not None:
-            found[name] = event.asset_materialization
-    return found
-
-
-def test_a_view_is_materialized_only_where_the_policy_asks_and_nothing_looks_failed(
-    landing: LandingWriter, instance: dg.DagsterInstance
-) -> None:
-    root = land(landing)
-    given = run_partition(root, PARTITION, instance=instance)
-    assert (given.failure, given.published_as, given.view) == (None, View.GIVEN, None)
-    assert set(materialized(instance)) == {"validated_masks", "published_predictions"}
-    assert instance.get_run_by_id(given.run_id).status is dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
-
-    root = land(landing, settings='[model_runs.unet]\npublish_as = "instance"\n' + TAXONOMY)
-    report = run_partition(root, PARTITION, instance=instance, update=True)
-    assert report.failure is None
-    assert report.view is not None
-    assert report.view.changed == 3
-    assert report.outcomes is not None
-    assert report.outcomes["replaced"] == 3
-    made = materialized(instance)
-    assert set(made) == {
-        "validated_masks", "published_predictions", "instance_masks", "instance_segments",
-    }  # fmt: skip
-    metadata = made["instance_masks"].metadata
-    assert metadata["dagster/row_count"].value == 3
-    assert str(metadata["preview"].value).startswith(
-        "![a prediction of the partition](data:image/jpeg"
-    )
-    assert made["instance_segments"].metadata["dagster/row_count"].value == 9
-    assert made["published_predictions"].metadata["published_as"].value == "instance"
-    assert instance.get_run_by_id(report.run_id).status is dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
-
-
-def test_views_descend_from_the_validated_masks_and_are_what_is_published(root: Root) -> None:
-    graph = build_definitions(root.settings).resolve_asset_graph()
-    for view in MADE:
-        for name in (f"{view}_masks", f"{view}_segments"):
-            parents = {key.to_user_string() for key in graph.get(dg.AssetKey(name)).parent_keys}
-            assert parents == {"validated_masks", "segments"}
-    published = graph.get(dg.AssetKey("published_predictions"))
-    assert {key.to_user_string() for key in published.parent_keys} == {
-        "validated_masks", "segments", *VIEW_ASSETS,
-    }  # fmt: skip
-
-
-def test_the_data_version_of_a_view_comes_from_its_content(
-    landing: LandingWriter, instance: dg.DagsterInstance
-) -> None:
-    def version() -> str:
-        run_partition(root, PARTITION, instance=instance, publish_as=View.SEMANTIC)
-        tags = materialized(instance)["semantic_masks"].tags or {}
-        return tags["dagster/data_version"]
-
-    root = land(landing)
-    first = version()
-    assert version() == first
-    root = land(landing, settings=TAXONOMY.replace("stuff", "thing"))
-    assert version() == first  # the same classes
-    root = land(landing, count=2)
-    assert version() != first
-
-
-def run_only(root: Root, instance: dg.DagsterInstance, *names: str) -> dg.ExecuteInProcessResult:
-    """Some assets alone, as picked in the UI."""
-    instance.add_dynamic_partitions(MODEL_RUNS, [PARTITION.model_run])
-    job = build_definitions(root.settings).resolve_job_def(JOB)
-    return job.execute_in_process(
-        instance=instance,
-        partition_key=partition_key(PARTITION),
-        asset_selection=[dg.AssetKey(name) for name in names],
-        raise_on_error=False,
-    )
-
-
-def test_a_view_picked_by_hand_is_made_whatever_the_policy_says(
-    landing: LandingWriter, instance: dg.DagsterInstance
-) -> None:
-    root = land(landing)
-    assert run_only(root, instance, "semantic_masks", "semantic_segments").success
-    assert set(materialized(instance)) == {"semantic_masks", "semantic_segments"}
-    assert root.catalog.version() is None
-
-
-@pytest.mark.parametrize("names", [["instance_masks"], ["instance_segments", "semantic_masks"]])
-def test_one_asset_of_a_view_may_be_picked_without_the_other(
-    landing: LandingWriter, instance: dg.DagsterInstance, names: list[str]
-) -> None:
-    root = land(landing)
-    assert run_only(root, instance, *names).success
-    assert set(materialized(instance)) == set(names)
-    for name in names:
-        assert len(root.view(PARTITION, View(name.partition("_")[0]))) == 3
-
-
-def test_publishing_alone_makes_the_view_it_needs_where_it_is_not_there(
-    landing: LandingWriter, instance: dg.DagsterInstance
-) -> None:
-    root = land(landing, settings='[policy]\npublish_as = "instance"\n' + TAXONOMY)
-    root.materialize(PARTITION)
-    assert run_only(root, instance, "published_predictions").success
-    made = materialized(instance)
-    assert set(made) == {"published_predictions", "instance_masks", "instance_segments"}
-    assert made["instance_masks"].partition == partition_key(PARTITION)
-    version = (made["instance_masks"].tags or {})["dagster/data_version"]
-    assert version == root.materialize_view(PARTITION, view=View.INSTANCE).digest
-    first = instance.get_latest_materialization_event(dg.AssetKey("instance_masks"))
-    assert run_only(root, instance, "published_predictions").success  # it is there now
-    assert instance.get_latest_materialization_event(dg.AssetKey("instance_masks")) == first
-
-
-def test_a_run_of_all_assets_makes_every_view_so_that_a_backfill_finds_none_missing(
-    landing: LandingWriter, instance: dg.DagsterInstance
-) -> None:
-    root = land(landing)
-    names = ["prediction_manifest", "validated_masks", "segments", "rejected_predictions"]
-    assert run_only(root, instance, *names, *VIEW_ASSETS, "published_predictions").success
-    made = materialized(instance)
-    assert set(made) == {*VIEW_ASSETS, "validated_masks", "published_predictions"}
-    assert made["published_predictions"].metadata["published_as"].value == "given"
-
-
-def test_a_dry_run_records_no_check_of_what_it_did_not_read_back(
-    landing: LandingWriter, instance: dg.DagsterInstance
-) -> None:
-    root = land(landing)
-    report = run_partition(root, PARTITION, instance=instance, dry_run=True)
-    assert report.failure is None
-    assert report.outcomes is not None
-    assert report.outcomes["inserted"] == 3
-    kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    evaluated = {
-        log.dagster_event.asset_check_evaluation_data.asset_key.to_user_string()
-        for log in instance.all_logs(report.run_id, of_type=kind)
-        if log.dagster_event is not None
-    }
-    assert {"validated_masks", "segments"} <= evaluated
-    assert "published_predictions" not in evaluated
-
-
-def test_a_taxonomy_that_cannot_serve_the_view_fails_before_anything_runs(
-    landing: LandingWriter, instance: dg.DagsterInstance
-) -> None:
-    root = land(landing, settings='[policy.taxonomy]\nbackground = "thing"\n')
-    with pytest.raises(SettingsError, match="calls 'background' a thing"):
-        run_partition(root, PARTITION, instance=instance, publish_as=View.INSTANCE)
-    assert instance.get_runs() == []
-
-
-def test_the_command_line_publishes_a_view_and_says_which(
-    landing: LandingWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
-    root = land(landing, settings='[policy]\npublish_as = "semantic"\n')
-    command = ["run", "--root", root.settings.root, "--model-run", "unet", "--date", "2026-01-05"]
-    assert cli.main(command, standalone_mode=False) == 0
-    said = capsys.readouterr().out
-    assert "semantic view: 12 segments became 9, 3 of 3 masks changed" in said
-    assert "published as semantic: 3 inserted" in said
-    assert cli.main([*command, "--publish-as", "instance", "--dry-run"], standalone_mode=False) == 0
-    said = capsys.readouterr().out
-    assert (
-        "12 segments are neither thing nor stuff and were kept as things (car, road, sky)" in said
-    )
-    assert "would be published as instance: 3 ignored" in said
-    folder = Path(root.view_tables(PARTITION, View.SEMANTIC).path)
-    table = pq.read_table(folder / "segments.parquet", partitioning=None)
-    assert set(table["label"].to_pylist()) == {"car", "road", "sky"}
 
 
 def test_a_batch_of_predictions_is_named_by_its_items(landing: LandingWriter) -> None:
