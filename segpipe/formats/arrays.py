@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles
+from segpipe.formats.files import Naming, SourceFiles
+from segpipe.formats.folder_source import FolderSource, ItemFile
 from segpipe.formats.identifiers import Over256, Region, areas_of, index_mask
-from segpipe.formats.imported import Imported, refused
+from segpipe.formats.imported import Imported
 from segpipe.formats.mask_folder import Labels
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.decoding import MAX_PIXELS
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """Arrays in files of a folder and the folders in it."""
+class Arrays(FolderSource):
+    """Arrays in files of a folder and its subfolders, each one prediction."""
 
-    files: SourceFiles
     labels: Labels
-    naming: Naming = field(default_factory=Naming)
-    over: Over256 = Over256.REFUSE
+    over: Over256
 
     @classmethod
     def open(cls, source: Path, labels: Labels, naming: Naming, over: Over256) -> Arrays:
@@ -36,60 +34,48 @@ class Arrays:
         Raises:
             SettingsError: if there are none.
         """
-        return cls(SourceFiles.find(source, (".npy", ".npz")), labels, naming, over)
+        return cls(SourceFiles.find(source, (".npy", ".npz")), naming, labels, over)
 
-    @property
-    def carried(self) -> Mapping[str, pa.DataType]:
-        """``sequence`` and ``frame`` where files lie in folders."""
-        return FRAME_COLUMNS if self.files.in_folders else {}
+    def _predictions_in(self, file: ItemFile) -> Iterator[Imported]:
+        try:
+            for name, array in _arrays(file.path):
+                item = file
+                if name:
+                    item = replace(
+                        file,
+                        shown=f"{file.shown}[{name}]",
+                        reference_id=f"{file.reference_id}/{name}",
+                    )
+                yield self._imported(array, item)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            yield file.refused(_unreadable(file.shown, error))
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def predictions(self) -> Iterator[Imported]:
-        """The arrays, in the order of the files' paths."""
-        for path in self.files:
-            shown = self.files.shown(path)
-            item = self.naming.reference_id(path, self.files.source)
-            carried = self.files.frame(path, item)
-            try:
-                for name, array in _arrays(path):
-                    own, where = (f"{item}/{name}", f"{shown}[{name}]") if name else (item, shown)
-                    yield self._imported(array, own, where, carried)
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-                yield refused(item, shown, _unreadable(shown, error), carried=carried)
-
-    def _imported(
-        self, array: NDArray[Any], reference_id: str, shown: str, carried: Mapping[str, Any]
-    ) -> Imported:
-        wrong = _wrong(array, shown)
-        if wrong is not None:
-            return refused(reference_id, shown, wrong, carried=carried)
+    def _imported(self, array: NDArray[Any], item: ItemFile) -> Imported:
+        unusable = _unusable(array, item.shown)
+        if unusable is not None:
+            return item.refused(unusable)
         ids = array.astype(np.uint8) if array.dtype == np.bool_ else array
         areas = areas_of(ids)
-        segments, findings = self.labels.segments(areas, shown)
+        segments, findings = self.labels.segments(areas, item.shown)
         if findings:
-            return refused(reference_id, shown, *findings, carried=carried)
-        if max(areas) > 255:
-            regions = {
-                segment.index: Region(
-                    segment.index,
-                    segment.label,
-                    {**segment.metadata, "source_id": segment.index},
-                    fixed=not segment.metadata.get("isthing", True),
-                )
-                for segment in segments
-            }
-            indexed = index_mask(ids, areas, regions, self.over, shown)
-            return Imported(
-                reference_id, shown, indexed.mask, indexed.segments, indexed.findings,
-                carried=carried,
-            )  # fmt: skip
-        mask = np.ascontiguousarray(ids, np.uint8)
-        return Imported(reference_id, shown, mask, segments, carried=carried)
+            return item.refused(*findings)
+        if max(areas) <= 255:
+            return item.imported(np.ascontiguousarray(ids, np.uint8), segments)
+        regions = {
+            segment.index: Region(
+                segment.index,
+                segment.label,
+                {**segment.metadata, "source_id": segment.index},
+                fixed=not segment.metadata.get("isthing", True),
+            )
+            for segment in segments
+        }
+        indexed = index_mask(ids, areas, regions, self.over, item.shown)
+        return item.imported(indexed.mask, indexed.segments, indexed.findings)
 
 
 def _arrays(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Name and content of each array; the name is empty where a file holds one array."""
     if path.suffix.lower() == ".npy":
         yield "", np.load(path, mmap_mode="r", allow_pickle=False)
         return
@@ -99,7 +85,8 @@ def _arrays(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
             yield name if len(names) > 1 else "", content[name]
 
 
-def _wrong(array: NDArray[Any], shown: str) -> ImportFinding | None:
+def _unusable(array: NDArray[Any], shown: str) -> ImportFinding | None:
+    """Why an array holds no ids; None where it does."""
     if np.issubdtype(array.dtype, np.floating):
         return ImportFinding(
             "PROBABILITY-MAP",

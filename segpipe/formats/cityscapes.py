@@ -1,23 +1,31 @@
 """Cityscapes instanceIds: 16-bit grey, ``id = label id * 1000 + instance`` or the label id alone.
 
 An id below 1000 is a region of its class without instances: stuff, or a group of things that were
-not told apart (a crowd). The table of labels is that of cityscapesScripts (helpers/labels.py, the
+not separated (a crowd). The table of labels is that of cityscapesScripts (helpers/labels.py, the
 columns name, id, hasInstances, ignoreInEval).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
-from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
-from segpipe.formats.identifiers import Over256, Region, areas_of, index_mask
-from segpipe.formats.imported import Imported, finding_of, refused
+from segpipe.formats.files import Naming, SourceFiles
+from segpipe.formats.folder_source import ItemFile, PngFolder
+from segpipe.formats.identifiers import (
+    Over256,
+    Region,
+    areas_of,
+    index_mask,
+    listed,
+    listed_with_areas,
+)
+from segpipe.formats.imported import Imported
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks import png
 from segpipe.masks.decoding import decode_samples
@@ -27,7 +35,7 @@ _PER_CLASS = 1000
 
 
 class CityscapesLabel(NamedTuple):
-    """One class: what it is called, whether it has instances, and whether evaluation ignores it."""
+    """One class: its name, whether it has instances, and whether evaluation ignores it."""
 
     name: str
     has_instances: bool
@@ -77,17 +85,15 @@ LABELS: Mapping[int, CityscapesLabel] = {
 
 
 @dataclass(frozen=True)
-class Cityscapes:
-    """instanceIds masks in a folder and the folders in it.
+class Cityscapes(PngFolder):
+    """instanceIds masks in a folder and its subfolders; ``sequence`` is the city.
 
     Attributes:
         ignore_unevaluated: mark the classes that Cityscapes' evaluation leaves out as ignored.
     """
 
-    files: SourceFiles
-    naming: Naming = field(default_factory=Naming)
-    over: Over256 = Over256.REFUSE
-    ignore_unevaluated: bool = False
+    over: Over256
+    ignore_unevaluated: bool
 
     @classmethod
     def open(
@@ -104,52 +110,23 @@ class Cityscapes:
             files = SourceFiles(files.source, named)
         return cls(files, naming, over, ignore_unevaluated)
 
-    @property
-    def carried(self) -> Mapping[str, pa.DataType]:
-        """``sequence`` (the city) and ``frame`` where masks lie in folders."""
-        return FRAME_COLUMNS if self.files.in_folders else {}
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def predictions(self) -> Iterator[Imported]:
-        """The masks, in the order of their paths."""
-        for path in self.files:
-            yield self._imported(path)
-
-    def _imported(self, path: Path) -> Imported:
-        shown = self.files.shown(path)
-        reference_id = self.naming.reference_id(path, self.files.source)
-        carried = self.files.frame(path, reference_id)
-        data = read(path, shown)
-        if isinstance(data, ImportFinding):
-            return refused(reference_id, shown, data, carried=carried)
-        try:
-            samples, file = decode_samples(data)
-            if file.header.colour != png.GREY or file.header.depth not in (8, 16):
-                name = f"{file.header.depth}-bit {png.COLOUR_NAMES[file.header.colour]}"
-                raise MaskRefused(
-                    "MASK-COLOUR", f"{name}, expected the 16-bit grey of instanceIds", name
-                )
-        except MaskRefused as refusal:
-            return refused(reference_id, shown, finding_of(refusal, shown), carried=carried)
-        ids = np.asarray(samples).astype(np.uint16)
+    def _decoded(self, file: ItemFile, data: bytes) -> Imported:
+        ids = _instance_ids(data)
         areas = areas_of(ids)
         unknown = [id for id in areas if _class_of(id) not in LABELS]
         if unknown:
-            finding = ImportFinding(
-                "IMPORT-UNREADABLE",
-                f"{shown}: ids that are of no Cityscapes class: "
-                + ", ".join(f"{id} ({areas[id]:,} px)" for id in unknown[:10]),
-                found=", ".join(map(str, unknown[:10])),
-                expected="class * 1000 + instance, or a class from 0 to 33",
+            return file.refused(
+                ImportFinding(
+                    "IMPORT-UNREADABLE",
+                    f"{file.shown}: ids that are of no Cityscapes class: "
+                    + listed_with_areas(unknown, areas),
+                    found=listed(unknown),
+                    expected="class * 1000 + instance, or a class from 0 to 33",
+                )
             )
-            return refused(reference_id, shown, finding, carried=carried)
         regions = {id: self._region(id) for id in areas}
-        indexed = index_mask(ids, areas, regions, self.over, shown)
-        return Imported(
-            reference_id, shown, indexed.mask, indexed.segments, indexed.findings, carried=carried
-        )
+        indexed = index_mask(ids, areas, regions, self.over, file.shown)
+        return file.imported(indexed.mask, indexed.segments, indexed.findings)
 
     def _region(self, id: int) -> Region:
         label = LABELS[_class_of(id)]
@@ -160,6 +137,19 @@ class Cityscapes:
         if ignored:
             metadata["ignore"] = True
         return Region(id, label.name, metadata, fixed=not label.has_instances or ignored)
+
+
+def _instance_ids(data: bytes) -> NDArray[np.uint16]:
+    """Ids of an instanceIds PNG, H x W.
+
+    Raises:
+        MaskRefused: for what is no whole PNG of 8- or 16-bit grey.
+    """
+    samples, file = decode_samples(data)
+    if file.header.colour != png.GREY or file.header.depth not in (8, 16):
+        name = f"{file.header.depth}-bit {png.COLOUR_NAMES[file.header.colour]}"
+        raise MaskRefused("MASK-COLOUR", f"{name}, expected the 16-bit grey of instanceIds", name)
+    return np.asarray(samples).astype(np.uint16)
 
 
 def _class_of(id: int) -> int:

@@ -25,7 +25,6 @@ from segpipe.formats.mask_folder import BACKGROUND
 from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
 from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
 from segpipe.manifests.rows import ImportFinding
-from segpipe.predictions.prediction import Segment
 
 _MOST_INSTANCES = 255
 _Record = Mapping[str, Any]
@@ -170,16 +169,7 @@ class CocoResults:
         # Every instance keeps its place, those that others hide as well.
         has_background = bool((painted.places == 0).any())
         segments = tuple(
-            Segment(
-                region.label,
-                place,
-                {
-                    **region.metadata,
-                    **({} if region.confidence is None else {"confidence": region.confidence}),
-                },
-            )
-            for place, region in regions.items()
-            if place or has_background
+            region.segment(place) for place, region in regions.items() if place or has_background
         )
         return Indexed(painted.places.astype(np.uint8), segments)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from segpipe.errors import SettingsError
-from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
-from segpipe.formats.imported import Imported, finding_of, refused
+from segpipe.formats.files import Naming, SourceFiles
+from segpipe.formats.folder_source import ItemFile, PngFolder
+from segpipe.formats.identifiers import areas_of
+from segpipe.formats.imported import Imported
 from segpipe.formats.label_map import LabelEntry, shown
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks import png
@@ -20,7 +21,7 @@ from segpipe.masks.decoding import decode_samples
 from segpipe.masks.refusal import MaskRefused
 from segpipe.predictions.prediction import Segment
 
-_TOLD = 10
+_MOST_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class ColourTable:
     def segment(self, index: int) -> Segment:
         """The Segment of an index; the colour it came from is kept."""
         entry = self.entries[index]
-        kind = {} if entry.isthing is None else {"isthing": entry.isthing}
-        return Segment(entry.label, index, {**kind, "source_colour": shown(entry.colour or ())})
+        metadata = {**entry.metadata, "source_colour": shown(entry.colour or ())}
+        return Segment(entry.label, index, metadata)
 
     def nearest(self, colour: Sequence[int]) -> LabelEntry:
         """The entry whose colour is least far away."""
@@ -72,12 +73,10 @@ class ColourTable:
 
 
 @dataclass(frozen=True)
-class ColourMasks:
-    """Colour masks in a folder and the folders in it."""
+class ColourMasks(PngFolder):
+    """Colour masks in a folder and its subfolders."""
 
-    files: SourceFiles
     table: ColourTable
-    naming: Naming = field(default_factory=Naming)
 
     @classmethod
     def open(cls, source: Path, entries: Sequence[LabelEntry], naming: Naming) -> ColourMasks:
@@ -86,56 +85,34 @@ class ColourMasks:
         Raises:
             SettingsError: if there are none, or the table cannot be used.
         """
-        return cls(SourceFiles.find(source, (".png",)), ColourTable.of(entries), naming)
+        return cls(SourceFiles.find(source, (".png",)), naming, ColourTable.of(entries))
 
-    @property
-    def carried(self) -> Mapping[str, pa.DataType]:
-        """``sequence`` and ``frame`` where masks lie in folders."""
-        return FRAME_COLUMNS if self.files.in_folders else {}
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def predictions(self) -> Iterator[Imported]:
-        """The masks, in the order of their paths."""
-        for path in self.files:
-            yield self._imported(path)
-
-    def _imported(self, path: Path) -> Imported:
-        name = self.files.shown(path)
-        reference_id = self.naming.reference_id(path, self.files.source)
-        carried = self.files.frame(path, reference_id)
-        data = read(path, name)
-        if isinstance(data, ImportFinding):
-            return refused(reference_id, name, data, carried=carried)
-        try:
-            packed = _pack(read_colours(data))
-        except MaskRefused as refusal:
-            return refused(reference_id, name, finding_of(refusal, name), carried=carried)
+    def _decoded(self, file: ItemFile, data: bytes) -> Imported:
+        packed = _pack(read_colours(data))
         place = np.minimum(np.searchsorted(self.table.packed, packed), self.table.packed.size - 1)
-        listed = self.table.packed[place] == packed
-        if not listed.all():
-            finding = self._unlisted(packed[~listed], name)
-            return refused(reference_id, name, finding, carried=carried)
+        known = self.table.packed[place] == packed
+        if not known.all():
+            return file.refused(self._unlisted(packed[~known], file.shown))
         mask = self.table.indexes[place]
-        present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
-        segments = tuple(self.table.segment(index) for index in present)
-        return Imported(reference_id, name, mask, segments, carried=carried)
+        return file.imported(mask, tuple(map(self.table.segment, areas_of(mask))))
 
     def _unlisted(self, packed: NDArray[np.uint32], name: str) -> ImportFinding:
         values, counts = np.unique(packed, return_counts=True)
-        most = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[:_TOLD]
-        told = []
+        most = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[
+            :_MOST_LISTED
+        ]
+        described = []
         for count, value in most:
             colour = (value >> 16, value >> 8 & 255, value & 255)
             near = self.table.nearest(colour)
-            told.append(
+            described.append(
                 f"{shown(colour)} {count:,} px (nearest: {shown(near.colour or ())} {near.label})"
             )
-        more = ", ..." if values.size > _TOLD else ""
+        more = ", ..." if values.size > _MOST_LISTED else ""
         return ImportFinding(
             "MASK-COLOUR",
-            f"{name}: {values.size} colours that the table does not list: {', '.join(told)}{more}. "
+            f"{name}: {values.size} colours that the table does not list: "
+            f"{', '.join(described)}{more}. "
             "No colour is taken for another: add them, or write the mask without smoothing",
             found=f"{values.size} colours, {int(counts.sum())} px",
             expected="colours of the table",

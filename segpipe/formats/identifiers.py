@@ -22,6 +22,7 @@ from segpipe.predictions.prediction import Segment
 
 _VALUES = 256
 _SMALL = 2**17
+_MOST_LISTED = 10
 _FLAGS = ("isthing", "iscrowd", "ignore", "category_id")
 
 
@@ -47,6 +48,11 @@ class Region:
     confidence: float | None = None
     fixed: bool = False
 
+    def segment(self, index: int) -> Segment:
+        """Its Segment, the confidence in the metadata."""
+        confidence = {} if self.confidence is None else {"confidence": self.confidence}
+        return Segment(self.label, index, {**self.metadata, **confidence})
+
 
 @dataclass(frozen=True)
 class Indexed:
@@ -65,6 +71,21 @@ def areas_of(ids: NDArray[Any]) -> dict[int, int]:
         return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
     values, counts = np.unique(ids, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def listed(ids: Sequence[int]) -> str:
+    """The first ids, for a message."""
+    return ", ".join(map(str, ids[:_MOST_LISTED]))
+
+
+def listed_with_areas(ids: Sequence[int], areas: Mapping[int, int]) -> str:
+    """The first ids with their pixels, for a message."""
+    return ", ".join(f"{id} ({areas[id]:,} px)" for id in ids[:_MOST_LISTED])
+
+
+def ellipsis_after(ids: Sequence[int]) -> str:
+    """What follows a list of the first ids where there are more."""
+    return ", ..." if len(ids) > _MOST_LISTED else ""
 
 
 def index_mask(
@@ -150,8 +171,7 @@ def _keep_best(
 def _segment(group: Sequence[Region], index: int, areas: Mapping[int, int]) -> Segment:
     first = group[0]
     if len(group) == 1:
-        confidence = {} if first.confidence is None else {"confidence": first.confidence}
-        return Segment(first.label, index, {**first.metadata, **confidence})
+        return first.segment(index)
     metadata = dict(_agreed(group))
     if any(not region.fixed for region in group):
         metadata["iscrowd"] = True

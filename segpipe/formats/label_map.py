@@ -36,6 +36,11 @@ class LabelEntry:
     isthing: bool | None = None
     colour: tuple[int, int, int] | None = None
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of its segments: ``isthing``, where the map has it."""
+        return {} if self.isthing is None else {"isthing": self.isthing}
+
 
 def read_label_map(path: Path) -> dict[int, LabelEntry]:
     """Value -> entry.

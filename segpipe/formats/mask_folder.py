@@ -7,20 +7,18 @@ value 0 is ``background``, value k is that label, with ``object`` k in the metad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-
-from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
-from segpipe.formats.imported import Imported, finding_of, refused
+from segpipe.formats.files import Naming, SourceFiles
+from segpipe.formats.folder_source import ItemFile, PngFolder
+from segpipe.formats.identifiers import areas_of, ellipsis_after, listed, listed_with_areas
+from segpipe.formats.imported import Imported
 from segpipe.formats.label_map import LabelEntry
 from segpipe.formats.sidecars import sidecar_of
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.decoding import decode_mask
-from segpipe.masks.refusal import MaskRefused
 from segpipe.predictions.prediction import Segment
 
 #: Label of what no object covers.
@@ -47,8 +45,7 @@ class Labels:
             return Segment(self.ignored[value], value, {"ignore": True})
         entry = self.by_index.get(value)
         if entry is not None:
-            kind = {} if entry.isthing is None else {"isthing": entry.isthing}
-            return Segment(entry.label, value, kind)
+            return Segment(entry.label, value, entry.metadata)
         if self.objects:
             if value == 0:
                 return Segment(BACKGROUND, 0, {"isthing": False})
@@ -56,35 +53,34 @@ class Labels:
         return None
 
     def segments(
-        self, counts: Mapping[int, int], source: str
+        self, areas: Mapping[int, int], source: str
     ) -> tuple[tuple[Segment, ...], tuple[ImportFinding, ...]]:
-        """Segments of the values that occur, and what is wrong where one means nothing.
+        """Segments of the values that occur; instead a finding where one has no meaning.
 
         Args:
-            counts: value -> its pixels.
+            areas: value -> number of its pixels.
+            source: the file, for messages.
         """
-        found = {value: self.segment(value) for value in counts}
+        found = {value: self.segment(value) for value in areas}
         unknown = [value for value, segment in found.items() if segment is None]
         if not unknown:
             return tuple(segment for segment in found.values() if segment is not None), ()
-        listed = ", ".join(f"{value} ({counts[value]:,} px)" for value in unknown[:10])
         finding = ImportFinding(
             "VALUE-NO-SEGMENT",
-            f"{source}: the label map does not say what these values mean: {listed}"
-            f"{', ...' * (len(unknown) > 10)}. Add them, or name them with --ignore VALUE=LABEL",
-            found=", ".join(map(str, unknown[:10])),
+            f"{source}: the label map does not say what these values mean: "
+            f"{listed_with_areas(unknown, areas)}{ellipsis_after(unknown)}. "
+            "Add them, or name them with --ignore VALUE=LABEL",
+            found=listed(unknown),
             expected="values of the label map",
         )
         return (), (finding,)
 
 
 @dataclass(frozen=True)
-class MaskFolder:
-    """Masks in a folder and the folders in it."""
+class MaskFolder(PngFolder):
+    """Index masks in a folder and its subfolders."""
 
-    files: SourceFiles
     labels: Labels
-    naming: Naming = field(default_factory=Naming)
 
     @classmethod
     def open(cls, source: Path, labels: Labels, naming: Naming) -> MaskFolder:
@@ -93,53 +89,19 @@ class MaskFolder:
         Raises:
             SettingsError: if there are none.
         """
-        return cls(SourceFiles.find(source, (".png",)), labels, naming)
+        return cls(SourceFiles.find(source, (".png",)), naming, labels)
 
-    @property
-    def carried(self) -> Mapping[str, pa.DataType]:
-        """``sequence`` and ``frame`` where masks lie in folders."""
-        return FRAME_COLUMNS if self.files.in_folders else {}
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def predictions(self) -> Iterator[Imported]:
-        """The masks, in the order of their paths."""
-        for path in self.files:
-            yield self._imported(path)
-
-    def _imported(self, path: Path) -> Imported:
-        shown = self.files.shown(path)
-        reference_id = self.naming.reference_id(path, self.files.source)
-        carried = self.files.frame(path, reference_id)
-        data = read(path, shown)
-        if isinstance(data, ImportFinding):
-            return refused(reference_id, shown, data, carried=carried)
-        try:
-            mask = decode_mask(data).pixels
-        except MaskRefused as refusal:
-            return refused(reference_id, shown, finding_of(refusal, shown), carried=carried)
-        sidecar = sidecar_of(path, shown)
+    def _decoded(self, file: ItemFile, data: bytes) -> Imported:
+        mask = decode_mask(data).pixels
+        sidecar = sidecar_of(file.path, file.shown)
         if isinstance(sidecar, ImportFinding):
-            return refused(reference_id, shown, sidecar, carried=carried)
+            return file.refused(sidecar)
         if sidecar is not None:
-            return Imported(
-                sidecar.reference_id,
-                shown,
-                mask,
-                sidecar.segments,
+            return replace(
+                file.imported(mask, sidecar.segments),
+                reference_id=sidecar.reference_id,
                 annotation_id=sidecar.annotation_id,
                 image_url=sidecar.image_url,
-                carried=carried,
             )
-        counted = np.bincount(mask.ravel(), minlength=256)
-        counts = {int(value): int(counted[value]) for value in np.flatnonzero(counted)}
-        segments, findings = self.labels.segments(counts, shown)
-        return Imported(
-            reference_id,
-            shown,
-            None if findings else mask,
-            segments,
-            findings,
-            carried=carried,
-        )
+        segments, findings = self.labels.segments(areas_of(mask), file.shown)
+        return file.imported(None if findings else mask, segments, findings)

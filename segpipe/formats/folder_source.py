@@ -1,0 +1,112 @@
+"""Sources whose predictions lie in files of a folder: the code their importers share.
+
+An importer adds what is its own: how one file is decoded, and what its values mean.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
+from segpipe.formats.imported import Imported, finding_of, refused
+from segpipe.manifests.rows import ImportFinding
+from segpipe.masks.refusal import MaskRefused
+from segpipe.predictions.prediction import Segment
+
+
+@dataclass(frozen=True)
+class ItemFile:
+    """One file of a source, and the dataset item it is for.
+
+    Attributes:
+        shown: the path below the source, for messages.
+        carried: values of the further columns.
+    """
+
+    path: Path
+    shown: str
+    reference_id: str
+    carried: Mapping[str, Any]
+
+    def imported(
+        self,
+        mask: NDArray[np.uint8] | None,
+        segments: tuple[Segment, ...],
+        findings: tuple[ImportFinding, ...] = (),
+    ) -> Imported:
+        """The file's prediction.
+
+        Args:
+            mask: H x W; None where the findings reject it.
+        """
+        return Imported(
+            self.reference_id, self.shown, mask, segments, findings, carried=self.carried
+        )
+
+    def refused(self, *findings: ImportFinding) -> Imported:
+        """The file as a record that cannot be imported."""
+        return refused(self.reference_id, self.shown, *findings, carried=self.carried)
+
+
+@dataclass(frozen=True)
+class FolderSource(ABC):
+    """Predictions in files of a folder and its subfolders, as a :class:`Format`."""
+
+    files: SourceFiles
+    naming: Naming
+
+    @property
+    def carried(self) -> Mapping[str, pa.DataType]:
+        """``sequence`` and ``frame`` where files lie in subfolders."""
+        return FRAME_COLUMNS if self.files.in_folders else {}
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def predictions(self) -> Iterator[Imported]:
+        """The predictions, in the order of the files' paths."""
+        for path in self.files:
+            reference_id = self.naming.reference_id(path, self.files.source)
+            carried = self.files.frame(path, reference_id)
+            yield from self._predictions_in(
+                ItemFile(path, self.files.shown(path), reference_id, carried)
+            )
+
+    @abstractmethod
+    def _predictions_in(self, file: ItemFile) -> Iterator[Imported]:
+        """The predictions of one file; what cannot be read is refused."""
+
+
+@dataclass(frozen=True)
+class PngFolder(FolderSource):
+    """A folder in which each PNG is one prediction."""
+
+    def _predictions_in(self, file: ItemFile) -> Iterator[Imported]:
+        data = read(file.path, file.shown)
+        if isinstance(data, ImportFinding):
+            yield file.refused(data)
+            return
+        try:
+            imported = self._decoded(file, data)
+        except MaskRefused as refusal:
+            imported = file.refused(finding_of(refusal, file.shown))
+        yield imported
+
+    @abstractmethod
+    def _decoded(self, file: ItemFile, data: bytes) -> Imported:
+        """The prediction of a file.
+
+        Args:
+            data: the file's bytes.
+
+        Raises:
+            MaskRefused: if they are no PNG of the kind that is expected.
+        """
