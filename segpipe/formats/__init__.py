@@ -1,6 +1,7 @@
-"""Other formats <-> predictions: what models and other tools write, to manifests; and exports.
+"""Other formats: importing masks into manifests, and exporting published predictions.
 
 May import ``settings``, ``publishing`` and what is below. Others use ``manifest_writer``
 (``ManifestWriter``), ``importing`` (``import_masks``), ``opening`` (the table of formats) and
-``exports``. To add a format: its file here, and an entry in ``opening`` (or ``exports``).
+``exports``. To add a format: its module here, and an entry in ``opening`` (or ``exports``); formats
+of one file per mask build on ``folder_source``.
 """

@@ -1,4 +1,4 @@
-"""What COCO's JSON files have in common: images and categories."""
+"""Images and categories, as all of COCO's JSON files have them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pyarrow as pa
+
 from segpipe.errors import SettingsError
 from segpipe.formats.json_values import brief, flag, identity, kind_of
 from segpipe.manifests.rows import ImportFinding
+
+#: The further column of predictions from COCO files: the image's id.
+IMAGE_COLUMNS = {"image_id": pa.string()}
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class CocoImage:
     """An entry of ``images``.
 
     Attributes:
-        clash: this entry and another with the same id, where there is one.
+        height, width: in pixels, where the entry has them.
+        clash: this entry and a different one with the same id, for messages; None without one.
     """
 
     id: int | str
@@ -41,7 +47,7 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoCategory:
-    """An entry of ``categories``; ``isthing`` is None where it does not say."""
+    """An entry of ``categories``; ``isthing`` is None where the entry lacks it."""
 
     id: int
     name: str
@@ -50,17 +56,25 @@ class CocoCategory:
 
 @dataclass(frozen=True)
 class CocoImages:
-    """The list of images; without one, every id stands for an image."""
+    """The images of a data set, by id.
+
+    Attributes:
+        listed: whether there is a list; without one, every id is taken as an image.
+    """
 
     by_id: Mapping[int | str, CocoImage] = field(default_factory=dict)
     listed: bool = False
 
     @classmethod
     def of(cls, content: Any, path: Path) -> CocoImages:
-        """From the content of a file.
+        """Parse the list ``images``.
+
+        Args:
+            content: the file's, parsed.
+            path: the file, for messages.
 
         Raises:
-            SettingsError: naming the entry, if one has no id.
+            SettingsError: naming the entry that is malformed.
         """
         images: dict[int | str, CocoImage] = {}
         for entry in _entries(content, "images", path):
@@ -82,7 +96,7 @@ class CocoImages:
         return cls(images, True)
 
     def image(self, id: int | str) -> CocoImage | ImportFinding:
-        """The image of an id, or why there is not the one."""
+        """The image of an id; a finding where it is not listed, or ambiguous."""
         image = self.by_id.get(id)
         if image is None:
             if not self.listed:
@@ -99,8 +113,12 @@ class CocoImages:
 def categories_of(content: Any, path: Path) -> dict[int, CocoCategory]:
     """Category id -> category, from a list or from ``categories``.
 
+    Args:
+        content: the file's, parsed.
+        path: the file, for messages.
+
     Raises:
-        SettingsError: naming the entry.
+        SettingsError: naming the entry that is malformed or contradictory.
     """
     holder = {"categories": content} if isinstance(content, list) else content
     categories: dict[int, CocoCategory] = {}
@@ -117,7 +135,7 @@ def categories_of(content: Any, path: Path) -> dict[int, CocoCategory]:
 
 
 def unreadable(message: str, found: str = "", expected: str = "") -> ImportFinding:
-    """A record that cannot be read, and why."""
+    """A finding about a record that cannot be read."""
     return ImportFinding("IMPORT-UNREADABLE", message, found, expected)
 
 

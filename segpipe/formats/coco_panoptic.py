@@ -1,8 +1,8 @@
 """COCO panoptic: a PNG of ids (``R + 256 G + 65536 B``) per image, explained by one JSON file.
 
 Id 0 is void: it has pixels in every file and no segment, and becomes a visible ``void`` Segment
-that is marked as ignored. What ``segpipe export --as coco-panoptic`` wrote holds the prediction's
-own description as well (see ``described``), and comes back as the same prediction.
+that is marked as ignored. Annotations from ``segpipe export --as coco-panoptic`` hold the
+prediction's sidecar as well (see ``EmbeddedSidecar``), and become the same prediction again.
 """
 
 from __future__ import annotations
@@ -17,13 +17,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from segpipe.errors import MetadataError, SettingsError
-from segpipe.formats.coco import CocoCategory, CocoImages, categories_of, unreadable
+from segpipe.formats.coco import (
+    IMAGE_COLUMNS,
+    CocoCategory,
+    CocoImages,
+    categories_of,
+    unreadable,
+)
 from segpipe.formats.colour_map import read_colours
 from segpipe.formats.files import read
 from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, finding_of, refused
 from segpipe.formats.json_values import brief, flag, identity, kind_of, number, read_json
-from segpipe.formats.panoptic_segments import VOID, Described, PanopticSegment, disagreements
+from segpipe.formats.panoptic_segments import VOID, EmbeddedSidecar, PanopticSegment, disagreements
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.refusal import MaskRefused
 
@@ -47,10 +53,11 @@ class CocoPanoptic:
         Args:
             folder: of the PNGs.
             annotations: the JSON file.
-            categories: another JSON file for the categories, where the first has none.
+            categories: another JSON file with the categories, where the first has none.
+            over: what is done with more than 256 ids.
 
         Raises:
-            SettingsError: if a file cannot be read or has not what it should.
+            SettingsError: if a file cannot be read, or lacks what the format requires.
         """
         if not folder.is_dir():
             raise SettingsError(f"there is no folder {folder}")
@@ -77,7 +84,7 @@ class CocoPanoptic:
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
         """The image's id in COCO."""
-        return {"image_id": pa.string()}
+        return IMAGE_COLUMNS
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -102,31 +109,29 @@ class CocoPanoptic:
         if isinstance(image, ImportFinding):
             return refused(item, shown, image, carried=carried)
         try:
-            described = Described.of(annotation)
+            embedded = EmbeddedSidecar.of(annotation)
             segments = _segments(annotation.get("segments_info"), self.categories)
         except (ValueError, MetadataError) as error:
             return refused(item, shown, unreadable(f"{shown}: {error}"), carried=carried)
-        item = described.sidecar.reference_id if described else item
+        item = embedded.sidecar.reference_id if embedded else item
         ids = self._ids(name)
         if isinstance(ids, ImportFinding):
             return refused(item, shown, ids, carried=carried)
         areas = areas_of(ids)
-        findings = tuple(disagreements(segments, areas, shown, described))
+        findings = tuple(disagreements(segments, areas, shown, embedded))
         if findings:
             return refused(item, shown, *findings, carried=carried)
-        indexed = (
-            described.indexed(ids) if described else self._indexed(ids, areas, segments, shown)
-        )
+        indexed = embedded.indexed(ids) if embedded else self._indexed(ids, areas, segments, shown)
         return Imported(
             item,
             shown,
             indexed.mask,
             indexed.segments,
             indexed.findings,
-            annotation_id=described.sidecar.annotation_id if described else None,
+            annotation_id=embedded.sidecar.annotation_id if embedded else None,
             height=image.height if image else None,
             width=image.width if image else None,
-            image_url=described.sidecar.image_url if described else None,
+            image_url=embedded.sidecar.image_url if embedded else None,
             carried=carried,
         )
 
@@ -162,7 +167,11 @@ class CocoPanoptic:
 
 
 def panoptic_ids(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Ids of an H x W x 3 panoptic picture."""
+    """Ids of a panoptic PNG, H x W uint32.
+
+    Args:
+        colours: H x W x 3.
+    """
     ids: NDArray[np.uint32] = colours.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)
     return ids
 
@@ -170,10 +179,10 @@ def panoptic_ids(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
 def _segments(
     entries: object, categories: Mapping[int, CocoCategory]
 ) -> tuple[PanopticSegment, ...]:
-    """What ``segments_info`` says.
+    """Parse ``segments_info``.
 
     Raises:
-        ValueError: naming the entry and what is wrong with it.
+        ValueError: naming the malformed entry.
     """
     if not isinstance(entries, list):
         raise ValueError(f"segments_info is {brief(entries)}, expected a list")

@@ -1,9 +1,9 @@
 """COCO results: a list of instances, each with a mask of its own and a score.
 
-The instances of an image are painted into one mask; which is on top where they overlap is a named
-choice. Index 0 is ``background``, index k the k-th instance of the image in the file; where there
+The instances of an image are painted into one mask; an option chooses which is on top where they
+overlap. Index 0 is ``background``, index k the k-th instance of the image in the file; where there
 are more than 255, see ``identifiers``. One unreadable instance refuses its image: a prediction that
-silently lacks an instance would be another one.
+silently lacks an instance would be a different prediction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from segpipe.errors import SettingsError
-from segpipe.formats.coco import CocoCategory, CocoImage, CocoImages, categories_of, unreadable
+from segpipe.formats.coco import (
+    IMAGE_COLUMNS,
+    CocoCategory,
+    CocoImage,
+    CocoImages,
+    categories_of,
+    unreadable,
+)
 from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, refused
 from segpipe.formats.json_values import brief, identity, kind_of, number, read_json
@@ -35,9 +42,9 @@ class CocoResults:
     """Instances, by image.
 
     Attributes:
-        records: image id -> place in the file and record of each of its instances; none for
-            images that are to become background alone.
-        astray: what is wrong with entries that name no image.
+        records: image id -> position in the file and record of each of its instances; empty for
+            images that become background only.
+        without_image: a finding for each record that has no image id.
     """
 
     records: Mapping[int | str, Sequence[tuple[int, _Record]]]
@@ -45,7 +52,7 @@ class CocoResults:
     categories: Mapping[int, CocoCategory]
     overlaps: Overlaps = Overlaps.SCORE
     over: Over256 = Over256.REFUSE
-    astray: Sequence[ImportFinding] = field(default=())
+    without_image: Sequence[ImportFinding] = field(default=())
 
     @classmethod
     def open(
@@ -61,11 +68,15 @@ class CocoResults:
         """Read the results.
 
         Args:
+            results: the JSON file of the results.
             categories: a JSON file that holds ``categories``, such as the ground truth.
             images: one that holds ``images``: file names and sizes.
+            overlaps: which instance is on top.
+            over: what is done with more than 256 ids.
+            empty: listed images without a result become predictions of background only.
 
         Raises:
-            SettingsError: if a file cannot be read or has not what it should.
+            SettingsError: if a file cannot be read, or lacks what the format requires.
         """
         content = read_json(results)
         if not isinstance(content, list):
@@ -76,12 +87,12 @@ class CocoResults:
         if empty and images is None:
             raise SettingsError("--empty-images needs the list of images: --images FILE")
         records: dict[int | str, list[tuple[int, _Record]]] = {}
-        astray = []
+        without_image = []
         for place, record in enumerate(content):
             id = identity(record.get("image_id")) if isinstance(record, dict) else None
             if id is None:
                 found = str(record)[:80]
-                astray.append(unreadable(f"result {place} has no image_id: {found}", found))
+                without_image.append(unreadable(f"result {place} has no image_id: {found}", found))
             else:
                 records.setdefault(id, []).append((place, record))
         known = CocoImages.of(read_json(images), images) if images else CocoImages()
@@ -90,21 +101,21 @@ class CocoResults:
         named = categories_of(read_json(categories), categories)
         if not named:
             raise SettingsError(f"{categories} holds no categories")
-        return cls(records, known, named, overlaps, over, tuple(astray))
+        return cls(records, known, named, overlaps, over, tuple(without_image))
 
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
         """The image's id in COCO."""
-        return {"image_id": pa.string()}
+        return IMAGE_COLUMNS
 
     def __len__(self) -> int:
-        return len(self.records) + len(self.astray)
+        return len(self.records) + len(self.without_image)
 
     def predictions(self) -> Iterator[Imported]:
-        """One per image, in the order in which they first occur; then entries that name none."""
+        """One per image, in order of first occurrence; then the records without an image id."""
         for id, records in self.records.items():
             yield self._imported(id, records)
-        for finding in self.astray:
+        for finding in self.without_image:
             yield refused("", "a result without image_id", finding)
 
     def _imported(self, id: int | str, records: Sequence[tuple[int, _Record]]) -> Imported:
@@ -123,14 +134,14 @@ class CocoResults:
             return refused(image.reference_id, shown, *findings, **other)
         to_paint = [Instance(one.runs.area, one.score, one.runs.decode) for one in instances]
         painted = paint(to_paint, *size, self.overlaps)
-        told = overlap_findings(painted, to_paint, self.overlaps, shown)
+        overlapping = overlap_findings(painted, to_paint, self.overlaps, shown)
         indexed = self._indexed(painted, instances, shown)
         return Imported(
             image.reference_id,
             shown,
             indexed.mask,
             indexed.segments,
-            (*told, *indexed.findings),
+            (*overlapping, *indexed.findings),
             height=size[0],
             width=size[1],
             **other,
@@ -165,8 +176,8 @@ class CocoResults:
         if len(instances) > _MOST_INSTANCES:
             areas = areas_of(painted.places)
             indexed = index_mask(painted.places, areas, regions, self.over, shown)
-            return replace(indexed, findings=(*_left_out(painted, shown), *indexed.findings))
-        # Every instance keeps its place, those that others hide as well.
+            return replace(indexed, findings=(*_dropped(painted, shown), *indexed.findings))
+        # Every instance keeps its index, hidden ones too.
         has_background = bool((painted.places == 0).any())
         segments = tuple(
             region.segment(place) for place, region in regions.items() if place or has_background
@@ -209,8 +220,8 @@ def _size(
     )
 
 
-def _left_out(painted: Painted, shown: str) -> tuple[ImportFinding, ...]:
-    """What is to be said where only instances with visible pixels get a Segment."""
+def _dropped(painted: Painted, shown: str) -> tuple[ImportFinding, ...]:
+    """A finding where hidden instances get no Segment."""
     hidden = sum(visible == 0 for visible in painted.visible)
     if not hidden:
         return ()

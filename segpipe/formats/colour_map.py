@@ -1,4 +1,4 @@
-"""Masks painted in colours, translated by a table; a colour is one of the table's or an error."""
+"""Colour masks, translated to indexes by a table; a colour that it does not list is an error."""
 
 from __future__ import annotations
 
@@ -26,18 +26,25 @@ _MOST_LISTED = 10
 
 @dataclass(frozen=True)
 class ColourTable:
-    """Colours, the index each gets, and its label."""
+    """Colours, each with its mask index and its label.
 
-    packed: NDArray[np.uint32]  # ascending
-    indexes: NDArray[np.uint8]  # of the colours, in that order
+    Attributes:
+        packed: colours as 0xRRGGBB, ascending, uint32.
+        indexes: of the colours, in the same order, uint8.
+        entries: index -> entry.
+    """
+
+    packed: NDArray[np.uint32]
+    indexes: NDArray[np.uint8]
     entries: Mapping[int, LabelEntry]
 
     @classmethod
     def of(cls, entries: Sequence[LabelEntry]) -> ColourTable:
-        """From a table's entries. Indexes not given are the entries' places.
+        """From a table's entries; without indexes they are numbered in the table's order.
 
         Raises:
-            SettingsError: if there are over 256, or an index is given twice or for some only.
+            SettingsError: if there are more than 256, an index occurs twice or exceeds 255, or only
+                some entries have one.
         """
         given = [entry.index for entry in entries if entry.index is not None]
         if given and len(given) < len(entries):
@@ -57,13 +64,13 @@ class ColourTable:
         )
 
     def segment(self, index: int) -> Segment:
-        """The Segment of an index; the colour it came from is kept."""
+        """The Segment of an index, with its colour in the metadata."""
         entry = self.entries[index]
         metadata = {**entry.metadata, "source_colour": shown(entry.colour or ())}
         return Segment(entry.label, index, metadata)
 
     def nearest(self, colour: Sequence[int]) -> LabelEntry:
-        """The entry whose colour is least far away."""
+        """The entry whose colour has the smallest Euclidean distance."""
         return min(
             self.entries.values(),
             key=lambda entry: sum(
@@ -120,17 +127,17 @@ class ColourMasks(PngFolder):
 
 
 def read_colours(data: bytes) -> NDArray[np.uint8]:
-    """Red, green and blue of a PNG, H x W x 3 uint8; a palette is looked up, grey is r = g = b.
+    """RGB samples of a PNG, H x W x 3 uint8; palette and grey images are converted to RGB.
 
     Raises:
-        MaskRefused: for what is no whole PNG of 8-bit colours without transparency.
+        MaskRefused: if it is damaged, has 16 bits per channel, or has a transparent pixel.
     """
     samples, file = decode_samples(data)
     colour, depth = file.header.colour, file.header.depth
     if depth == 16:
         raise MaskRefused("MASK-16BIT", "16 bits per channel: write colours with 8")
     if colour == png.PALETTE:
-        return _through_palette(samples, file)
+        return _palette_colours(samples, file)
     channels = np.asarray(samples)
     if colour in (png.RGBA, png.GREY_ALPHA):
         if (channels[..., -1] != 255).any():
@@ -143,7 +150,7 @@ def read_colours(data: bytes) -> NDArray[np.uint8]:
     return channels.astype(np.uint8, copy=False)
 
 
-def _through_palette(samples: NDArray[np.generic], file: png.PngFile) -> NDArray[np.uint8]:
+def _palette_colours(samples: NDArray[np.generic], file: png.PngFile) -> NDArray[np.uint8]:
     entries = _palette(file.image_data)
     values = np.asarray(samples).astype(np.uint8, copy=False)
     if int(values.max()) >= len(entries):
@@ -155,7 +162,7 @@ def _through_palette(samples: NDArray[np.generic], file: png.PngFile) -> NDArray
 
 
 def _palette(image_data: bytes) -> NDArray[np.uint8]:
-    """The colours of a PNG's palette; its structure was checked."""
+    """The colours of a PNG's palette, N x 3 uint8; the PNG's structure must have been checked."""
     place = 8
     while image_data[place + 4 : place + 8] != b"PLTE":
         place += 12 + int.from_bytes(image_data[place : place + 4], "big")
@@ -164,6 +171,7 @@ def _palette(image_data: bytes) -> NDArray[np.uint8]:
 
 
 def _pack(colours: NDArray[np.generic]) -> NDArray[np.uint32]:
+    """Colours as 0xRRGGBB; the last axis is removed."""
     channels = np.asarray(colours, np.uint32)
     packed: NDArray[np.uint32] = channels @ np.array([65536, 256, 1], np.uint32)
     return packed

@@ -1,8 +1,8 @@
-"""Published predictions, written in formats that other tools read.
+"""Published predictions, exported to formats that other tools read.
 
-What is exported and imported again is the same prediction: what a format has no words for goes
-beside it (see ``sidecars``). Names of files come from reference ids, percent-encoded, so that no id
-can lead out of the folder. The folder appears whole, or not at all.
+A prediction that is exported and imported again is the same prediction: what a format cannot
+express goes into a sidecar (see ``sidecars``). File names come from reference ids, percent-encoded,
+so that no id can lead out of the folder. The folder appears complete, or not at all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COLUMNS = [
     "reference_id", "annotation_id", "mask_sha256", "height", "width", "segments", "image_url",
 ]  # fmt: skip
 
-#: Told how many of how many predictions are written.
+#: Called with the number of predictions written and of all predictions.
 Progress = Callable[[int, int], None]
 
 
@@ -45,9 +45,10 @@ class Published:
     """One prediction to export.
 
     Attributes:
-        name: for its files, without extension; no other prediction of the export has it.
-        mask: H x W uint8; ``png`` the same as the catalog stores it.
-        measured: the segments with their areas and boxes, by index, as the catalog holds them.
+        name: of its files, without extension; unique in the export.
+        mask: H x W uint8.
+        png: the same mask, as the catalog stores it.
+        measured: the catalog's cells of the segments with areas and boxes, by index.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Published:
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """Its Segments."""
+        """The prediction's Segments, by index."""
         return tuple(
             Segment(one["label"], one["index"], json.loads(one["metadata"]))
             for one in self.measured
@@ -68,7 +69,7 @@ class Published:
 
     @property
     def sidecar(self) -> Sidecar:
-        """All there is to say of it besides its pixels."""
+        """The prediction without its pixels."""
         return Sidecar(self.reference_id, self.segments, self.annotation_id, self.image_url)
 
 
@@ -79,13 +80,14 @@ def published(
     date: str | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Published]:
-    """The predictions of a model run, by reference id, a bounded number in memory.
+    """The published predictions of a model run, by reference id, a bounded number in memory.
 
     Args:
-        date: of one partition; all where None.
+        date: of one partition, ``YYYY-MM-DD``; all partitions where None.
+        progress: called after each prediction.
 
     Raises:
-        SettingsError: if nothing of it is published.
+        SettingsError: if the model run has no published prediction there.
         CatalogError, StorageError: if the catalog or a mask cannot be read.
     """
     where = of_model_run(dataset, model_run)
@@ -119,17 +121,20 @@ def published(
 
 
 def export_mask_folder(predictions: Iterator[Published], out: Path) -> int:
-    """Write ``masks/<id>.png`` with a sidecar each, and ``labels.json``; returns how many.
+    """Write ``masks/<name>.png`` with its sidecar, and ``labels.json``.
 
-    ``labels.json`` holds the indexes that stand for one label throughout; it is for other tools,
-    the sidecars say all of it.
+    ``labels.json`` is for other tools: index -> label, for the indexes that have the same label in
+    all masks. The sidecars are complete.
+
+    Returns:
+        The number of predictions.
 
     Raises:
         StorageError: if a file cannot be written, or the folder is not empty.
     """
     labels: dict[int, set[str]] = {}
     count = 0
-    with appearing_whole(out) as folder:
+    with atomic_folder(out) as folder:
         (folder / _MASKS).mkdir()
         for one in predictions:
             count += 1
@@ -144,7 +149,11 @@ def export_mask_folder(predictions: Iterator[Published], out: Path) -> int:
 
 @dataclass
 class _Names:
-    """Names of files; those that differ in case alone are kept apart, as not every disk does."""
+    """Unique file names, also on file systems that ignore case.
+
+    Attributes:
+        given: the names so far, casefolded.
+    """
 
     given: set[str] = field(default_factory=set)
 
@@ -157,22 +166,22 @@ class _Names:
 
 
 @contextmanager
-def appearing_whole(out: Path) -> Iterator[Path]:
-    """A folder to write to, that takes the place of ``out`` at the end of the block.
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder to write to, renamed to ``out`` when the block ends without an error.
 
     Raises:
-        StorageError: if something is there already, or a file cannot be written.
+        StorageError: if ``out`` is a file or not empty, or a file cannot be written.
     """
-    place = out.absolute()
-    being_written = place.with_name(f".{place.name}.{os.getpid()}")
+    target = out.absolute()
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     with storage_errors(f"writing to {out}"):
-        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise StorageError(f"{out} is not an empty folder: choose another")
-        being_written.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         try:
-            yield being_written
-            if place.exists():
-                place.rmdir()
-            being_written.rename(place)
+            yield temporary
+            if target.exists():
+                target.rmdir()
+            temporary.rename(target)
         finally:
-            shutil.rmtree(being_written, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segpipe.formats.coco import CocoCategory, CocoImage, CocoImages, categories_of
-from segpipe.formats.exporting import Published, appearing_whole
+from segpipe.formats.exporting import Published, atomic_folder
 from segpipe.formats.json_values import read_json
-from segpipe.formats.panoptic_segments import DESCRIBED_KEY, Described, is_crowd, void_index
+from segpipe.formats.panoptic_segments import SIDECAR_KEY, EmbeddedSidecar, is_crowd, void_index
 from segpipe.predictions.prediction import Segment
 from segpipe.views.consolidation import Consolidation
 
@@ -31,63 +31,66 @@ def export_coco_panoptic(
     consolidation: Consolidation,
     like: Path | None = None,
 ) -> int:
-    """Write ``panoptic/<id>.png`` and ``panoptic.json``; returns how many.
+    """Write ``panoptic/<name>.png`` and ``panoptic.json``; returns the number of predictions.
 
-    Ids of Segments are those of :class:`Described`.
+    Ids of Segments are those of :class:`EmbeddedSidecar`.
 
     Args:
-        consolidation: says which labels are things, where ``like`` does not.
-        like: a COCO JSON file, such as the ground truth, whose numbers for categories (by name)
-            and images (by reference id) are used. Others are numbered as they occur.
+        predictions: to write; streamed.
+        out: the folder; created, or empty.
+        consolidation: decides which labels are things, where ``like`` does not.
+        like: a COCO JSON file, such as the ground truth, whose ids of categories (by name) and
+            images (by reference id) are used. Others get the next ids, in order of occurrence.
 
     Raises:
         SettingsError: if ``like`` cannot be used.
         StorageError: if a file cannot be written, or the folder is not empty.
     """
-    numbers = _Numbers.of(like, consolidation)
+    ids = _CocoIds.of(like, consolidation)
     written = 0
-    with appearing_whole(out) as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as images:
+    with atomic_folder(out) as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as images:
         (folder / _PANOPTIC).mkdir()
         with (folder / f"{_PANOPTIC}.json").open("w", encoding="utf-8") as target:
             target.write('{"annotations": [')
             for one in predictions:
                 separator = ",\n" if written else "\n"
                 written += 1
-                described = Described(one.sidecar, void_index(one.segments))
-                png = _panoptic_png(one.mask, described)
+                embedded = EmbeddedSidecar(one.sidecar, void_index(one.segments))
+                png = _panoptic_png(one.mask, embedded)
                 (folder / _PANOPTIC / f"{one.name}.png").write_bytes(png)
-                image = numbers.image(one)
-                _write(target, separator, _annotation(one, described, image["id"], numbers))
+                image = ids.image(one)
+                _write(target, separator, _annotation(one, embedded, image["id"], ids))
                 _write(images, separator, image)
             target.write('],\n"images": [')
             images.seek(0)
             while block := images.read(2**20):
                 target.write(block)
-            categories = json.dumps(numbers.entries(), ensure_ascii=False)
+            categories = json.dumps(ids.entries(), ensure_ascii=False)
             target.write(f'],\n"categories": {categories}}}\n')
     return written
 
 
 @dataclass
-class _Numbers:
-    """Numbers of categories, by label, and of images, by reference id.
+class _CocoIds:
+    """Ids of categories, by label, and of images, by reference id.
 
     Attributes:
-        told: whether a label is a thing, where ``like`` says so.
-        things: the same of every label that occurred.
-        images: of ``like``.
+        categories: label -> id.
+        declared: label -> whether it is a thing, where ``like`` has it.
+        things: the same for every label that occurred.
+        images: reference id -> image of ``like``.
     """
 
     consolidation: Consolidation
     categories: dict[str, int] = field(default_factory=dict)
-    told: Mapping[str, bool] = field(default_factory=dict)
+    declared: Mapping[str, bool] = field(default_factory=dict)
     things: dict[str, bool] = field(default_factory=dict)
     images: Mapping[str, CocoImage] = field(default_factory=dict)
     next_category: Iterator[int] = field(default_factory=lambda: count(1))
     next_image: Iterator[int] = field(default_factory=lambda: count(1))
 
     @classmethod
-    def of(cls, like: Path | None, consolidation: Consolidation) -> _Numbers:
+    def of(cls, like: Path | None, consolidation: Consolidation) -> _CocoIds:
         if like is None:
             return cls(consolidation)
         content = read_json(like)
@@ -106,10 +109,10 @@ class _Numbers:
         )
 
     def category(self, segment: Segment) -> int:
-        """The number of a Segment's label."""
+        """The category id of a Segment's label."""
         label = segment.label
-        isthing = self.told.get(label)
-        if isthing is None:  # a label is a thing where any Segment of it is
+        isthing = self.declared.get(label)
+        if isthing is None:  # one thing among its Segments makes a label a thing
             isthing = self.things.get(label) or self.consolidation.is_thing(segment)
         self.things[label] = isthing
         if label not in self.categories:
@@ -125,27 +128,27 @@ class _Numbers:
         return {"id": known.id, "file_name": known.file_name, "height": height, "width": width}
 
     def entries(self) -> list[dict[str, Any]]:
-        """``categories``."""
+        """The entries of ``categories``."""
         return [
             {"id": id, "name": label, "isthing": int(self._is_thing(label))}
             for label, id in self.categories.items()
         ]
 
     def _is_thing(self, label: str) -> bool:
-        told = self.things.get(label, self.told.get(label))
-        return self.consolidation.is_thing(Segment(label, 0)) if told is None else told
+        known = self.things.get(label, self.declared.get(label))
+        return self.consolidation.is_thing(Segment(label, 0)) if known is None else known
 
 
 def _annotation(
-    one: Published, described: Described, image_id: int | str, numbers: _Numbers
+    one: Published, embedded: EmbeddedSidecar, image_id: int | str, ids: _CocoIds
 ) -> dict[str, Any]:
     infos = []
     for segment, measured in zip(one.segments, one.measured, strict=True):
-        if segment.index == described.void or not measured["area_px"]:
+        if segment.index == embedded.void or not measured["area_px"]:
             continue
         info: dict[str, Any] = {
-            "id": described.id_of(segment.index),
-            "category_id": numbers.category(segment),
+            "id": embedded.id_of(segment.index),
+            "category_id": ids.category(segment),
             "area": measured["area_px"],
             "bbox": [measured[f"bbox_{side}"] for side in "xywh"],
             "iscrowd": int(is_crowd(segment)),
@@ -157,12 +160,13 @@ def _annotation(
         "image_id": image_id,
         "file_name": f"{one.name}.png",
         "segments_info": infos,
-        DESCRIBED_KEY: described.sidecar.to_dict(),
+        SIDECAR_KEY: embedded.sidecar.to_dict(),
     }
 
 
-def _panoptic_png(mask: NDArray[np.uint8], described: Described) -> bytes:
-    id_of = np.array([described.id_of(index) for index in range(256)], np.uint16)
+def _panoptic_png(mask: NDArray[np.uint8], embedded: EmbeddedSidecar) -> bytes:
+    """RGB PNG of ids; they are at most 256, so blue is always 0."""
+    id_of = np.array([embedded.id_of(index) for index in range(256)], np.uint16)
     ids = id_of[mask]
     colours = np.stack([ids & 255, ids >> 8, np.zeros_like(ids)], axis=-1).astype(np.uint8)
     buffer = io.BytesIO()

@@ -13,7 +13,7 @@ from segpipe.views.consolidation import Consolidation
 
 
 class ExportFormat(StrEnum):
-    """A format other tools read; what is imported again from it is the same prediction."""
+    """An export format; importing an export again gives the same predictions."""
 
     COCO_PANOPTIC = "coco-panoptic"
     MASK_FOLDER = "mask-folder"
@@ -31,16 +31,22 @@ def export_published(
     like: Path | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write a model run's published predictions to a folder; returns how many.
+    """Write a model run's published predictions to a folder.
 
     Args:
-        date: of one partition; all where None.
-        consolidation: says which labels are things, where ``like`` does not.
+        out: the folder; created, or empty.
+        date: of one partition, ``YYYY-MM-DD``; all partitions where None.
+        consolidation: decides which labels are things, where ``like`` does not.
         like: see :func:`segpipe.formats.exporting_coco.export_coco_panoptic`.
+        progress: called after each prediction.
+
+    Returns:
+        The number of predictions written.
 
     Raises:
         SettingsError: if nothing of it is published, or ``like`` cannot be used.
-        CatalogError, StorageError: if the catalog or a mask cannot be read, or a file written.
+        CatalogError: if the catalog cannot be read.
+        StorageError: if a mask cannot be read, or a file cannot be written.
     """
     if like is not None and kind is not ExportFormat.COCO_PANOPTIC:
         raise SettingsError(f"--like is for coco-panoptic; {kind} has no numbers of its own")

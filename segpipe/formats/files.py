@@ -1,4 +1,4 @@
-"""Files of a data set on disk: found in order, read whole, and named as items."""
+"""Files of a data set on disk: found, read, and named as dataset items."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pyarrow as pa
 from segpipe.errors import SettingsError
 from segpipe.manifests.rows import ImportFinding
 
-#: Columns of data sets whose items lie in folders, such as videos.
+#: Further columns of data sets whose items lie in subfolders, such as videos.
 FRAME_COLUMNS = {"sequence": pa.string(), "frame": pa.int64()}
 
 
 @dataclass(frozen=True)
 class Naming:
-    """How files become reference ids: the path below the source, without extension.
+    """How reference ids are made: a file's path below the source, without extension.
 
     Attributes:
-        strip_prefix, strip_suffix: taken off the file's name where they are there.
+        strip_prefix, strip_suffix: removed from the file's name where it has them.
     """
 
     strip_prefix: str = ""
@@ -34,14 +34,23 @@ class Naming:
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """The files of a source with certain extensions, below a folder, sorted."""
+    """Files of a source.
+
+    Attributes:
+        source: the folder.
+        paths: the files in it and its subfolders, sorted.
+    """
 
     source: Path
     paths: tuple[Path, ...]
 
     @classmethod
     def find(cls, source: Path, extensions: Sequence[str]) -> SourceFiles:
-        """Look for files.
+        """Find the files with certain extensions.
+
+        Args:
+            source: a folder, or one file.
+            extensions: lower case, with the dot.
 
         Raises:
             SettingsError: if there is no such folder, or no such file in it.
@@ -64,15 +73,15 @@ class SourceFiles:
 
     @property
     def in_folders(self) -> bool:
-        """Whether files lie in folders of their own, as the frames of videos do."""
+        """Whether files lie in subfolders, as the frames of videos do."""
         return any(path.parent != self.source for path in self.paths)
 
     def shown(self, path: Path) -> str:
-        """A file, below the source."""
+        """A file's path below the source, for messages."""
         return path.relative_to(self.source).as_posix()
 
     def frame(self, path: Path, reference_id: str) -> dict[str, str | int | None]:
-        """The columns of FRAME_COLUMNS, where files lie in folders."""
+        """Values of ``FRAME_COLUMNS``; empty where no file lies in a subfolder."""
         if not self.in_folders:
             return {}
         folder = path.parent.relative_to(self.source).as_posix()
@@ -90,7 +99,11 @@ class SourceFiles:
 
 
 def read(path: Path, shown: str) -> bytes | ImportFinding:
-    """A file's bytes, or why there are none."""
+    """A file's bytes; a finding where it cannot be read.
+
+    Args:
+        shown: the file, for messages.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """Sources whose predictions lie in files of a folder: the code their importers share.
 
-An importer adds what is its own: how one file is decoded, and what its values mean.
+An importer adds how a file is decoded, and what its values mean.
 """
 
 from __future__ import annotations
@@ -108,5 +108,5 @@ class PngFolder(FolderSource):
             data: the file's bytes.
 
         Raises:
-            MaskRefused: if they are no PNG of the kind that is expected.
+            MaskRefused: if they are not a PNG of the expected kind.
         """

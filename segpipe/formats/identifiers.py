@@ -1,8 +1,8 @@
-"""Ids of any size to index values: nothing is cast, and nothing lost that is not said.
+"""Ids of any size, renumbered to mask indexes: nothing is cast or lost silently.
 
 A mask has 256 values. Ids modulo 256 would make 256 and 512 vanish, so ids are renumbered: densely
-and losslessly where at most 256 of them have pixels, in ascending order. Where there are more, the
-record is refused with the numbers, unless one of two options is named: ``keep-best`` keeps the best
+and losslessly, in ascending order, where at most 256 of them have pixels. Where there are more, the
+record is refused with the counts, unless an option is chosen: ``keep-best`` keeps the best
 instances (by confidence, then area) and merges the rest per label into a crowd segment;
 ``semantic`` merges all instances of a label.
 """
@@ -27,7 +27,7 @@ _FLAGS = ("isthing", "iscrowd", "ignore", "category_id")
 
 
 class Over256(StrEnum):
-    """What is done with more ids than a mask has values."""
+    """How more ids than a mask has values are handled."""
 
     REFUSE = "refuse"
     KEEP_BEST = "keep-best"
@@ -36,10 +36,11 @@ class Over256(StrEnum):
 
 @dataclass(frozen=True)
 class Region:
-    """What an id stands for.
+    """The pixels of one id, and what they are.
 
     Attributes:
-        fixed: never merged into a crowd, such as background and what is ignored.
+        confidence: 0 to 1, where the source has it.
+        fixed: never merged into a crowd, such as background and ignored regions.
     """
 
     id: int
@@ -56,7 +57,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Indexed:
-    """An index mask and its Segments; or, where it was refused, the finding alone."""
+    """An index mask and its Segments; or, where it was refused, the finding only.
+
+    Attributes:
+        mask: H x W; None where it was refused.
+    """
 
     mask: NDArray[np.uint8] | None
     segments: tuple[Segment, ...] = ()
@@ -64,7 +69,11 @@ class Indexed:
 
 
 def areas_of(ids: NDArray[Any]) -> dict[int, int]:
-    """Id -> number of its pixels, ascending."""
+    """Id -> number of its pixels, by ascending id.
+
+    Args:
+        ids: of any shape, integers of any dtype; at least one.
+    """
     if np.issubdtype(ids.dtype, np.unsignedinteger) and int(ids.max()) < _SMALL:
         counts = np.bincount(ids.ravel())
         present = np.flatnonzero(counts)
@@ -98,18 +107,22 @@ def index_mask(
     """Renumber ids to 0..255.
 
     Args:
-        ids: H x W, whole numbers of any size.
+        ids: H x W, integers of any dtype.
         areas: :func:`areas_of` the ids.
-        regions: what each id that has pixels stands for.
+        regions: id -> its region, for at least every id that has pixels.
+        over: how more than 256 ids are handled.
         source: for messages.
+
+    Returns:
+        The mask and its Segments; a finding instead where the ids do not fit.
     """
     groups = [[regions[id]] for id in areas]
     if len(groups) > _VALUES:
         if over is Over256.REFUSE:
             return Indexed(None, findings=(_too_many(len(groups), groups, source),))
-        merged = _semantic(groups) if over is Over256.SEMANTIC else _keep_best(groups, areas)
+        merged = _merged_by_label(groups) if over is Over256.SEMANTIC else _keep_best(groups, areas)
         if merged is None or len(merged) > _VALUES:
-            labels = len(_semantic(groups))
+            labels = len(_merged_by_label(groups))
             words = f"{source}: {len(groups)} ids of {labels} labels do not fit 256 values"
             return Indexed(
                 None,
@@ -135,7 +148,7 @@ def _renumbered(ids: NDArray[Any], index_of: Mapping[int, int]) -> NDArray[np.ui
     return table[inverse.reshape(ids.shape)]
 
 
-def _semantic(groups: Sequence[list[Region]]) -> list[list[Region]]:
+def _merged_by_label(groups: Sequence[list[Region]]) -> list[list[Region]]:
     by_label: dict[tuple[str, bool], list[Region]] = {}
     for (region,) in groups:
         by_label.setdefault((region.label, region.fixed), []).append(region)
@@ -145,6 +158,7 @@ def _semantic(groups: Sequence[list[Region]]) -> list[list[Region]]:
 def _keep_best(
     groups: Sequence[list[Region]], areas: Mapping[int, int]
 ) -> list[list[Region]] | None:
+    """As many of the best instances as fit beside the crowds; None where even no instance fits."""
     fixed = [region for (region,) in groups if region.fixed]
     ranked = sorted(
         (region for (region,) in groups if not region.fixed),
@@ -187,7 +201,7 @@ def _segment(group: Sequence[Region], index: int, areas: Mapping[int, int]) -> S
 
 
 def _agreed(group: Sequence[Region]) -> Iterator[tuple[str, Any]]:
-    """What is true of all of them."""
+    """The metadata that all of them share."""
     for name in _FLAGS:
         values = [region.metadata.get(name) for region in group]
         if values[0] is not None and all(value == values[0] for value in values):
@@ -195,7 +209,7 @@ def _agreed(group: Sequence[Region]) -> Iterator[tuple[str, Any]]:
 
 
 def _too_many(count: int, groups: Sequence[list[Region]], source: str) -> ImportFinding:
-    labels = len(_semantic(groups))
+    labels = len(_merged_by_label(groups))
     return ImportFinding(
         "INDEX-OVERFLOW",
         f"{source}: {count} ids have pixels, and a mask has 256 values. Import with --over-256 "

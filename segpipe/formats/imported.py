@@ -1,4 +1,4 @@
-"""What an importer makes of one record of another format."""
+"""Records of other formats, read: the interface between importers and ``importing``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from segpipe.predictions.prediction import Segment
 
 @dataclass(frozen=True)
 class Imported:
-    """One prediction read from another format, or why it could not be.
+    """One prediction read from another format, or the findings for which it was refused.
 
     Attributes:
-        source: the file or record it came from, fit to be shown.
+        source: the file or record it came from, for messages.
         mask: H x W uint8; None where the record was refused.
-        findings: what was wrong with the record; those that reject leave no mask.
-        height, width: of the image in pixels, where the format says so.
-        carried: further columns of the manifest.
+        findings: problems of the record; where one rejects, there is no mask.
+        height, width: of the image in pixels, where the format has them.
+        carried: values of the manifest's further columns.
     """
 
     reference_id: str
@@ -44,15 +44,15 @@ class Format(Protocol):
 
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
-        """Types of the further columns its predictions have."""
+        """Name -> type of the further columns of its predictions."""
         ...
 
     def __len__(self) -> int:
-        """How many predictions there are."""
+        """Number of records."""
         ...
 
     def predictions(self) -> Iterator[Imported]:
-        """Read them one by one; what is wrong with one is told with it, and the next follows."""
+        """Read the records one by one; a malformed one is yielded with its findings."""
         ...
 
 
@@ -62,7 +62,7 @@ def refused(reference_id: str, source: str, *findings: ImportFinding, **other: A
 
 
 def finding_of(refusal: MaskRefused, source: str) -> ImportFinding:
-    """A refused file as a finding that names it."""
+    """The finding for a refused mask; its message names the source."""
     return ImportFinding(
         refusal.rule, f"{source}: {refusal.message}", refusal.found, refusal.expected
     )

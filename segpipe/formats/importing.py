@@ -1,4 +1,4 @@
-"""Importing: another format's records, streamed into a manifest."""
+"""Importing: records of another format, streamed into a manifest."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _MOST_MESSAGES = 10
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import came to.
+    """Result of an import.
 
     Attributes:
-        imported: predictions written.
-        refused: records written as refused: validation rejects them with the reason.
-        findings: rule -> records it spoke of.
-        messages: the first things said, whole.
-        folder: where the manifest is, fit to be shown.
+        imported: number of predictions written.
+        refused: number of records written as refused; validation rejects them with the reason.
+        findings: rule -> number of records with a finding of it.
+        messages: the first findings' messages.
+        folder: where the manifest is, for messages.
     """
 
     imported: int
@@ -54,24 +54,25 @@ def import_masks(
         segpipe.import_masks("mask-folder", "masks/", root="ROOT", model_run="unet-v1",
                              date="2026-01-05", labels="labels.csv", ignore={255: "void"})
 
-    No value is scaled, rounded or guessed. What cannot be read is refused with the reason, which
-    stands in the rejected table once the partition is validated; the others go through.
+    No value is scaled, rounded or guessed. Records that cannot be read are refused; the reason is
+    in the rejected table once the partition is validated. All others are imported.
 
     Args:
         kind: ``mask-folder``, ``colour-map``, ``arrays``, ``cityscapes``, ``coco-panoptic`` or
             ``coco-results``.
         source: the folder or file.
         root: the root, or its path or URL; the manifest goes where the root expects it.
-        date: the day, ``YYYY-MM-DD``; today (UTC) by default.
-        progress: called with the records done and the records there are.
-        options: as the commands have them, with ``_`` for ``-``: ``labels``, ``objects``,
+        model_run: name of the model run.
+        date: the partition's day, ``YYYY-MM-DD``; today (UTC) by default.
+        progress: called with the number of records done and of all records.
+        options: those of the commands, with ``_`` for ``-``: ``labels``, ``objects``,
             ``ignore`` (value -> label), ``colours``, ``annotations``, ``categories``, ``images``,
-            ``overlaps``, ``empty_images``, ``over`` (what ``--over-256`` is), ``strip_prefix``,
-            ``strip_suffix``, ``ignore_unevaluated``; each format takes its own.
+            ``overlaps``, ``empty_images``, ``over`` (``--over-256``), ``strip_prefix``,
+            ``strip_suffix``, ``ignore_unevaluated``. Each format takes some of them.
 
     Raises:
-        SettingsError: if there is no such format, an option is missing or not the format's, or the
-            source cannot be used.
+        SettingsError: if the format is unknown, an option is missing or not one of the format's,
+            or the source cannot be used.
         StorageError: if a mask or the manifest cannot be written.
     """
     opened = open_source(kind, source, **options)
@@ -87,8 +88,8 @@ def import_format(
     """Write every record of a source to a manifest, one in memory at a time.
 
     Args:
-        writer: made with ``importing`` and the source's carried columns.
-        progress: told how many of how many records are done.
+        writer: opened, made with ``importing`` and the source's carried columns.
+        progress: called with the number of records done and of all records.
 
     Raises:
         StorageError: if a mask or the manifest cannot be written.
@@ -111,6 +112,7 @@ def import_format(
 
 
 def _write(record: Imported, writer: ManifestWriter) -> bool:
+    """Write a record; whether it was imported and not refused."""
     if record.mask is None or any(_rejects(finding.rule) for finding in record.findings):
         writer.refuse(record.reference_id, record.findings, **record.carried)
         return False

@@ -1,8 +1,8 @@
-"""JSON that others wrote: files, and the values in them, read strictly.
+"""JSON from other programs: files, and the values in them, parsed strictly.
 
-A value is taken where there is exactly one lossless reading of it (42.0 is 42). What is not what it
-should be is told apart, for the caller to refuse with the record it stands in; nothing is truncated
-or guessed.
+A value is accepted where there is exactly one lossless reading of it (42.0 is 42). For any other
+the functions return None, so that the caller can refuse the record; nothing is truncated or
+guessed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file. What is no text in it (half of a surrogate pair) is spelled out as ``\\udXXX``.
+    """Parse a JSON file. A lone surrogate in it becomes its escape sequence, ``\\udXXX``.
 
     Raises:
         SettingsError: if it cannot be read, or is not JSON.
@@ -33,16 +33,16 @@ def read_json(path: Path) -> Any:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is not JSON: {error}") from None
-    return _spelled_out(content) if re.search(rb"\\u[dD][89a-fA-F]", data) else content
+    return _escaped_surrogates(content) if re.search(rb"\\u[dD][89a-fA-F]", data) else content
 
 
 def json_text(content: Any) -> str:
-    """JSON text, the same for the same content."""
+    """Deterministic JSON text: keys are sorted."""
     return json.dumps(content, ensure_ascii=False, sort_keys=True)
 
 
 def kind_of(content: Any) -> str:
-    """What a JSON file holds, in a few words."""
+    """What parsed JSON is, in a few words, for messages."""
     if isinstance(content, dict):
         return "an object with " + (", ".join(map(str, content)) or "nothing in it")
     if isinstance(content, list):
@@ -51,14 +51,14 @@ def kind_of(content: Any) -> str:
 
 
 def identity(value: object) -> int | str | None:
-    """An id: text, or a whole number in any spelling; None for what is neither."""
+    """An id: text, or a whole number (also as a float); None for any other value."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 
 def number(value: object) -> float | None:
-    """A finite number; None for what is none, text included."""
+    """A finite number; None for any other value, text included."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -68,23 +68,25 @@ def number(value: object) -> float | None:
 
 
 def flag(value: object) -> bool | None:
-    """True or false, however it is written; None where it is neither."""
+    """A boolean: true, 1, or either as text in any case; None for any other value."""
     if isinstance(value, str):
         return _FLAGS.get(value.strip().lower())
     return bool(value) if isinstance(value, (int, float)) and value in (0, 1) else None
 
 
 def brief(value: object) -> str:
-    """A value for a message, cut where it is long."""
+    """A value's repr for a message, truncated where it is long."""
     text = repr(value)
     return text if len(text) <= _BRIEF else f"{type(value).__name__} {text[:_BRIEF]}..."
 
 
-def _spelled_out(content: Any) -> Any:
+def _escaped_surrogates(content: Any) -> Any:
     if isinstance(content, str):
         return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", content)
     if isinstance(content, list):
-        return [_spelled_out(one) for one in content]
+        return [_escaped_surrogates(one) for one in content]
     if isinstance(content, dict):
-        return {_spelled_out(key): _spelled_out(value) for key, value in content.items()}
+        return {
+            _escaped_surrogates(key): _escaped_surrogates(value) for key, value in content.items()
+        }
     return content

@@ -15,20 +15,27 @@ from segpipe.errors import SettingsError
 
 _INDEX_NAMES = ("index", "id", "value", "idx", "labelid", "class_id", "category_id")
 _LABEL_NAMES = ("label", "name", "class", "category", "names")
-_KIND_NAMES = ("isthing", "kind", "stuff")
+_ISTHING_NAMES = ("isthing", "kind", "stuff")
 _COLOUR_NAMES = ("colour", "color", "rgb", "hex")
-_YES = {"1": True, "true": True, "thing": True, "0": False, "false": False, "stuff": False}
+_ISTHING_VALUES = {
+    "1": True,
+    "true": True,
+    "thing": True,
+    "0": False,
+    "false": False,
+    "stuff": False,
+}
 _Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelEntry:
-    """One line of a label map.
+    """One entry of a label map or colour table.
 
     Attributes:
-        index: the value in the mask; None in a colour table that does not say.
-        isthing: whether its segments are instances; None where the map does not say.
-        colour: red, green and blue, 0 to 255; None where the map has none.
+        index: the value in the mask; None in a colour table without indexes.
+        isthing: whether its segments are instances; None where the file does not have it.
+        colour: red, green and blue, 0 to 255; None where the file has none.
     """
 
     label: str
@@ -43,7 +50,7 @@ class LabelEntry:
 
 
 def read_label_map(path: Path) -> dict[int, LabelEntry]:
-    """Value -> entry.
+    """Read a label map: value -> entry.
 
     A CSV file has columns such as ``index,label`` and may have ``isthing``; JSON and TOML are
     ``{"0": "Sky"}``, a list of such rows, or either of them under ``labels``.
@@ -67,7 +74,7 @@ def read_label_map(path: Path) -> dict[int, LabelEntry]:
 
 
 def read_colour_table(path: Path) -> list[LabelEntry]:
-    """The entries of a colour table, in its order; every one has a colour.
+    """Read a colour table: its entries in the file's order, each with a colour.
 
     A CSV file has ``r,g,b,label`` or ``colour,label`` with ``#rrggbb``, and may have ``index``.
 
@@ -97,7 +104,7 @@ def shown(colour: Sequence[int]) -> str:
 
 def _entries(path: Path) -> Iterator[LabelEntry]:
     for place, row in _rows(path):
-        label = _of(row, _LABEL_NAMES)
+        label = _first_of(row, _LABEL_NAMES)
         if label is None or not str(label).strip():
             raise SettingsError(
                 f"{path}, {place}: there is no label (columns: {', '.join(map(str, row))}; "
@@ -105,13 +112,14 @@ def _entries(path: Path) -> Iterator[LabelEntry]:
             )
         yield LabelEntry(
             str(label),
-            _index(_of(row, _INDEX_NAMES), path, place),
-            _YES.get(str(_of(row, _KIND_NAMES)).strip().lower()),
+            _index(_first_of(row, _INDEX_NAMES), path, place),
+            _ISTHING_VALUES.get(str(_first_of(row, _ISTHING_NAMES)).strip().lower()),
             _colour(row, path, place),
         )
 
 
 def _rows(path: Path) -> Iterator[tuple[str, _Row]]:
+    """Location in the file and content of each row, column names in lower case."""
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -141,7 +149,8 @@ def _rows(path: Path) -> Iterator[tuple[str, _Row]]:
         )
 
 
-def _of(row: _Row, names: Sequence[str]) -> Any:
+def _first_of(row: _Row, names: Sequence[str]) -> Any:
+    """The first of several columns that has a value; None where none has."""
     return next((row[name] for name in names if row.get(name) not in (None, "")), None)
 
 
@@ -156,7 +165,7 @@ def _index(value: Any, path: Path, place: str) -> int | None:
 
 
 def _colour(row: _Row, path: Path, place: str) -> tuple[int, int, int] | None:
-    value = _of(row, _COLOUR_NAMES)
+    value = _first_of(row, _COLOUR_NAMES)
     if value is None and {"r", "g", "b"} <= row.keys():
         value = [row["r"], row["g"], row["b"]]
     if value is None:

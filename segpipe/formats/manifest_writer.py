@@ -1,4 +1,4 @@
-"""What a model predicts, as a manifest and its masks: one prediction after another."""
+"""Writing a model's predictions as a manifest and its masks, one prediction at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SegmentLike = Segment | Mapping[str, Any]
 
 
 class ManifestWriter:
-    """A manifest that is written row by row, its masks beside it.
+    """Writes a manifest row by row, and its masks beside it.
 
     ::
 
@@ -39,18 +39,19 @@ class ManifestWriter:
             writer.add("frame-0001", mask, [Segment("Road", 0), Segment("Person", 1)])
 
     The manifest appears when the block ends without an error, and not at all otherwise. Masks are
-    stored by their content, so writing the same again changes nothing. Memory does not grow with
-    the number of rows.
+    content-addressed, so writing the same predictions again changes nothing. Memory use does not
+    grow with the number of rows.
 
     Args:
         root: the root, or its path or URL; the manifest goes where the root expects it.
         model_run: name of the model run.
         date: the day, ``YYYY-MM-DD``.
         name: of the manifest file, without ``.parquet``; several writers of one partition need
-            names of their own.
-        carried: types of further columns, where they are known beforehand; otherwise they are told
-            from the first rows.
-        importing: the rows come from an importer, which may refuse some.
+            different names.
+        carried: name -> type of further columns, where known beforehand; otherwise the types are
+            inferred from the first rows.
+        importing: the rows come from an importer, which may refuse some. A manifest without
+            rows is then no error.
 
     Raises:
         SettingsError: if the root's settings, the model run's name or the date cannot be used.
@@ -75,7 +76,7 @@ class ManifestWriter:
 
     @property
     def rows(self) -> int:
-        """Rows written so far."""
+        """Number of rows written so far."""
         return self._file.rows
 
     def __enter__(self) -> ManifestWriter:
@@ -111,15 +112,19 @@ class ManifestWriter:
 
         Args:
             reference_id: the dataset item.
-            mask: H x W array of whole numbers 0 to 255; or a PNG, as bytes or a path, which is
-                stored as it is and judged when the manifest is validated.
-            segments: what each value stands for.
-            height, width: of the item's image. Where neither they nor ``image_url`` are given,
-                the array's own are written.
-            carried: further columns of the manifest.
+            mask: H x W array of integers or bool, values 0 to 255; or a PNG, as bytes or a path,
+                which is stored unchanged and checked when the manifest is validated.
+            segments: one for each value in the mask.
+            annotation_id: unique per item.
+            image_url: of the item's image; absolute, or relative to the manifest file.
+            height, width: of the item's image in pixels. Where neither they nor ``image_url`` are
+                given, the array's are written.
+            findings: an importer's warnings about the prediction.
+            carried: values of further columns.
 
         Raises:
-            ManifestError: naming the item, if the array is no index mask or a column changes type.
+            ManifestError: naming the item, if the array is no index mask, the PNG cannot be read,
+                a Segment is malformed, or a column changes type.
             StorageError: if the mask cannot be stored.
         """
         if isinstance(mask, np.ndarray):
@@ -144,20 +149,29 @@ class ManifestWriter:
         )
 
     def refuse(self, reference_id: str, findings: Sequence[ImportFinding], **carried: Any) -> None:
-        """Write a row without a mask: validation rejects it with these findings."""
+        """Write a row without a mask; validation rejects it with these findings.
+
+        Args:
+            reference_id: the dataset item.
+            carried: values of further columns.
+
+        Raises:
+            ManifestError: if a column changes type.
+        """
         self._file.write(
             {"reference_id": reference_id, FINDINGS_COLUMN: list(map(_finding, findings))}, carried
         )
 
 
 def index_values(mask: NDArray[Any], of: str) -> NDArray[np.uint8]:
-    """An array as index values, H x W uint8; nothing is scaled or rounded.
+    """An array as mask indexes, H x W uint8; nothing is scaled or rounded.
 
     Args:
+        mask: H x W, integers or bool.
         of: the item, for messages.
 
     Raises:
-        ManifestError: if it is no H x W array of whole numbers 0 to 255.
+        ManifestError: if it has another shape or dtype, or values outside 0 to 255.
     """
     if mask.ndim != 2 or 0 in mask.shape:
         hint = ": scores per class? apply argmax over the classes" if mask.ndim == 3 else ""

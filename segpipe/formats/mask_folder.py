@@ -1,8 +1,8 @@
 """A folder of index masks: grey or palette PNGs of classes, or of objects.
 
-The value of a pixel is the sample, or the palette index; colours of a palette mean nothing. Masks
-of classes need a label map. Masks of objects (DAVIS, VOC) need a name for what the objects are:
-value 0 is ``background``, value k is that label, with ``object`` k in the metadata.
+A pixel's value is its sample, or its palette index; palette colours are ignored. Masks of classes
+need a label map. Masks of objects (DAVIS, VOC) need one label for all objects: value 0 is
+``background``, value k has that label, with ``object`` k in the metadata.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.decoding import decode_mask
 from segpipe.predictions.prediction import Segment
 
-#: Label of what no object covers.
+#: Label of pixels that no object covers.
 BACKGROUND = "background"
 
 
@@ -31,8 +31,8 @@ class Labels:
 
     Attributes:
         by_index: value -> entry of the label map; empty without one.
-        objects: label of every object, where values are objects and not classes; "" otherwise.
-        ignored: value -> label of what is to be ignored, such as 255 = void.
+        objects: label of every object, where values are objects and not classes; else empty.
+        ignored: value -> label of the regions to ignore, such as 255 = void.
     """
 
     by_index: Mapping[int, LabelEntry] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Labels:
     ignored: Mapping[int, str] = field(default_factory=dict)
 
     def segment(self, value: int) -> Segment | None:
-        """The Segment of a value; None where nothing says what it means."""
+        """The Segment of a value; None for an unknown value."""
         if value in self.ignored:
             return Segment(self.ignored[value], value, {"ignore": True})
         entry = self.by_index.get(value)
@@ -55,7 +55,7 @@ class Labels:
     def segments(
         self, areas: Mapping[int, int], source: str
     ) -> tuple[tuple[Segment, ...], tuple[ImportFinding, ...]]:
-        """Segments of the values that occur; instead a finding where one has no meaning.
+        """Segments of the values that occur; a finding instead where one is unknown.
 
         Args:
             areas: value -> number of its pixels.

@@ -1,7 +1,7 @@
-"""The formats that can be imported, by name, and opening a source in one of them.
+"""The registry of import formats, and opening a source in one of them.
 
-To add a format, write its file beside this one and enter it here: the command line makes a command
-of every entry.
+To add a format, write its module in this package and an entry here; the command line makes a
+command of every entry.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from segpipe.errors import SettingsError, nearest
 
 if TYPE_CHECKING:
     from segpipe.formats.files import Naming
+    from segpipe.formats.identifiers import Over256
     from segpipe.formats.imported import Format
     from segpipe.formats.mask_folder import Labels
 
@@ -25,10 +26,11 @@ class ImportFormat:
     """One format that can be imported.
 
     Attributes:
-        name: as commands and calls name it.
-        help: what it is, for the command line: one sentence, more words, and an example.
-        options: the options it takes; those of ``required`` have to be given.
-        open: opens a source, given the options that were given.
+        name: of the command, and for :func:`open_source`.
+        help: the command's help text: a sentence, optional details, and an example.
+        options: names of the options it takes.
+        open: opens a source; called with its path and the options that were given.
+        required: names of the options that must be given.
     """
 
     name: str
@@ -42,9 +44,9 @@ def _mask_folder(source: Path, **options: Any) -> Format:
     from segpipe.formats.mask_folder import Labels, MaskFolder
     from segpipe.formats.sidecars import has_sidecars
 
-    explained = any(options.get(name) for name in _MEANING) or not has_sidecars(source)
-    meaning = _labels(**_some(options, _MEANING)) if explained else Labels()
-    return MaskFolder.open(source, meaning, _naming(options))
+    given = any(options.get(name) for name in _LABEL_OPTIONS)
+    labels = _labels(options) if given or not has_sidecars(source) else Labels()
+    return MaskFolder.open(source, labels, _naming(options))
 
 
 def _colour_map(source: Path, **options: Any) -> Format:
@@ -56,33 +58,26 @@ def _colour_map(source: Path, **options: Any) -> Format:
 
 def _arrays(source: Path, **options: Any) -> Format:
     from segpipe.formats.arrays import Arrays
-    from segpipe.formats.identifiers import Over256
 
-    meaning = _labels(**_some(options, _MEANING))
-    return Arrays.open(source, meaning, _naming(options), Over256(options.get("over", "refuse")))
+    return Arrays.open(source, _labels(options), _naming(options), _over(options))
 
 
 def _cityscapes(source: Path, **options: Any) -> Format:
     from segpipe.formats.cityscapes import Cityscapes
-    from segpipe.formats.identifiers import Over256
 
-    over = Over256(options.get("over", "refuse"))
     ignore = bool(options.get("ignore_unevaluated"))
-    return Cityscapes.open(source, _naming(options), over, ignore_unevaluated=ignore)
+    return Cityscapes.open(source, _naming(options), _over(options), ignore_unevaluated=ignore)
 
 
 def _coco_panoptic(source: Path, **options: Any) -> Format:
     from segpipe.formats.coco_panoptic import CocoPanoptic
-    from segpipe.formats.identifiers import Over256
 
-    over = Over256(options.get("over", "refuse"))
     categories = _path(options.get("categories"))
-    return CocoPanoptic.open(source, Path(options["annotations"]), categories, over)
+    return CocoPanoptic.open(source, Path(options["annotations"]), categories, _over(options))
 
 
 def _coco_results(source: Path, **options: Any) -> Format:
     from segpipe.formats.coco_results import CocoResults
-    from segpipe.formats.identifiers import Over256
     from segpipe.formats.overlaps import Overlaps
 
     return CocoResults.open(
@@ -90,13 +85,13 @@ def _coco_results(source: Path, **options: Any) -> Format:
         Path(options["categories"]),
         _path(options.get("images")),
         Overlaps(options.get("overlaps", "score")),
-        Over256(options.get("over", "refuse")),
+        _over(options),
         empty=bool(options.get("empty_images")),
     )
 
 
-_MEANING = ("labels", "objects", "ignore")
-_NAMES = ("strip_prefix", "strip_suffix")
+_LABEL_OPTIONS = ("labels", "objects", "ignore")
+_NAMING_OPTIONS = ("strip_prefix", "strip_suffix")
 
 FORMATS: Mapping[str, ImportFormat] = {
     one.name: one
@@ -111,7 +106,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             segpipe import mask-folder SegmentationClass --labels voc.csv --ignore 255=void ...
             segpipe import mask-folder davis --objects object ...
             """,
-            (*_MEANING, *_NAMES),
+            (*_LABEL_OPTIONS, *_NAMING_OPTIONS),
             _mask_folder,
         ),
         ImportFormat(
@@ -121,7 +116,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import colour-map annotations --colours colours.csv ...
             """,
-            ("colours", *_NAMES),
+            ("colours", *_NAMING_OPTIONS),
             _colour_map,
             required=("colours",),
         ),
@@ -132,7 +127,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import arrays outputs --labels classes.json ...
             """,
-            (*_MEANING, "over", *_NAMES),
+            (*_LABEL_OPTIONS, "over", *_NAMING_OPTIONS),
             _arrays,
         ),
         ImportFormat(
@@ -142,7 +137,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import cityscapes gtFine/val --strip-suffix _gtFine_instanceIds ...
             """,
-            ("ignore_unevaluated", "over", *_NAMES),
+            ("ignore_unevaluated", "over", *_NAMING_OPTIONS),
             _cityscapes,
         ),
         ImportFormat(
@@ -173,16 +168,16 @@ FORMATS: Mapping[str, ImportFormat] = {
 
 
 def open_source(kind: str, source: str | PathLike[str], **options: Any) -> Format:
-    """A source in a format, its files found and its tables read.
+    """Open a source: find its files and read its label maps.
 
     Args:
         kind: a name in ``FORMATS``.
         source: the folder or file.
-        options: those of the format; None for what is not given.
+        options: those of the format; None stands for an option that is not given.
 
     Raises:
-        SettingsError: if there is no such format, an option is missing or not the format's, or the
-            source cannot be used.
+        SettingsError: if the format is unknown, an option is missing or not one of the format's,
+            or the source cannot be used.
     """
     entry = FORMATS.get(kind)
     if entry is None:
@@ -197,29 +192,28 @@ def open_source(kind: str, source: str | PathLike[str], **options: Any) -> Forma
     return entry.open(Path(source), **given)
 
 
-def _some(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: options[name] for name in names if name in options}
-
-
 def _path(given: str | PathLike[str] | None) -> Path | None:
     return None if given is None else Path(given)
+
+
+def _over(options: Mapping[str, Any]) -> Over256:
+    from segpipe.formats.identifiers import Over256
+
+    return Over256(options.get("over", "refuse"))
 
 
 def _naming(options: Mapping[str, Any]) -> Naming:
     from segpipe.formats.files import Naming
 
-    return Naming(**_some(options, _NAMES))
+    return Naming(**{name: options[name] for name in _NAMING_OPTIONS if name in options})
 
 
-def _labels(
-    labels: str | PathLike[str] | None = None,
-    objects: str = "",
-    ignore: Mapping[int, str] | None = None,
-) -> Labels:
+def _labels(options: Mapping[str, Any]) -> Labels:
     from segpipe.formats.label_map import read_label_map
     from segpipe.formats.mask_folder import Labels
 
-    if (labels is None) == (not objects):
+    label_map, objects, ignored = map(options.get, _LABEL_OPTIONS)
+    if (label_map is None) == (not objects):
         raise SettingsError("say what the values mean: either --labels FILE or --objects LABEL")
-    by_index = read_label_map(Path(labels)) if labels is not None else {}
-    return Labels(by_index, objects, dict(ignore or {}))
+    by_index = read_label_map(Path(label_map)) if label_map is not None else {}
+    return Labels(by_index, objects or "", dict(ignored or {}))

@@ -1,8 +1,8 @@
-"""Instances given as masks of their own, painted into one: who is on top is a named choice.
+"""Instance masks painted into one mask; an option chooses which is on top where they overlap.
 
-``score``: the lower score first, so that the higher is on top; where an instance of the image has
-no score, larger first, and that is told. ``area``: the larger first, so that the smaller is on top.
-Of equals the earlier in the list is on top. ``error``: no pixel may be covered twice.
+``score``: the higher score is on top; where any instance of the image has no score, as ``area``,
+with a finding. ``area``: the smaller is on top. Ties: the earlier in the list is on top. ``error``:
+an overlap is refused.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from segpipe.manifests.rows import ImportFinding
 
-# An instance that lost more than this share of its pixels is told.
-_MUCH = 0.5
+# An instance that lost more than this share of its pixels is reported.
+_HIDDEN_SHARE = 0.5
 
 
 class Overlaps(StrEnum):
-    """Which instance a pixel belongs to that several cover."""
+    """Which instance a pixel belongs to where several cover it."""
 
     SCORE = "score"
     AREA = "area"
@@ -33,8 +33,8 @@ class Instance:
     """One instance to paint.
 
     Attributes:
-        area: its pixels, hidden ones included.
-        decode: gives its mask, H x W bool; called once, so that one is in memory at a time.
+        area: number of its pixels, hidden ones included.
+        decode: returns its mask, H x W bool; called once, so that one is in memory at a time.
     """
 
     area: int
@@ -47,29 +47,34 @@ class Painted:
     """Instances in one mask.
 
     Attributes:
-        places: H x W int32; place in the list + 1, and 0 where there is none.
-        visible: pixels left of each instance, in the list's order.
-        twice: pixels that several instances cover.
+        places: H x W int32; the instance's position in the list + 1, and 0 where there is none.
+        visible: number of visible pixels of each instance, in the list's order.
+        overlapping: number of pixels that several instances cover.
     """
 
     places: NDArray[np.int32]
     visible: tuple[int, ...]
-    twice: int
+    overlapping: int
 
 
 def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Overlaps) -> Painted:
-    """Paint instances over each other."""
+    """Paint instances over each other.
+
+    Args:
+        height, width: of the image, in pixels; every instance's mask has this shape.
+    """
     places = np.zeros((height, width), np.int32)
-    twice = np.zeros((height, width), np.bool_)
+    overlapping = np.zeros((height, width), np.bool_)
     for place in _order(instances, overlaps):
         mask = instances[place].decode()
-        twice |= mask & (places > 0)
+        overlapping |= mask & (places > 0)
         places[mask] = place + 1
     counts = np.bincount(places.ravel(), minlength=len(instances) + 1)
-    return Painted(places, tuple(counts[1:].tolist()), int(twice.sum()))
+    return Painted(places, tuple(counts[1:].tolist()), int(overlapping.sum()))
 
 
 def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
+    """Positions in painting order, the topmost last."""
     scored = overlaps is Overlaps.SCORE and _scored(instances)
 
     def key(place: int) -> tuple[float, int]:
@@ -82,20 +87,20 @@ def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
 def overlap_findings(
     painted: Painted, instances: Sequence[Instance], overlaps: Overlaps, source: str
 ) -> tuple[ImportFinding, ...]:
-    """What is to be said of overlaps; a refusal where they were to be an error."""
-    if overlaps is Overlaps.ERROR and painted.twice:
+    """Findings about overlaps; with ``Overlaps.ERROR`` a single one that refuses the image."""
+    if overlaps is Overlaps.ERROR and painted.overlapping:
         return (
             ImportFinding(
                 "OVERLAP-REFUSED",
-                f"{source}: instances overlap in {painted.twice:,} pixels; import with --overlaps "
-                "score or --overlaps area to choose which is on top",
-                found=f"{painted.twice} pixels",
+                f"{source}: instances overlap in {painted.overlapping:,} pixels; "
+                "import with --overlaps score or --overlaps area to choose which is on top",
+                found=f"{painted.overlapping} pixels",
                 expected="no overlap",
             ),
         )
-    told = []
-    if overlaps is Overlaps.SCORE and painted.twice and not _scored(instances):
-        told.append(
+    findings = []
+    if overlaps is Overlaps.SCORE and painted.overlapping and not _scored(instances):
+        findings.append(
             ImportFinding(
                 "OVERLAP-HIDDEN",
                 f"{source}: not every instance has a score, so the smaller was painted on top",
@@ -104,10 +109,10 @@ def overlap_findings(
     hidden = [
         place
         for place, (one, visible) in enumerate(zip(instances, painted.visible, strict=True))
-        if one.area and visible < (1 - _MUCH) * one.area
+        if one.area and visible < (1 - _HIDDEN_SHARE) * one.area
     ]
     if hidden:
-        told.append(
+        findings.append(
             ImportFinding(
                 "OVERLAP-HIDDEN",
                 f"{source}: {len(hidden)} of {len(instances)} instances lost over half of their "
@@ -115,7 +120,7 @@ def overlap_findings(
                 found=f"{len(hidden)} of {len(instances)}",
             )
         )
-    return tuple(told)
+    return tuple(findings)
 
 
 def _scored(instances: Sequence[Instance]) -> bool:

@@ -1,4 +1,4 @@
-"""The segments of a COCO panoptic annotation, and whether they and the PNG belong together."""
+"""The segments of a COCO panoptic annotation, and whether they match the PNG."""
 
 from __future__ import annotations
 
@@ -11,22 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.formats.coco import CocoCategory, unreadable
-from segpipe.formats.identifiers import Indexed, Region
+from segpipe.formats.identifiers import (
+    Indexed,
+    Region,
+    ellipsis_after,
+    listed,
+    listed_with_areas,
+)
 from segpipe.formats.json_values import flag
 from segpipe.formats.sidecars import Sidecar
 from segpipe.manifests.rows import ImportFinding
 from segpipe.predictions.prediction import Segment
 
-#: Label of what id 0 stands for.
+#: Label of id 0.
 VOID = "void"
-#: Where an annotation that segpipe wrote keeps the prediction's own description.
-DESCRIBED_KEY = "segpipe"
-_TOLD = 10
+#: Key of the sidecar in an annotation that segpipe wrote.
+SIDECAR_KEY = "segpipe"
+_MOST_LISTED = 10
 
 
 @dataclass(frozen=True)
 class PanopticSegment:
-    """An entry of ``segments_info``."""
+    """An entry of ``segments_info``.
+
+    Attributes:
+        area: in pixels, as declared; None where the entry has none.
+    """
 
     id: int
     category: CocoCategory
@@ -36,7 +46,7 @@ class PanopticSegment:
 
     @property
     def region(self) -> Region:
-        """What its id stands for."""
+        """The region that its id stands for."""
         metadata: dict[str, Any] = {"source_id": self.id, "category_id": self.category.id}
         if self.category.isthing is not None:
             metadata["isthing"] = self.category.isthing
@@ -46,31 +56,35 @@ class PanopticSegment:
 
 
 @dataclass(frozen=True)
-class Described:
-    """A prediction's own description in an annotation, and the ids its Segments have in the PNG.
+class EmbeddedSidecar:
+    """The sidecar in an annotation that segpipe wrote, and the ids of its Segments in the PNG.
 
-    Index i has the id i + 1, because id 0 is void. Two kinds of Segments have no entry in
-    ``segments_info``, as COCO wants it: the one that is void (marked as ignored, and called so),
-    which has the id 0; and those without pixels.
+    Index i has the id i + 1, because id 0 is void. As COCO requires, two kinds of Segments have no
+    entry in ``segments_info``: the void Segment (labelled ``void`` and marked as ignored), which
+    has the id 0, and those without pixels.
+
+    Attributes:
+        void: index of the void Segment; None where there is none.
     """
 
     sidecar: Sidecar
     void: int | None
 
     @classmethod
-    def of(cls, annotation: Mapping[str, Any]) -> Described | None:
-        """From an annotation; None where it has none.
+    def of(cls, annotation: Mapping[str, Any]) -> EmbeddedSidecar | None:
+        """Parse an annotation's sidecar; None where it has none.
 
         Raises:
-            ValueError, MetadataError: saying what is wrong with it.
+            ValueError: naming the part that is malformed.
+            MetadataError: if the metadata of a Segment cannot be used.
         """
-        content = annotation.get(DESCRIBED_KEY)
+        content = annotation.get(SIDECAR_KEY)
         if content is None:
             return None
         try:
             sidecar = Sidecar.of(content)
         except ValueError as error:
-            raise ValueError(f"its part {DESCRIBED_KEY!r} cannot be read: {error}") from None
+            raise ValueError(f"its part {SIDECAR_KEY!r} cannot be read: {error}") from None
         return cls(sidecar, void_index(sidecar.segments))
 
     def id_of(self, index: int) -> int:
@@ -78,7 +92,11 @@ class Described:
         return 0 if index == self.void else index + 1
 
     def indexed(self, ids: NDArray[np.uint32]) -> Indexed:
-        """The prediction. All ids must be those of its Segments."""
+        """The prediction.
+
+        Args:
+            ids: H x W; every id must be that of a Segment.
+        """
         index_of = np.zeros(257, np.uint8)
         for segment in self.sidecar.segments:
             index_of[self.id_of(segment.index)] = segment.index
@@ -87,32 +105,32 @@ class Described:
     def disagreements(
         self, segments: Sequence[PanopticSegment], areas: Mapping[int, int], shown: str
     ) -> Iterator[ImportFinding]:
-        """Where it and ``segments_info`` say different things: one of them was changed since."""
+        """Where it and ``segments_info`` differ: one of them was edited since the export."""
         own = {self.id_of(one.index): one for one in self.sidecar.segments}
         for one in segments:
-            said = own.get(one.id)
-            if said is None or not _same(one, said):
+            described = own.get(one.id)
+            if described is None or not _same(one, described):
                 yield unreadable(
-                    f"{shown}: segments_info and the part {DESCRIBED_KEY!r} say different things "
-                    f"of id {one.id}: remove {DESCRIBED_KEY!r} where the file was changed",
+                    f"{shown}: segments_info and the part {SIDECAR_KEY!r} say different things "
+                    f"of id {one.id}: remove {SIDECAR_KEY!r} where the file was changed",
                     one.category.name,
-                    said.label if said else "",
+                    described.label if described else "",
                 )
-        unsaid = sorted(areas.keys() - own.keys())
-        if unsaid:
+        missing = sorted(areas.keys() - own.keys())
+        if missing:
             yield unreadable(
-                f"{shown}: the part {DESCRIBED_KEY!r} does not say what the ids {_some(unsaid)} are"
+                f"{shown}: the part {SIDECAR_KEY!r} does not say what the ids {_first(missing)} are"
             )
 
 
 def void_index(segments: Sequence[Segment]) -> int | None:
-    """The index that is written as COCO's void: that of the first ignored Segment called so."""
+    """The index exported as COCO's void: that of the first ignored Segment labelled ``void``."""
     void = [s.index for s in segments if s.label == VOID and flag(s.metadata.get("ignore"))]
     return min(void, default=None)
 
 
 def is_crowd(segment: Segment) -> bool:
-    """Whether a Segment is written as a crowd."""
+    """Whether a Segment is exported as a crowd."""
     return flag(segment.metadata.get("iscrowd")) is True
 
 
@@ -120,67 +138,82 @@ def disagreements(
     segments: Sequence[PanopticSegment],
     areas: Mapping[int, int],
     shown: str,
-    described: Described | None,
+    embedded: EmbeddedSidecar | None,
 ) -> Iterator[ImportFinding]:
-    """What does not belong together in an annotation and its PNG.
+    """Contradictions between an annotation and its PNG.
 
     Args:
-        areas: id -> its pixels in the PNG.
+        segments: the annotation's.
+        areas: id -> number of its pixels in the PNG.
+        shown: the annotation, for messages.
+        embedded: the annotation's sidecar, where it has one.
     """
     declared = Counter(one.id for one in segments)
-    twice = sorted(id for id, count in declared.items() if count > 1)
-    if twice:
-        yield ImportFinding("INDEX-DUPLICATE", f"{shown}: given twice: the ids {_some(twice)}")
+    repeated = sorted(id for id, count in declared.items() if count > 1)
+    if repeated:
+        yield ImportFinding("INDEX-DUPLICATE", f"{shown}: given twice: the ids {_first(repeated)}")
     missing = sorted(declared.keys() - areas.keys())
+    channels_swapped = bool(missing) and {_swapped(id) for id in declared} <= areas.keys()
     if missing:
-        swapped = {_swapped(id) for id in declared} <= areas.keys()
-        hint = (
-            f": all {len(declared)} ids match when channels are swapped; the PNG was written as BGR"
-        )
-        yield ImportFinding(
-            "ID-NOT-IN-PNG",
-            f"{shown}: {len(missing)} of {len(declared)} ids have no pixels "
-            f"({_some(missing)}){hint if swapped else ''}",
-            found=_some(missing),
-            expected="ids of the PNG",
-        )
-        if swapped:
-            return
+        yield _missing_ids(missing, len(declared), channels_swapped, shown)
+    if channels_swapped:
+        return  # every further finding would follow from this one
     unknown = sorted(areas.keys() - declared.keys() - {0})
     if unknown:
-        told = ", ".join(f"{id} ({areas[id]:,} px)" for id in unknown[:_TOLD])
         yield ImportFinding(
             "VALUE-NO-SEGMENT",
-            f"{shown}: {len(unknown)} ids of the PNG have no segment: {told}",
-            found=_some(unknown),
+            f"{shown}: {len(unknown)} ids of the PNG have no segment: "
+            f"{listed_with_areas(unknown, areas)}",
+            found=_first(unknown),
             expected="ids of segments_info",
         )
+    yield from _wrong_areas(segments, areas, shown)
+    if embedded and not unknown:
+        yield from embedded.disagreements(segments, areas, shown)
+
+
+def _missing_ids(
+    missing: Sequence[int], declared: int, channels_swapped: bool, shown: str
+) -> ImportFinding:
+    hint = f": all {declared} ids match when channels are swapped; the PNG was written as BGR"
+    return ImportFinding(
+        "ID-NOT-IN-PNG",
+        f"{shown}: {len(missing)} of {declared} ids have no pixels "
+        f"({_first(missing)}){hint if channels_swapped else ''}",
+        found=_first(missing),
+        expected="ids of the PNG",
+    )
+
+
+def _wrong_areas(
+    segments: Sequence[PanopticSegment], areas: Mapping[int, int], shown: str
+) -> Iterator[ImportFinding]:
     wrong = [
         f"{one.id}: {one.area:.16g} said, {areas[one.id]} counted"
         for one in segments
         if one.id in areas and one.area is not None and one.area != areas[one.id]
     ]
     if wrong:
+        first = "; ".join(wrong[:_MOST_LISTED])
         yield ImportFinding(
             "AREA-MISMATCH",
-            f"{shown}: {len(wrong)} areas are not the count of pixels ({'; '.join(wrong[:_TOLD])})",
+            f"{shown}: {len(wrong)} areas are not the count of pixels ({first})",
             found=str(len(wrong)),
         )
-    if described and not unknown:
-        yield from described.disagreements(segments, areas, shown)
 
 
-def _same(one: PanopticSegment, said: Segment) -> bool:
+def _same(one: PanopticSegment, other: Segment) -> bool:
     return (one.category.name, one.score, one.crowd) == (
-        said.label,
-        said.confidence,
-        is_crowd(said),
+        other.label,
+        other.confidence,
+        is_crowd(other),
     )
 
 
 def _swapped(id: int) -> int:
+    """The id that is read where red and blue are swapped."""
     return id >> 16 | (id >> 8 & 255) << 8 | (id & 255) << 16
 
 
-def _some(ids: Sequence[int]) -> str:
-    return ", ".join(map(str, ids[:_TOLD])) + ", ..." * (len(ids) > _TOLD)
+def _first(ids: Sequence[int]) -> str:
+    return listed(ids) + ellipsis_after(ids)

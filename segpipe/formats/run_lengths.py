@@ -1,10 +1,10 @@
 """COCO's run-length encoding of binary masks, and its polygons.
 
-Runs alternate between 0 and 1, begin with 0, and go down the columns. The compressed form writes
-each run, from the third on as the difference to the run two before, in base 32 with a continuation
-bit, plus 48 (cocoapi, common/maskApi.c: rleFrString). Runs are read here and not by pycocotools,
-which does not check them: counts from a damaged file can make it write beyond its memory.
-Polygons are rasterized by pycocotools, whose rounding is what COCO means by them.
+Runs alternate between 0 and 1, begin with 0, and go down the columns. The compressed form encodes
+each run in base 32 with a continuation bit, plus 48; from the fourth run on, as the difference to
+the run two before (cocoapi, common/maskApi.c: rleFrString). Runs are decoded here and not by
+pycocotools, which does not check them: counts from a damaged file can make it write out of bounds.
+Polygons are rasterized by pycocotools, because its rounding defines COCO polygons.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ class RunLengthError(SegpipeError, ValueError):
 
 @dataclass(frozen=True)
 class RunLengths:
-    """A binary mask as runs down its columns: 0, 1, 0, ..."""
+    """A binary mask as runs down its columns: 0, 1, 0, ...
+
+    Attributes:
+        height, width: in pixels.
+        runs: lengths in pixels; their sum is height x width.
+    """
 
     height: int
     width: int
@@ -38,7 +43,7 @@ class RunLengths:
 
     @property
     def area(self) -> int:
-        """Pixels that are 1."""
+        """Number of pixels that are 1."""
         return int(self.runs[1::2].sum())
 
     def decode(self) -> NDArray[np.bool_]:
@@ -48,27 +53,27 @@ class RunLengths:
 
 
 def read_segmentation(cell: object, height: int | None, width: int | None) -> RunLengths:
-    """The ``segmentation`` of a COCO record: RLE, compressed or not, or polygons.
+    """Parse the ``segmentation`` of a COCO record: RLE, compressed or not, or polygons.
 
     Args:
-        height, width: of the image, where they are known; polygons need them.
+        height, width: of the image in pixels, where known; polygons need them.
 
     Raises:
-        RunLengthError: saying what is wrong with it.
+        RunLengthError: if it is malformed, or does not fit its size.
         SettingsError: if polygons need a package that is not installed.
     """
     if isinstance(cell, Mapping):
-        return _of_runs(cell)
+        return _from_rle(cell)
     if isinstance(cell, list):
         if height is None or width is None:
             raise RunLengthError(
                 "polygons do not say the image's size: give the image list with --images"
             )
-        return _of_polygons(cell, height, width)
+        return _from_polygons(cell, height, width)
     raise RunLengthError(f"the segmentation is {brief(cell)}, expected RLE or polygons")
 
 
-def _of_runs(cell: Mapping[str, Any]) -> RunLengths:
+def _from_rle(cell: Mapping[str, Any]) -> RunLengths:
     size, counts = cell.get("size"), cell.get("counts")
     if not (isinstance(size, list) and len(size) == 2 and all(_is_count(side) for side in size)):
         raise RunLengthError(f"size is {size!r}, expected [height, width]")
@@ -91,6 +96,11 @@ def _of_runs(cell: Mapping[str, Any]) -> RunLengths:
 
 
 def _decompressed(counts: str, pixels: int) -> list[int]:
+    """Runs of the compressed form.
+
+    Raises:
+        RunLengthError: if it is malformed, or its runs exceed the number of pixels.
+    """
     runs: list[int] = []
     value = shift = total = 0
     for character in counts:
@@ -114,8 +124,8 @@ def _decompressed(counts: str, pixels: int) -> list[int]:
     return runs
 
 
-def _of_polygons(cell: Sequence[object], height: int, width: int) -> RunLengths:
-    outline = sum(_outline(polygon, 2 * height, 2 * width) for polygon in cell)
+def _from_polygons(cell: Sequence[object], height: int, width: int) -> RunLengths:
+    outline = sum(_outline_length(polygon, 2 * height, 2 * width) for polygon in cell)
     if outline > _LONGEST_OUTLINE:
         raise RunLengthError(f"the outline of the polygons is {outline:,.0f} pixels long")
     if not cell:
@@ -127,10 +137,10 @@ def _of_polygons(cell: Sequence[object], height: int, width: int) -> RunLengths:
             "polygons need a package that is not installed: install segpipe[coco]"
         ) from None
     merged = coco.merge(coco.frPyObjects(list(cell), height, width))
-    return _of_runs({"size": [height, width], "counts": merged["counts"].decode("ascii")})
+    return _from_rle({"size": [height, width], "counts": merged["counts"].decode("ascii")})
 
 
-def _outline(polygon: object, height: int, width: int) -> float:
+def _outline_length(polygon: object, height: int, width: int) -> float:
     """Length of a polygon's outline in pixels; pycocotools needs memory in proportion to it."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         raise RunLengthError("a polygon is not a list of three or more x, y pairs")

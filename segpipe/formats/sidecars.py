@@ -1,9 +1,9 @@
-"""What another format has no words for: a prediction's own description, as JSON.
+"""Sidecars: what a prediction is besides its pixels, as JSON that other formats carry along.
 
 ``{"reference_id": ..., "annotation_id": ..., "image_url": ..., "segments": [{"index": ...,
 "label": ..., "metadata": {...}}]}``. ``segpipe export`` writes one for every mask: into a file of
-the same name beside it (mask folders), or into the annotation, under ``segpipe`` (COCO); so that
-what is imported again is the same prediction.
+the same name beside it (mask folders), or into the annotation, under ``segpipe`` (COCO). An export
+that is imported again is therefore the same prediction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from segpipe.predictions.prediction import Segment
 
 @dataclass(frozen=True)
 class Sidecar:
-    """One mask's own description."""
+    """All of a prediction except its pixels."""
 
     reference_id: str
     segments: tuple[Segment, ...]
@@ -31,10 +31,10 @@ class Sidecar:
 
     @classmethod
     def of(cls, content: Any) -> Sidecar:
-        """From what ``to_json`` wrote, parsed.
+        """From the parsed JSON of :meth:`to_json`.
 
         Raises:
-            ValueError: saying what is not as it should be.
+            ValueError: naming the part that is malformed.
             MetadataError: if the metadata of a Segment cannot be used.
         """
         if not isinstance(content, dict) or not isinstance(content.get("segments"), list):
@@ -49,7 +49,7 @@ class Sidecar:
         return cls(item, segments, content.get("annotation_id"), content.get("image_url"))
 
     def to_dict(self) -> dict[str, Any]:
-        """What is written, to be told as JSON."""
+        """The content, for JSON."""
         return {
             "reference_id": self.reference_id,
             "annotation_id": self.annotation_id,
@@ -61,12 +61,17 @@ class Sidecar:
         }
 
     def to_json(self) -> str:
-        """As written beside the mask."""
+        """JSON text, as written beside the mask."""
         return json_text(self.to_dict())
 
 
 def sidecar_of(mask: Path, shown: str) -> Sidecar | ImportFinding | None:
-    """The description beside a mask; None where there is none, a finding where it is damaged."""
+    """The sidecar of a mask file; None where there is none, a finding where it is malformed.
+
+    Args:
+        mask: the PNG's path.
+        shown: the PNG, for messages.
+    """
     path = mask.with_suffix(".json")
     if not path.is_file():
         return None
@@ -83,7 +88,7 @@ def sidecar_of(mask: Path, shown: str) -> Sidecar | ImportFinding | None:
 
 
 def has_sidecars(folder: Path) -> bool:
-    """Whether any mask in a folder, or in the folders in it, has a description beside it."""
+    """Whether any PNG in a folder or its subfolders has a sidecar."""
     return any(path.with_suffix(".json").is_file() for path in folder.rglob("*.png"))
 
 

@@ -138,7 +138,7 @@ def test_every_pixel_belongs_to_one_instance_that_covers_it_or_to_none(
     for mask, _ in instances:
         covered += mask
     assert sum(painted.visible) == int((covered > 0).sum())
-    assert painted.twice == int((covered > 1).sum())
+    assert painted.overlapping == int((covered > 1).sum())
     for y, x in np.ndindex(12, 12):
         place = int(painted.places[y, x])
         over = [k for k, (mask, _) in enumerate(instances) if mask[y, x]]
