@@ -88,13 +88,15 @@ class CocoResults:
             raise SettingsError("--empty-images needs the list of images: --images FILE")
         records: dict[int | str, list[tuple[int, _Record]]] = {}
         without_image = []
-        for place, record in enumerate(content):
+        for position, record in enumerate(content):
             id = identity(record.get("image_id")) if isinstance(record, dict) else None
             if id is None:
                 found = str(record)[:80]
-                without_image.append(unreadable(f"result {place} has no image_id: {found}", found))
+                without_image.append(
+                    unreadable(f"result {position} has no image_id: {found}", found)
+                )
             else:
-                records.setdefault(id, []).append((place, record))
+                records.setdefault(id, []).append((position, record))
         known = CocoImages.of(read_json(images), images) if images else CocoImages()
         if empty:
             records |= {id: [] for id in known.by_id if id not in records}
@@ -124,7 +126,7 @@ class CocoResults:
         image = self.images.image(id)
         if isinstance(image, ImportFinding):
             return refused(str(id), shown, image, **other)
-        read = [self._instance(place, record, image) for place, record in records]
+        read = [self._instance(position, record, image) for position, record in records]
         findings = [one for one in read if isinstance(one, ImportFinding)]
         instances = [one for one in read if not isinstance(one, ImportFinding)]
         size = _size(image, instances, shown)
@@ -147,8 +149,10 @@ class CocoResults:
             **other,
         )
 
-    def _instance(self, place: int, record: _Record, image: CocoImage) -> _Instance | ImportFinding:
-        where = f"result {place} (image {image.id!r})"
+    def _instance(
+        self, position: int, record: _Record, image: CocoImage
+    ) -> _Instance | ImportFinding:
+        where = f"result {position} (image {image.id!r})"
         category_id, score = identity(record.get("category_id")), record.get("score")
         if not isinstance(category_id, int) or category_id not in self.categories:
             found = brief(record.get("category_id"))
@@ -167,22 +171,26 @@ class CocoResults:
         regions = {
             0: Region(0, BACKGROUND, {"isthing": False}, fixed=True),
             **{
-                place: Region(place, one.category.name, one.metadata(place, visible), one.score)
-                for place, (one, visible) in enumerate(
+                position: Region(
+                    position, one.category.name, one.metadata(position, visible), one.score
+                )
+                for position, (one, visible) in enumerate(
                     zip(instances, painted.visible, strict=True), 1
                 )
             },
         }
         if len(instances) > _MOST_INSTANCES:
-            areas = areas_of(painted.places)
-            indexed = index_mask(painted.places, areas, regions, self.over, shown)
+            areas = areas_of(painted.instance_ids)
+            indexed = index_mask(painted.instance_ids, areas, regions, self.over, shown)
             return replace(indexed, findings=(*_dropped(painted, shown), *indexed.findings))
         # Every instance keeps its index, hidden ones too.
-        has_background = bool((painted.places == 0).any())
+        has_background = bool((painted.instance_ids == 0).any())
         segments = tuple(
-            region.segment(place) for place, region in regions.items() if place or has_background
+            region.segment(position)
+            for position, region in regions.items()
+            if position or has_background
         )
-        return Indexed(painted.places.astype(np.uint8), segments)
+        return Indexed(painted.instance_ids.astype(np.uint8), segments)
 
 
 @dataclass(frozen=True)
@@ -191,11 +199,11 @@ class _Instance:
     score: float | None
     category: CocoCategory
 
-    def metadata(self, place: int, visible: int) -> dict[str, Any]:
+    def metadata(self, position: int, visible: int) -> dict[str, Any]:
         return {
             "isthing": self.category.isthing is not False,
             "category_id": self.category.id,
-            "instance": place,
+            "instance": position,
             "area": self.runs.area,
             "visible_area": visible,
         }

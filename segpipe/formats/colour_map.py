@@ -96,11 +96,13 @@ class ColourMasks(PngFolder):
 
     def _decoded(self, file: ItemFile, data: bytes) -> Imported:
         packed = _pack(read_colours(data))
-        place = np.minimum(np.searchsorted(self.table.packed, packed), self.table.packed.size - 1)
-        known = self.table.packed[place] == packed
+        position = np.minimum(
+            np.searchsorted(self.table.packed, packed), self.table.packed.size - 1
+        )
+        known = self.table.packed[position] == packed
         if not known.all():
             return file.refused(self._unlisted(packed[~known], file.shown))
-        mask = self.table.indexes[place]
+        mask = self.table.indexes[position]
         return file.imported(mask, tuple(map(self.table.segment, areas_of(mask))))
 
     def _unlisted(self, packed: NDArray[np.uint32], name: str) -> ImportFinding:
@@ -163,11 +165,11 @@ def _palette_colours(samples: NDArray[np.generic], file: png.PngFile) -> NDArray
 
 def _palette(image_data: bytes) -> NDArray[np.uint8]:
     """The colours of a PNG's palette, N x 3 uint8; the PNG's structure must have been checked."""
-    place = 8
-    while image_data[place + 4 : place + 8] != b"PLTE":
-        place += 12 + int.from_bytes(image_data[place : place + 4], "big")
-    length = int.from_bytes(image_data[place : place + 4], "big")
-    return np.frombuffer(image_data, np.uint8, length, place + 8).reshape(-1, 3)
+    offset = 8
+    while image_data[offset + 4 : offset + 8] != b"PLTE":
+        offset += 12 + int.from_bytes(image_data[offset : offset + 4], "big")
+    length = int.from_bytes(image_data[offset : offset + 4], "big")
+    return np.frombuffer(image_data, np.uint8, length, offset + 8).reshape(-1, 3)
 
 
 def _pack(colours: NDArray[np.generic]) -> NDArray[np.uint32]:

@@ -103,18 +103,18 @@ def shown(colour: Sequence[int]) -> str:
 
 
 def _entries(path: Path) -> Iterator[LabelEntry]:
-    for place, row in _rows(path):
+    for location, row in _rows(path):
         label = _first_of(row, _LABEL_NAMES)
         if label is None or not str(label).strip():
             raise SettingsError(
-                f"{path}, {place}: there is no label (columns: {', '.join(map(str, row))}; "
+                f"{path}, {location}: there is no label (columns: {', '.join(map(str, row))}; "
                 f"expected one of {', '.join(_LABEL_NAMES)})"
             )
         yield LabelEntry(
             str(label),
-            _index(_first_of(row, _INDEX_NAMES), path, place),
+            _index(_first_of(row, _INDEX_NAMES), path, location),
             _ISTHING_VALUES.get(str(_first_of(row, _ISTHING_NAMES)).strip().lower()),
-            _colour(row, path, place),
+            _colour(row, path, location),
         )
 
 
@@ -154,17 +154,17 @@ def _first_of(row: _Row, names: Sequence[str]) -> Any:
     return next((row[name] for name in names if row.get(name) not in (None, "")), None)
 
 
-def _index(value: Any, path: Path, place: str) -> int | None:
+def _index(value: Any, path: Path, location: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if re.fullmatch(r"\s*\d{1,9}\s*", str(value)):
         return int(value)
-    raise SettingsError(f"{path}, {place}: the index is {value!r}, expected a whole number")
+    raise SettingsError(f"{path}, {location}: the index is {value!r}, expected a whole number")
 
 
-def _colour(row: _Row, path: Path, place: str) -> tuple[int, int, int] | None:
+def _colour(row: _Row, path: Path, location: str) -> tuple[int, int, int] | None:
     value = _first_of(row, _COLOUR_NAMES)
     if value is None and {"r", "g", "b"} <= row.keys():
         value = [row["r"], row["g"], row["b"]]
@@ -181,6 +181,7 @@ def _colour(row: _Row, path: Path, place: str) -> tuple[int, int, int] | None:
         red = green = blue = -1
     if not all(0 <= part <= 255 for part in (red, green, blue)):
         raise SettingsError(
-            f"{path}, {place}: the colour is {value!r}, expected #rrggbb or three numbers 0 to 255"
+            f"{path}, {location}: the colour is {value!r}, "
+            "expected #rrggbb or three numbers 0 to 255"
         )
     return red, green, blue

@@ -47,12 +47,12 @@ class Painted:
     """Instances in one mask.
 
     Attributes:
-        places: H x W int32; the instance's position in the list + 1, and 0 where there is none.
+        instance_ids: H x W int32; the instance's position in the list + 1; 0 where there is none.
         visible: number of visible pixels of each instance, in the list's order.
         overlapping: number of pixels that several instances cover.
     """
 
-    places: NDArray[np.int32]
+    instance_ids: NDArray[np.int32]
     visible: tuple[int, ...]
     overlapping: int
 
@@ -63,23 +63,23 @@ def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Over
     Args:
         height, width: of the image, in pixels; every instance's mask has this shape.
     """
-    places = np.zeros((height, width), np.int32)
+    instance_ids = np.zeros((height, width), np.int32)
     overlapping = np.zeros((height, width), np.bool_)
-    for place in _order(instances, overlaps):
-        mask = instances[place].decode()
-        overlapping |= mask & (places > 0)
-        places[mask] = place + 1
-    counts = np.bincount(places.ravel(), minlength=len(instances) + 1)
-    return Painted(places, tuple(counts[1:].tolist()), int(overlapping.sum()))
+    for position in _order(instances, overlaps):
+        mask = instances[position].decode()
+        overlapping |= mask & (instance_ids > 0)
+        instance_ids[mask] = position + 1
+    counts = np.bincount(instance_ids.ravel(), minlength=len(instances) + 1)
+    return Painted(instance_ids, tuple(counts[1:].tolist()), int(overlapping.sum()))
 
 
 def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
     """Positions in painting order, the topmost last."""
     scored = overlaps is Overlaps.SCORE and _scored(instances)
 
-    def key(place: int) -> tuple[float, int]:
-        one = instances[place]
-        return (one.score or 0.0, -place) if scored else (-float(one.area), -place)
+    def key(position: int) -> tuple[float, int]:
+        one = instances[position]
+        return (one.score or 0.0, -position) if scored else (-float(one.area), -position)
 
     return sorted(range(len(instances)), key=key)
 
@@ -107,8 +107,8 @@ def overlap_findings(
             )
         )
     hidden = [
-        place
-        for place, (one, visible) in enumerate(zip(instances, painted.visible, strict=True))
+        position
+        for position, (one, visible) in enumerate(zip(instances, painted.visible, strict=True))
         if one.area and visible < (1 - _HIDDEN_SHARE) * one.area
     ]
     if hidden:

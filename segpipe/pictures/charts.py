@@ -1,7 +1,7 @@
 """Small charts of a partition's labels and confidences, as SVG.
 
-They have a background of their own, so that they can be read on light and dark pages, and are
-drawn without a script or a font of their own: a picture that any page can show.
+They have an opaque background, so that they are readable on light and dark pages, and need no
+script and no font file, so that any page can show them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ def label_areas(
     """A bar per label: its share of all pixels, the largest first.
 
     Args:
-        colours: label -> red, green, blue from 0 to 255; grey where it is not there.
-        before: of the partition before; its shares are marked on the bars.
+        distribution: of the partition.
+        colours: label -> red, green, blue, 0 to 255; other labels are grey.
+        before: of the previous partition; its shares are marked on the bars.
+
+    Returns:
+        An ``<svg>`` element.
     """
     shares = distribution.shares
     shown = dict(list(shares.items())[: _MOST_LABELS if len(shares) > _MOST_LABELS + 1 else None])
@@ -41,8 +45,8 @@ def label_areas(
     if before is not None:
         lines.append(_mark(_WIDTH - 152, 9, 14))
         lines.append(_text(_WIDTH - 144, 20, "in the partition before", fill=_FAINT))
-    for place, (label, share) in enumerate(shown.items()):
-        y = _TOP + place * _ROW
+    for position, (label, share) in enumerate(shown.items()):
+        y = _TOP + position * _ROW
         colour = _hex(colours.get(label, (110.0, 110.0, 110.0)))
         count = distribution.segments.get(label, 0)
         lines.append(_text(_LABELS_WIDTH, y + 14, _fitted(label), anchor="end"))
@@ -67,7 +71,10 @@ def label_areas(
 
 
 def confidence_histogram(distribution: Distribution) -> str | None:
-    """Segments by confidence, in bins of 0.05; None where no segment has one."""
+    """Histogram of the segments' confidences, in bins of 0.05, as an ``<svg>`` element.
+
+    None where no segment has a confidence.
+    """
     counts = distribution.confidences
     total, median = sum(counts), distribution.median_confidence
     if median is None:
@@ -83,9 +90,9 @@ def confidence_histogram(distribution: Distribution) -> str | None:
             'stroke="#dededa"/>'
         )
         lines.append(_text(_PLOT_LEFT - 6, y + 4, f"{tick:,}", anchor="end", fill=_FAINT))
-    for place, count in enumerate(counts):
+    for position, count in enumerate(counts):
         tall = count / ticks[-1] * _PLOT_HEIGHT
-        x = _PLOT_LEFT + place * width / BINS
+        x = _PLOT_LEFT + position * width / BINS
         lines.append(
             f'<rect x="{x + 1:.2f}" y="{bottom - tall:.2f}" width="{width / BINS - 2:.2f}" '
             f'height="{tall:.2f}" fill="{_BAR}"/>'
@@ -108,7 +115,7 @@ def confidence_histogram(distribution: Distribution) -> str | None:
 
 
 def _round_ticks(most: int) -> list[int]:
-    """Whole, round numbers from 0 to at least the largest count; about four steps."""
+    """Round integers from 0 to at least the largest count, in about four steps."""
     raw = max(1.0, most / 4)
     power = 10 ** math.floor(math.log10(raw))
     step = next(round(m * power) for m in (1, 2, 2.5, 5, 10) if m * power >= raw - 1e-9)
@@ -125,7 +132,7 @@ def _hex(colour: Colour) -> str:
 
 
 def _fitted(label: str) -> str:
-    """A label that fits beside its bar, on one line and of characters XML has."""
+    """A label on one line, truncated to the space beside its bar, of characters valid in XML."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in label).split())
     cut = plain[: _LABEL_CHARACTERS - 1] + "…" if len(plain) > _LABEL_CHARACTERS else plain
     return cut or "(no name)"

@@ -1,4 +1,4 @@
-"""Where a model was least sure: the segments of a partition with the lowest confidence."""
+"""The predictions of a partition with the least confident segments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLUMNS = ["reference_id", "label", "index", "confidence"]
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
-    """A prediction, and its segment with the lowest confidence."""
+    """A prediction, and its segment with the lowest confidence, 0 to 1."""
 
     reference_id: str
     label: str
@@ -26,10 +26,17 @@ class Unsure:
 
 
 def least_sure(tables: Folder, most: int) -> list[Unsure]:
-    """The predictions whose least sure segment is least sure of all, that first.
+    """The predictions with the least confident segments, by ascending confidence.
 
-    Segments without a confidence from 0 to 1 and those that stand for nothing in particular
-    (``background``, ``void``) are passed over. The segment table is streamed; no mask is read.
+    Segments without a confidence from 0 to 1 and plain ones (``background``, ``void``) are skipped.
+    The segment table is streamed; no mask is read.
+
+    Args:
+        tables: folder of the partition's tables.
+        most: number of predictions.
+
+    Raises:
+        StorageError: if the table cannot be read.
     """
     lowest: dict[str, Unsure] = {}
     with tables.open_input(SEGMENTS_FILE) as handle:
@@ -47,7 +54,7 @@ def _ranked(lowest: dict[str, Unsure]) -> list[Unsure]:
 
 
 def _candidates(rows: pa.Table, lowest: dict[str, Unsure], most: int) -> list[Unsure]:
-    """The lowest segment of each of the batch's predictions that may be among the lowest."""
+    """The least confident segments of the batch, of predictions that may be among the lowest."""
     confidence = rows["confidence"]
     kept = pc.and_(pc.greater_equal(confidence, 0.0), pc.less_equal(confidence, 1.0))
     if len(lowest) == most:

@@ -1,4 +1,4 @@
-"""A contact sheet: some predictions of a partition at a glance, in one small picture."""
+"""Contact sheets: some predictions of a partition in one small picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from segpipe.errors import SegpipeError
 from segpipe.masks.decoding import decode_mask
@@ -22,20 +22,20 @@ from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.confidences import least_sure
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours
+from segpipe.pictures.legend import INK, LINE, PAPER, Font, draw_legend, text_font
 from segpipe.pictures.overlay import blend
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 
-#: Where sheets are kept, beside the tables.
+#: The cache of the sheets, beside the partition's tables.
 SHEETS_FILE = "_sheets.json"
-# Bump it when the same predictions look different.
+# Version of the drawing: raise it when the same predictions look different.
 _DRAWING = 1
-#: A sheet travels inside Dagster's metadata, as text a third longer than this.
+#: Limit of a sheet's size: Dagster's metadata holds it as base64, a third longer.
 MOST_BYTES = 140_000
 _CELLS, _COLUMNS, _CELL = 9, 3, 280
-_LINES, _LINE, _LEGEND = 40, 17, 190
-_PAPER, _INK = (250, 250, 248), (30, 30, 30)
+_LINES, _LEGEND = 40, 190
 _ROWS_AT_ONCE = 500
 
 
@@ -44,9 +44,11 @@ class Cell:
     """One prediction to show.
 
     Attributes:
+        mask: H x W uint8.
         labels: value -> label of its Segments.
-        pixels: label -> pixels, by which the legend is ranked.
-        outlined: the value of a Segment to point at.
+        pixels: label -> number of pixels, by which the legend is sorted.
+        image: of any size; plain grey where None.
+        outlined: the value of a Segment to highlight.
     """
 
     title: str
@@ -62,30 +64,34 @@ class ContactSheets:
     """JPEGs of some of a partition's predictions.
 
     Attributes:
-        spread: at even distances over the partition; None where it has no predictions.
-        unsure: those that are least sure of a segment, which is outlined, the least sure first;
-            None where no segment has a confidence.
+        spread: predictions at even distances over the partition; None where it has none.
+        unsure: the predictions with the least confident segments, which are outlined, in
+            ascending order of confidence; None where no segment has a confidence.
     """
 
     spread: bytes | None
     unsure: bytes | None
 
 
-def kept_sheets(
+def cached_sheets(
     predictions: ValidatedPredictions,
     settings: Settings,
     colours: Mapping[str, Colour],
     *,
-    anew: bool,
+    redraw: bool,
 ) -> ContactSheets:
-    """The sheets kept beside the partition's tables; drawn where those are others, or ``anew``.
+    """The partition's sheets, from the cache beside its tables where that is up to date.
+
+    Args:
+        colours: label -> colour.
+        redraw: draw them even if the cache is up to date.
 
     Raises:
-        StorageError: if they cannot be kept.
+        StorageError: if they cannot be written to the cache.
     """
     shown = [_DRAWING, predictions.summary.validated_digest, sorted(colours.items())]
     digest = hashlib.sha256(repr(shown).encode()).hexdigest()
-    sheets = None if anew else _kept(predictions.folder, digest)
+    sheets = None if redraw else _cached(predictions.folder, digest)
     if sheets is None:
         sheets = contact_sheets(predictions, settings, colours)
         encoded = [
@@ -96,14 +102,14 @@ def kept_sheets(
     return sheets
 
 
-def _kept(folder: Folder, digest: str) -> ContactSheets | None:
+def _cached(folder: Folder, digest: str) -> ContactSheets | None:
     if not folder.exists(SHEETS_FILE):
         return None
     try:
         of, *sheets = json.loads(folder.read(SHEETS_FILE))
         spread, unsure = (None if one is None else base64.b64decode(one) for one in sheets)
     except (ValueError, TypeError):
-        return None  # damaged: drawn anew
+        return None  # damaged: drawn again
     return ContactSheets(spread, unsure) if of == digest else None
 
 
@@ -112,31 +118,36 @@ def contact_sheets(
     settings: Settings,
     colours: Mapping[str, Colour] | None = None,
 ) -> ContactSheets:
-    """Draw them, in one pass over the partition's tables.
+    """Draw the sheets, in one pass over the partition's tables.
 
     Args:
-        colours: label -> colour, where other pictures have the same labels.
+        colours: label -> colour, the same as in related pictures; None for these sheets only.
     """
     unsure = {one.reference_id: one for one in least_sure(predictions.folder, _CELLS)}
     cells: list[Cell] = []
-    doubtful: dict[str, Cell] = {}
-    for cell, place in _chosen(predictions, settings, unsure.keys()):
-        if place is not None:
+    highlighted: dict[str, Cell] = {}
+    for cell, position in _chosen(predictions, settings, unsure.keys()):
+        if position is not None:
             cells.append(cell)
         if cell.title in unsure:
             one = unsure[cell.title]
             title = f"{one.confidence:.2f} {one.label}: {cell.title}"
-            doubtful[cell.title] = replace(cell, title=title, outlined=one.index)
-    ranked = [doubtful[reference_id] for reference_id in unsure if reference_id in doubtful]
+            highlighted[cell.title] = replace(cell, title=title, outlined=one.index)
+    ranked = [highlighted[reference_id] for reference_id in unsure if reference_id in highlighted]
     return ContactSheets(
-        drawn(cells, colours) if cells else None, drawn(ranked, colours) if ranked else None
+        draw_sheet(cells, colours) if cells else None,
+        draw_sheet(ranked, colours) if ranked else None,
     )
 
 
-def drawn(cells: Sequence[Cell], colours: Mapping[str, Colour] | None = None) -> bytes:
-    """The sheet as a JPEG of at most ``MOST_BYTES``.
+def draw_sheet(cells: Sequence[Cell], colours: Mapping[str, Colour] | None = None) -> bytes:
+    """Draw a sheet, as a JPEG of at most ``MOST_BYTES``.
 
-    The same label has the same colour in every cell and in the legend.
+    Quality and size are reduced until it fits. The same label has the same colour in every cell and in the legend.
+
+    Args:
+        cells: at least one.
+        colours: label -> colour; None for this sheet only.
     """
     ranked = _ranked_colours(cells, colours)
     side, quality = _CELL, 85
@@ -151,28 +162,31 @@ def drawn(cells: Sequence[Cell], colours: Mapping[str, Colour] | None = None) ->
 def _chosen(
     predictions: ValidatedPredictions, settings: Settings, also: Set[str]
 ) -> Iterator[tuple[Cell, int | None]]:
-    """Predictions at even distances, with their place, and those with these reference ids.
+    """Predictions at even distances, with their position, and those with the ids ``also``.
 
-    Of each batch only the masks that are shown are read.
+    Only the masks that are shown are read.
     """
-    wanted = {place * len(predictions) // _CELLS for place in range(_CELLS)}
+    wanted = {position * len(predictions) // _CELLS for position in range(_CELLS)}
     ids = pa.array(sorted(also), pa.string())
     first = 0
     for batch in predictions.batches(_ROWS_AT_ONCE):
         end = first + batch.rows.num_rows
         named = pc.indices_nonzero(pc.is_in(batch.rows["reference_id"], value_set=ids))
         even = {one - first for one in wanted if first <= one < end}
-        for place in sorted(even | set(named.to_pylist())):
+        for position in sorted(even | set(named.to_pylist())):
             try:
-                yield _cell(batch, place, settings), first + place if place in even else None
+                yield (
+                    _cell(batch, position, settings),
+                    first + position if position in even else None,
+                )
             except (SegpipeError, MaskRefused):
-                continue  # a picture less; reading back says what is wrong with a mask
+                continue  # a picture less; reading the mask back reports what is wrong
         first = end
 
 
-def _cell(batch: PredictionBatch, place: int, settings: Settings) -> Cell:
-    row = {name: batch.rows[name][place].as_py() for name in batch.rows.column_names}
-    segments = batch.segments[place].as_py()
+def _cell(batch: PredictionBatch, position: int, settings: Settings) -> Cell:
+    row = {name: batch.rows[name][position].as_py() for name in batch.rows.column_names}
+    segments = batch.segments[position].as_py()
     pixels: Counter[str] = Counter()
     for segment in segments:
         pixels[segment["label"]] += segment["area_px"]
@@ -188,7 +202,7 @@ def _cell(batch: PredictionBatch, place: int, settings: Settings) -> Cell:
 def _ranked_colours(
     cells: Sequence[Cell], colours: Mapping[str, Colour] | None
 ) -> dict[str, Colour]:
-    """Label -> colour, the labels with most pixels first, plain ones last."""
+    """Label -> colour; labels with most pixels first, plain ones last."""
     pixels: Counter[str] = Counter()
     for cell in cells:
         pixels.update(cell.pixels)
@@ -201,19 +215,21 @@ def _sheet(cells: Sequence[Cell], colours: Mapping[str, Colour], side: int) -> I
     columns = min(_COLUMNS, len(cells))
     pictures = [_picture(cell, colours, side - 4) for cell in cells]
     heights = [
-        max(one.height for one in pictures[start : start + columns]) + _LINE + 4
+        max(one.height for one in pictures[start : start + columns]) + LINE + 4
         for start in range(0, len(cells), columns)
     ]
-    height = max(sum(heights), min(len(colours), _LINES) * _LINE + 8)
-    sheet = Image.new("RGB", (columns * side + _LEGEND, height), _PAPER)
+    height = max(sum(heights), min(len(colours), _LINES) * LINE + 8)
+    sheet = Image.new("RGB", (columns * side + _LEGEND, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=12)
-    for place, (cell, picture) in enumerate(zip(cells, pictures, strict=True)):
-        row, column = divmod(place, columns)
+    font = text_font()
+    for position, (cell, picture) in enumerate(zip(cells, pictures, strict=True)):
+        row, column = divmod(position, columns)
         x, y = column * side, sum(heights[:row])
-        draw.text((x + 3, y + 1), _fitted(cell.title, font, side - 6), fill=_INK, font=font)
-        sheet.paste(picture, (x, y + _LINE))
-    _draw_legend(draw, font, colours, columns * side + 8, height)
+        draw.text((x + 3, y + 1), _fitted(cell.title, font, side - 6), fill=INK, font=font)
+        sheet.paste(picture, (x, y + LINE))
+    entries = [(colour, _fitted(label, font, _LEGEND - 30)) for label, colour in colours.items()]
+    lines = min(_LINES, (height - 8) // LINE)
+    draw_legend(draw, font, entries, (columns * side + 8, 4), lines)
     return sheet
 
 
@@ -226,27 +242,8 @@ def _picture(cell: Cell, colours: Mapping[str, Colour], side: int) -> Image.Imag
     return Image.fromarray(blended.astype(np.uint8))
 
 
-def _draw_legend(
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    colours: Mapping[str, Colour],
-    x: int,
-    height: int,
-) -> None:
-    lines = min(_LINES, (height - 8) // _LINE)
-    shown = list(colours.items())[: lines if len(colours) <= lines else lines - 1]
-    y = 4
-    for label, colour in shown:
-        red, green, blue = (int(part) for part in colour)
-        draw.rectangle((x, y + 2, x + 11, y + 13), fill=(red, green, blue), outline=_INK)
-        draw.text((x + 17, y), _fitted(label, font, _LEGEND - 30), fill=_INK, font=font)
-        y += _LINE
-    if len(shown) < len(colours):
-        draw.text((x, y), f"and {len(colours) - len(shown)} more", fill=_INK, font=font)
-
-
-def _fitted(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    """The text, its end cut where it is too long for its place."""
+def _fitted(text: str, font: Font, width: int) -> str:
+    """The text on one line, truncated to a width in pixels."""
     text = " ".join(text.split())[:200]
     if font.getlength(text) <= width:
         return text

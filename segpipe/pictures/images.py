@@ -1,4 +1,4 @@
-"""The images predictions are for, read for pictures; a picture without its image is still one."""
+"""Reading the images of dataset items for pictures; a picture can do without."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def image_of(url: str | None, manifest: str, settings: Settings) -> Image.Image 
     """An item's image; None where there is none or it cannot be read.
 
     Args:
-        url: as the manifest gives it.
-        manifest: the manifest file's name below the landing folder, which ``url`` may be relative
-            to.
+        url: as in the manifest; absolute, or relative to the manifest file.
+        manifest: path of the manifest file below the root's ``manifests`` folder.
+        settings: of the root.
     """
     if not url:
         return None

@@ -1,4 +1,4 @@
-"""What is published for one dataset item, as a picture."""
+"""The published predictions for one dataset item, as text and as a picture."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ _LONGEST_SIDE = 640
 
 @dataclass(frozen=True)
 class PublishedItem:
-    """What is published for one dataset item, by every model run: Segments, and a picture.
+    """The published predictions for one dataset item, one per model run.
 
     Printed, it lists the Segments; in a notebook it is the picture.
 
     Attributes:
         rows: of the catalog, one per model run, sorted by its name.
+        masks: the catalog's mask store.
+        settings: of the root.
     """
 
     rows: tuple[Mapping[str, Any], ...]
@@ -43,7 +45,10 @@ class PublishedItem:
     def find(
         cls, catalog: Catalog, settings: Settings, reference_id: str, model_run: str | None = None
     ) -> PublishedItem:
-        """Look an item up in the catalog.
+        """Look up an item in the catalog.
+
+        Args:
+            model_run: only of this model run; all where None.
 
         Raises:
             CatalogError: if nothing is published for it.
@@ -55,7 +60,7 @@ class PublishedItem:
         return cls(tuple(found.sort_by("model_run").to_pylist()), catalog.masks, settings)
 
     def lines(self) -> Iterator[str]:
-        """The Segments, for people: a line each, below one for their prediction."""
+        """The Segments as text: a line per prediction, and below it a line per Segment."""
         for row in self.rows:
             yield f"{row['reference_id']}  {row['model_run']}  {row['width']} x {row['height']}"
             for s in row["segments"]:
@@ -71,7 +76,7 @@ class PublishedItem:
 
     @cached_property
     def picture(self) -> Image.Image:
-        """The predictions as overlays on the image, below each other.
+        """The predictions as overlays on the image, one below the other, RGB.
 
         Raises:
             CatalogError: if a stored mask is damaged.
@@ -86,8 +91,8 @@ class PublishedItem:
             CatalogError: if a stored mask is damaged.
             StorageError: if it cannot be read, or the file cannot be written.
         """
-        place = Path(file).absolute()
-        Folder(str(place.parent)).write(place.name, encoded(self.picture))
+        target = Path(file).absolute()
+        Folder(str(target.parent)).write(target.name, encoded(self.picture))
 
     def _repr_png_(self) -> bytes:
         return encoded(self.picture)
@@ -96,11 +101,11 @@ class PublishedItem:
 def item_picture(
     rows: Sequence[Mapping[str, Any]], masks: MaskStore, settings: Settings
 ) -> Image.Image:
-    """Published rows as overlays below each other.
+    """Published rows as overlays, one below the other, RGB.
 
     Args:
-        rows: of the catalog.
-        masks: where their masks are.
+        rows: of the catalog; at least one.
+        masks: the catalog's mask store.
         settings: of the root, for images and colours.
 
     Raises:

@@ -9,23 +9,26 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from segpipe.pictures.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours, shaded
+from segpipe.pictures.legend import INK, LINE, PAPER, draw_legend, text_font
 
 _MARK = (230, 0, 60)
 # The instances of a label: its colour, lighter, darker, much lighter, and again.
 _INSTANCE_SHADES = (0.0, 0.35, -0.25, 0.55)
-_PAPER, _INK = (250, 250, 248), (30, 30, 30)
 _LEGEND_WIDTH = 190
-_LINE = 17
 # A picture may grow for its legend, up to this many lines.
 _MOST_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
 class LegendEntry:
-    """What one pixel value stands for in a picture."""
+    """The Segment of one pixel value, as a legend shows it.
+
+    Attributes:
+        confidence, area_fraction: 0 to 1; None where they are not shown.
+    """
 
     index: int
     label: str
@@ -48,10 +51,14 @@ def overlay(
     Args:
         mask: H x W uint8.
         legend: one entry per pixel value to name; labels share a colour, instances a shade.
-        image: of any size; grey paper where there is none.
+        image: of any size; plain grey where None.
+        title: drawn above the picture.
         longest_side: of the picture without legend, in pixels.
-        marked: H x W; pixels to show in red, kept visible however far the picture is scaled.
-        colours: label -> colour, where other pictures have the same labels.
+        marked: H x W bool; pixels to show in red, also where scaling would hide them.
+        colours: label -> colour, the same as in related pictures; None for this picture only.
+
+    Returns:
+        RGB; mask and image are scaled down to ``longest_side``, never up.
     """
     table = colour_table(legend, colours)
     plain = [entry.index for entry in legend if is_plain(entry.label)]
@@ -72,13 +79,18 @@ def blend(
     longest_side: int,
     outlined: int | None = None,
 ) -> NDArray[np.float32]:
-    """The mask's colours over its image, H' x W' x 3, segments outlined in white.
+    """The mask's colours over its image, segments outlined in white.
 
     Args:
-        table: 256 x 3 colours.
+        mask: H x W uint8.
+        table: 256 x 3 float32, the colour of each value, 0 to 255.
         plain: values that are drawn faintly.
+        image: of any size; plain grey where None.
         longest_side: of the result, in pixels.
         outlined: a value whose pixels are outlined in red.
+
+    Returns:
+        H' x W' x 3 float32, 0 to 255.
     """
     height, width = mask.shape
     scale = min(1.0, longest_side / max(height, width))
@@ -99,7 +111,7 @@ def blend(
 
 
 def _scaled_marks(marked: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Marks in a smaller picture: a pixel is marked if any of those it stands for is."""
+    """Marks in a smaller picture: a pixel is marked where any pixel scaled to it is."""
     rows, columns = np.nonzero(marked)
     scaled = np.zeros(shape, bool)
     scaled[rows * shape[0] // marked.shape[0], columns * shape[1] // marked.shape[1]] = True
@@ -112,7 +124,7 @@ def colour_table(
     """256 x 3 float32 colours, 0 to 255, for the pixel values of a legend; black elsewhere.
 
     Args:
-        colours: label -> colour; where None, as of a picture that has these labels alone.
+        colours: label -> colour; None for a picture with these labels only.
     """
     given = label_colours(entry.label for entry in legend) if colours is None else colours
     table = np.zeros((256, 3), np.float32)
@@ -126,7 +138,11 @@ def colour_table(
 
 
 def encoded(picture: Image.Image, file_format: str = "PNG") -> bytes:
-    """The picture as file bytes: PNG, or JPEG where size matters more than crisp text."""
+    """The picture as file bytes.
+
+    Args:
+        file_format: PNG, or JPEG where size matters more than sharp text.
+    """
     buffer = io.BytesIO()
     options = {"quality": 85} if file_format == "JPEG" else {"optimize": True}
     picture.save(buffer, format=file_format, **options)
@@ -134,6 +150,7 @@ def encoded(picture: Image.Image, file_format: str = "PNG") -> bytes:
 
 
 def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """H x W: pixels that differ from their left or upper neighbour."""
     edges = np.zeros(mask.shape, bool)
     edges[:, 1:] |= mask[:, 1:] != mask[:, :-1]
     edges[1:, :] |= mask[1:, :] != mask[:-1, :]
@@ -141,7 +158,7 @@ def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _outline(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels around a region, two wide: seen even where it is small."""
+    """The pixels around a region, two wide, so that small regions are visible."""
     grown = np.pad(region, 2)
     for _ in range(2):
         wider = grown.copy()
@@ -159,24 +176,17 @@ def _with_legend(
     table: NDArray[np.float32],
     title: str,
 ) -> Image.Image:
-    top = _LINE + 6 if title else 0
-    lines = max(_MOST_LINES, (picture.height - 8) // _LINE)
-    shown = list(legend[:lines]) if len(legend) <= lines else list(legend[: lines - 1])
-    height = max(picture.height, min(len(legend), lines) * _LINE + 8)
-    sheet = Image.new("RGB", (picture.width + _LEGEND_WIDTH, height + top), _PAPER)
+    top = LINE + 6 if title else 0
+    lines = max(_MOST_LINES, (picture.height - 8) // LINE)
+    height = max(picture.height, min(len(legend), lines) * LINE + 8)
+    sheet = Image.new("RGB", (picture.width + _LEGEND_WIDTH, height + top), PAPER)
     sheet.paste(picture, (0, top))
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=12)
+    font = text_font()
     if title:
-        draw.text((4, 4), title, fill=_INK, font=font)
-    x, y = picture.width + 8, top + 4
-    for entry in shown:
-        red, green, blue = (int(value) for value in table[entry.index])
-        draw.rectangle((x, y + 2, x + 11, y + 13), fill=(red, green, blue), outline=_INK)
-        draw.text((x + 17, y), _legend_text(entry), fill=_INK, font=font)
-        y += _LINE
-    if len(shown) < len(legend):
-        draw.text((x, y), f"and {len(legend) - len(shown)} more", fill=_INK, font=font)
+        draw.text((4, 4), title, fill=INK, font=font)
+    entries = [(table[entry.index].tolist(), _legend_text(entry)) for entry in legend]
+    draw_legend(draw, font, entries, (picture.width + 8, top + 4), lines)
     return sheet
 
 

@@ -1,4 +1,4 @@
-"""The report as an HTML page: one rule after the other, a picture for each, in a single file."""
+"""The validation report as one HTML file, with a picture per rule."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segpipe.validation.report import RuleReport, ValidationReport
 from segpipe.validation.rules import CATALOGUE, Evidence, Severity
 
 _LONGEST_SIDE = 420
-# Rules about values no Segment explains: these pixels are what is wrong.
+# Rules about values without a Segment: the pixels with these values are marked.
 _ABOUT_VALUES = frozenset(
     {
         "VALUE-NO-SEGMENT",
@@ -47,7 +47,10 @@ img{border:1px solid #ccc;margin:.4rem 0;max-width:100%}
 def write_page(report: ValidationReport, manifest: Manifest, validation: Validation) -> bytes:
     """The page as UTF-8 HTML; it needs no server and no other file.
 
-    The masks of the examples are read once more, from the manifest's rows.
+    Args:
+        report: of the validation.
+        manifest: its masks are read again for the pictures of the examples.
+        validation: the settings it was validated with.
     """
     pictures = _pictures(report, manifest, validation)
     body = "\n".join(_body(report, pictures))
@@ -111,7 +114,7 @@ def _pictures(
                     evidence, data = look(row, chunk.folder, validation)
                     picture = _picture(rule_id, evidence, data)
                 except (SegpipeError, OSError, ValueError):
-                    continue  # a report without one of its pictures is still a report
+                    continue  # the report can do without the picture
                 if picture is not None:
                     pictures[rule_id] = _element(picture, f"{rule_id}: {row.reference_id}")
         if not wanted:
@@ -119,14 +122,14 @@ def _pictures(
     return pictures
 
 
-def _element(picture: Image.Image, words: str) -> str:
+def _element(picture: Image.Image, description: str) -> str:
     data = base64.b64encode(encoded(picture)).decode()
-    return f"<img alt='{html.escape(words, quote=True)}' src='data:image/png;base64,{data}'>"
+    return f"<img alt='{html.escape(description, quote=True)}' src='data:image/png;base64,{data}'>"
 
 
 def _picture(rule_id: str, evidence: Evidence, data: bytes) -> Image.Image | None:
     if evidence.mask is None:
-        return _as_it_is(data, evidence.policy.max_pixels)
+        return _undecoded(data, evidence.policy.max_pixels)
     pixels = evidence.mask.pixels
     legend = [
         LegendEntry(s.index, s.label or "?", s.confidence)
@@ -146,7 +149,7 @@ def _picture(rule_id: str, evidence: Evidence, data: bytes) -> Image.Image | Non
 
 
 def _offending(rule_id: str, evidence: Evidence) -> NDArray[np.bool_] | None:
-    """H x W: the pixels a rule speaks of; None where it does not speak of pixels."""
+    """The pixels that violate a rule, H x W bool; None where the rule is not about pixels."""
     if evidence.mask is None:
         return None
     pixels = evidence.mask.pixels
@@ -162,8 +165,8 @@ def _offending(rule_id: str, evidence: Evidence) -> NDArray[np.bool_] | None:
     return None
 
 
-def _as_it_is(data: bytes, max_pixels: int) -> Image.Image | None:
-    """A file that is no index mask, shown as what it is where it is a picture at all."""
+def _undecoded(data: bytes, max_pixels: int) -> Image.Image | None:
+    """The picture in a file that is no index mask; None where it is not a picture."""
     try:
         header = read_header(data)
         if header.width * header.height > max_pixels:

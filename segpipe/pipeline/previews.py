@@ -15,7 +15,7 @@ from segpipe.errors import SegpipeError
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.charts import confidence_histogram, label_areas
-from segpipe.pictures.contact_sheet import kept_sheets
+from segpipe.pictures.contact_sheet import cached_sheets
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import Colour
 from segpipe.pictures.overlay import LegendEntry, encoded, overlay
@@ -33,7 +33,7 @@ def sheets(
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """Contact sheets: of the partition's predictions, and of those that are least sure."""
     try:
-        drawn = kept_sheets(predictions, settings, colours, anew=anew)
+        drawn = cached_sheets(predictions, settings, colours, redraw=anew)
     except SegpipeError as error:
         return {"preview": dg.MetadataValue.md(f"no picture: {error}")}
     if drawn.spread is None:

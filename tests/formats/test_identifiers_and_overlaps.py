@@ -140,7 +140,7 @@ def test_every_pixel_belongs_to_one_instance_that_covers_it_or_to_none(
     assert sum(painted.visible) == int((covered > 0).sum())
     assert painted.overlapping == int((covered > 1).sum())
     for y, x in np.ndindex(12, 12):
-        place = int(painted.places[y, x])
+        place = int(painted.instance_ids[y, x])
         over = [k for k, (mask, _) in enumerate(instances) if mask[y, x]]
         if not over:
             assert place == 0

@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segpipe.pictures.confidences import Unsure, least_sure
-from segpipe.pictures.contact_sheet import MOST_BYTES, Cell, ContactSheets, contact_sheets, drawn
+from segpipe.pictures.contact_sheet import (
+    MOST_BYTES,
+    Cell,
+    ContactSheets,
+    contact_sheets,
+    draw_sheet,
+)
 from segpipe.root import Root
 from segpipe.storage.files import Folder
 from segpipe.tables.schemas import SEGMENTS
@@ -53,7 +59,7 @@ ODD: dict[str, Callable[[], list[Cell]]] = {
 
 @pytest.mark.parametrize("what", ODD)
 def test_whatever_it_shows_it_fits_into_a_page(what: str) -> None:
-    data = drawn(ODD[what]())
+    data = draw_sheet(ODD[what]())
     assert len(data) <= MOST_BYTES
     with Image.open(io.BytesIO(data)) as picture:
         picture.load()
@@ -66,7 +72,7 @@ def test_a_label_has_the_colour_it_is_given_whatever_its_index() -> None:
     mask[:, 30:] = 7
     left = cell(mask, {0: "road", 7: "car"})
     right = cell(7 - mask, {0: "car", 7: "road"})
-    data = drawn([left, right], {"road": red, "car": blue})
+    data = draw_sheet([left, right], {"road": red, "car": blue})
     picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int)
     # Both cells show the road, red, on the left and the car, blue, on the right.
     for x in (0, 280):
