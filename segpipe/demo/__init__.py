@@ -1,4 +1,4 @@
-"""Demo data drawn by code: street scenes, two model runs, and a few realistic defects.
+"""Synthetic demo data: street scenes, two model runs, and a few realistic defects.
 
 May import ``predictions`` and ``masks``. Others use ``landing.write_demo_landing``.
 """

@@ -1,4 +1,4 @@
-"""What scenes are drawn on: one set of shapes goes into an index mask and into a photograph."""
+"""The canvas of a scene: each shape is drawn into an index mask and into a photograph."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from PIL import Image, ImageDraw, ImageFilter
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
-# Colours are painted at twice the mask's size and averaged: smooth edges in the photograph,
-# crisp ones in the mask.
+# Colours are painted at twice the mask's size and averaged, for antialiased edges in the photograph;
+# those in the mask stay sharp.
 _FINE = 2
 _UNSHADED = 255
 
 
 @dataclass(frozen=True)
 class View:
-    """A level camera; places in a street, in metres, become places in the image, in pixels.
+    """A level camera: projects positions in a street, in metres, to pixels.
 
     Attributes:
         width: of the image, in pixels.
         height: of the image, in pixels.
         horizon: row of the horizon, in pixels.
-        vanish: column straight ahead, in pixels.
+        vanish: column of the vanishing point, in pixels.
         eye: height of the camera above the ground, in metres.
         focal: focal length, in pixels.
     """
@@ -39,7 +39,7 @@ class View:
     focal: float
 
     def at(self, x: float, y: float, z: float) -> Point:
-        """Pixel of the place ``x`` to the right, ``y`` above the ground and ``z`` ahead."""
+        """Pixel of the point ``x`` to the right, ``y`` above the ground and ``z`` ahead, in metres."""
         scale = self.scale(z)
         return self.vanish + scale * x, self.horizon + scale * (self.eye - y)
 
@@ -83,7 +83,7 @@ class Canvas:
 
     def sky(self, horizon: float, rng: np.random.Generator) -> None:
         """Background: blue above, paler towards the horizon, with soft clouds."""
-        # A quarter of the size is enough for something so soft, and much quicker.
+        # The sky is smooth: a quarter of the size is enough, and much faster.
         height, width = self.height // 4 + 1, self.width // 4 + 1
         share = np.linspace(0, self.height / max(1.0, horizon), height, dtype=np.float32)
         down = np.minimum(share, 1)[:, None, None] ** 0.8
@@ -110,15 +110,15 @@ class Canvas:
         self._on_paint.ellipse(_fine(box), fill=colour)
 
     def detail(self, points: Sequence[Point], colour: Colour) -> None:
-        """A mark within a segment, such as a window: seen in the photograph only."""
+        """A detail within a segment, such as a window: in the photograph only."""
         self._on_paint.polygon(_fine(points), fill=colour)
 
     def dot(self, centre: Point, radii: Point, colour: Colour) -> None:
-        """An elliptic mark within a segment: seen in the photograph only."""
+        """An elliptic detail within a segment: in the photograph only."""
         self._on_paint.ellipse(_fine(_box(centre, radii)), fill=colour)
 
     def shadow(self, points: Sequence[Point], strength: float = 0.35) -> None:
-        """Darken what has been drawn so far; what is drawn later stands in the light."""
+        """Darken a polygon of what is drawn so far; later shapes are not darkened."""
         self._on_shade.polygon(points, fill=round(_UNSHADED * (1 - strength)))
 
     def blob_shadow(self, centre: Point, radii: Point, strength: float = 0.4) -> None:
@@ -126,7 +126,7 @@ class Canvas:
         self._on_shade.ellipse(_box(centre, radii), fill=round(_UNSHADED * (1 - strength)))
 
     def photograph(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The scene in soft light, with a little unevenness and grain; H x W x 3 uint8."""
+        """The scene in soft, slightly uneven light with grain, H x W x 3 uint8."""
         colours = np.asarray(self._paint.reduce(_FINE), np.float32)
         light = np.asarray(self._shade.filter(ImageFilter.BoxBlur(1.5)), np.float32) / _UNSHADED
         light *= 1 + 0.03 * soft_noise(rng, self.height, self.width, (24, 18))
@@ -134,7 +134,7 @@ class Canvas:
         shape = (self.height, self.width)
         grain = rng.standard_normal(shape, np.float32) * np.where(self.mask == 0, 1.2, 3.2)
         lit = colours * light[..., None] + grain[..., None]
-        # The upper bound keeps highlights from going flat white.
+        # The upper bound prevents clipped highlights.
         photograph: NDArray[np.uint8] = np.clip(lit, 2, 252).astype(np.uint8)
         return photograph
 
@@ -142,14 +142,18 @@ class Canvas:
 def soft_noise(
     rng: np.random.Generator, height: int, width: int, cells: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Smooth noise of about unit variance, H x W float32, from a coarse grid of (across, down)."""
+    """Smooth noise of about unit variance, H x W float32.
+
+    Args:
+        cells: columns and rows of the coarse grid that is interpolated.
+    """
     across, down = cells
     coarse = Image.fromarray(rng.standard_normal((down, across), np.float32))
     return np.array(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32)
 
 
 def varied(colour: Colour, rng: np.random.Generator, by: int = 14) -> Colour:
-    """A colour a little lighter or darker, and hardly different in hue."""
+    """A colour made slightly lighter or darker, of almost the same hue."""
     lighter = int(rng.integers(-by, by + 1))
     red, green, blue = (
         int(np.clip(c + lighter + rng.integers(-by // 4, by // 4 + 1), 0, 255)) for c in colour
@@ -158,19 +162,19 @@ def varied(colour: Colour, rng: np.random.Generator, by: int = 14) -> Colour:
 
 
 def mixed(colour: Colour, other: Colour, share: float) -> Colour:
-    """A colour with a share (0 to 1) of another."""
+    """A colour blended with another, whose share is 0 to 1."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
     return red, green, blue
 
 
 def lit(colour: Colour, factor: float) -> Colour:
-    """A colour in more (above 1) or less light."""
+    """A colour made lighter (factor above 1) or darker."""
     red, green, blue = (min(255, max(0, round(c * factor))) for c in colour)
     return red, green, blue
 
 
 def one_of(colours: Sequence[Colour], rng: np.random.Generator) -> Colour:
-    """One of the colours, a little varied."""
+    """One of the colours, slightly varied."""
     return varied(colours[int(rng.integers(len(colours)))], rng)
 
 

@@ -1,4 +1,4 @@
-"""Who and what moves through a street: persons and their bags, cars, birds."""
+"""Moving objects of a street: persons and their bags, cars, birds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAINTS: tuple[Colour, ...] = (
 _TYRE: Colour = (32, 32, 35)
 _GLASS: Colour = (70, 88, 102)
 
-# Half a car from the side, front to the left: shares of its length and of its height.
+# Outline of a car from the side, front to the left: shares of its length and of its height.
 _SIDE = (
     (0.0, 0.2), (0.01, 0.44), (0.05, 0.52), (0.25, 0.6), (0.36, 0.93), (0.44, 1.0), (0.7, 1.0),
     (0.8, 0.94), (0.92, 0.64), (0.99, 0.58), (1.0, 0.2), (0.96, 0.14), (0.04, 0.14),
@@ -57,8 +57,8 @@ def person(
     arms = ((0.1, 0.06), (-0.11, -0.05)) if walking else ((-0.14, -0.125), (0.14, 0.125))
     _limb(canvas, index, [at(0.09, 0.8), at(arms[1][1], 0.62), at(arms[1][0], 0.46)],
           (0.034 * high, 0.026 * high), lit(coat, 0.78))  # fmt: skip
-    for place, (foot_at, knee_at) in enumerate(legs):
-        cloth = lit(trousers, 0.8 if place == 0 else 1.0)
+    for position, (foot_at, knee_at) in enumerate(legs):
+        cloth = lit(trousers, 0.8 if position == 0 else 1.0)
         hip = at(0.35 * knee_at, 0.5)
         _limb(canvas, index, [hip, at(knee_at, 0.27), at(foot_at, 0.04)],
               (0.052 * high, 0.036 * high), cloth)  # fmt: skip
@@ -102,11 +102,11 @@ def _limb(
 ) -> None:
     """A bent limb: thicker at its first joint than at its last, round at the joints."""
     radii = np.linspace(*thickness, len(joints))
-    for place, (joint, radius) in enumerate(zip(joints, radii, strict=True)):
+    for position, (joint, radius) in enumerate(zip(joints, radii, strict=True)):
         canvas.ellipse(index, joint, (radius, radius), colour)
-        if place == 0:
+        if position == 0:
             continue
-        before, thick = joints[place - 1], radii[place - 1]
+        before, thick = joints[position - 1], radii[position - 1]
         along = math.atan2(joint[1] - before[1], joint[0] - before[0])
         dx, dy = -math.sin(along), math.cos(along)
         canvas.polygon(

@@ -1,4 +1,4 @@
-"""Landing the demo: images, masks and manifests as two model runs would write them."""
+"""Writing the demo data: images, masks and manifests as two model runs would write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from segpipe.predictions.prediction import Segment
 
 MODEL_RUNS = {"street-unet-v1": 0.55, "street-unet-v2": 0.85}
 DATES = ("2026-01-05", "2026-01-06", "2026-01-07")
-_LEAST_ITEMS = 4  # defects are at the places 2 and 3 of a partition
+_LEAST_ITEMS = 4  # defects are at the positions 2 and 3 of a partition
 _VOID = 255
 _CAMERAS = ("front-left", "front-right", "rear")
 
@@ -42,7 +42,7 @@ _COLUMNS = [
 ]
 
 
-#: Kind of defect -> what it is, in words.
+#: Kind of defect -> its description.
 DEFECTS = {
     "cut_upload": "the mask file ends after 60% of its bytes",
     "contradicting_row": "a second row for the same item, with other Segments",
@@ -56,7 +56,7 @@ DEFECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """Something wrong on purpose: where, and what kind; see ``DEFECTS``."""
+    """A deliberate defect: its row, and its kind, a key of ``DEFECTS``."""
 
     model_run: str
     date: str
@@ -65,17 +65,17 @@ class Defect:
 
     @property
     def description(self) -> str:
-        """The kind in words."""
+        """Description of the kind."""
         return DEFECTS[self.kind]
 
 
 @dataclass(frozen=True)
 class DemoLanding:
-    """What was written.
+    """The demo data that was written.
 
     Attributes:
-        rows: in all manifests together.
-        defects: everything wrong on purpose; the other rows are right.
+        rows: number of rows of all manifests.
+        defects: the deliberate ones; all other rows are valid.
         model_runs: each has one partition per date.
         dates: YYYY-MM-DD.
     """
@@ -89,10 +89,12 @@ class DemoLanding:
 def write_demo_landing(root: Path, seed: int = 20260105, items_per_day: int = 40) -> DemoLanding:
     """Write images, masks and manifests below a root; equal arguments give equal files.
 
-    Nothing else below the root is touched, except that the file of a mask that is to be missing
+    Nothing else below the root is changed, except that the mask file that is meant to be missing
     is removed.
 
     Args:
+        root: the folder; ``images`` and ``manifests`` are created in it.
+        seed: of the random generators.
         items_per_day: dataset items per day, at least 4; both model runs predict all of them.
 
     Raises:
@@ -110,20 +112,20 @@ def write_demo_landing(root: Path, seed: int = 20260105, items_per_day: int = 40
             scenes[0] = seed_example()
         for scene in scenes:
             _write(root / "images" / f"{scene.reference_id}.jpg", _jpeg(scene.image))
-        for place, (model_run, skill) in enumerate(MODEL_RUNS.items()):
-            own = np.random.default_rng([seed, day, place])
+        for position, (model_run, skill) in enumerate(MODEL_RUNS.items()):
+            own = np.random.default_rng([seed, day, position])
             partition = _Partition(root, model_run, date)
             for scene in scenes:
-                # The example is published as it is documented, by both model runs.
+                # Both model runs predict the documented example exactly.
                 example = scene.reference_id == "seed-street"
                 partition.add(scene if example else predicted(scene, own, skill))
-            defects += partition.spoil()
-            rows += partition.finish(as_json=place == 1)
+            defects += partition.add_defects()
+            rows += partition.write(as_json=position == 1)
     return DemoLanding(rows, tuple(defects))
 
 
 class _Partition:
-    """One model run's day: gathered, spoilt where it has defects, then written."""
+    """One partition: its rows are collected, get the defects, and are written."""
 
     def __init__(self, root: Path, model_run: str, date: str) -> None:
         self.model_run, self.date = model_run, date
@@ -133,7 +135,7 @@ class _Partition:
         self.files: dict[str, bytes] = {}
 
     def add(self, scene: Scene) -> None:
-        """Note a prediction's row and its mask file."""
+        """Add a prediction's row and its mask file."""
         height, width = scene.mask.shape
         number = len(self.rows)
         url = f"masks/{scene.reference_id}.png"
@@ -143,7 +145,7 @@ class _Partition:
             {
                 "reference_id": scene.reference_id,
                 "mask_url": url,
-                # Not every model run names its annotations, and none names all of them.
+                # Annotation ids are optional: every fourth row has none.
                 "annotation_id": (
                     None if number % 4 == 3 else f"{self.model_run}/{scene.reference_id}"
                 ),
@@ -155,9 +157,9 @@ class _Partition:
             }
         )
 
-    def spoil(self) -> list[Defect]:
-        """Put in the defects this partition has, as they happen in practice."""
-        spoilers = {
+    def add_defects(self) -> list[Defect]:
+        """Apply this partition's defects, such as occur in practice; returns them."""
+        defects_of = {
             ("street-unet-v1", DATES[0]): [self._cut_upload, self._contradicting_row],
             ("street-unet-v1", DATES[1]): [self._network_size],
             ("street-unet-v2", DATES[0]): [self._void_border],
@@ -165,15 +167,19 @@ class _Partition:
             ("street-unet-v2", DATES[2]): [self._repeated_row, self._lost_file],
         }
         defects = []
-        for place, spoiler in enumerate(spoilers.get((self.model_run, self.date), []), 2):
-            spoiler(place)
-            reference_id = self.scenes[place].reference_id
-            kind = spoiler.__name__.strip("_")
+        for position, apply in enumerate(defects_of.get((self.model_run, self.date), []), 2):
+            apply(position)
+            reference_id = self.scenes[position].reference_id
+            kind = apply.__name__.strip("_")
             defects.append(Defect(self.model_run, self.date, reference_id, kind))
         return defects
 
-    def finish(self, as_json: bool) -> int:
-        """Write masks and manifest, Segments as structs or as JSON text; returns its rows."""
+    def write(self, as_json: bool) -> int:
+        """Write the masks and the manifest; returns its number of rows.
+
+        Args:
+            as_json: Segments as JSON text, not as structs.
+        """
         for url, data in self.files.items():
             _write(self.folder / url, data)
         cells = [[_plain(segment) for segment in row["segments"]] for row in self.rows]
@@ -190,47 +196,47 @@ class _Partition:
         _write(self.folder / "predictions.parquet", buffer.getvalue())
         return len(self.rows)
 
-    def _cut_upload(self, place: int) -> None:
-        url = self.rows[place]["mask_url"]
+    def _cut_upload(self, position: int) -> None:
+        url = self.rows[position]["mask_url"]
         whole = self.files[url]
         self.files[url] = whole[: len(whole) * 6 // 10]
 
-    def _contradicting_row(self, place: int) -> None:
-        row = self.rows[place]
+    def _contradicting_row(self, position: int) -> None:
+        row = self.rows[position]
         first, *others = row["segments"]
         changed = Segment(first.label, first.index, {"confidence": 0.5})
         self.rows.append({**row, "segments": (changed, *others)})
 
-    def _network_size(self, place: int) -> None:
-        self._replace_mask(place, self.scenes[place].mask[::2, ::2])
+    def _network_size(self, position: int) -> None:
+        self._replace_mask(position, self.scenes[position].mask[::2, ::2])
 
-    def _void_border(self, place: int) -> None:
-        mask = self.scenes[place].mask.copy()
+    def _void_border(self, position: int) -> None:
+        mask = self.scenes[position].mask.copy()
         beside = mask[:, 1:] != mask[:, :-1]
         below = mask[1:] != mask[:-1]
         for pixels, changes in (
             (mask[:, 1:], beside), (mask[:, :-1], beside), (mask[1:], below), (mask[:-1], below),
         ):  # fmt: skip
             pixels[changes] = _VOID
-        self._replace_mask(place, mask)
+        self._replace_mask(position, mask)
 
-    def _colour_export(self, place: int) -> None:
-        self._replace_mask(place, _PALETTE[self.scenes[place].mask])
+    def _colour_export(self, position: int) -> None:
+        self._replace_mask(position, _PALETTE[self.scenes[position].mask])
 
-    def _repeated_row(self, place: int) -> None:
-        self.rows.append(dict(self.rows[place]))
+    def _repeated_row(self, position: int) -> None:
+        self.rows.append(dict(self.rows[position]))
 
-    def _lost_file(self, place: int) -> None:
-        url = self.rows[place]["mask_url"]
+    def _lost_file(self, position: int) -> None:
+        url = self.rows[position]["mask_url"]
         del self.files[url]
         (self.folder / url).unlink(missing_ok=True)
 
-    def _replace_mask(self, place: int, mask: NDArray[np.uint8]) -> None:
-        self.files[self.rows[place]["mask_url"]] = _png(mask)
+    def _replace_mask(self, position: int, mask: NDArray[np.uint8]) -> None:
+        self.files[self.rows[position]["mask_url"]] = _png(mask)
 
 
 def _palette() -> NDArray[np.uint8]:
-    """256 x 3 uint8 colours that differ, for exports in colour."""
+    """256 different colours, 256 x 3 uint8."""
     values = np.arange(256)
     return np.stack([values * 67 % 256, values * 131 % 256, values * 29 % 256], 1).astype(np.uint8)
 
@@ -247,10 +253,10 @@ def _plain(segment: Segment) -> Mapping[str, Any]:
 
 
 def _palette_bits(number: int, mask: NDArray[np.uint8]) -> int | None:
-    """Bits per pixel of the few masks that are palette images; None for the others."""
+    """Bits per pixel of a mask that is written as a palette PNG; None for a grey one."""
     if number % 13 == 5:
         return 8
-    if number % 13 == 1:  # as small as the values allow
+    if number % 13 == 1:  # as few as the values allow
         return 4 if mask.max() < 16 else 8
     return None
 
@@ -274,7 +280,7 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all; what is there already stays, so that making the demo again is cheap."""
+    """Write a file atomically, unless it has this content already."""
     if path.is_file() and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What stands still in a street: facades, trees, walls, fences, pavement and road."""
+"""Static parts of a street: facades, trees, walls, fences, pavement and road."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from segpipe.demo.canvas import Canvas, Colour, Point, View, lit, mixed, one_of, varied
 
-#: Places on an upright plane, in metres along it and above the ground, to pixels.
+#: Projects a point of a vertical plane (metres along it, metres above the ground) to pixels.
 Plane = Callable[[float, float], Point]
 
 _HAZE: Colour = (206, 216, 224)
@@ -24,12 +24,12 @@ _STOREY = 3.2
 
 
 def frontal(view: View, left: float, z: float) -> Plane:
-    """A plane facing the camera at distance ``z``, measured from ``left``."""
+    """A plane facing the camera at distance ``z``, which begins at ``left``; metres."""
     return lambda along, up: view.at(left + along, up, z)
 
 
 def receding(view: View, x: float, near: float) -> Plane:
-    """A plane beside the camera at ``x``, measured from distance ``near`` away from the camera."""
+    """A plane parallel to the view at ``x``, which begins at distance ``near``; metres."""
     return lambda along, up: view.at(x, up, near + along)
 
 
@@ -39,12 +39,12 @@ def hazed(colour: Colour, z: float) -> Colour:
 
 
 def quad(plane: Plane, left: float, right: float, low: float, high: float) -> list[Point]:
-    """A rectangle on a plane, in metres."""
+    """Corners, in pixels, of a rectangle on a plane, in metres."""
     return [plane(left, high), plane(right, high), plane(right, low), plane(left, low)]
 
 
 def wall_colour(rng: np.random.Generator) -> Colour:
-    """Plaster, brick or stone."""
+    """A colour of plaster, brick or stone."""
     return one_of(_PLASTER, rng)
 
 
@@ -77,8 +77,8 @@ def facade(
     bays = max(1, int(length / 2.2))
     bay = length / bays
     for storey in range(1, storeys):
-        for place in range(bays):
-            left = place * bay + 0.5 * bay - 0.55
+        for position in range(bays):
+            left = position * bay + 0.5 * bay - 0.55
             _window(canvas, plane, left, storey * _STOREY + 0.8, wall, rng)
     _ground_floor(canvas, plane, bays, bay, wall, rng)
 
@@ -107,9 +107,9 @@ def _ground_floor(
     door = int(rng.integers(bays))
     shop = rng.random() < 0.5
     awning = one_of(((156, 60, 54), (62, 96, 84), (70, 84, 122)), rng)
-    for place in range(bays):
-        left = place * bay
-        if place == door:
+    for position in range(bays):
+        left = position * bay
+        if position == door:
             canvas.detail(quad(plane, left + 0.45, left + 1.55, 0, 2.4), (74, 58, 48))
             canvas.detail(quad(plane, left + 0.6, left + 1.4, 1.7, 2.2), lit(_PANE, 1.3))
         elif shop:
@@ -165,9 +165,9 @@ def _crown(
     count = int(np.clip(3.2 * radius, 60, 240))
     angles = rng.uniform(0, 2 * math.pi, count)
     reaches = np.sqrt(rng.uniform(0, 1, count)) * 1.04
-    places = np.stack([np.cos(angles), 0.92 * np.sin(angles)], 1) * reaches[:, None]
-    # From below upwards, so that the lighter upper leaves lie over the shaded ones.
-    for px, py in places[np.argsort(-places[:, 1])]:
+    spots = np.stack([np.cos(angles), 0.92 * np.sin(angles)], 1) * reaches[:, None]
+    # From the bottom up, so that the lighter upper leaves are drawn over the darker ones.
+    for px, py in spots[np.argsort(-spots[:, 1])]:
         light = 0.94 - 0.3 * py - 0.16 * px + float(rng.normal(0, 0.07))
         size = radius * float(rng.uniform(0.055, 0.125))
         spot = (centre[0] + px * radius, centre[1] + py * radius)
@@ -191,7 +191,7 @@ def wall(
 def fence(
     canvas: Canvas, index: int, plane: Plane, length: float, high: float, colour: Colour
 ) -> None:
-    """Pointed boards on two rails; what is behind shows through. Metres."""
+    """Pointed boards on two rails; the background is visible between them. Metres."""
     for low in (0.28 * high, 0.68 * high):
         canvas.polygon(index, quad(plane, 0, length, low, low + 0.11), lit(colour, 0.82))
     for left in np.arange(0, length - 0.14, 0.36):
@@ -202,20 +202,13 @@ def fence(
         canvas.polygon(index, board, colour)
 
 
-def ground(
-    canvas: Canvas,
-    index: int,
-    view: View,
-    sides: tuple[float, float],
-    depths: tuple[float, float],
-    colour: Colour,
-) -> None:
-    """A level strip between two sides (left, right) and two distances (near, far), in metres."""
-    canvas.polygon(index, strip(view, sides, depths), colour)
-
-
 def strip(view: View, sides: tuple[float, float], depths: tuple[float, float]) -> list[Point]:
-    """The corners in the image of a level strip; see :func:`ground`."""
+    """Corners, in pixels, of a level strip on the ground.
+
+    Args:
+        sides: left and right, in metres.
+        depths: nearest and farthest distance from the camera, in metres.
+    """
     (left, right), (near, far) = sides, depths
     return [
         view.at(left, 0, far), view.at(right, 0, far), view.at(right, 0, near),
@@ -230,7 +223,7 @@ def slabs(
     depths: tuple[float, float],
     colour: Colour,
 ) -> None:
-    """Joints between paving slabs, as far away as they can be told apart."""
+    """Joints between paving slabs, up to the distance at which they are still separate pixels."""
     (left, right), (near, far) = sides, depths
     joint = lit(colour, 0.87)
     reach = min(far, 16.0)

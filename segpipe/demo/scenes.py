@@ -1,6 +1,6 @@
-"""Street scenes with panoptic masks, and what two imperfect models say of them.
+"""Street scenes with panoptic masks, and simulated predictions for them.
 
-Everything is drawn by this package from a random generator: equal generators, equal pixels.
+Everything is drawn from a seeded random generator: equal seeds give equal pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from segpipe.predictions.prediction import Segment
 
 _THINGS = frozenset({"Person", "Car", "Bird", "Handbag", "Tree"})
 _SMALL = {"Bird", "Handbag"}
-# Fewer pixels than this are what occlusion leaves over, not something to see.
+# A segment with fewer visible pixels is a remnant of occlusion, and is removed.
 _LEAST_PIXELS = 24
 _SEED_CONFIDENCES = (0.1, 0.3, 0.3, 0.7, 0.42, 0.6, 0.9, 0.8, 0.8, 0.8)
 
@@ -28,7 +28,7 @@ class Scene:
 
     Attributes:
         image: H x W x 3 uint8.
-        mask: H x W uint8; one value per stuff region or instance, every one explained.
+        mask: H x W uint8; one value per stuff region or instance.
         segments: one per value in the mask, by index.
     """
 
@@ -41,12 +41,13 @@ class Scene:
 def draw_scene(
     rng: np.random.Generator, reference_id: str, height: int = 360, width: int = 480
 ) -> Scene:
-    """A street with houses, trees, cars, people and birds, seen along or across.
+    """Draw a street with houses, trees, cars, people and birds, seen along or across.
 
-    Every segment has ``confidence`` in its metadata; persons have ``pose``, and things that the
-    image's border cuts have ``truncated``.
+    Every segment has ``confidence`` in its metadata; persons have ``pose``, and things cut by the
+    image's border have ``truncated``.
 
     Args:
+        rng: determines every pixel.
         height: of image and mask, in pixels.
         width: of image and mask, in pixels.
     """
@@ -61,7 +62,7 @@ def draw_scene(
     renumber = np.zeros(256, np.uint8)
     renumber[visible] = np.arange(len(visible))
     mask = renumber[drawn]
-    at_border = _values_at_border(mask)
+    at_border = _border_values(mask)
     segments = []
     for new, old in enumerate(visible):
         label = canvas.labels[old]
@@ -75,7 +76,7 @@ def draw_scene(
 
 
 def seed_example(reference_id: str = "seed-street") -> Scene:
-    """The example every description of segpipe uses: eleven segments, indexes 0 to 10.
+    """The example of segpipe's documentation: eleven segments, indexes 0 to 10.
 
     360 x 480 pixels. Background has no confidence; the others have the documented ones.
     """
@@ -92,7 +93,7 @@ def seed_example(reference_id: str = "seed-street") -> Scene:
 
 
 def _draw_seed_example(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Segments are begun in the documented order, and drawn from far to near."""
+    """Draw it: segments are added in the documented order, and drawn from far to near."""
     view = View(480, 360, 190.0, 240.0, 2.4, 430.0)
     canvas.sky(view.horizon, rng)
     building, tree, wall, fence, pavement, person, handbag = (
@@ -100,7 +101,7 @@ def _draw_seed_example(canvas: Canvas, rng: np.random.Generator) -> None:
         for label in ("Building", "Tree", "Wall", "Fence", "Pavement", "Person", "Handbag")
     )
     paving = (172, 167, 158)
-    scenery.ground(canvas, pavement, view, (-99, 99), (1, 60), paving)
+    canvas.polygon(pavement, scenery.strip(view, (-99, 99), (1, 60)), paving)
     scenery.slabs(canvas, view, (-12, 12), (5, 15.6), paving)
     house = scenery.frontal(view, -13.2, 24.0)
     scenery.facade(canvas, building, house, 10.6, 2, (206, 186, 152), rng, roof=2.6)
@@ -121,11 +122,12 @@ def _draw_seed_example(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def predicted(scene: Scene, rng: np.random.Generator, skill: float) -> Scene:
-    """What a model makes of a scene: wavering outlines, small things missed, less sure.
+    """Simulate a model's prediction: displaced outlines, missed small things, lower confidences.
 
     The prediction is valid: its segments are those of the scene that still have pixels.
 
     Args:
+        scene: the ground truth.
         skill: 0 to 1; how close to the drawn scene the prediction is.
     """
     mask = scene.mask
@@ -134,30 +136,32 @@ def predicted(scene: Scene, rng: np.random.Generator, skill: float) -> Scene:
         small = segment.label in _SMALL or (segment.label in _THINGS and areas[segment.index] < 400)
         if small and rng.random() < 0.5 * (1 - skill):
             mask = _without(mask, segment.index)
-    mask = _wavered(mask, rng, 4.5 * (1 - skill))
+    mask = _displaced(mask, rng, 4.5 * (1 - skill))
     areas = np.bincount(mask.ravel(), minlength=256)
     segments = tuple(
-        Segment(s.label, s.index, {**s.metadata, **_less_sure(s, rng, skill)})
+        Segment(s.label, s.index, {**s.metadata, **_lowered_confidence(s, rng, skill)})
         for s in scene.segments
         if areas[s.index]
     )
     return Scene(scene.reference_id, scene.image, mask, segments)
 
 
-def _wavered(mask: NDArray[np.uint8], rng: np.random.Generator, pixels: float) -> NDArray[np.uint8]:
-    """The mask with its outlines displaced by about so many pixels, differently here and there."""
+def _displaced(
+    mask: NDArray[np.uint8], rng: np.random.Generator, pixels: float
+) -> NDArray[np.uint8]:
+    """The mask with its outlines displaced by smooth noise, by about so many pixels."""
     height, width = mask.shape
     cells = (max(2, width // 20), max(2, height // 20))
     down, along = (pixels * soft_noise(rng, height, width, cells) for _ in range(2))
-    # Clipping, not wrapping: what leaves the image on one side must not enter on the other.
+    # Clipped, not wrapped: pixels that leave on one side must not enter on the other.
     rows = np.clip(np.arange(height)[:, None] + np.rint(down).astype(np.intp), 0, height - 1)
     columns = np.clip(np.arange(width) + np.rint(along).astype(np.intp), 0, width - 1)
-    wavered: NDArray[np.uint8] = mask[rows, columns]
-    return wavered
+    displaced: NDArray[np.uint8] = mask[rows, columns]
+    return displaced
 
 
 def _without(mask: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
-    """The mask without a region: in every row the nearest values to its left take its place."""
+    """The mask without a region, filled in each row with the nearest values to its left."""
     own = mask == index
     across, down = np.flatnonzero(own.any(axis=0)), np.flatnonzero(own.any(axis=1))
     if not len(across):
@@ -166,21 +170,23 @@ def _without(mask: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     part, inside = mask[top:bottom, left:], own[top:bottom, left:]
     source = np.where(inside, -1, np.arange(part.shape[1]))
     source = np.maximum.accumulate(source, axis=1)
-    # At the image's left border there is nothing to the left: the first other value serves.
+    # At the image's left border nothing is to the left: the first other value is used.
     first = np.argmin(inside, axis=1)[:, None]
     filled = mask.copy()
     filled[top:bottom, left:] = np.take_along_axis(part, np.where(source < 0, first, source), 1)
     return filled
 
 
-def _values_at_border(mask: NDArray[np.uint8]) -> set[int]:
+def _border_values(mask: NDArray[np.uint8]) -> set[int]:
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     return set(np.unique(border).tolist())
 
 
-def _less_sure(segment: Segment, rng: np.random.Generator, skill: float) -> dict[str, object]:
-    sure = segment.confidence
-    if sure is None:
+def _lowered_confidence(
+    segment: Segment, rng: np.random.Generator, skill: float
+) -> dict[str, object]:
+    confidence = segment.confidence
+    if confidence is None:
         return {}
-    doubt = abs(float(rng.normal(0, 0.3 * (1 - skill))))
-    return {"confidence": round(min(1.0, max(0.05, sure - doubt)), 2)}
+    loss = abs(float(rng.normal(0, 0.3 * (1 - skill))))
+    return {"confidence": round(min(1.0, max(0.05, confidence - loss)), 2)}

@@ -1,4 +1,4 @@
-"""Two kinds of streets: one seen along, between its houses, and one seen across, at its fronts."""
+"""Two kinds of street: one seen along, between its houses, and one seen across, at house fronts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _MARKING: Colour = (222, 220, 208)
 _STONE: Colour = (156, 140, 126)
 _WOOD: Colour = (138, 108, 78)
 
-# A street along, in metres from its middle: kerb, house fronts; and from the camera: its end.
+# Street seen along, in metres: kerb and house fronts from its middle; its end from the camera.
 _KERB, _FRONTS, _END = 3.6, 7.0, 95.0
-# A street across, in metres from the camera: its kerbs, garden edges and house fronts.
+# Street seen across, in metres from the camera: kerbs, garden edges and house fronts.
 _NEAR_KERB, _FAR_KERB, _GARDENS, _FAR_FRONTS = 11.5, 19.0, 22.6, 25.0
 _REACH = 26.0
-# Added to the distance of what lies beside a street along: its near edge may be nearer than what
-# stands on the pavement, which is before it all the same.
+# Added to the depth of houses and gardens beside a street seen along, so that they are drawn before
+# objects on the pavement even where their near edge is closer to the camera.
 _BESIDE = 1000.0
 
 
 def street_along(canvas: Canvas, rng: np.random.Generator) -> dict[int, str]:
-    """A street leading away between two rows of houses; returns each person's pose by index."""
+    """Draw a street leading away between two rows of houses; returns index -> pose of persons."""
     view = View(
         canvas.width, canvas.height, canvas.height * rng.uniform(0.48, 0.56),
         canvas.width * rng.uniform(0.38, 0.62), rng.uniform(1.8, 2.4), 0.85 * canvas.width,
@@ -42,12 +42,12 @@ def street_along(canvas: Canvas, rng: np.random.Generator) -> dict[int, str]:
         street.park(float(rng.choice([-2.6, 1.5, 2.5])), float(rng.uniform(9, 34)), behind=True)
     for _ in range(int(rng.integers(1, 4))):
         x = rng.choice([-1, 1]) * rng.uniform(4.1, 5.6)
-        street.people(float(x), float(rng.uniform(9, 17)))
-    return street.drawn()
+        street.person(float(x), float(rng.uniform(9, 17)))
+    return street.draw()
 
 
 def street_across(canvas: Canvas, rng: np.random.Generator) -> dict[int, str]:
-    """House fronts beyond a road; returns each person's pose by index."""
+    """Draw house fronts beyond a road; returns index -> pose of persons."""
     view = View(
         canvas.width, canvas.height, canvas.height * rng.uniform(0.5, 0.56),
         0.5 * canvas.width, rng.uniform(2.8, 3.6), 0.85 * canvas.width,
@@ -62,12 +62,17 @@ def street_across(canvas: Canvas, rng: np.random.Generator) -> dict[int, str]:
         street.park(float(rng.uniform(-8, 8)), lane, behind=False)
     for _ in range(int(rng.integers(1, 4))):
         z = float(rng.uniform(8.6, 10.6) if rng.random() < 0.6 else rng.uniform(19.8, 21.5))
-        street.people(float(rng.uniform(-0.5, 0.5)) * z, z)
-    return street.drawn()
+        street.person(float(rng.uniform(-0.5, 0.5)) * z, z)
+    return street.draw()
 
 
 class _Street:
-    """A street being composed: what stands in it is drawn at the end, far things first."""
+    """A street being composed: its objects are drawn at the end, from far to near.
+
+    Attributes:
+        layers: depth in metres and drawing call of each object.
+        poses: index -> pose of persons.
+    """
 
     def __init__(self, canvas: Canvas, view: View, rng: np.random.Generator) -> None:
         self.canvas, self.view, self.rng = canvas, view, rng
@@ -76,7 +81,7 @@ class _Street:
         canvas.sky(view.horizon, rng)
 
     def houses_beside(self) -> None:
-        """Two rows of houses, walls and fences, and a house that closes the street."""
+        """Two rows of houses, walls and fences, and a house at the end of the street."""
         closing = scenery.frontal(self.view, -12, _END)
         self._house(closing, _END, 24.0, 3, 1.0, roof=4.0, layer=_BESIDE)
         for side in (-1.0, 1.0):
@@ -93,7 +98,7 @@ class _Street:
                 near += length
 
     def houses_opposite(self) -> None:
-        """A row of fronts with gaps, and before some of them a wall or a fence."""
+        """A row of house fronts with gaps, some with a wall or a fence in front."""
         left = -_REACH + float(self.rng.uniform(0, 8))
         while left < _REACH - 8:
             length = float(self.rng.uniform(7, 12))
@@ -108,16 +113,16 @@ class _Street:
                 self._garden(plane, _GARDENS, float(self.rng.uniform(7, 12)), 1.0)
 
     def ground_ahead(self) -> None:
-        """Pavement on both sides of a road with a broken middle line."""
+        """Pavement on both sides of a road with a dashed centre line."""
         canvas, view, far = self.canvas, self.view, 400.0
         paving = varied(_PAVING, self.rng)
         canvas_index, road = canvas.add("Pavement"), canvas.add("Road")
-        scenery.ground(canvas, canvas_index, view, (-200, 200), (1, far), paving)
+        canvas.polygon(canvas_index, scenery.strip(view, (-200, 200), (1, far)), paving)
         for side in (-_FRONTS, _KERB):
             sides = (side, side + _FRONTS - _KERB)
             scenery.slabs(canvas, view, sides, (2.5, _END), paving)
         tarmac = varied(_TARMAC, self.rng)
-        scenery.ground(canvas, road, view, (-_KERB, _KERB), (1, far), tarmac)
+        canvas.polygon(road, scenery.strip(view, (-_KERB, _KERB), (1, far)), tarmac)
         for side in (-1.0, 1.0):
             edge = sorted((side * _KERB, side * (_KERB - 0.22)))
             canvas.detail(scenery.strip(view, (edge[0], edge[1]), (1, _END)), lit(_PAVING, 1.15))
@@ -130,7 +135,7 @@ class _Street:
             for x in np.arange(-_KERB + 0.5, _KERB - 0.6, 1.0):
                 stripe = scenery.strip(view, (x, x + 0.5), (crossing, crossing + 2.6))
                 canvas.detail(stripe, _MARKING)
-        # The sun stands on the left: the houses there darken their own pavement.
+        # The sun is on the left: the houses there cast a shadow on their pavement.
         canvas.shadow(scenery.strip(view, (-_FRONTS - 4, -_KERB + 0.9), (1, _END)), 0.28)
 
     def ground_across(self) -> None:
@@ -139,9 +144,9 @@ class _Street:
         wide = (-200.0, 200.0)
         paving, tarmac = varied(_PAVING, self.rng), varied(_TARMAC, self.rng)
         pavement, road = canvas.add("Pavement"), canvas.add("Road")
-        scenery.ground(canvas, pavement, view, wide, (1, 120), paving)
+        canvas.polygon(pavement, scenery.strip(view, wide, (1, 120)), paving)
         scenery.slabs(canvas, view, (-10, 10), (4, _NEAR_KERB), paving)
-        scenery.ground(canvas, road, view, wide, (_NEAR_KERB, _FAR_KERB), tarmac)
+        canvas.polygon(road, scenery.strip(view, wide, (_NEAR_KERB, _FAR_KERB)), tarmac)
         for kerb in (_NEAR_KERB, _FAR_KERB):
             canvas.detail(scenery.strip(view, wide, (kerb - 0.2, kerb + 0.2)), lit(paving, 1.14))
         canvas.detail(scenery.strip(view, wide, (_FAR_KERB - 0.6, _FAR_KERB - 0.2)),
@@ -153,7 +158,7 @@ class _Street:
         canvas.shadow(scenery.strip(view, wide, (_GARDENS - 0.8, _FAR_FRONTS)), 0.22)
 
     def plant(self, x: float, z: float, layer: float = 0.0) -> None:
-        """A tree at a place, in metres."""
+        """A tree at a position, in metres."""
         high = self.view.scale(z) * float(self.rng.uniform(4.2, 7.5))
         foot = self.view.at(x, 0, z)
         index = self.canvas.add("Tree")
@@ -161,7 +166,7 @@ class _Street:
         self.layers.append((layer + z, draw))
 
     def park(self, x: float, z: float, *, behind: bool) -> None:
-        """A car at a place, in metres, unless another is in the way."""
+        """A car at a position, in metres, unless another is in the way."""
         if any(abs(z - other) < 5 for other, draw in self.layers if _draws_car(draw)):
             return
         middle, scale = self.view.at(x, 0, z), self.view.scale(z)
@@ -174,8 +179,8 @@ class _Street:
             draw = partial(figures.car_from_side, self.canvas, index, middle, 4.4 * scale, self.rng)
         self.layers.append((z, draw))
 
-    def people(self, x: float, z: float) -> None:
-        """One person at a place, in metres; sometimes with a handbag."""
+    def person(self, x: float, z: float) -> None:
+        """One person at a position, in metres; sometimes with a handbag."""
         high = self.view.scale(z) * float(self.rng.uniform(1.6, 1.9))
         pose = _POSES[int(self.rng.integers(2))]
         foot = self.view.at(x, 0, z)
@@ -191,8 +196,8 @@ class _Street:
             draw = partial(figures.handbag, self.canvas, bag, hand, 0.12 * high, leather)
             self.layers.append((z - 0.1, draw))
 
-    def drawn(self) -> dict[int, str]:
-        """Draw everything and a few birds; returns each person's pose by index."""
+    def draw(self) -> dict[int, str]:
+        """Draw all objects and a few birds; returns index -> pose of persons."""
         for _, draw in sorted(self.layers, key=lambda layer: -layer[0]):
             draw()
         for _ in range(int(self.rng.integers(0, 4))):
@@ -222,13 +227,13 @@ class _Street:
     def _house_beside(
         self, side: float, near: float, length: float, storeys: int, light: float
     ) -> None:
-        """A house beside the street, and its windowless end that faces the camera."""
+        """A house beside the street, and its windowless end wall that faces the camera."""
         plane = scenery.receding(self.view, side * _FRONTS, near)
         index = self._house(plane, near, length, storeys, light, layer=_BESIDE)
         left = _FRONTS if side > 0 else -_FRONTS - 9
         end = scenery.quad(scenery.frontal(self.view, left, near), 0, 9, 0, storeys * 3.2 + 0.6)
         colour = scenery.hazed(lit(varied((170, 158, 146), self.rng), 0.8), near)
-        # Just before the house itself, so that its nearer edge is drawn over the end.
+        # Slightly deeper than the house, so that the house's near edge is drawn over this end wall.
         draw = partial(self.canvas.polygon, index, end, colour)
         self.layers.append((_BESIDE + near + 0.01, draw))
 

@@ -143,7 +143,8 @@ def contact_sheets(
 def draw_sheet(cells: Sequence[Cell], colours: Mapping[str, Colour] | None = None) -> bytes:
     """Draw a sheet, as a JPEG of at most ``MOST_BYTES``.
 
-    Quality and size are reduced until it fits. The same label has the same colour in every cell and in the legend.
+    Quality and size are reduced until it fits. The same label has the same colour in every cell and
+    in the legend.
 
     Args:
         cells: at least one.
