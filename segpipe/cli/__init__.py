@@ -1,7 +1,7 @@
-"""The command line, ``segpipe``: each command asks the library and prints what it answered.
+"""The command line, ``segpipe``: each command calls the library and prints the result.
 
 May import everything below it. Others start it as ``segpipe`` or ``python -m segpipe`` (``main``).
-To add a command: its function in a file here, and the command itself in ``main``.
+To add a command: its function in a module here, and the command with its options in ``main``.
 """
 
 from segpipe.cli.main import main

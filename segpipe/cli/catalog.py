@@ -13,7 +13,11 @@ from segpipe.root import Root
 
 
 def show_history(root: str, most: int | None) -> None:
-    """A line per version, newest first."""
+    """Print a line per version, newest first.
+
+    Args:
+        most: number of versions; all where None.
+    """
     versions = _root(root).catalog.history(most)
     if not versions:
         print("nothing was published yet")
@@ -24,7 +28,7 @@ def show_history(root: str, most: int | None) -> None:
 
 
 def show_diff(root: str, before: int, after: int) -> None:
-    """A line per item that differs."""
+    """Print the items that differ between two versions, with their Segments."""
     changes = _root(root).catalog.diff(before, after).to_pylist()
     for row in changes:
         print(f"{row['change']:<9} {row['model_run']}  {row['reference_id']}")
@@ -38,7 +42,7 @@ def show_diff(root: str, before: int, after: int) -> None:
 
 
 def restore(root: str, version: int) -> None:
-    """Make the catalog hold what it held then."""
+    """Restore a version of the catalog, as a new version."""
     new = _root(root).catalog.restore(version, run_id=new_run_id("cli"))
     print(f"version {new} holds what version {version} held")
 
@@ -46,7 +50,16 @@ def restore(root: str, version: int) -> None:
 def unpublish(
     root: str, model_run: str, reference_ids: Sequence[str], ids_file: str | None, date: str | None
 ) -> None:
-    """Remove predictions, recorded and undoable."""
+    """Remove predictions from the catalog, as a new version.
+
+    Args:
+        reference_ids: the items, with those of ``ids_file``; without any, the whole partition.
+        ids_file: a UTF-8 text file with one reference id a line.
+        date: only what this partition published.
+
+    Raises:
+        CatalogError: if the file cannot be read, or nothing selects what to remove.
+    """
     catalog = _root(root).catalog
     ids: list[str] | None = list(reference_ids) or None
     if ids_file is not None:
@@ -62,7 +75,7 @@ def unpublish(
 
 
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
-    """Clear away what no retained version needs."""
+    """Delete files that no version within the retention needs."""
     opened = _root(root)
     done = opened.vacuum(retention_hours, dry_run=dry_run)
     verb = "would be removed (--no-dry-run does it)" if dry_run else "removed"
@@ -73,7 +86,7 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
 
 
 def optimize(root: str) -> None:
-    """Compact the table's files."""
+    """Compact the catalog table's files."""
     figures = _root(root).catalog.optimize(run_id=new_run_id("cli"))
     print(f"{figures['removed']} files written as {figures['added']}")
 

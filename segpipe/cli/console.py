@@ -1,4 +1,4 @@
-"""Talking to a terminal, or to a log: a bar where someone watches, plain lines elsewhere."""
+"""Messages and progress on standard error: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: Told the step's name, and how many of how many rows are done.
+#: Called with a step's name, the number of rows done and of all rows.
 StepProgress = Callable[[str, int, int], None]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 def say(text: str = "") -> None:
-    """A line for the person, on standard error; results go to standard output."""
+    """Print a message to standard error; results go to standard output."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def step_progress(title: str = "") -> Iterator[StepProgress]:
-    """Show how far each step is: a bar on a terminal, otherwise a line now and then."""
+    """Show the progress of each step: a bar on a terminal, otherwise a line every few seconds."""
     if sys.stderr.isatty():
         yield from _bar(title)
     else:

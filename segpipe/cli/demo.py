@@ -1,4 +1,4 @@
-"""``segpipe demo``: a small data set made here, taken through the whole pipeline."""
+"""``segpipe demo``: synthetic data, taken through the whole pipeline."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _COLUMNS = ("rows", "accepted", "rejected", "repeated", "inserted", "unchanged")
 
 
 def run_demo(root: str) -> int:
-    """Make the data, publish every partition, and say what happened; the exit status."""
-    begun = time.monotonic()
+    """Write the data, publish every partition and print the results; returns the exit status."""
+    started = time.monotonic()
     folder = Path(root).absolute()
-    landing = _make(folder)
+    landing = _write_data(folder)
     opened = Root.open(str(folder))
     reports: dict[str, RunReport] = {}
     with open_instance(str(folder)) as instance:
@@ -43,14 +43,14 @@ def run_demo(root: str) -> int:
             if len(reports) == 1:
                 print(_table_line("partition", _COLUMNS))
             print(_table_line(str(partition), _figures(report)))
-    _tell_rejections(opened)
+    _print_rejections(opened)
     print()
-    print(f"{landing.rows} rows in {time.monotonic() - begun:.0f} s. Everything is in {root}/")
-    _tell_next(root)
+    print(f"{landing.rows} rows in {time.monotonic() - started:.0f} s. Everything is in {root}/")
+    _print_next_steps(root)
     return ALL_ACCEPTED
 
 
-def _make(folder: Path) -> DemoLanding:
+def _write_data(folder: Path) -> DemoLanding:
     settings = folder / SETTINGS_FILE
     if settings.exists() and settings.read_text() != _SETTINGS:
         raise SettingsError(f"{folder} is a root with settings of its own: choose another --root")
@@ -76,9 +76,9 @@ def _table_line(first: str, cells: tuple[str, ...]) -> str:
     return f"{first:<44}" + "".join(f"{cell:>11}" for cell in cells)
 
 
-def _tell_rejections(root: Root) -> None:
+def _print_rejections(root: Root) -> None:
     print("\nwhat was rejected, and why:")
-    lines: dict[str, None] = {}  # rows that contradict each other say the same
+    lines: dict[str, None] = {}  # without repeats: contradicting rows have the same message
     for partition in root.landing.partitions():
         for rule in ValidationReport.read(root.tables(partition)).rules:
             for example in rule.examples if rule.severity == "reject" else []:
@@ -88,7 +88,7 @@ def _tell_rejections(root: Root) -> None:
     print("\n".join(lines))
 
 
-def _tell_next(root: str) -> None:
+def _print_next_steps(root: str) -> None:
     program = sys.argv[0] if sys.argv[0].startswith(".venv") else "segpipe"
     example = "model_run=street-unet-v1/date=2026-01-05"
     rejected = f"{root}/validated/{example}/{REJECTED_FILE}"

@@ -16,7 +16,13 @@ from segpipe.settings import ROOT_VARIABLE
 
 
 def run_dev(root: str, host: str, port: int) -> int:
-    """Register the root's model runs, then run ``dagster dev`` until it is stopped."""
+    """Register the root's model runs, then run ``dagster dev`` until it is stopped.
+
+    On POSIX this process is replaced, and the function does not return.
+
+    Raises:
+        SettingsError: if the root is no folder.
+    """
     opened = Root.open(root)
     url = opened.settings.root
     if "://" not in url and not Path(url).is_dir():
@@ -28,12 +34,12 @@ def run_dev(root: str, host: str, port: int) -> int:
     say(f"Dagster home    {os.environ['DAGSTER_HOME']}")
     say(f"UI              http://{host}:{port}")
     workspace = str(files("segpipe.pipeline").joinpath("workspace.yaml"))
-    # Dagster recommends another program of its own there, which knows its own projects only.
+    # Dagster recommends its `dg dev` there, which supports only projects made with `dg`.
     quiet = ["-W", "ignore:Function `dev_command` is superseded"]
     command = [sys.executable, *quiet, "-m", "dagster", "dev", "-w", workspace]
     command += ["-h", host, "-p", str(port)]
     environment = {**os.environ, ROOT_VARIABLE: url}
-    if os.name == "posix":  # Dagster takes this process's place: whoever ends it ends all of it
+    if os.name == "posix":  # replaces this process, so that a signal to it reaches Dagster
         sys.stdout.flush()
         os.execve(sys.executable, command, environment)
     try:

@@ -1,4 +1,4 @@
-"""What the commands' exit statuses mean."""
+"""The commands' exit statuses."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from segpipe.root import Root
 def export(
     root: str, kind: str, model_run: str, date: str | None, out: Path, like: Path | None
 ) -> int:
-    """Write a model run's published predictions; the exit status."""
+    """Export a model run's published predictions; returns the exit status."""
     with step_progress() as progress:
         written = Root.open(root).export(
             kind,

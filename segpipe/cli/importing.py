@@ -1,4 +1,4 @@
-"""``segpipe import FORMAT SOURCE``: other formats to manifests, a command for every format."""
+"""``segpipe import FORMAT SOURCE``: a command for each import format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segpipe.formats.opening import FORMATS, ImportFormat
 Command = TypeVar("Command", bound=Callable[..., Any])
 _Option = Callable[[Command], Command]
 
-_EVERY_FORMAT = [
+_COMMON_OPTIONS = [
     click.argument("source", type=click.Path(path_type=Path), metavar="SOURCE"),
     click.option("--root", required=True, metavar="DIR", help="Folder or URL of the root."),
     click.option("--model-run", required=True, metavar="M"),
@@ -25,13 +25,13 @@ _EVERY_FORMAT = [
 ]
 
 
-def _file(name: str, help: str) -> Any:
+def _file_option(name: str, help: str) -> Any:
     return {"param_decls": (name,), "type": click.Path(path_type=Path), "metavar": "FILE",
             "help": help}  # fmt: skip
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "labels": _file(
+    "labels": _file_option(
         "--labels", "Label map: CSV with index,label[,isthing], or JSON or TOML with index = label."
     ),
     "objects": {
@@ -46,12 +46,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "VALUE=LABEL",
         "help": "Pixels of VALUE get a visible Segment LABEL that is marked as ignored.",
     },
-    "colours": _file(
+    "colours": _file_option(
         "--colours",
         "Colour table: CSV with r,g,b,label or colour,label (#rrggbb), or JSON or TOML.",
     ),
-    "annotations": _file("--annotations", "The JSON file that explains the PNGs."),
-    "images": _file("--images", "A JSON file with images (file names, sizes): the ground truth."),
+    "annotations": _file_option("--annotations", "The JSON file that explains the PNGs."),
+    "images": _file_option(
+        "--images", "A JSON file with images (file names, sizes): the ground truth."
+    ),
     "overlaps": {
         "param_decls": ("--overlaps",),
         "type": click.Choice(["score", "area", "error"]),
@@ -105,7 +107,8 @@ def import_group() -> None:
 
 
 def _option(entry: ImportFormat, name: str) -> Any:
-    given = dict(_OPTIONS.get(name) or _file("--categories", _CATEGORIES[entry.name]))
+    """A format's option as a decorator; the help of ``categories`` differs between formats."""
+    given = dict(_OPTIONS.get(name) or _file_option("--categories", _CATEGORIES[entry.name]))
     names = given.pop("param_decls")
     return click.option(*names, required=name in entry.required, **given)
 
@@ -117,7 +120,7 @@ def _command(entry: ImportFormat) -> click.Command:
         return _import(entry, source, root, model_run, date, options)
 
     command.__doc__ = cleandoc(entry.help)
-    for option in reversed([*_EVERY_FORMAT, *(_option(entry, name) for name in entry.options)]):
+    for option in reversed([*_COMMON_OPTIONS, *(_option(entry, name) for name in entry.options)]):
         command = option(command)
     return click.command(name=entry.name)(command)
 
@@ -130,7 +133,7 @@ def _import(
     date: str | None,
     options: dict[str, Any],
 ) -> int:
-    """Write a source's manifest and say what came of it; the exit status."""
+    """Import a source and print the result; returns the exit status."""
     from segpipe.formats.importing import import_masks
 
     day = date or datetime.now(UTC).date().isoformat()
@@ -146,15 +149,20 @@ def _import(
         )
     for message in summary.messages:
         say(message)
-    told = sum(summary.findings.values())
-    if told > len(summary.messages):
-        say(f"... and {told - len(summary.messages)} more; the rejected table will name them all")
+    total = sum(summary.findings.values())
+    if total > len(summary.messages):
+        say(f"... and {total - len(summary.messages)} more; the rejected table will name them all")
     print(f"{summary.imported} imported, {summary.refused} refused: {summary.folder}")
     print(f"next: segpipe run --root {root} --model-run '{model_run}' --date {day}")
     return SOME_REJECTED if summary.refused else ALL_ACCEPTED
 
 
 def _ignored(given: Sequence[str]) -> dict[int, str]:
+    """Parse ``VALUE=LABEL`` arguments.
+
+    Raises:
+        SettingsError: naming the argument that is malformed.
+    """
     from segpipe.errors import SettingsError
 
     ignored = {}

@@ -1,9 +1,9 @@
-"""The commands. Each asks the library and says what it answered; Dagster loads only where used."""
+"""The commands and their options. Each imports its code when it runs: Dagster is slow to load."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,28 @@ import click
 from segpipe import __version__
 from segpipe.cli.console import say
 from segpipe.cli.exit_status import ALL_ACCEPTED, INTERRUPTED, UNUSABLE
-from segpipe.cli.importing import import_group
+from segpipe.cli.importing import Command, import_group
 from segpipe.errors import SegpipeError
 
 _WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
 _ROOT_HELP = "Folder or URL that holds manifests/, validated/, masks/ and catalog/."
+
+# Options that several commands have.
+_root_option = click.option("--root", required=True, help=_ROOT_HELP)
+_model_run_option = click.option("--model-run", required=True, metavar="M")
+
+
+def _address_options(port: int, host_help: str | None = None) -> Callable[[Command], Command]:
+    """``--port`` with its default, and ``--host``."""
+
+    def add(command: Command) -> Command:
+        command = click.option("--host", default="127.0.0.1", show_default=True, help=host_help)(
+            command
+        )
+        ports = click.IntRange(1, 65535)
+        return click.option("--port", type=ports, default=port, show_default=True)(command)
+
+    return add
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,12 +56,9 @@ def demo(root: str) -> int:
 
 @cli.command("nucleus-server")
 @click.option("--root", required=True, help="Local folder that holds masks/ and catalog/.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on. Others than this machine's own need an API key in the "
+@_address_options(
+    8000,
+    "Address to listen on. Others than this machine's own need an API key in the "
     "environment, SEGPIPE_NUCLEUS_KEY.",
 )
 @click.option(
@@ -125,8 +139,8 @@ def rules(rule: str | None) -> int:
 
 
 @cli.command()
-@click.option("--root", required=True, help=_ROOT_HELP)
-@click.option("--model-run", required=True, metavar="M")
+@_root_option
+@_model_run_option
 @click.option("--date", required=True, metavar="YYYY-MM-DD")
 @click.option(
     "--update", is_flag=True, help="Replace predictions that are there already and differ."
@@ -196,16 +210,12 @@ def run(
 
 @cli.command()
 @click.option("--root", default="demo", show_default=True, help=_ROOT_HELP)
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True)
+@_address_options(3000)
 def dev(root: str, port: int, host: str) -> int:
     """Start Dagster's UI and daemon on a root."""
     from segpipe.cli.dev import run_dev
 
     return run_dev(root, host, port)
-
-
-_root_option = click.option("--root", required=True, help=_ROOT_HELP)
 
 
 @cli.command()
@@ -241,7 +251,7 @@ def restore(root: str, version: int) -> None:
 
 @cli.command()
 @_root_option
-@click.option("--model-run", required=True, metavar="M")
+@_model_run_option
 @click.option("--date", metavar="YYYY-MM-DD", help="Only what this partition published.")
 @click.option("--ids", metavar="FILE", help="A text file with one reference id a line.")
 @click.argument("reference_ids", nargs=-1, metavar="[REFERENCE_ID]...")
@@ -290,8 +300,8 @@ cli.add_command(import_group)
 
 
 @cli.command()
-@click.option("--root", required=True, help=_ROOT_HELP)
-@click.option("--model-run", required=True, metavar="M")
+@_root_option
+@_model_run_option
 @click.option("--date", metavar="YYYY-MM-DD", help="One partition; all by default.")
 @click.option("--as", "kind", type=click.Choice(["coco-panoptic", "mask-folder"]), required=True)
 @click.option(
@@ -315,7 +325,7 @@ def export(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: errors a user can act on become one sentence and exit status 2."""
+    """Entry point; a :class:`SegpipeError` becomes a one-line message and exit status 2."""
     try:
         code = cli.main(args=arguments, prog_name="segpipe", standalone_mode=False)
     except click.ClickException as error:

@@ -7,7 +7,15 @@ from segpipe.errors import SettingsError
 
 
 def run_nucleus_server(root: str, host: str, port: int, checks: str, body_mb: int) -> int:
-    """Serve a root until the process is ended."""
+    """Serve a root until the process is ended; returns the exit status.
+
+    Args:
+        checks: ``as-nucleus`` or ``strict``.
+        body_mb: limit of a request's body, in MiB.
+
+    Raises:
+        SettingsError: if the packages that the endpoint needs are not installed.
+    """
     try:
         import python_multipart  # noqa: F401
 

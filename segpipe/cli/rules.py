@@ -1,4 +1,4 @@
-"""``segpipe rules``: the catalogue, listed or explained."""
+"""``segpipe rules``: list the rules, or explain one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from segpipe.validation.rules import CATALOGUE
 
 
 def list_rules() -> None:
-    """Every rule in a line."""
+    """Print a line per rule."""
     for rule in CATALOGUE.values():
         print(f"{rule.id:<20} {rule.severity.value:<8} {rule.meaning}")
     print("\nsegpipe rules ID explains one; severities can be changed in [policy.severities]")
 
 
 def explain_rule(id: str) -> None:
-    """One rule, with an example.
+    """Print one rule, with an example.
+
+    Args:
+        id: the rule's, in any case.
 
     Raises:
-        SettingsError: if there is no such rule, with the nearest one there is.
+        SettingsError: if there is no such rule, naming the most similar one.
     """
     rule = CATALOGUE.get(id.upper())
     if rule is None:

@@ -1,4 +1,4 @@
-"""``segpipe run``: one partition through Dagster, from a terminal or a scheduler."""
+"""``segpipe run``: materialize one partition, from a terminal or a scheduler."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def run_one(
     workers: int | None,
     scheduler: str | None,
 ) -> int:
-    """Materialize one partition and print what happened; the exit status."""
+    """Materialize one partition and print the results; returns the exit status."""
     opened = Root(Settings.load(root).with_workers(workers, scheduler))
     partition = Partition(model_run, date)
-    opened.manifest(partition)  # a wrong name fails before Dagster keeps anything of it
+    opened.manifest(partition)  # fails on a wrong name before Dagster stores the partition
     with step_progress(str(partition)) as progress:
         report = run_partition(
             opened,
@@ -54,7 +54,7 @@ def run_one(
 
 
 def outcome_lines(report: RunReport, *, dry_run: bool) -> list[str]:
-    """What publishing came to, a line per destination."""
+    """Results of publishing, a line per destination."""
     if not report.published:
         return ["nothing was published"]
     verb = "would be published" if dry_run else "published"
@@ -69,7 +69,7 @@ def outcome_lines(report: RunReport, *, dry_run: bool) -> list[str]:
 
 
 def view_lines(report: RunReport) -> list[str]:
-    """What making the view came to; nothing for predictions as given."""
+    """Results of making the view; empty for predictions as given."""
     view = report.view
     if view is None:
         return []
@@ -87,7 +87,10 @@ def view_lines(report: RunReport) -> list[str]:
 
 
 def exit_status(report: RunReport) -> int:
-    """0 all accepted, 1 some rows rejected, 2 the run failed (and says why)."""
+    """The exit status: 0 all accepted, 1 some rows rejected, 2 the run failed.
+
+    Prints the reason where the run or a prediction failed.
+    """
     if report.failure is not None:
         say(f"error: {report.failure}")
         return UNUSABLE

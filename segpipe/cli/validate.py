@@ -1,4 +1,4 @@
-"""``segpipe validate``: the rules and tables, without Dagster and without publishing."""
+"""``segpipe validate``: validate manifests, without Dagster and without publishing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from segpipe.manifest_check import validate
 
 @dataclass(frozen=True)
 class ValidateOptions:
-    """The command's options."""
+    """The command's options.
+
+    Attributes:
+        out: folder for the tables and masks.
+        output: what to print, ``text`` or ``json``.
+        workers: number of worker processes; 0 for one per processor.
+    """
 
     out: str
     output: str
@@ -23,7 +29,7 @@ class ValidateOptions:
 
 
 def run_validate(manifests: Sequence[str], options: ValidateOptions) -> int:
-    """Validate manifests into a folder and print what was found; the exit status."""
+    """Validate manifests into a folder and print the report; returns the exit status."""
     with step_progress() as progress:
         report = validate(
             manifests,

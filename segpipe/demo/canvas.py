@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
-# Colours are painted at twice the mask's size and averaged, for antialiased edges in the photograph;
-# those in the mask stay sharp.
+# Colours are painted at twice the mask's size and averaged: edges are antialiased in the photograph
+# and sharp in the mask.
 _FINE = 2
 _UNSHADED = 255
 
@@ -39,7 +39,7 @@ class View:
     focal: float
 
     def at(self, x: float, y: float, z: float) -> Point:
-        """Pixel of the point ``x`` to the right, ``y`` above the ground and ``z`` ahead, in metres."""
+        """Pixel of the point ``x`` m to the right, ``y`` m above the ground and ``z`` m ahead."""
         scale = self.scale(z)
         return self.vanish + scale * x, self.horizon + scale * (self.eye - y)
 

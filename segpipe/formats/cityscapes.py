@@ -143,7 +143,7 @@ def _instance_ids(data: bytes) -> NDArray[np.uint16]:
     """Ids of an instanceIds PNG, H x W.
 
     Raises:
-        MaskRefused: for what is no whole PNG of 8- or 16-bit grey.
+        MaskRefused: if it is not a complete PNG of 8- or 16-bit grey.
     """
     samples, file = decode_samples(data)
     if file.header.colour != png.GREY or file.header.depth not in (8, 16):

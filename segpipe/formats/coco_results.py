@@ -86,24 +86,14 @@ class CocoResults:
             )
         if empty and images is None:
             raise SettingsError("--empty-images needs the list of images: --images FILE")
-        records: dict[int | str, list[tuple[int, _Record]]] = {}
-        without_image = []
-        for position, record in enumerate(content):
-            id = identity(record.get("image_id")) if isinstance(record, dict) else None
-            if id is None:
-                found = str(record)[:80]
-                without_image.append(
-                    unreadable(f"result {position} has no image_id: {found}", found)
-                )
-            else:
-                records.setdefault(id, []).append((position, record))
+        records, without_image = _by_image(content)
         known = CocoImages.of(read_json(images), images) if images else CocoImages()
         if empty:
             records |= {id: [] for id in known.by_id if id not in records}
         named = categories_of(read_json(categories), categories)
         if not named:
             raise SettingsError(f"{categories} holds no categories")
-        return cls(records, known, named, overlaps, over, tuple(without_image))
+        return cls(records, known, named, overlaps, over, without_image)
 
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
@@ -209,9 +199,26 @@ class _Instance:
         }
 
 
+def _by_image(
+    content: Sequence[object],
+) -> tuple[dict[int | str, list[tuple[int, _Record]]], list[ImportFinding]]:
+    """Image id -> position and record of its instances; a finding for each record without one."""
+    records: dict[int | str, list[tuple[int, _Record]]] = {}
+    without_image = []
+    for position, record in enumerate(content):
+        id = identity(record.get("image_id")) if isinstance(record, dict) else None
+        if isinstance(record, dict) and id is not None:
+            records.setdefault(id, []).append((position, record))
+        else:
+            found = str(record)[:80]
+            without_image.append(unreadable(f"result {position} has no image_id: {found}", found))
+    return records, without_image
+
+
 def _size(
     image: CocoImage, instances: Sequence[_Instance], shown: str
 ) -> tuple[int, int] | ImportFinding:
+    """Height and width that the image and all instances agree on."""
     sizes = {(one.runs.height, one.runs.width) for one in instances}
     if image.height is not None and image.width is not None:
         sizes.add((image.height, image.width))

@@ -46,7 +46,7 @@ class PanopticSegment:
 
     @property
     def region(self) -> Region:
-        """The region that its id stands for."""
+        """Its region of the PNG."""
         metadata: dict[str, Any] = {"source_id": self.id, "category_id": self.category.id}
         if self.category.isthing is not None:
             metadata["isthing"] = self.category.isthing
