@@ -24,9 +24,10 @@ from segpipe.predictions.view import View
 from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
+from segpipe.publishing.destinations import CATALOG, DestinationContext, destination_entry
 from segpipe.publishing.outcomes import Provenance, new_run_id
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
-from segpipe.settings import CATALOG, NUCLEUS, Settings
+from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.redaction import redacted
@@ -95,32 +96,27 @@ class Root:
         return list(self.landing.partitions())
 
     def destination(self, name: str) -> Destination:
-        """A place predictions are published to: ``catalog`` or ``nucleus``.
+        """A place predictions are published to: ``catalog``, ``nucleus``, or another entry of
+        :data:`segpipe.publishing.destinations.DESTINATIONS`.
 
         Raises:
             SettingsError: if there is no such destination, it is not set up, or cannot be used.
         """
-        if name == CATALOG:
-            return self.catalog
-        if name != NUCLEUS:
-            raise SettingsError(f"there is no destination {name!r}; there are: catalog, nucleus")
-        if self.settings.nucleus is None:
-            raise SettingsError(
-                "publishing to Nucleus needs a table [nucleus] with its dataset_id in segpipe.toml"
-            )
-        from segpipe.publishing.nucleus.destination import NucleusDestination
-
-        return NucleusDestination(self.settings.nucleus, self._sent("ledger"))
+        entry = destination_entry(name)
+        context = DestinationContext(
+            self._sent(name), self.settings.of_destination(entry), lambda: self.catalog
+        )
+        return entry.open(context)
 
     def receipts(self, destination: str = CATALOG) -> Folder:
         """Where the receipts of publishing are kept: a folder for each destination."""
         if destination == CATALOG:
             return self.settings.folder("catalog").folder("receipts")
-        return self._sent("receipts")
+        return self._sent(destination).folder("receipts")
 
-    def _sent(self, kind: str) -> Folder:
-        """Where it is kept what was sent to Nucleus."""
-        return self.settings.folder("sent").folder("nucleus", kind)
+    def _sent(self, destination: str) -> Folder:
+        """Where it is kept what was sent to a destination other than the catalog."""
+        return self.settings.folder("sent").folder(destination)
 
     def tables(self, partition: Partition) -> Folder:
         """Where a partition's tables are."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from segpipe.errors import SettingsError, nearest
+from segpipe.publishing.destinations import CATALOG, DESTINATIONS, DestinationEntry
 from segpipe.publishing.nucleus.settings import NucleusSettings
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
@@ -20,8 +21,6 @@ from segpipe.validation.rules.policy import Policies
 
 #: The settings file, in the root.
 SETTINGS_FILE = "segpipe.toml"
-#: The places predictions can be published to.
-CATALOG, NUCLEUS = "catalog", "nucleus"
 #: The environment variable that names the root for Dagster.
 ROOT_VARIABLE = "SEGPIPE_ROOT"
 
@@ -159,6 +158,10 @@ class Settings:
             scheduler=self.scheduler if scheduler is None else scheduler,
         )
 
+    def of_destination(self, entry: DestinationEntry) -> Any:
+        """A destination's own table of the settings file; None where there is none."""
+        return None if entry.table is None else getattr(self, entry.table)
+
     def folder(self, name: str) -> Folder:
         """A place: ``manifests``, ``validated``, ``views``, ``masks``, ``catalog`` or ``sent``."""
         url = getattr(self, name, "") or f"{self.root.rstrip('/')}/{name}"
@@ -200,7 +203,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "time_zone": (str, "the name of a time zone, such as Europe/Berlin"),
     "daily_at": (str, "a time as HH:MM, such as 06:00"),
     "automatic": (bool, "true or false"),
-    "destinations": (list, 'a list of "catalog" and "nucleus"'),
+    "destinations": (list, "a list of " + " and ".join(f'"{name}"' for name in DESTINATIONS)),
     "links": (str, "an address such as https://files.example/segpipe"),
 }
 
@@ -255,12 +258,14 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
         if kind is list and fits:
             fits = all(isinstance(member, str) for member in value)
         if key == "destinations" and fits:
-            fits = bool(value) and set(value) <= {CATALOG, NUCLEUS} and len({*value}) == len(value)
+            fits = bool(value) and {*value} <= {*DESTINATIONS} and len({*value}) == len(value)
         if kind is str and fits:
             fits = _CHECKS.get(key, _is_text)(value)
         if not fits:
             raise SettingsError(f"{shown}: {key} is {value!r}, expected {words}")
         settings[key] = tuple(value) if kind is list else value
-    if NUCLEUS in settings.get("destinations", ()) and "nucleus" not in settings:
-        raise SettingsError(f'{shown}: the destination "nucleus" needs a table [nucleus]')
+    for name in settings.get("destinations", ()):
+        table = DESTINATIONS[name].table
+        if table is not None and table not in settings:
+            raise SettingsError(f'{shown}: the destination "{name}" needs a table [{table}]')
     return settings

@@ -14,6 +14,7 @@ from segpipe.cli.console import say
 from segpipe.cli.exit_status import ALL_ACCEPTED, INTERRUPTED, UNUSABLE
 from segpipe.cli.importing import Command, import_group
 from segpipe.errors import SegpipeError
+from segpipe.publishing.destinations import DESTINATIONS
 
 _WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
 _ROOT_HELP = "Folder or URL that holds manifests/, validated/, masks/ and catalog/."
@@ -166,7 +167,7 @@ def rules(rule: str | None) -> int:
 @click.option(
     "--destination",
     "destinations",
-    type=click.Choice(["catalog", "nucleus"]),
+    type=click.Choice([*DESTINATIONS]),
     multiple=True,
     help="Where to publish, once or more; `destinations` of segpipe.toml by default.",
 )

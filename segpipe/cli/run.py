@@ -9,8 +9,9 @@ from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import RunReport, run_partition
 from segpipe.predictions.view import View
+from segpipe.publishing.destinations import CATALOG, DESTINATIONS
 from segpipe.root import Root
-from segpipe.settings import CATALOG, Settings
+from segpipe.settings import Settings
 
 
 def run_one(
@@ -62,8 +63,9 @@ def outcome_lines(report: RunReport, *, dry_run: bool) -> list[str]:
     lines = []
     for destination, outcomes in report.published.items():
         counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
-        where = "" if [*report.published] == [CATALOG] else f" to the {destination}"
-        where = where.replace("the nucleus", "Nucleus")
+        entry = DESTINATIONS[destination]
+        to = f" to {entry.short_title or entry.title}"
+        where = "" if [*report.published] == [CATALOG] else to
         lines.append(f"{verb}{where}{view}: {counts or 'nothing to publish'}")
     return lines
 

@@ -18,11 +18,11 @@ from segpipe.pipeline.places import place
 from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
 from segpipe.pipeline.uploads import Upload
 from segpipe.predictions.view import View
+from segpipe.publishing.destinations import CATALOG, DESTINATIONS
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import VERIFIED_MASKS
 from segpipe.publishing.verification import Verification
 from segpipe.root import Root
-from segpipe.settings import CATALOG, NUCLEUS
 
 #: A run or backfill with this tag set to ``true`` publishes with ``update``, as its configuration
 #: would: tags are what the dialog of a backfill takes.
@@ -159,9 +159,9 @@ def _confirm(verification: Verification) -> None:
 
 def _whereabouts(root: Root, upload: Upload) -> dict[str, Any]:
     """Where the published predictions are."""
-    nucleus = root.settings.nucleus
-    if upload.destination == NUCLEUS and nucleus is not None:
-        return {"dataset_id": nucleus.dataset_id}
+    if upload.destination != CATALOG:
+        entry = DESTINATIONS[upload.destination]
+        return dict(entry.metadata(root.settings.of_destination(entry)))
     version = root.catalog.version()
     return {
         "catalog_version": -1 if version is None else version,

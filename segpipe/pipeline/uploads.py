@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segpipe.settings import CATALOG, NUCLEUS, Settings
+from segpipe.publishing.destinations import DESTINATIONS, DestinationEntry
+from segpipe.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,11 @@ class Upload:
     words: str
 
 
-UPLOADS = {
-    CATALOG: Upload(
-        CATALOG, "published_predictions", "segpipe_catalog", "deltalake", "to the catalog"
-    ),
-    NUCLEUS: Upload(
-        NUCLEUS, "nucleus_predictions", "segpipe_nucleus", "scale_nucleus", "to Scale Nucleus"
-    ),
-}
-
-
 def uploads_of(settings: Settings) -> list[Upload]:
     """The uploads of a root, in the order of its destinations."""
-    return [UPLOADS[name] for name in settings.destinations]
+    return [_upload(DESTINATIONS[name]) for name in settings.destinations]
+
+
+def _upload(entry: DestinationEntry) -> Upload:
+    pool = f"segpipe_{entry.name}"
+    return Upload(entry.name, entry.asset, pool, entry.kind, f"to {entry.title}")
