@@ -1,0 +1,1 @@
+"""One example of every kind of extension that docs/architecture.md describes, and its test."""
