@@ -1,8 +1,8 @@
 """The embedded catalog: one Delta Lake table of published predictions.
 
-One row is one published prediction, with its segments nested in it, so that the table alone is the
-whole truth. Masks are immutable and stored before the commit that refers to them; an orphan mask is
-harmless.
+A row is one published prediction with its segments nested in it, so that the table alone defines
+what is published. Masks are immutable and stored before the commit that refers to them; a mask that
+no row refers to is harmless.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from segpipe.storage.redaction import redacted
 
 
 class Catalog(CatalogDestination):
-    """The embedded catalog: what is published, what was, and undoing it.
+    """The embedded catalog: published predictions, their history, and undoing.
 
     Args:
         folder: holds the Delta table ``predictions``.
         masks: the content-addressed mask files its rows refer to.
-        dataset: whose predictions :meth:`unpublish` removes and :meth:`predictions` gives; None
-            where the catalog was opened without its root.
+        dataset: whose predictions :meth:`unpublish` removes and :meth:`predictions` returns; None
+            if the catalog was opened without its root.
     """
 
     def __init__(self, folder: Folder, masks: MaskStore, dataset: str | None = None) -> None:
@@ -48,24 +48,24 @@ class Catalog(CatalogDestination):
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pa.Table:
-        """Published predictions as an Arrow table; ``.to_pandas()`` is one more call.
+        """Published predictions as an Arrow table; ``.to_pandas()`` makes a data frame of it.
 
-        One row is one prediction: identity, ``mask_path``, ``mask_sha256``, ``fingerprint``,
+        A row is one prediction: identity, ``mask_path``, ``mask_sha256``, ``fingerprint``,
         ``height`` and ``width`` (pixels), ``segments`` (a list of structs with ``label``,
         ``index``, ``metadata`` as JSON, ``confidence``, ``area_px``, ``area_fraction``, the box
-        ``bbox_x``, ``bbox_y``, ``bbox_w``, ``bbox_h`` and the centroid, in pixels), and what
+        ``bbox_x``, ``bbox_y``, ``bbox_w``, ``bbox_h`` and the centroid, in pixels), and which run
         published it when.
 
         Args:
             model_run: only this model run's predictions.
-            reference_ids: only these dataset items'.
-            date: only what this day's partition published, ``YYYY-MM-DD``.
-            columns: names to read; all where None.
-            version: of the catalog; the newest where None.
+            reference_ids: only the predictions for these dataset items.
+            date: only the predictions of this day's partition, ``YYYY-MM-DD``.
+            columns: names to read; all if None.
+            version: of the catalog; the newest if None.
 
         Raises:
-            CatalogError: if the version does not exist or its files were vacuumed, or there is no
-                such column.
+            CatalogError: if the version does not exist or its files were vacuumed, or a column
+                does not exist.
         """
         given = {"dataset": self.dataset, "model_run": model_run, "partition": date}
         where = " AND ".join(f"{name} = {quoted(v)}" for name, v in given.items() if v is not None)
@@ -73,7 +73,7 @@ class Catalog(CatalogDestination):
         wanted = None if columns is None else list(columns)
         _check_columns(wanted or ())
         read = wanted
-        if wanted is not None and ids is not None:  # items are picked by this column
+        if wanted is not None and ids is not None:  # needed to filter by item
             read = list(dict.fromkeys([*wanted, "reference_id"]))
         found = self.read_from(self.table.open(version), read, where or None, ids)
         return found if wanted is None else found.select(wanted)
@@ -82,15 +82,15 @@ class Catalog(CatalogDestination):
         """The catalog's versions, newest first; see :class:`segpipe.publishing.history.Version`.
 
         Args:
-            most: of the newest; all where None.
+            most: how many of the newest; all if None.
         """
         return history(self, most)
 
     def diff(self, before: int, after: int | None = None) -> pa.Table:
-        """What changed from one version to another, a row per item that differs.
+        """What changed from one version to another: one row per item that differs.
 
         Args:
-            after: the newest version where None.
+            after: the newest version if None.
 
         Returns:
             ``segpipe.publishing.history.DIFFERENCES``: identity, ``change`` (added, replaced or
@@ -104,9 +104,9 @@ class Catalog(CatalogDestination):
         return diff(self, before, after)
 
     def restore(self, version: int, *, run_id: str | None = None) -> int:
-        """Make the catalog hold what it held at a version; returns the new version.
+        """Restore the catalog to an earlier version, as a new version, whose number is returned.
 
-        Nothing is lost: the versions in between stay and can be restored again.
+        Nothing is lost: the versions in between stay and can be restored as well.
 
         Raises:
             CatalogError: if there is no such version, or its files were vacuumed.
@@ -121,14 +121,21 @@ class Catalog(CatalogDestination):
         reference_ids: Sequence[str] | None = None,
         run_id: str | None = None,
     ) -> int:
-        """Remove predictions of a model run: those of some items, of a day's partition, or both.
+        """Remove predictions of a model run: by item, by day, or both.
 
-        Recorded in the history, and undone by restoring the version before. Returns how many went.
+        This is recorded in the history, and undone by restoring the version before.
+
+        Args:
+            date: only the predictions of this day's partition, ``YYYY-MM-DD``.
+            reference_ids: only the predictions for these items.
+
+        Returns:
+            How many predictions were removed.
 
         Raises:
-            CatalogError: if neither items nor a day are named, or the catalog was opened without
-                its root and so without its dataset.
-            SettingsError: if that is no model run's name, or no day.
+            CatalogError: if neither items nor a day are given, or the catalog was opened without
+                its root and therefore without its dataset.
+            SettingsError: if the model run's name or the day is not valid.
         """
         if self.dataset is None:
             raise CatalogError(
@@ -136,7 +143,7 @@ class Catalog(CatalogDestination):
                 " which knows the dataset"
             )
         if date is not None:
-            Partition(model_run, date)  # says what is wrong with it
+            Partition(model_run, date)  # raises SettingsError
         return maintenance.unpublish(
             self,
             self.dataset,
@@ -147,7 +154,11 @@ class Catalog(CatalogDestination):
         )
 
     def optimize(self, *, run_id: str | None = None) -> dict[str, int]:
-        """Write the table's many small files as few large ones; files ``added`` and ``removed``."""
+        """Rewrite the table's many small files as a few large ones.
+
+        Returns:
+            The numbers of files ``added`` and ``removed``.
+        """
         return maintenance.optimize(self, run_id or new_run_id())
 
 
@@ -159,18 +170,18 @@ def _check_columns(columns: Sequence[str]) -> None:
 
 
 def open_catalog(url: str, storage_options: Mapping[str, Any] | None = None) -> Catalog:
-    """The catalog in a folder, for reading: ``open_catalog("demo/catalog").read()``.
+    """Open a catalog for reading: ``open_catalog("demo/catalog").read()``.
 
     Args:
         url: of the catalog's folder, or of the root that holds it as ``catalog/``.
-        storage_options: for remote URLs, in fsspec's words.
+        storage_options: fsspec's options for remote URLs.
 
     Raises:
         CatalogError: if there is none.
     """
     for place in (url.rstrip("/"), f"{url.rstrip('/')}/catalog"):
         folder = Folder(place, storage_options)
-        # The masks are named by the table itself, so that the folder is all one has to know.
+        # The table itself names the folder of the masks.
         table = Catalog(folder, MaskStore(folder)).table.open()
         if table is not None:
             masks = table.metadata().configuration.get(MASKS_KEY, "../masks")

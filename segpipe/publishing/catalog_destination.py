@@ -1,7 +1,7 @@
 """Publishing a batch to the catalog: plan at a version, store masks, commit, or plan again.
 
-Masks are stored before the commit that refers to them, and a Delta app transaction per model run is
-the compare-and-swap: two publishers racing end as one after the other.
+Masks are stored before the commit that refers to them. A Delta app transaction per model run is the
+compare-and-swap: of two concurrent publishers, one commits first and the other plans again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 
 from segpipe.errors import CatalogError, StorageError
-from segpipe.publishing.outcomes import Outcome, Plan, Provenance, plan, receipts
+from segpipe.publishing.outcomes import (
+    Outcome,
+    Plan,
+    Provenance,
+    check_distinct_items,
+    plan,
+    receipts,
+)
 from segpipe.publishing.rewriting import file_spans, slices
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.publishing.table import (
@@ -31,15 +38,15 @@ from segpipe.storage.mask_store import MaskStore
 from segpipe.tables.writing import column_array
 from segpipe.validation.validated import PredictionBatch
 
-# Where receipts carry the version of the table they speak of.
+# Schema metadata of receipts: the version of the table that holds their predictions.
 _VERSION_KEY = b"segpipe.version"
-#: Where a commit that does not publish says what it does.
+#: Key of the operation, in the metadata of commits that do not publish.
 OPERATION_KEY = "segpipe.operation"
 _UNDOING = ("unpublish", "restore")
 _ATTEMPTS = 60
 _STORAGE_ATTEMPTS = 3
 _PRESENT = ["reference_id", "fingerprint", "run_id", "previous_fingerprint"]
-# Rows of the files one commit writes anew: memory is bounded by these, whatever the table holds.
+# Rows of the files that one commit rewrites: this bounds memory, whatever the table's size.
 _REWRITTEN_ROWS = 100_000
 
 
@@ -56,21 +63,19 @@ class CatalogDestination(StoredPredictions):
     ) -> pa.Table:
         """See :meth:`segpipe.publishing.destination.Destination.publish`."""
         rows = _published_rows(batch, provenance)
-        ids, prints = column_array(rows, "reference_id"), column_array(rows, "fingerprint")
-        if pc.count_distinct(ids).as_py() != len(ids):
-            raise CatalogError("a batch holds two predictions for one item; validate it first")
+        check_distinct_items(rows)
         conflict = None
         for attempt in range(_ATTEMPTS):
             table = self.table.open() or (None if dry_run else self.table.create())
-            present = self._present(table, ids, provenance)
-            planned = plan(ids, prints, present, update=provenance.update)
+            present = self._present(table, column_array(rows, "reference_id"), provenance)
+            planned = plan(rows, present, update=provenance.update)
             to_write, failures = self._to_write(rows, planned, masks, dry_run=dry_run)
             if table is not None and not dry_run:
                 read_at = table.version()
                 try:
                     conflict = self._commit(table, to_write, provenance)
                 except StorageError:
-                    # On a network a request may fail for a moment; what is there is planned anew.
+                    # Over a network a request may fail for a moment: plan again.
                     if self.folder.is_local or attempt >= _STORAGE_ATTEMPTS:
                         raise
                     _wait(attempt)
@@ -80,10 +85,10 @@ class CatalogDestination(StoredPredictions):
                         raise StorageError(f"publishing to {self!r} failed: {conflict}")
                     _wait(attempt)
                     continue
-            planned = _with_own_commits(planned, ids, prints, present, provenance)
-            told = receipts(ids, prints, planned, provenance, failures)
+            by_this_run = present.filter(pc.equal(present["run_id"], provenance.run_id))
+            done = receipts(planned.resumed(by_this_run), provenance, failures)
             version = b"" if table is None else str(table.version()).encode()
-            return told.replace_schema_metadata({_VERSION_KEY: version})
+            return done.replace_schema_metadata({_VERSION_KEY: version})
         raise CatalogError(
             f"{self!r}: other runs kept publishing to {provenance.model_run!r} ({conflict}); "
             "run again"
@@ -91,25 +96,28 @@ class CatalogDestination(StoredPredictions):
 
     def verify(self, receipts: pa.Table, provenance: Provenance, masks: int | None) -> Verification:
         """See :meth:`segpipe.publishing.destination.Destination.verify`."""
-        told = (receipts.schema.metadata or {}).get(_VERSION_KEY)
+        recorded = (receipts.schema.metadata or {}).get(_VERSION_KEY)
+        published_at = int(recorded) if recorded else None
         opened: dict[bool, DeltaTable | None] = {}
 
         def rows_of(ids: pa.Array, columns: list[str], *, now: bool) -> pa.Table:
             if now not in opened:
-                opened[now] = self.table.open(None if now or not told else int(told))
+                opened[now] = self.table.open(None if now else published_at)
             where = of_model_run(provenance.dataset, provenance.model_run)
             return self.read_from(opened[now], columns, where, ids)
 
         def undone() -> bool:
             newest = opened.get(True)
-            since = 0 if newest is None or not told else newest.version() - int(told)
-            commits = newest.history(since) if newest is not None and since > 0 else []
+            if newest is None or published_at is None:
+                return False
+            since = newest.version() - published_at
+            commits = newest.history(since) if since > 0 else []
             return any(commit.get(OPERATION_KEY) in _UNDOING for commit in commits)
 
         return verify(receipts, rows_of, undone, self.masks, masks)
 
     def _present(self, table: DeltaTable | None, ids: pa.Array, provenance: Provenance) -> pa.Table:
-        """What the table holds for the batch's items, at the table's version."""
+        """The table's rows (columns ``_PRESENT``) for the batch's items, at the table's version."""
         where = of_model_run(provenance.dataset, provenance.model_run)
         present = self.read_from(table, _PRESENT, where, ids)
         if pc.count_distinct(present["reference_id"]).as_py() != present.num_rows:
@@ -122,7 +130,7 @@ class CatalogDestination(StoredPredictions):
     def _to_write(
         self, rows: pa.Table, planned: Plan, masks: MaskStore, *, dry_run: bool
     ) -> tuple[pa.Table, dict[str, str]]:
-        """The rows to commit, their masks stored; and who cannot be, with the reason."""
+        """The rows to commit, masks stored; of the others, reference id -> the reason."""
         rows = rows.set_column(
             rows.schema.get_field_index("previous_fingerprint"),
             PREDICTIONS.field("previous_fingerprint"),
@@ -139,26 +147,30 @@ class CatalogDestination(StoredPredictions):
                 self.masks.put(masks.read(sha256))
             return True
 
-        there = self.masks.folder.each(stored, rows["mask_sha256"].to_pylist())
+        exists = self.masks.folder.each(stored, rows["mask_sha256"].to_pylist())
         failures = {
             id: f"its mask {MaskStore.name_of(sha256)} is no longer in {masks!r}: materialize the "
             "partition again"
-            for id, sha256, is_there in zip(
+            for id, sha256, mask_exists in zip(
                 rows["reference_id"].to_pylist(),
                 rows["mask_sha256"].to_pylist(),
-                there,
+                exists,
                 strict=True,
             )
-            if not is_there
+            if not mask_exists
         }
-        rows = rows.filter(pa.array(there, pa.bool_()))
+        rows = rows.filter(pa.array(exists, pa.bool_()))
         if rows.num_rows and not dry_run:
             self.masks.folder.sync()
         return rows, failures
 
     def _commit(self, table: DeltaTable, rows: pa.Table, provenance: Provenance) -> str | None:
-        """Make rows visible, in one commit where nothing is replaced; the log's words where it was
-        refused, as when another publisher was faster. What was committed by then stays."""
+        """Commit rows: in one commit if nothing is replaced, else in a few.
+
+        Returns:
+            The log's message if a commit was refused, as when another publisher committed first;
+            earlier commits stay. None if all went in.
+        """
         application = application_of(provenance.dataset, provenance.model_run)
         of = of_model_run(provenance.dataset, provenance.model_run, "target.")
         committed = table.transaction_version(application) or 0
@@ -179,7 +191,7 @@ class CatalogDestination(StoredPredictions):
 
     @staticmethod
     def _parts(table: DeltaTable, rows: pa.Table, provenance: Provenance) -> Iterator[pa.Table]:
-        """What goes into each commit: all of it, where few files have to be written anew."""
+        """The rows of each commit; replaced rows are split to bound how much is rewritten."""
         inserted = rows.filter(pc.invert(_replaced(rows)))
         if inserted.num_rows == rows.num_rows:
             if rows.num_rows:
@@ -192,7 +204,7 @@ class CatalogDestination(StoredPredictions):
 
 
 def _replaced(rows: pa.Table) -> pa.ChunkedArray:
-    """A boolean per row: does it replace another?"""
+    """A boolean per row: does it replace a prediction?"""
     return pc.is_valid(rows["previous_fingerprint"])
 
 
@@ -215,7 +227,7 @@ def _properties(
 
 
 def _published_rows(batch: PredictionBatch, provenance: Provenance) -> pa.Table:
-    """The batch as rows of the table."""
+    """The batch as rows of the table, PREDICTIONS."""
     count = batch.rows.num_rows
     given: dict[str, Any] = {
         "dataset": provenance.dataset,
@@ -234,26 +246,6 @@ def _published_rows(batch: PredictionBatch, provenance: Provenance) -> pa.Table:
         for field in PREDICTIONS
     ]
     return pa.Table.from_arrays(columns, schema=PREDICTIONS)
-
-
-def _with_own_commits(
-    planned: Plan, ids: pa.Array, prints: pa.Array, present: pa.Table, provenance: Provenance
-) -> Plan:
-    """The plan, where what this very run committed before an interruption counts as its doing.
-
-    A commit can succeed and its answer be lost, and a step can be retried. The rows say who wrote
-    them and what they replaced, so the receipt can say exactly what happened.
-    """
-    own = present.filter(pc.equal(present["run_id"], provenance.run_id))
-    if not own.num_rows:
-        return planned
-    place = pc.index_in(ids, value_set=column_array(own, "reference_id"))
-    is_own = pc.fill_null(pc.equal(column_array(own, "fingerprint").take(place), prints), False)
-    before = column_array(own, "previous_fingerprint").take(place)
-    did = pc.if_else(pc.is_null(before), Outcome.INSERTED.value, Outcome.REPLACED.value)
-    return Plan(
-        pc.if_else(is_own, did, planned.outcomes), pc.if_else(is_own, before, planned.previous)
-    )
 
 
 def _wait(attempt: int) -> None:

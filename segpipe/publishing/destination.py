@@ -1,4 +1,4 @@
-"""The protocol of a place predictions are published to."""
+"""The protocol of destinations that predictions are published to."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from segpipe.validation.validated import PredictionBatch
 
 
 class Destination(Protocol):
-    """A place predictions are published to.
+    """A destination that predictions are published to.
 
-    Publishing is idempotent by content: whatever is interrupted, repeated or run beside another
-    publisher, a destination ends with exactly one prediction per item, and a batch without
-    ``update`` never changes what is there.
+    Publishing is idempotent by content. Even if it is interrupted, repeated, or run concurrently
+    with another publisher, the destination ends up with exactly one prediction per item, and a
+    batch without ``update`` never changes a prediction that is already there.
     """
 
     def publish(
@@ -28,26 +28,31 @@ class Destination(Protocol):
         *,
         dry_run: bool = False,
     ) -> pa.Table:
-        """Publish a batch of one model run, of distinct items.
+        """Publish a batch of a model run's predictions, one per item.
 
         Args:
             masks: where the batch's mask files are.
-            dry_run: say what would happen and touch nothing.
+            dry_run: only determine what would happen.
 
         Returns:
-            Receipts, one per prediction.
+            RECEIPTS, one per prediction.
 
         Raises:
-            CatalogError, DestinationError: when the destination as a whole cannot be used.
-            StorageError: when storage fails; a rerun completes what was begun.
+            CatalogError, DestinationError: if the batch has two predictions for one item, or the
+                destination as a whole cannot be used.
+            StorageError: if storage fails; a rerun completes the batch.
         """
         ...
 
     def verify(self, receipts: pa.Table, provenance: Provenance, masks: int | None) -> Verification:
-        """Read back what the receipts of the last batch claim.
+        """Read the last batch back and compare it with its receipts.
 
         Args:
-            masks: how many masks to decode; all where None. A destination that does not give masks
-                back decodes none.
+            receipts: RECEIPTS, as :meth:`publish` returned them.
+            masks: how many masks to decode; all if None. A destination that does not return masks
+                decodes none.
+
+        Raises:
+            CatalogError, DestinationError, StorageError: if it cannot be read.
         """
         ...

@@ -1,4 +1,4 @@
-"""What was published when, by whom, and what changed between two versions."""
+"""The catalog's history: who published what when, and what changed between two versions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from segpipe.errors import CatalogError
 from segpipe.publishing.stored_predictions import StoredPredictions
+from segpipe.tables.schemas import IDENTITY
 from segpipe.tables.text import html_table, text_table
 
-#: What each commit's metadata is called in the table's log.
+#: Prefix of segpipe's keys in the metadata of the table's commits.
 NOTE = "segpipe."
 _OPERATIONS = {
     "CREATE TABLE": "create",
@@ -26,15 +27,15 @@ _OPERATIONS = {
     "VACUUM START": "vacuum",
     "WRITE": "publish",
 }
-_IDENTITY = ["dataset", "model_run", "reference_id"]
+_IDENTITY = [field.name for field in IDENTITY]
 _ITEMS_AT_ONCE = 500
-# Segments by "index label".
+# "index label" -> the Segment's columns.
 _Segments = Mapping[str, Any]
 
 #: One row per item that differs between two versions.
 DIFFERENCES = pa.schema(
     [
-        *(pa.field(name, pa.string()) for name in _IDENTITY),
+        *IDENTITY,
         pa.field("change", pa.string()),
         pa.field("fingerprint_before", pa.string()),
         pa.field("fingerprint_after", pa.string()),
@@ -51,7 +52,7 @@ class Version:
 
     Attributes:
         operation: create, publish, unpublish, restore, optimize or vacuum.
-        notes: model run, partition, run id, update, and the counts, where the commit has them.
+        notes: model run, partition, run id, update, and counts, as far as the commit has them.
     """
 
     version: int
@@ -61,7 +62,7 @@ class Version:
 
 
 class History(list[Version]):
-    """Versions, newest first; shown as a table."""
+    """Versions, newest first; displayed as a table."""
 
     _COLUMNS = ("version", "time (UTC)", "operation", "notes")
 
@@ -78,7 +79,11 @@ class History(list[Version]):
 
 
 def history(catalog: StoredPredictions, most: int | None = None) -> History:
-    """The catalog's versions, newest first; empty where nothing was published yet."""
+    """The catalog's versions, newest first; empty if nothing has been published yet.
+
+    Args:
+        most: how many of the newest; all if None.
+    """
     table = catalog.table.open(any_columns=True)
     if table is None:
         return History()
@@ -98,7 +103,7 @@ def history(catalog: StoredPredictions, most: int | None = None) -> History:
 
 
 def diff(catalog: StoredPredictions, before: int, after: int) -> pa.Table:
-    """What changed between two versions, per item: DIFFERENCES, sorted by identity.
+    """What changed between two versions: DIFFERENCES, one row per item, sorted by identity.
 
     ``change`` is ``added``, ``replaced`` or ``removed``; segments are named ``index label``.
 
@@ -151,7 +156,11 @@ def _changed_segments(old: _Segments, new: _Segments) -> dict[str, list[str]]:
 def _segments(
     catalog: StoredPredictions, items: pa.Table, version: int
 ) -> dict[tuple[str, str, str], _Segments]:
-    """The Segments of items (their identities) at a version, by name."""
+    """Identity -> the item's Segments at a version.
+
+    Args:
+        items: their identities, one row each.
+    """
     found: dict[tuple[str, str, str], _Segments] = {}
     whose = items.group_by(["dataset", "model_run"]).aggregate([("reference_id", "list")])
     for group in whose.to_pylist():

@@ -1,10 +1,10 @@
-"""Undoing, tidying and clearing away: restore, unpublish, optimize, vacuum."""
+"""Maintenance of the catalog: restore, unpublish, optimize, vacuum."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,7 +40,12 @@ _MASK_NAME = re.compile(r"/[0-9a-f]{2}/([0-9a-f]{64})\.png$")
 
 @dataclass(frozen=True)
 class Vacuumed:
-    """What was, or for a dry run would be, cleared away."""
+    """What a vacuum deleted, or for a dry run would delete.
+
+    Attributes:
+        table_files: number of files of the Delta table.
+        mask_files, mask_bytes: number of masks, and their size together.
+    """
 
     table_files: int
     mask_files: int
@@ -49,9 +54,9 @@ class Vacuumed:
 
 
 def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
-    """Make the catalog hold what it held at a version; returns the new version.
+    """Restore the catalog to an earlier version, as a new version, whose number is returned.
 
-    Nothing is lost: the versions in between stay and can be restored again.
+    Nothing is lost: the versions in between stay and can be restored as well.
 
     Raises:
         CatalogError: if there is no such version, or its files were vacuumed.
@@ -89,18 +94,24 @@ def unpublish(
     reference_ids: Sequence[str] | None = None,
     partition: str | None = None,
 ) -> int:
-    """Remove predictions of a model run: those of some items, of a partition, or both.
+    """Remove predictions of a model run: by item, by partition, or both.
 
-    Recorded in the history, and undone by restoring the version before. Returns how many went.
+    Args:
+        run_id: recorded in the history.
+        reference_ids: only the predictions for these items.
+        partition: only the predictions of this day's partition, ``YYYY-MM-DD``.
+
+    Returns:
+        How many predictions were removed.
 
     Raises:
-        CatalogError: if neither items nor a partition are named.
+        CatalogError: if neither items nor a partition are given.
     """
     if reference_ids == [] or (reference_ids is None and not partition):
         raise CatalogError("name the items or the partition to unpublish")
     removed = 0
     ids = None if reference_ids is None else list(dict.fromkeys(reference_ids))
-    for start in range(0, 1 if ids is None else len(ids), _IDS_AT_ONCE):  # no ids: nothing
+    for start in range(0, 1 if ids is None else len(ids), _IDS_AT_ONCE):  # none for an empty list
         where = of_model_run(dataset, model_run)
         if ids is not None:
             listed = ", ".join(map(quoted, ids[start : start + _IDS_AT_ONCE]))
@@ -124,7 +135,7 @@ def _removed(catalog: StoredPredictions, where: str, notes: dict[str, str]) -> i
         return count
 
     def commit(table: DeltaTable) -> None:
-        # Counted at the version that is changed: a commit in between makes this one start again.
+        # Counted at the version that is changed; if another run commits first, this is repeated.
         nonlocal count
         count = catalog.table.read(table, ["reference_id"], where).num_rows
         if count:
@@ -137,7 +148,11 @@ def _removed(catalog: StoredPredictions, where: str, notes: dict[str, str]) -> i
 
 
 def optimize(catalog: StoredPredictions, run_id: str) -> dict[str, int]:
-    """Write many small files of the table as few large ones; returns files added and removed."""
+    """Rewrite many small files of the table as a few large ones.
+
+    Returns:
+        The numbers of files ``added`` and ``removed``.
+    """
     figures: dict[str, int] = {}
 
     def commit(table: DeltaTable) -> None:
@@ -164,24 +179,26 @@ def vacuum(
 ) -> Vacuumed:
     """Delete what no version within the retention needs: table files, then mask files.
 
-    A mask is kept while any table file that is left, any materialized partition, or its age (it may
-    belong to a run that has not finished) speaks for it. Storing a mask again renews its age.
+    A mask is kept if a remaining table file or a materialized partition refers to it, or if it is
+    recent: it may belong to a run that has not finished. Storing a mask again renews its age.
 
     Args:
         validated: folder of the materialized partitions, whose masks are kept.
         views: folder of their views, whose masks are kept as well.
-        masks_too: False where other roots may use the same mask store: what they need is not
-            known here.
+        masks_too: False if other roots may use the same mask store, since it is not known which
+            masks they need.
+        retention_hours: age up to which old versions and recent masks are kept.
+        dry_run: only determine what would be deleted.
 
     Raises:
         CatalogError, StorageError: if something cannot be read; nothing more is deleted then.
     """
-    # What is needed is known before anything is deleted, so that a failure costs nothing.
+    # Find what is needed before anything is deleted, so that a failure does no harm.
     while True:
         version = catalog.version()
         files = _vacuum_table(catalog, retention_hours, dry_run=True)
         needed = _referenced(catalog, validated, views, set(files)) if masks_too else _keys([])
-        if catalog.version() == version:  # else another run committed meanwhile: look again
+        if catalog.version() == version:  # else another run committed meanwhile: try again
             break
     if not dry_run:
         _vacuum_table(catalog, retention_hours, dry_run=False)
@@ -206,22 +223,29 @@ def _vacuum_table(catalog: StoredPredictions, retention_hours: int, *, dry_run: 
             retention_hours,
             dry_run=dry_run,
             enforce_retention_duration=False,
-            # Also files that a crashed commit left and no version ever named, once they are too
-            # old to belong to a commit under way.
+            # Also delete files that a crashed commit left behind, once they are too old to belong
+            # to a commit in progress.
             full=timedelta(hours=retention_hours) >= 2 * RENEWED_AFTER,
         )
     except (DeltaError, OSError) as error:
         raise StorageError(f"{catalog!r} cannot be vacuumed: {first_line(error)}") from None
-    # The log goes on listing files that an earlier vacuum deleted.
+    # The log still lists files that an earlier vacuum deleted.
     folder = catalog.folder.folder(TABLE)
     return [file for file in dict.fromkeys(found) if folder.stored(file) is not None]
 
 
 def _referenced(
-    catalog: StoredPredictions, validated: Folder, views: Folder | None, leaving: set[str]
+    catalog: StoredPredictions, validated: Folder, views: Folder | None, deleted: set[str]
 ) -> NDArray[np.uint64]:
-    """The masks that a table file or a materialized partition refers to: the first eight bytes of
-    their SHA-256, sorted. Two masks that share them are both kept."""
+    """The masks that a table file or a materialized partition refers to.
+
+    Args:
+        deleted: files of the table that the vacuum deletes.
+
+    Returns:
+        uint64 of shape (N,), sorted: the first eight bytes of each mask's SHA-256. Two masks that
+        share them are both kept.
+    """
     needed = _keys([])
     folder = Folder(f"{catalog.folder.url}/predictions", catalog.folder.storage_options)
     places = [(folder, ".parquet"), (validated, f"/{VALIDATED_FILE}")]
@@ -231,7 +255,7 @@ def _referenced(
         for path in (file.path for file in place.files()):
             if not path.endswith(wanted):
                 continue
-            if path.removeprefix(f"{place.path}/") in leaving or "/_delta_log/" in path:
+            if path.removeprefix(f"{place.path}/") in deleted or "/_delta_log/" in path:
                 continue
             with storage_errors(f"reading {path}"), place.filesystem.open(path, "rb") as handle:
                 for batch in pq.ParquetFile(handle).iter_batches(columns=["mask_sha256"]):
@@ -257,8 +281,10 @@ def _model_run(partition: dict[str, Any]) -> tuple[str, str]:
 def _properties(
     table: DeltaTable, model_runs: Sequence[tuple[str, str]], notes: dict[str, str]
 ) -> CommitProperties:
-    """Notes for the log, and a transaction per model run that any running publisher conflicts
-    with: what it planned was planned on what is no longer there."""
+    """Metadata for the log, and a transaction per model run.
+
+    The transactions conflict with any running publisher, whose plan is based on an old version.
+    """
     transactions = []
     for dataset, model_run in model_runs:
         application = application_of(dataset, model_run)
@@ -270,8 +296,12 @@ def _properties(
     )
 
 
-def _committed(catalog: StoredPredictions, commit: Any) -> int:
-    """Run a commit against the newest version until no other is faster."""
+def _committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None]) -> int:
+    """Commit against the newest version, and again if another run commits first.
+
+    Returns:
+        The new version.
+    """
     for attempt in range(_ATTEMPTS):
         table = catalog.table.open(any_columns=True)
         if table is None:

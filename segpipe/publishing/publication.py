@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from segpipe.errors import SegpipeError
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
@@ -20,20 +23,19 @@ from segpipe.tables.writing import TableWriter, table_writer
 from segpipe.validation.materialization import Progress
 from segpipe.validation.validated import ValidatedPredictions
 
-#: Masks of each batch that are read back and decoded, where nothing else is asked for.
+#: How many masks of each batch are read back and decoded by default.
 VERIFIED_MASKS = 20
-
-
+_MOST_FAILURES = 10
 _COLUMNS = ("outcome", "predictions")
 
 
 @dataclass(frozen=True, repr=False)
 class Publication:
-    """What publishing a partition came to.
+    """The result of publishing a partition.
 
     Attributes:
-        outcomes: outcome -> number of predictions; every outcome is named.
-        failures: reference id and the destination's words, of the first ten that failed.
+        outcomes: outcome -> number of predictions; every outcome is a key.
+        failures: reference id and the destination's message, of the first ten that failed.
         verification: what reading back found; None for a dry run.
         receipts: URL of the receipts table; None for a dry run.
         content: what the destination holds of the partition now; None for a dry run.
@@ -75,13 +77,15 @@ def publish(
     Args:
         masks: where the predictions' mask files are.
         receipts: folder under which this run's receipts table is written.
-        dry_run: say what would happen; neither the destination nor the receipts are touched.
-        verify_masks: masks of each batch to read back and decode; all where None.
+        dry_run: only determine what would happen; the destination and the receipts are untouched.
+        verify_masks: how many masks of each batch to read back and decode; all if None.
+        rows_per_batch: predictions per batch.
+        progress: called after each batch.
 
     Raises:
         TableError: if the partition's tables are missing or do not belong together.
-        CatalogError, DestinationError, StorageError: see the destination; batches published
-            before stay, and so do their receipts.
+        CatalogError, DestinationError, StorageError: see :class:`Destination`; earlier batches
+            stay published, and their receipts are kept.
     """
     folder = receipts.folder(
         f"dataset={folder_name(provenance.dataset)}",
@@ -89,12 +93,9 @@ def publish(
         f"date={provenance.partition}",
     )
     name = f"{folder_name(provenance.run_id)}.parquet"
-    outcomes: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
-    failures: list[tuple[str, str]] = []
-    checks: list[Verification] = []
-    failure: SegpipeError | None = None
+    tally = _Tally()
     content = PublishedContent()
-    done = 0
+    failure: SegpipeError | None = None
     with ExitStack() as stack:
         table: TableWriter | None = None
         if not dry_run:
@@ -103,40 +104,56 @@ def publish(
             try:
                 batch_receipts = destination.publish(batch, masks, provenance, dry_run=dry_run)
             except SegpipeError as error:
-                failure = error  # the receipts of what was published before are kept
+                failure = error  # the receipts of earlier batches are kept
                 break
+            tally.add(batch_receipts)
             if table is not None:
                 table.write(batch_receipts)
                 content.add(batch_receipts)
                 try:
-                    checks.append(destination.verify(batch_receipts, provenance, verify_masks))
+                    tally.checks.append(
+                        destination.verify(batch_receipts, provenance, verify_masks)
+                    )
                 except SegpipeError as error:
-                    failure = error  # what was published is so, whether or not it can be read back
+                    failure = error  # the batch is published, even if it cannot be read back
                     break
-            outcomes.update(counts(batch_receipts))
-            if outcomes[Outcome.FAILED] and len(failures) < 10:
-                failures += [
-                    (row["reference_id"], row["message"])
-                    for row in batch_receipts.to_pylist()
-                    if row["outcome"] == Outcome.FAILED
-                ]
-            done += batch_receipts.num_rows
             if progress is not None:
-                progress(done, len(predictions))
+                progress(tally.predictions, len(predictions))
     if failure is not None:
         raise failure
     return Publication(
-        dict(outcomes),
-        tuple(failures[:10]),
-        None if dry_run else _together(checks),
+        dict(tally.outcomes),
+        tuple(tally.failures),
+        None if dry_run else tally.verification(),
         None if dry_run else f"{folder.shown}/{name}",
         None if dry_run else content,
     )
 
 
-def _together(checks: list[Verification]) -> Verification:
-    return Verification(
-        sum(check.receipts for check in checks),
-        sum(check.masks for check in checks),
-        tuple(mismatch for check in checks for mismatch in check.mismatches),
-    )
+class _Tally:
+    """Sums of what was published, batch by batch."""
+
+    def __init__(self) -> None:
+        self.predictions = 0
+        self.outcomes: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
+        self.failures: list[tuple[str, str]] = []
+        self.checks: list[Verification] = []
+
+    def add(self, receipts: pa.Table) -> None:
+        """Add the receipts of a batch."""
+        self.predictions += receipts.num_rows
+        self.outcomes.update(counts(receipts))
+        more = _MOST_FAILURES - len(self.failures)
+        if self.outcomes[Outcome.FAILED] and more > 0:
+            failed = receipts.filter(pc.equal(receipts["outcome"], Outcome.FAILED.value))
+            self.failures += [
+                (row["reference_id"], row["message"]) for row in failed.slice(0, more).to_pylist()
+            ]
+
+    def verification(self) -> Verification:
+        """The verifications of all batches as one."""
+        return Verification(
+            sum(check.receipts for check in self.checks),
+            sum(check.masks for check in self.checks),
+            tuple(mismatch for check in self.checks for mismatch in check.mismatches),
+        )

@@ -1,4 +1,4 @@
-"""What a destination holds of a partition, by the receipts of publishing it."""
+"""What a destination holds of a partition, according to the receipts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pyarrow.compute as pc
 
 from segpipe.publishing.outcomes import Outcome
 
-_STANDS = pa.array([Outcome.IGNORED.value, Outcome.FAILED.value])
+_LEFT_ALONE = pa.array([Outcome.IGNORED.value, Outcome.FAILED.value])
 _BYTES = hashlib.sha256().digest_size
 
 
 class PublishedContent:
-    """Gathers receipts, a batch at a time; nothing of them is held.
+    """A digest of receipts, added a batch at a time; memory is constant.
 
     Attributes:
-        predictions: how many the destination holds.
+        predictions: number of predictions the destination holds.
     """
 
     def __init__(self) -> None:
@@ -25,17 +25,20 @@ class PublishedContent:
         self._sum = 0
 
     def add(self, receipts: pa.Table) -> None:
-        """Take a batch's: where a prediction was left alone, what was there before counts."""
-        stands = pc.is_in(receipts["outcome"], value_set=_STANDS)
-        there = pc.if_else(stands, receipts["previous_fingerprint"], receipts["fingerprint"])
+        """Add a batch's receipts; for ignored and failed ones the previous prediction counts."""
+        left_alone = pc.is_in(receipts["outcome"], value_set=_LEFT_ALONE)
+        held = pc.if_else(left_alone, receipts["previous_fingerprint"], receipts["fingerprint"])
         ids = receipts["reference_id"].to_pylist()
-        for pair in zip(ids, there.to_pylist(), strict=True):
+        for pair in zip(ids, held.to_pylist(), strict=True):
             if pair[1] is not None:
                 self.predictions += 1
                 self._sum += int.from_bytes(hashlib.sha256(repr(pair).encode()).digest())
 
     @property
     def digest(self) -> str:
-        """Hex digest of reference ids and fingerprints: equal where the same is published,
-        whichever runs brought it there, in whatever order: a sum has none."""
+        """Digest (hex) of reference ids and fingerprints.
+
+        Equal if the same predictions are published, by whichever runs and in whatever order: it is
+        a sum of hashes.
+        """
         return f"{self._sum % 2 ** (8 * _BYTES):0{2 * _BYTES}x}"

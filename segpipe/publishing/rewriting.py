@@ -1,7 +1,7 @@
-"""Which replaced rows go into one commit, so that few files are rewritten at a time.
+"""Splits replaced rows into commits that each rewrite a bounded number of rows.
 
-A file of the table is never changed: replacing one of its rows writes all of them anew. Replaced
-rows are therefore committed in parts that touch a bounded number of rows.
+A file of the table is never changed: replacing one of its rows rewrites all of them. Replaced rows
+are therefore committed in parts that touch few files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from deltalake import DeltaTable
 
 @dataclass(frozen=True, slots=True)
 class FileSpan:
-    """What the log says of one file: the reference ids it spans, and how many rows it has."""
+    """One file's entry in the log.
+
+    Attributes:
+        first, last: the smallest and the largest reference id.
+        rows: number of rows.
+    """
 
     first: str
     last: str
@@ -23,15 +28,18 @@ class FileSpan:
 
 
 def file_spans(table: DeltaTable, dataset: str, model_run: str) -> list[FileSpan]:
-    """The files of a model run. The log may shorten long ids: for planning, not for deciding."""
+    """The files of a model run.
+
+    The log may shorten long ids: use this for planning, not to find out which rows exist.
+    """
     actions = pa.table(table.get_add_actions(flatten=True))
     names = ("partition.dataset", "partition.model_run", "num_records")
-    told = [*names, "min.reference_id", "max.reference_id"]
-    if not set(told) <= set(actions.column_names):  # a table without statistics
+    columns = [*names, "min.reference_id", "max.reference_id"]
+    if not set(columns) <= set(actions.column_names):  # a table without statistics
         return []
     return [
         FileSpan(row["min.reference_id"], row["max.reference_id"], row["num_records"] or 0)
-        for row in actions.select(told).to_pylist()
+        for row in actions.select(columns).to_pylist()
         if (row["partition.dataset"], row["partition.model_run"]) == (dataset, model_run)
         and row["min.reference_id"] is not None
         and row["max.reference_id"] is not None
@@ -41,16 +49,16 @@ def file_spans(table: DeltaTable, dataset: str, model_run: str) -> list[FileSpan
 def parts(reference_ids: Sequence[str], files: Sequence[FileSpan], most_rows: int) -> list[int]:
     """How many of the ids go into each part, in order.
 
-    A part's files hold at most ``most_rows`` rows, unless the files of a single id hold more. An
-    id that lies in no file but those of the part already is always taken along, so a table whose
-    files all span the same ids is rewritten once and not once for every id.
+    The files that a part rewrites hold at most ``most_rows`` rows, unless the files of a single id
+    hold more. An id whose files are all part of the rewrite already always joins the part. A table
+    whose files all span the same ids is therefore rewritten once, not once for every id.
 
     Args:
         reference_ids: sorted.
     """
     waiting = iter(sorted(files, key=lambda file: file.first))
     upcoming = next(waiting, None)
-    reached: list[FileSpan] = []  # files that begin at or before the id looked at
+    reached: list[FileSpan] = []  # files that begin at or before the current id
     counts: list[int] = []
     touched = 0
     for id in reference_ids:
@@ -72,7 +80,7 @@ def parts(reference_ids: Sequence[str], files: Sequence[FileSpan], most_rows: in
 
 
 def slices(rows: pa.Table, files: Sequence[FileSpan], most_rows: int) -> Iterator[pa.Table]:
-    """The rows, sorted by ``reference_id``, in the parts of :func:`parts`."""
+    """The rows, sorted by ``reference_id``, split as :func:`parts` says."""
     rows = rows.sort_by("reference_id")
     start = 0
     for count in parts(rows["reference_id"].to_pylist(), files, most_rows):

@@ -1,4 +1,4 @@
-"""The catalog's table and masks as they are stored, and reading them."""
+"""Reading the catalog's table; what publishing and maintenance have in common."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class StoredPredictions:
         *,
         version: int | None = None,
     ) -> pa.Table:
-        """Published predictions as Arrow; empty where nothing was published yet.
+        """Published predictions as an Arrow table; empty if nothing has been published yet.
 
         Args:
-            columns: names to read; all where None.
+            columns: names to read; all if None.
             where: an SQL predicate on the columns.
-            version: of the catalog; the newest where None.
+            version: of the catalog; the newest if None.
 
         Raises:
             CatalogError: if the version does not exist or its files were vacuumed.
@@ -66,10 +66,13 @@ class StoredPredictions:
         *,
         version: int | None = None,
     ) -> pa.Table:
-        """Published predictions of some items of a model run.
+        """Published predictions for some items of a model run.
 
         Args:
-            columns: names to read; must hold ``reference_id``.
+            columns: names to read; must contain ``reference_id``.
+
+        Raises:
+            CatalogError: if the version does not exist or its files were vacuumed.
         """
         ids = pa.array(reference_ids, pa.string())
         return self.read_from(
@@ -77,7 +80,7 @@ class StoredPredictions:
         )
 
     def version(self) -> int | None:
-        """The table's version; None where there is no table yet."""
+        """The table's newest version; None if there is no table yet."""
         return self.table.version()
 
     def read_from(
@@ -87,10 +90,13 @@ class StoredPredictions:
         where: str | None,
         ids: pa.Array | None = None,
     ) -> pa.Table:
-        """The same of a table that was opened; empty where there is none.
+        """:meth:`read` from an open table; empty if ``table`` is None.
 
         Args:
-            ids: reference ids to read; all where None.
+            ids: string array of reference ids to read; all if None.
+
+        Raises:
+            CatalogError: if files of the table's version no longer exist.
         """
         if table is None:
             names = PREDICTIONS.names if columns is None else columns
@@ -99,6 +105,7 @@ class StoredPredictions:
 
 
 def _masks_url(folder: Folder, masks: MaskStore) -> str:
+    """Where the masks are, relative to the catalog's folder if possible."""
     own, other = folder.url, masks.folder.url
     if own.partition("://")[0] == other.partition("://")[0] or "://" not in own + other:
         return posixpath.relpath(other, own)

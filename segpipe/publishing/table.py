@@ -1,6 +1,6 @@
 """The Delta table of published predictions: opening, checking, reading and writing it.
 
-What a row means is the catalog's (``publishing.catalog``); here is what the table is.
+``publishing.catalog`` is what users see of it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,15 @@ from segpipe.errors import CatalogError, StorageError
 from segpipe.storage.files import Folder
 from segpipe.storage.object_store import object_store_options
 from segpipe.storage.redaction import redacted
-from segpipe.tables.schemas import IDENTITY
+from segpipe.tables.schemas import PREDICTION
 from segpipe.validation.validated import SEGMENT_LIST
 
 Result = TypeVar("Result")
 
-#: What a published prediction is; the columns of the Delta table.
+#: The columns of the Delta table: one row per published prediction.
 PREDICTIONS = pa.schema(
     [
-        *IDENTITY,
-        pa.field("annotation_id", pa.string()),
-        pa.field("mask_path", pa.string()),
-        pa.field("mask_sha256", pa.string()),
-        pa.field("fingerprint", pa.string()),
-        pa.field("height", pa.int32()),
-        pa.field("width", pa.int32()),
+        *PREDICTION,
         pa.field("segments", SEGMENT_LIST),
         pa.field("image_url", pa.string()),
         pa.field("manifest", pa.string()),
@@ -53,7 +47,7 @@ MASKS_KEY = "segpipe.masks"
 #: How the files of the table are written. A reader and a rewriter hold a row group of each file,
 #: and a replaced row costs a rewritten file: both stay small.
 WRITING = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
-#: Bytes a file of the table grows to.
+#: Target size of the table's files, in bytes.
 FILE_SIZE = 16 * 2**20
 _FORMAT_KEY, _FORMAT = "segpipe.format", "1"
 
@@ -70,7 +64,7 @@ class PredictionsTable:
         self._log = folder.folder(TABLE, "_delta_log")
         self._options = object_store_options(folder.url, folder.storage_options)
         self._masks = masks
-        # What object_store does not repeat itself: an answer that ends in its middle.
+        # object_store does not retry a response that is cut off.
         self._tries = 1 if folder.is_local else 4
         self.uri = f"{folder.path if folder.is_local else folder.url}/{TABLE}"
         self.shown = redacted(self.uri)
@@ -81,10 +75,10 @@ class PredictionsTable:
         return None if table is None else int(table.version())
 
     def is_newer_than(self, version: int) -> bool:
-        """Whether there is a version after this one, by a look at a single file.
+        """Whether there is a version after this one; checks for a single file of the log.
 
         Raises:
-            StorageError: if the storage does not say.
+            StorageError: if the storage does not answer.
         """
         return self._log.stored(f"{version + 1:020d}.json") is not None
 
@@ -92,7 +86,7 @@ class PredictionsTable:
         """The Delta table at a version, the newest where None; None where there is none yet.
 
         Args:
-            any_columns: open it although columns are missing or changed, as for restoring it.
+            any_columns: open it even if columns are missing or changed, as when restoring it.
 
         Raises:
             CatalogError: if it cannot be read, or is not a segpipe catalog.
@@ -102,7 +96,7 @@ class PredictionsTable:
             return DeltaTable(self.uri, version=version, storage_options=self._options)
 
         try:
-            table = self._patiently(opened)
+            table = self._retried(opened)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
@@ -119,7 +113,7 @@ class PredictionsTable:
         return table
 
     def _check_columns(self, table: DeltaTable) -> None:
-        """Columns added by others are left alone; one that is missing or changed is refused."""
+        """Refuse a missing or changed column; columns that others added are left alone."""
         there = {field.name: field.type for field in table.schema().fields}
         for field in DeltaSchema.from_arrow(PREDICTIONS).fields:
             found = there.get(field.name)
@@ -148,7 +142,7 @@ class PredictionsTable:
                     _FORMAT_KEY: _FORMAT,
                     MASKS_KEY: self._masks,
                     "delta.targetFileSize": str(FILE_SIZE),
-                    # The columns by which files are skipped; others would only swell the log.
+                    # The columns used to skip files; others would only make the log larger.
                     "delta.dataSkippingStatsColumns": "reference_id,partition",
                 },
                 storage_options=self._options,
@@ -166,15 +160,18 @@ class PredictionsTable:
         where: str | None = None,
         ids: pa.Array | None = None,
     ) -> pa.Table:
-        """Rows of an opened table; memory is bounded by what is asked for, not by the table.
+        """Rows of an opened table; memory is bounded by the result, not by the table.
 
         Args:
-            columns: names to read; all where None. With ``ids``, must hold ``reference_id``.
+            columns: names to read; all if None. With ``ids``, must contain ``reference_id``.
             where: an SQL predicate on the columns.
-            ids: reference ids to read, where not all; filtered as the rows stream.
+            ids: string array of reference ids to read, all if None; filtered while streaming.
+
+        Returns:
+            The columns asked for, in the types of PREDICTIONS.
 
         Raises:
-            CatalogError: if the version's files are not there any more.
+            CatalogError: if files of the version no longer exist.
         """
         schema = pa.schema([PREDICTIONS.field(name) for name in columns or PREDICTIONS.names])
         if ids is not None:
@@ -184,7 +181,7 @@ class PredictionsTable:
             within = f"reference_id >= {quoted(span['min'])} AND reference_id <= "
             where = " AND ".join(filter(None, [where, within + quoted(span["max"])]))
         try:
-            return self._patiently(lambda: pa.concat_tables(_streamed(table, schema, where, ids)))
+            return self._retried(lambda: pa.concat_tables(_streamed(table, schema, where, ids)))
         except (DeltaError, OSError, pa.ArrowException) as error:
             raise CatalogError(
                 f"{self.shown} cannot be read at version {table.version()}: "
@@ -192,7 +189,7 @@ class PredictionsTable:
                 "Were its files vacuumed or deleted? Restore a version whose files are there"
             ) from None
 
-    def _patiently(self, read: Callable[[], Result]) -> Result:
+    def _retried(self, read: Callable[[], Result]) -> Result:
         for left in reversed(range(self._tries)):
             try:
                 return read()
@@ -208,10 +205,10 @@ class PredictionsTable:
         """Add rows in one commit.
 
         Raises:
-            CommitFailedError: if another publisher of the model run was faster.
+            CommitFailedError: if another publisher of the model run committed first.
             StorageError: if it cannot be written.
         """
-        with _failures(self.shown):
+        with _storage_failures(self.shown):
             write_deltalake(
                 table,
                 _for_writing(rows, table),
@@ -228,21 +225,21 @@ class PredictionsTable:
         replaced: pa.Array,
         properties: CommitProperties,
     ) -> None:
-        """Replace the rows of the same reference id and add the others, in one commit.
+        """Replace the rows with the same reference id and add the others, in one commit.
 
         Args:
-            of: the predicate for the rows' model run, its columns named ``target.``.
-            replaced: the reference ids that are there already.
+            of: the predicate for the rows' model run, with its columns prefixed ``target.``.
+            replaced: the reference ids the table already holds.
 
         Raises:
-            CommitFailedError: if another publisher of the model run was faster.
+            CommitFailedError: if another publisher of the model run committed first.
             StorageError: if it cannot be written.
         """
         # The range lets the merge skip files; without it every file of the table is read.
         span = pc.min_max(replaced).as_py()
         of += f" AND target.reference_id >= {quoted(span['min'])}"
         of += f" AND target.reference_id <= {quoted(span['max'])}"
-        with _failures(self.shown):
+        with _storage_failures(self.shown):
             (
                 table.merge(
                     _for_writing(rows, table),
@@ -259,8 +256,8 @@ class PredictionsTable:
 
 
 @contextmanager
-def _failures(shown: str) -> Iterator[None]:
-    """The storage's failures in words; conflicts go through."""
+def _storage_failures(shown: str) -> Iterator[None]:
+    """Raise the storage's failures as StorageError; commit conflicts pass through unchanged."""
     try:
         yield
     except CommitFailedError:
@@ -276,7 +273,7 @@ def _streamed(
     table: DeltaTable, schema: pa.Schema, where: str | None, ids: pa.Array | None
 ) -> Iterator[pa.Table]:
     yield schema.empty_table()
-    # The native scan: Arrow's dataset reader calls back into Python from its own threads and
+    # delta-rs' own scan: Arrow's dataset reader calls back into Python from its own threads and
     # can abort the interpreter at exit.
     scanned = table.scan(columns=schema.names, predicate=where)
     for batch in pa.RecordBatchReader.from_stream(scanned):
@@ -288,8 +285,10 @@ def _streamed(
 
 
 def _for_writing(rows: pa.Table, table: DeltaTable) -> pa.Table:
-    """The rows with nulls for the columns that others added to the table, sorted, so that each
-    file covers a narrow range of items and most files can be skipped."""
+    """The rows with nulls in columns that others added to the table, sorted by item.
+
+    Sorted, each file covers a narrow range of items, and most files can be skipped.
+    """
     for field in pa.schema(table.schema().to_arrow()):
         if field.name not in rows.column_names:
             rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
@@ -312,5 +311,5 @@ def quoted(text: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What a library's error says, without its trace."""
+    """The first line of a library's error message."""
     return (str(error).splitlines() or [type(error).__name__])[0]

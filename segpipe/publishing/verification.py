@@ -1,4 +1,4 @@
-"""Reading back: is what the receipts claim what the destination holds?"""
+"""Verification: does the destination hold what the receipts claim?"""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ _MASKS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A receipt that reading back does not confirm."""
+    """A receipt that the destination does not confirm.
+
+    Attributes:
+        words: what differs, for people.
+    """
 
     reference_id: str
     words: str
@@ -42,11 +46,12 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Verification:
-    """What reading back found.
+    """The result of reading published predictions back.
 
     Attributes:
-        receipts: receipts held against the catalog's rows.
-        masks: of these, how many masks were decoded and fingerprinted anew.
+        receipts: receipts that were compared with the destination.
+        masks: how many of their masks were decoded to compute the fingerprint again.
+        mismatches: receipts that were not confirmed.
     """
 
     receipts: int
@@ -55,7 +60,7 @@ class Verification:
 
 
 class RowsOf(Protocol):
-    """Reads columns of a destination's rows for some reference ids."""
+    """Reads columns of a destination's rows for some reference ids (a string array)."""
 
     def __call__(self, ids: pa.Array, columns: list[str], *, now: bool) -> pa.Table:
         """The rows as they are now, or as they were when the receipts were written."""
@@ -69,27 +74,29 @@ def verify(
     masks: MaskStore,
     most_masks: int | None,
 ) -> Verification:
-    """Hold receipts against what the destination holds now.
+    """Compare receipts with what the destination holds now.
 
-    Every receipt is held against its row: inserted, replaced and unchanged items have the receipt's
-    fingerprint, ignored ones the previous one. Of some, the fingerprint is computed anew from the
-    mask file's pixels and the row's Segments.
+    Every receipt is compared with its row: inserted, replaced and unchanged items have the
+    receipt's fingerprint, ignored ones the previous fingerprint. For a sample, the fingerprint is
+    also computed again, from the mask file's pixels and the row's Segments.
 
     Args:
+        receipts: RECEIPTS of one model run.
         rows_of: reads the destination.
         undone: whether predictions were unpublished since the receipts were written.
-        most_masks: how many masks to decode, spread evenly; all where None.
+        masks: the destination's mask files.
+        most_masks: how many masks to decode, spread evenly; all if None.
     """
     claims = receipts.filter(pc.not_equal(receipts["outcome"], Outcome.FAILED.value))
     found = rows_of(column_array(claims, "reference_id"), _ROW, now=True)
-    doubtful = claims.filter(pc.invert(_confirmed(claims, found)))
-    mismatches = _mismatches(doubtful, found, rows_of, undone)
+    uncertain = claims.filter(pc.invert(_confirmed(claims, found)))
+    mismatches = _mismatches(uncertain, found, rows_of, undone)
     step = 1 if most_masks is None else max(1, -(-receipts.num_rows // max(1, most_masks)))
     sampled = pa.array(range(0, 0 if most_masks == 0 else claims.num_rows, step), pa.int64())
     decoded = claims.take(sampled)
     wrong = pa.array([mismatch.reference_id for mismatch in mismatches], pa.string())
     decoded = decoded.filter(pc.invert(pc.is_in(decoded["reference_id"], value_set=wrong)))
-    # In order of ids, so that each read finds its rows beside each other.
+    # Sorted by id, so that the rows of each read are close to each other.
     decoded = decoded.sort_by("reference_id")
     for start in range(0, decoded.num_rows, _MASKS_AT_ONCE):
         part = decoded.slice(start, _MASKS_AT_ONCE)
@@ -98,13 +105,13 @@ def verify(
 
 
 def _expected(claims: pa.Table) -> pa.Array:
-    """The fingerprint each claim says the destination holds."""
+    """The fingerprint that the destination holds according to each claim."""
     ignored = pc.equal(claims["outcome"], Outcome.IGNORED.value)
     return pc.if_else(ignored, claims["previous_fingerprint"], claims["fingerprint"])
 
 
 def _confirmed(claims: pa.Table, rows: pa.Table) -> pa.Array:
-    """A boolean per claim: does exactly one row hold what it says?"""
+    """A boolean per claim: is there exactly one row, with the expected fingerprint?"""
     ids = column_array(rows, "reference_id")
     counts = pc.value_counts(ids)
     repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
@@ -115,19 +122,21 @@ def _confirmed(claims: pa.Table, rows: pa.Table) -> pa.Array:
 
 
 def _mismatches(
-    doubtful: pa.Table, now: pa.Table, rows_of: RowsOf, undone: Callable[[], bool]
+    uncertain: pa.Table, now: pa.Table, rows_of: RowsOf, undone: Callable[[], bool]
 ) -> list[Mismatch]:
-    """What is wrong with claims that the rows of now do not confirm."""
-    if not doubtful.num_rows:
+    """Which claims that the current rows do not confirm are really wrong, and how."""
+    if not uncertain.num_rows:
         return []
-    ids = column_array(doubtful, "reference_id")
+    ids = column_array(uncertain, "reference_id")
     by_id = _by_id(now.filter(pc.is_in(now["reference_id"], value_set=ids)))
-    # Another run may have written or unpublished the item since, which does not make the receipt
-    # untrue: then the rows of that time decide.
+    # Another run may have written or unpublished the item since. That does not make the receipt
+    # wrong: it is then compared with the rows at the time it was written.
     then = _by_id(rows_of(ids, _ROW, now=False))
     mismatches = []
     was_undone = undone()
-    for claim, expected in zip(doubtful.to_pylist(), _expected(doubtful).to_pylist(), strict=True):
+    for claim, expected in zip(
+        uncertain.to_pylist(), _expected(uncertain).to_pylist(), strict=True
+    ):
         rows = by_id.get(claim["reference_id"], [])
         if was_undone if not rows else any(row["run_id"] != claim["run_id"] for row in rows):
             rows = then.get(claim["reference_id"], [])
@@ -156,12 +165,12 @@ def _row_mismatch(claim: dict[str, Any], expected: str, rows: list[dict[str, Any
 
 
 def _mask_mismatches(claims: pa.Table, rows_of: RowsOf, masks: MaskStore) -> list[Mismatch]:
-    """Fingerprints computed anew that are not those claimed."""
+    """Claims whose fingerprint, computed again from mask and Segments, is not the row's."""
     ids = column_array(claims, "reference_id")
     expected = dict(zip(ids.to_pylist(), _expected(claims).to_pylist(), strict=True))
     now = {row["reference_id"]: row for row in rows_of(ids, _MEANING, now=True).to_pylist()}
     changed = [id for id in expected if id not in now or now[id]["fingerprint"] != expected[id]]
-    if changed:  # by another run, since: what the receipt speaks of is read as it was
+    if changed:  # by another run since: read the rows as the receipts were written
         then = rows_of(pa.array(changed, pa.string()), _MEANING, now=False)
         now.update({row["reference_id"]: row for row in then.to_pylist()})
     read = masks.folder.each(lambda id: _mask_mismatch(masks, now.get(id)), list(expected))

@@ -1,40 +1,38 @@
-"""The Arrow schemas of segpipe's tables, and writing them a chunk at a time."""
+"""The Arrow schemas of segpipe's tables."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-FINDING = pa.struct(
-    [
-        pa.field("rule", pa.string()),
-        pa.field("severity", pa.string()),
-        pa.field("message", pa.string()),
-    ]
-)
-IDENTITY = [
-    pa.field("dataset", pa.string()),
-    pa.field("model_run", pa.string()),
-    pa.field("reference_id", pa.string()),
+
+def _strings(*names: str) -> list[pa.Field]:
+    return [pa.field(name, pa.string()) for name in names]
+
+
+#: Which prediction a row is about.
+IDENTITY = _strings("dataset", "model_run", "reference_id")
+#: A prediction and its mask; how every table with one row per prediction begins.
+PREDICTION = [
+    *IDENTITY,
+    *_strings("annotation_id", "mask_path", "mask_sha256", "fingerprint"),
+    pa.field("height", pa.int32()),
+    pa.field("width", pa.int32()),
 ]
-_WHERE = [pa.field("manifest", pa.string()), pa.field("manifest_row", pa.int64())]
+_MANIFEST_ROW = [pa.field("manifest", pa.string()), pa.field("manifest_row", pa.int64())]
+_FINDING = _strings("rule", "severity", "message")
+FINDING = pa.struct(_FINDING)
 #: One row per accepted prediction. Columns a manifest adds follow under their own names.
 VALIDATED = pa.schema(
     [
-        *IDENTITY,
-        pa.field("annotation_id", pa.string()),
-        pa.field("mask_path", pa.string()),
-        pa.field("mask_sha256", pa.string()),
-        pa.field("fingerprint", pa.string()),
-        pa.field("height", pa.int32()),
-        pa.field("width", pa.int32()),
+        *PREDICTION,
         pa.field("n_segments", pa.int32()),
         pa.field("bytes", pa.int64()),
-        pa.field("mask_url", pa.string()),
-        pa.field("image_url", pa.string()),
-        *_WHERE,
+        *_strings("mask_url", "image_url"),
+        *_MANIFEST_ROW,
         pa.field("findings", pa.list_(FINDING)),
     ]
 )
+#: A Segment and its measures: areas, box and centroid in pixels, ``area_fraction`` of the mask.
 MEASURED = [
     pa.field("label", pa.string()),
     pa.field("index", pa.int32()),
@@ -51,27 +49,13 @@ MEASURED = [
 ]
 #: One row per (prediction, segment), in the order of VALIDATED and by index within a prediction.
 SEGMENTS = pa.schema([*IDENTITY, *MEASURED])
-#: One row per finding of a row that was rejected; all of them, not the first.
-REJECTED = pa.schema(
-    [
-        *IDENTITY,
-        *_WHERE,
-        pa.field("rule", pa.string()),
-        pa.field("severity", pa.string()),
-        pa.field("message", pa.string()),
-        pa.field("found", pa.string()),
-        pa.field("expected", pa.string()),
-    ]
-)
+#: One row per finding of a rejected row; all findings, not only the first.
+REJECTED = pa.schema([*IDENTITY, *_MANIFEST_ROW, *_FINDING, *_strings("found", "expected")])
 #: What happened to each prediction when it was published.
 RECEIPTS = pa.schema(
     [
         *IDENTITY,
-        pa.field("outcome", pa.string()),
-        pa.field("fingerprint", pa.string()),
-        pa.field("previous_fingerprint", pa.string()),
-        pa.field("message", pa.string()),
-        pa.field("run_id", pa.string()),
+        *_strings("outcome", "fingerprint", "previous_fingerprint", "message", "run_id"),
         pa.field("time", pa.timestamp("us", tz="UTC")),
     ]
 )

@@ -1,9 +1,8 @@
-"""The Nucleus SDK, imported without its side effects and made to tell what the service answered.
+"""The Nucleus SDK, imported without side effects and changed to report every answer.
 
-Its uploads of files raise at the first request that is refused, while others of the call are still
-on their way: what the service said to those is lost, and whether they were stored is not known.
-Here every request of a call is waited for, and every refusal is kept with its words and its
-Retry-After.
+The SDK's file uploads raise at the first refused request, while other requests of the same call are
+still in flight. Their answers are lost, and it is not known whether they were stored. Here every
+request of a call is awaited, and every refusal is kept with its message and its Retry-After.
 """
 
 from __future__ import annotations
@@ -22,78 +21,79 @@ from typing import Any
 import requests
 
 from segpipe.errors import SettingsError
-from segpipe.publishing.nucleus.failures import Discretion, ServiceFailed, gravest
+from segpipe.publishing.nucleus.failures import Redactor, ServiceFailed, most_severe
 
-# Two calls of the client in one process break each other, and in the first thread it changes
-# asyncio for everybody: all its uploads run in this one thread of its own.
+# Concurrent calls of the client break each other, and in the main thread it patches asyncio
+# globally. All its uploads therefore run in this one thread.
 _UPLOADER = ThreadPoolExecutor(1, "nucleus upload")
 _IMPORT = threading.Lock()
 
 
 @dataclass
 class _Call:
-    """An upload under way."""
+    """An upload in progress."""
 
-    discretion: Discretion
+    redactor: Redactor
     refusals: list[ServiceFailed] = field(default_factory=list)
 
     def summary(self, status: int, text: str, retry_after: str | None) -> Mapping[str, Any]:
-        """What the client is to add up of an answer; of a refusal, nothing."""
+        """What the client adds to its totals: the answer, or nothing for a refusal."""
         if status >= 400:
-            self.refusals.append(self.discretion.refusal(status, text, retry_after))
+            self.refusals.append(self.redactor.refusal(status, text, retry_after))
             return {}
         try:
             answer = json.loads(text)
             return {**answer, "errors": list(answer.get("errors") or ())}
         except (ValueError, TypeError, AttributeError):
-            self.refusals.append(not_understood())
+            self.refusals.append(unexpected_answer())
             return {}
 
 
-# Of this thread's call: others in the process who use the client find it as it is.
+# Set during segpipe's own uploads: other code in the process gets the SDK's usual behaviour.
 _CALL: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 
-def uploaded(upload: Callable[[], Any], discretion: Discretion) -> Any:
-    """The client's answer to an upload, when all of its requests are answered.
+def uploaded(upload: Callable[[], Any], redactor: Redactor) -> Any:
+    """Upload, wait until all requests are answered, and return the client's total.
 
     Raises:
-        ServiceFailed: if any of them was refused; the others may have been stored.
+        ServiceFailed: if a request was refused; the predictions of others may have been stored.
     """
 
     def called() -> Any:
-        call = _Call(discretion)
+        call = _Call(redactor)
         token = _CALL.set(call)
         try:
             answer = upload()
         finally:
             _CALL.reset(token)
         if call.refusals:
-            raise gravest(call.refusals)
+            raise most_severe(call.refusals)
         return answer
 
     return _UPLOADER.submit(called).result()
 
 
-def not_understood() -> ServiceFailed:
-    """The failure of an answer that is not of the form the API has."""
-    return ServiceFailed("the answer cannot be understood", passing=True)
+def unexpected_answer() -> ServiceFailed:
+    """The failure for an answer that does not have the API's form."""
+    return ServiceFailed("the answer cannot be understood", transient=True)
 
 
 def client_of(sdk: ModuleType, key: str, endpoint: str, timeout: int) -> Any:
-    """A client that raises ``ServiceFailed`` for refusals and draws no progress bars.
+    """A client that raises ``ServiceFailed`` for refusals and shows no progress bars.
 
     Args:
-        endpoint: base URL; where it is empty, the client's own choice.
+        key: the API key.
+        endpoint: base URL; the client's default if empty.
         timeout: seconds to wait for an answer.
     """
     given = {"endpoint": endpoint.rstrip("/")} if endpoint else {}
     client = sdk.NucleusClient(api_key=key, **given)
     client.tqdm_bar = functools.partial(client.tqdm_bar, disable=True)
-    discretion = Discretion(key)
+    redactor = Redactor(key)
 
     def refused(route: str, command: Any, answer: requests.Response, *_: Any) -> None:
-        raise discretion.refusal(answer.status_code, answer.text, answer.headers.get("Retry-After"))
+        raise redactor.refusal(answer.status_code, answer.text, answer.headers.get("Retry-After"))
 
     client.connection.handle_bad_response = refused
     for module in (sdk.connection, sdk.async_utils):
@@ -102,7 +102,7 @@ def client_of(sdk: ModuleType, key: str, endpoint: str, timeout: int) -> Any:
 
 
 def sdk() -> ModuleType:
-    """The SDK, imported when first used.
+    """The SDK, imported on first use.
 
     Raises:
         SettingsError: if it is not installed.
@@ -122,23 +122,23 @@ def sdk() -> ModuleType:
         import nucleus.async_utils
         import nucleus.connection
 
-        _listen(nucleus.async_utils)
+        _patch_answers(nucleus.async_utils)
         module: ModuleType = nucleus
         return module
 
 
-def _listen(async_utils: Any) -> None:
-    """Hear every answer to an upload of segpipe's before the client makes up its mind."""
+def _patch_answers(async_utils: Any) -> None:
+    """Make the client pass every answer to an upload of segpipe's to its :class:`_Call`."""
     own = async_utils._parse_async_response
     if getattr(own, "of_segpipe", False):
         return
 
-    async def heard(endpoint: str, session: Any, response: Any, sleep_time: float) -> Any:
+    async def parsed(endpoint: str, session: Any, response: Any, sleep_time: float) -> Any:
         call = _CALL.get()
         if call is None:
             return await own(endpoint, session, response, sleep_time)
         text = await response.text(errors="replace")
         return call.summary(response.status, text, response.headers.get("Retry-After"))
 
-    heard.of_segpipe = True  # type: ignore[attr-defined]
-    async_utils._parse_async_response = heard
+    parsed.of_segpipe = True  # type: ignore[attr-defined]
+    async_utils._parse_async_response = parsed

@@ -1,8 +1,8 @@
-"""A prediction as Nucleus holds it, and whether that is the one that is to be there.
+"""Comparing a prediction as Nucleus holds it with the one to be published.
 
-The fingerprint travels along: in the annotation id, where the user set none, and the mask's digest
-in the name of its file. Both come back when the prediction is read. Neither is trusted alone: the
-Segments that come back have to be the same too.
+The fingerprint is stored in the annotation id if the user set none, and the mask's digest in the
+name of its file. Both are returned when the prediction is read. Neither is trusted alone: the
+Segments have to be equal as well.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from urllib.parse import unquote
 
 from segpipe.validation.validated import PredictionBatch
 
-#: Before the fingerprint in annotation ids that segpipe sets.
+#: Prefix of the fingerprint in annotation ids that segpipe sets.
 PREFIX = "segpipe:"
-#: Before the digest that stands for the fingerprint of what segpipe did not write.
+#: Prefix of the digest that is the fingerprint of predictions that segpipe did not write.
 FOREIGN = "other:"
 _DIGEST = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A prediction to be there.
+    """A prediction to be published.
 
     Attributes:
-        segments: label, index and metadata of each, by index.
-        user_id: the annotation id the user set; None where segpipe sets one.
+        fingerprint, mask_sha256: hex.
+        segments: label, index and metadata of each Segment, sorted by index.
+        user_id: the annotation id that the user set; None if segpipe sets one.
     """
 
     reference_id: str
@@ -41,7 +42,7 @@ class Content:
 
     @property
     def annotation_id(self) -> str:
-        """What is sent as annotation id."""
+        """The annotation id to send."""
         return self.user_id if self.user_id is not None else f"{PREFIX}{self.fingerprint}"
 
 
@@ -55,7 +56,7 @@ def contents(batch: PredictionBatch) -> Iterator[Content]:
             {
                 "label": one["label"],
                 "index": one["index"],
-                # Canonical JSON: finite numbers of Python's own, and nothing else.
+                # Canonical JSON: all numbers are finite.
                 **({"metadata": json.loads(one["metadata"])} if one["metadata"] != "{}" else {}),
             }
             for one in segments.as_py()
@@ -64,24 +65,28 @@ def contents(batch: PredictionBatch) -> Iterator[Content]:
 
 
 def held_fingerprint(held: Mapping[str, Any], wanted: Content | None) -> str:
-    """The fingerprint of what Nucleus holds for an item.
+    """The fingerprint of the prediction that Nucleus holds for an item.
 
-    It is that of the wanted prediction where the mask, the Segments and a user's annotation id are
-    the same. Whether a replacement changes the stored annotation id is not known of the service,
-    so an older one of segpipe's own makes no difference where the mask's name says what it is.
+    It is the wanted prediction's if mask, Segments and a user's annotation id are equal. It is not
+    known whether the service changes the stored annotation id when it replaces a prediction. An
+    outdated annotation id of segpipe's is therefore no difference if the mask's file name matches.
 
     Args:
-        held: as it was read back.
+        held: the prediction as it was read back.
+        wanted: the prediction to be published; None if there is none for the item.
+
+    Returns:
+        A fingerprint (hex), or FOREIGN and a digest for what segpipe did not write.
     """
     if wanted is not None and _is(held, wanted):
         return wanted.fingerprint
     claimed = str(held.get("annotation_id") or "").removeprefix(PREFIX)
     if _DIGEST.fullmatch(claimed) and (wanted is None or claimed != wanted.fingerprint):
-        return claimed  # another one of segpipe's, as it says itself
-    told = json.dumps(
+        return claimed  # written by segpipe, with another fingerprint
+    described = json.dumps(
         [_segments(held), held.get("annotation_id"), held.get("mask_url")], sort_keys=True
     )
-    return FOREIGN + hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+    return FOREIGN + hashlib.sha256(described.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _is(held: Mapping[str, Any], wanted: Content) -> bool:
@@ -95,19 +100,21 @@ def _is(held: Mapping[str, Any], wanted: Content) -> bool:
     named = _DIGEST.search(_file_name(str(held.get("mask_url") or "")))
     if named is not None:
         return named[1] == wanted.mask_sha256
-    # The name of the file did not come back; the fingerprint is of the mask too.
+    # The name of the file was not returned; the fingerprint covers the mask as well.
     return bool(annotation_id == f"{PREFIX}{wanted.fingerprint}")
 
 
 def _file_name(mask_url: str) -> str:
-    """The last part of a URL's path, or of a path. What comes after it in a URL is a signature,
-    which looks like a digest and is none."""
+    """The last part of the path of a URL, or of a path.
+
+    The query of a URL is left out: a signature looks like a digest.
+    """
     path = re.split("[?#]", mask_url, maxsplit=1)[0] if "://" in mask_url else mask_url
     return unquote(path).rpartition("/")[2]
 
 
 def _segments(held: Mapping[str, Any]) -> list[str]:
-    """Segments in a form that can be compared: whole numbers stay such, no metadata is none."""
+    """Segments as sorted JSON, for comparing: integers stay integers, no metadata equals {}."""
     found = []
     for one in held.get("annotations") or ():
         described = [one.get("index"), one.get("label"), one.get("metadata") or {}]

@@ -1,33 +1,39 @@
-"""Publishing to Nucleus with the guarantees of the catalog.
+"""Publishing to Nucleus with the same guarantees as to the catalog.
 
-Every batch is planned before anything is sent: what is there is read and compared by content.
-Chunks are sent once; where the answer leaves a doubt, the items are read back and what is missing
-is sent again. Sending is safe to repeat: new predictions go out with ``update=False``, and what is
-replaced is replaced by the same.
+Every batch is planned before anything is sent: the dataset's predictions are read and compared by
+content. Chunks are sent once. If an answer leaves it open what was stored, the items are read back
+and missing ones are sent again. Sending is safe to repeat: new predictions are sent with
+``update=False``, and a replacement replaces itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.errors import CatalogError
 from segpipe.publishing.nucleus.content import Content, contents, held_fingerprint
 from segpipe.publishing.nucleus.delivery import Delivery
 from segpipe.publishing.nucleus.ledger import Entry, Ledger
-from segpipe.publishing.nucleus.parcels import Parcels
+from segpipe.publishing.nucleus.outgoing import OutgoingPredictions
 from segpipe.publishing.nucleus.service import NucleusService
 from segpipe.publishing.nucleus.settings import NucleusSettings
-from segpipe.publishing.outcomes import Outcome, Plan, Provenance, plan, receipts
+from segpipe.publishing.outcomes import (
+    Outcome,
+    Plan,
+    Provenance,
+    check_distinct_items,
+    plan,
+    receipts,
+)
 from segpipe.publishing.verification import Mismatch, Verification
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
-from segpipe.tables.writing import column_array
 from segpipe.validation.validated import PredictionBatch
 
-#: Items that are read one by one; for more, everything the model predicted is read at once.
+# Up to this many items are read one by one; for more, all of the model's are exported at once.
 _READ_ONE_BY_ONE = 50
 
 
@@ -35,7 +41,8 @@ class NucleusDestination:
     """A dataset at Nucleus, as a :class:`segpipe.publishing.destination.Destination`.
 
     Args:
-        ledger: where it is kept what was sent.
+        ledger: folder of the ledgers that record what was sent.
+        service: the dataset's API; made from the settings if None.
     """
 
     def __init__(
@@ -60,45 +67,43 @@ class NucleusDestination:
         """See :meth:`segpipe.publishing.destination.Destination.publish`.
 
         Raises:
-            DestinationError: if nobody answers for longer than ``retry_seconds``, or the service
-                refuses the model or the dataset. A rerun completes what was begun.
+            CatalogError: if the batch has two predictions for one item.
+            DestinationError: if the service does not answer for ``retry_seconds``, or refuses the
+                model or the dataset. A rerun completes the batch.
         """
+        check_distinct_items(batch.rows)
         self._wanted = {one.reference_id: one for one in contents(batch)}
-        if len(self._wanted) != batch.rows.num_rows:
-            raise CatalogError("a batch holds two predictions for one item; validate it first")
-        ids = column_array(batch.rows, "reference_id")
-        prints = column_array(batch.rows, "fingerprint")
         model = self._model(provenance, create=not dry_run)
         held = {} if model is None else self._held(model, list(self._wanted))
-        planned = plan(ids, prints, _present(held), update=provenance.update)
+        planned = plan(batch.rows, _present(held), update=provenance.update)
         failures: dict[str, str] = {}
         if model is not None and not dry_run:
             ledger = Ledger(self._ledger, provenance)
-            planned = _with_own(planned, ids, prints, ledger.entries())
-            parcels = Parcels(self._wanted, masks, self._settings)
+            planned = planned.resumed(_written(ledger.entries()))
+            outgoing = OutgoingPredictions(self._wanted, masks, self._settings)
             delivery = Delivery(
                 self._service,
-                parcels,
+                outgoing,
                 ledger,
                 lambda some: self._held(model, some),
                 model,
                 self._settings.retry_seconds,
             )
-            planned, failures = self._delivered(delivery, ids, planned, provenance)
-        return receipts(ids, prints, planned, provenance, failures)
+            planned, failures = self._delivered(delivery, planned, update=provenance.update)
+        return receipts(planned, provenance, failures)
 
     def verify(self, receipts: pa.Table, provenance: Provenance, masks: int | None) -> Verification:
-        """Read back what the receipts of the last batch claim.
+        """See :meth:`segpipe.publishing.destination.Destination.verify`.
 
-        Segments, annotation ids and the digests in the masks' names are compared; masks are not
-        fetched, since Nucleus gives back no address they could be fetched from.
+        Segments, annotation ids and the digests in the masks' file names are compared. Masks are
+        not decoded, since Nucleus returns no address they could be fetched from.
         """
         claims = receipts.filter(pc.not_equal(receipts["outcome"], Outcome.FAILED.value))
         model = self._model(provenance, create=False)
-        told = claims.to_pylist()
-        held = {} if model is None else self._held(model, [row["reference_id"] for row in told])
+        claimed = claims.to_pylist()
+        held = {} if model is None else self._held(model, [row["reference_id"] for row in claimed])
         mismatches = []
-        for row in told:
+        for row in claimed:
             expected = row["previous_fingerprint" if row["outcome"] == "ignored" else "fingerprint"]
             found = held.get(row["reference_id"])
             if found != expected:
@@ -117,7 +122,7 @@ class NucleusDestination:
         return found
 
     def _held(self, model: str, ids: Sequence[str]) -> dict[str, str]:
-        """Reference id -> fingerprint of what is there for these items, by reading them."""
+        """Reference id -> fingerprint of the prediction at Nucleus, for these items if any."""
         if len(ids) <= _READ_ONE_BY_ONE:
             found = {id: self._service.item(model, id) for id in ids}
         else:
@@ -130,14 +135,14 @@ class NucleusDestination:
         }
 
     def _delivered(
-        self,
-        delivery: Delivery,
-        ids: pa.Array,
-        planned: Plan,
-        provenance: Provenance,
+        self, delivery: Delivery, planned: Plan, *, update: bool
     ) -> tuple[Plan, dict[str, str]]:
-        """Send what is new and what is replaced; the plan as it came out, and who failed."""
-        order = ids.to_pylist()
+        """Send what is new and what is replaced.
+
+        Returns:
+            The plan as carried out, and reference id -> the service's message, of what failed.
+        """
+        order = planned.reference_ids.to_pylist()
         outcomes = dict(zip(order, planned.outcomes.to_pylist(), strict=True))
         previous = dict(zip(order, planned.previous.to_pylist(), strict=True))
         failures: dict[str, str] = {}
@@ -149,19 +154,22 @@ class NucleusDestination:
                     id: Entry(outcome.value, self._wanted[id].fingerprint, previous[id])
                     for id in chunk
                 }
-                came = delivery.chunk(entries, update=outcome is Outcome.REPLACED)
-                failures.update(came.failures)
-                for id, fingerprint in came.others.items():
-                    # Another run was faster, with another prediction: planned anew.
+                result = delivery.chunk(entries, update=outcome is Outcome.REPLACED)
+                failures.update(result.failures)
+                for id, fingerprint in result.others.items():
+                    # Another run sent another prediction first: plan this item again.
                     previous[id] = fingerprint
-                    outcomes[id] = Outcome.REPLACED if provenance.update else Outcome.IGNORED
-        return Plan(
-            pa.array([str(outcomes[id]) for id in order], pa.string()),
-            pa.array([previous[id] for id in order], pa.string()),
-        ), failures
+                    outcomes[id] = Outcome.REPLACED if update else Outcome.IGNORED
+        carried_out = replace(
+            planned,
+            outcomes=pa.array([str(outcomes[id]) for id in order], pa.string()),
+            previous=pa.array([previous[id] for id in order], pa.string()),
+        )
+        return carried_out, failures
 
 
 def _present(held: Mapping[str, str]) -> pa.Table:
+    """``reference_id`` and ``fingerprint`` as :func:`segpipe.publishing.outcomes.plan` takes it."""
     return pa.table(
         {
             "reference_id": pa.array(list(held), pa.string()),
@@ -170,19 +178,14 @@ def _present(held: Mapping[str, str]) -> pa.Table:
     )
 
 
-def _with_own(planned: Plan, ids: pa.Array, prints: pa.Array, earlier: Mapping[str, Entry]) -> Plan:
-    """The plan, where what this very run sent before an interruption counts as its doing."""
-    if not earlier:
-        return planned
-    outcomes, previous = planned.outcomes.to_pylist(), planned.previous.to_pylist()
-    for place, (id, fingerprint) in enumerate(
-        zip(ids.to_pylist(), prints.to_pylist(), strict=True)
-    ):
-        entry = earlier.get(id)
-        if (
-            entry is not None
-            and entry.fingerprint == fingerprint
-            and outcomes[place] == Outcome.UNCHANGED
-        ):
-            outcomes[place], previous[place] = entry.outcome, entry.previous
-    return Plan(pa.array(outcomes, pa.string()), pa.array(previous, pa.string()))
+def _written(entries: Mapping[str, Entry]) -> pa.Table:
+    """What a run sent before it was interrupted, as :meth:`Plan.resumed` takes it."""
+    return pa.table(
+        {
+            "reference_id": pa.array(list(entries), pa.string()),
+            "fingerprint": pa.array([one.fingerprint for one in entries.values()], pa.string()),
+            "previous_fingerprint": pa.array(
+                [one.previous for one in entries.values()], pa.string()
+            ),
+        }
+    )

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to Nucleus, in words without the API key, and what is tried again."""
+"""Failures of requests to Nucleus: messages without the API key, and waiting before retries."""
 
 from __future__ import annotations
 
@@ -9,92 +9,101 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-#: Statuses that may pass when the request is sent again.
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 524})
-#: Statuses that are about the key, the dataset or the model, and so about every request.
+# HTTP statuses after which the same request may succeed.
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 524})
+# HTTP statuses about the key, the dataset or the model, and so about every request.
 _EVERYWHERE = frozenset({401, 403, 404})
 _LONGEST_WAIT = 60.0  # seconds
 _MOST_CHARACTERS = 500
 
 
 class ServiceFailed(Exception):
-    """A request that was not answered as it should be.
+    """A request that failed.
 
     Attributes:
-        words: the service's or the network's, without anything secret.
-        passing: whether it may pass when it is tried again.
-        status: of HTTP; None where nobody answered, or with what is not understood.
-        wait: seconds the service asked to wait; None where it did not say.
+        words: the message of the service or the network, without secrets.
+        transient: whether a retry may succeed.
+        status: of HTTP; None without an answer, or with one that cannot be understood.
+        wait: seconds that the service asked to wait; None if it did not.
     """
 
     def __init__(
         self,
         words: str,
         *,
-        passing: bool,
+        transient: bool,
         status: int | None = None,
         wait: float | None = None,
     ) -> None:
         super().__init__(words)
-        self.words, self.passing, self.status, self.wait = words, passing, status, wait
+        self.words, self.transient, self.status, self.wait = words, transient, status, wait
 
     @property
     def everywhere(self) -> bool:
-        """Whether every other upload would be refused alike."""
+        """Whether every other upload would be refused as well."""
         return self.status in _EVERYWHERE
 
 
-class Discretion:
-    """Repeats what others say, in one line of bounded length and without a secret."""
+class Redactor:
+    """Makes text safe to show and store: without a secret, and optionally shortened."""
 
     def __init__(self, secret: str) -> None:
         as_sent = base64.b64encode(f"{secret}:".encode()).decode()
-        # What is cut off is cut off last: a half of a secret is not recognized any more.
+        # Text is shortened last: half of a secret would not be recognized.
         self._secrets = (secret, as_sent, as_sent.rstrip("="))
 
     def __repr__(self) -> str:
-        return "Discretion()"
+        return "Redactor()"
 
     def __call__(self, text: str) -> str:
-        """The text, fit to be shown and stored."""
+        """The text in one line of bounded length, without the secret."""
         return " ".join(self.entirely(text).split())[:_MOST_CHARACTERS] or "nothing"
 
     def entirely(self, text: str) -> str:
-        """The text without the secret, uncut."""
+        """The whole text, without the secret."""
         for secret in self._secrets:
             text = text.replace(secret, "...")
         return text
 
     def refusal(self, status: int, text: str, retry_after: str | None) -> ServiceFailed:
-        """An answer with a status that is no success."""
+        """The failure for an answer with an error status.
+
+        Args:
+            text: body of the answer.
+            retry_after: its Retry-After header, if it has one.
+        """
         return ServiceFailed(
             f"answered {status}: {self(text)}",
-            passing=status in _PASSING,
+            transient=status in _TRANSIENT,
             status=status,
             wait=seconds_of(retry_after),
         )
 
 
-def gravest(failures: Sequence[ServiceFailed]) -> ServiceFailed:
-    """The failure of several that decides what is done, with the longest wait of all."""
-    chosen = min(failures, key=lambda one: (not one.everywhere, one.passing))
+def most_severe(failures: Sequence[ServiceFailed]) -> ServiceFailed:
+    """The one of several failures that decides what to do, with the longest wait of all."""
+    chosen = min(failures, key=lambda one: (not one.everywhere, one.transient))
     waits = [one.wait for one in failures if one.wait is not None]
     chosen.wait = max(waits, default=None)
     return chosen
 
 
-class Patience:
-    """How long something is tried again: ever longer waits with some chance in them."""
+class Backoff:
+    """Exponential backoff with jitter, up to a time limit.
+
+    Args:
+        seconds: how long to go on retrying.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
         self._attempt = 0
 
-    def waits(self, asked: float | None = None) -> bool:
-        """Wait before the next attempt; False where there is no time for another.
+    def wait(self, asked: float | None = None) -> bool:
+        """Wait before the next attempt; False if there is no time left for one.
 
         Args:
-            asked: seconds the service wants to be left alone.
+            asked: seconds that the service asked to wait.
         """
         longest = min(_LONGEST_WAIT, 0.5 * 2**self._attempt)
         self._attempt += 1
@@ -106,7 +115,7 @@ class Patience:
 
 
 def seconds_of(retry_after: str | None) -> float | None:
-    """What a Retry-After header says: seconds, or a date; None where it says nothing."""
+    """Seconds to wait by a Retry-After header (seconds, or a date); None without a valid one."""
     if retry_after is None:
         return None
     try:

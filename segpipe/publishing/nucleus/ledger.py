@@ -1,7 +1,7 @@
-"""What runs sent to Nucleus, chunk by chunk: kept where the root is, not on a machine.
+"""A record of what runs sent to Nucleus, chunk by chunk, stored with the root.
 
-A chunk is noted before it is sent, and again when the service answered. A run that is cut off and
-started again finds what it had on its way, so that what it wrote itself counts as written by it.
+A chunk is recorded before it is sent, and again when the service has answered. A run that is
+interrupted and started again finds what it had sent, and can report it as its own.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ class Entry:
     """One prediction that was sent.
 
     Attributes:
-        outcome: what it was planned to come to, inserted or replaced.
-        previous: fingerprint of what was there before.
+        outcome: the planned one, inserted or replaced.
+        fingerprint: of the prediction (hex).
+        previous: fingerprint of the prediction it replaces; None if there was none.
     """
 
     outcome: str
@@ -30,7 +31,11 @@ class Entry:
 
 
 class Ledger:
-    """The chunks of one run of a model run's publication."""
+    """The chunks that one run sent for a model run.
+
+    Args:
+        folder: holds the ledgers of all runs.
+    """
 
     def __init__(self, folder: Folder, provenance: Provenance) -> None:
         self._folder = folder.folder(
@@ -41,17 +46,17 @@ class Ledger:
         self._next = 0
 
     def entries(self) -> dict[str, Entry]:
-        """Reference id -> what this run sent for it so far, also before it was started again.
+        """Reference id -> what this run sent for it so far, including before a restart.
 
         Raises:
-            StorageError: if a note cannot be read.
+            StorageError: if a record cannot be read.
         """
         found: dict[str, Entry] = {}
         while self._folder.exists(self._name(self._next)):
             name = self._name(self._next)
             try:
-                told = json.loads(self._folder.read(name))
-                found.update({id: Entry(**entry) for id, entry in told["sent"].items()})
+                chunk = json.loads(self._folder.read(name))
+                found.update({id: Entry(**entry) for id, entry in chunk["sent"].items()})
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise StorageError(
                     f"{self._folder.shown}/{name} is damaged; delete it and run again"
@@ -60,18 +65,18 @@ class Ledger:
         return found
 
     def note(self, sent: Mapping[str, Entry]) -> int:
-        """Note a chunk that is about to be sent; its number."""
+        """Record a chunk that is about to be sent; returns its number."""
         number, self._next = self._next, self._next + 1
         self._write(number, sent, None)
         return number
 
     def acknowledge(self, number: int, sent: Mapping[str, Entry], answer: str) -> None:
-        """Note what the service said to a chunk."""
+        """Record the service's answer to a chunk."""
         self._write(number, sent, answer)
 
     def _write(self, number: int, sent: Mapping[str, Entry], answer: str | None) -> None:
-        told = {"sent": {id: asdict(entry) for id, entry in sent.items()}, "answer": answer}
-        self._folder.write(self._name(number), json.dumps(told).encode())
+        chunk = {"sent": {id: asdict(entry) for id, entry in sent.items()}, "answer": answer}
+        self._folder.write(self._name(number), json.dumps(chunk).encode())
 
     @staticmethod
     def _name(number: int) -> str:

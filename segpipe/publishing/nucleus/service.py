@@ -1,7 +1,7 @@
-"""The Nucleus SDK, kept in bounds: what is asked of it, what may go wrong, what is tried again.
+"""The requests to Nucleus that segpipe makes, through its SDK, with retries.
 
-Every oddity of the client that is worked around here is described in docs/nucleus.md. Whatever it
-raises is turned into words without the API key.
+The quirks of the client that are worked around here are described in docs/nucleus.md. Whatever it
+raises becomes a failure whose message does not contain the API key.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from urllib.parse import quote
 import requests
 
 from segpipe.errors import DestinationError, SettingsError
-from segpipe.publishing.nucleus.client import client_of, not_understood, sdk, uploaded
-from segpipe.publishing.nucleus.failures import Discretion, Patience, ServiceFailed
+from segpipe.publishing.nucleus.client import client_of, sdk, unexpected_answer, uploaded
+from segpipe.publishing.nucleus.failures import Backoff, Redactor, ServiceFailed
 from segpipe.publishing.nucleus.settings import KEY_VARIABLE, NucleusSettings
 
 _Answer = TypeVar("_Answer")
@@ -24,12 +24,12 @@ _LOCAL_PER_REQUEST, _REMOTE_PER_REQUEST = 10, 20
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What the service said to an upload.
+class UploadResult:
+    """The service's answer to an upload.
 
     Attributes:
-        processed, ignored: predictions.
-        errors: the service's words, one for each it refused.
+        processed, ignored: numbers of predictions.
+        errors: the service's messages, one per refused prediction.
     """
 
     processed: int
@@ -39,10 +39,11 @@ class Sent:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A prediction on its way.
+    """A prediction ready to be sent.
 
     Attributes:
         mask: path of a local file that ends with ``.png``, or a remote URL.
+        segments: label, index and metadata of each Segment.
     """
 
     reference_id: str
@@ -64,7 +65,7 @@ class NucleusService:
         key = os.environ.get(KEY_VARIABLE)
         if not key:
             raise SettingsError(f"publishing to Nucleus needs its API key: set {KEY_VARIABLE}")
-        self._discretion = Discretion(key)
+        self._redactor = Redactor(key)
         self._client = client_of(self._sdk, key, settings.endpoint, settings.timeout)
 
     def __repr__(self) -> str:
@@ -73,18 +74,18 @@ class NucleusService:
     # --- reading
 
     def check_dataset(self) -> None:
-        """See that the dataset is there.
+        """Check that the dataset exists.
 
         Raises:
-            DestinationError: if it is not, or nobody answers.
+            DestinationError: if it does not, or the service does not answer.
         """
-        self._repeated("the dataset", lambda: self._get(f"dataset/{self._dataset}/info"))
+        self._retried("the dataset", lambda: self._get(f"dataset/{self._dataset}/info"))
 
     def find_model(self, reference_id: str) -> str | None:
-        """Id of the model with a reference id; None where there is none.
+        """Id of the model with a reference id; None if there is none.
 
         Raises:
-            DestinationError: if nobody answers.
+            DestinationError: if the service does not answer.
         """
 
         def found(answer: Any) -> list[str]:
@@ -93,10 +94,10 @@ class NucleusService:
         return min(self._read("the models", "models/", found), default=None)
 
     def create_model(self, reference_id: str, name: str) -> str:
-        """Make a model, or find the one that was made by a request whose answer was lost.
+        """Create a model, or find the one created by a request whose answer was lost; its id.
 
         Raises:
-            DestinationError: if it cannot be made.
+            DestinationError: if it cannot be created.
         """
 
         def created(_: None) -> str:
@@ -104,18 +105,18 @@ class NucleusService:
                 return str(self._client.create_model(name, reference_id).id)
             except self._sdk.errors.ModelCreationError as error:
                 words = f"the answer cannot be understood, it has no id: {error}"
-                raise ServiceFailed(self._discretion(words), passing=True) from None
+                raise ServiceFailed(self._redactor(words), transient=True) from None
 
         def made() -> str:
-            return self.find_model(reference_id) or _understood(created, None)
+            return self.find_model(reference_id) or _extracted(created, None)
 
-        return self._repeated("making a model", made)
+        return self._retried("making a model", made)
 
     def export(self, model: str) -> dict[str, dict[str, Any]]:
-        """Everything a model predicted: reference id -> segmentation as it is read back.
+        """All predictions of a model: reference id -> segmentation, as the API returns it.
 
         Raises:
-            DestinationError: if nobody answers.
+            DestinationError: if the service does not answer.
         """
         route = f"dataset/{self._dataset}/model/{model}/export"
 
@@ -125,10 +126,10 @@ class NucleusService:
         return self._read("the predictions", route, found)
 
     def item(self, model: str, reference_id: str) -> dict[str, Any] | None:
-        """The segmentation of one item; None where there is none.
+        """The segmentation of one item, as the API returns it; None if there is none.
 
         Raises:
-            DestinationError: if nobody answers.
+            DestinationError: if the service does not answer.
         """
         # The client's own call does not quote the id, and finds nothing for `a/b#1`.
         quoted = quote(reference_id, safe="")
@@ -140,32 +141,34 @@ class NucleusService:
 
         def asked() -> dict[str, Any] | None:
             try:
-                return _understood(found, self._get(route))
+                return _extracted(found, self._get(route))
             except ServiceFailed as failed:
                 if failed.status != 404:
                     raise
-                return None  # whether an item the dataset does not have is a 404 is not known
+                return None  # the service may answer 404 for an item that is not in the dataset
 
-        return self._repeated(f"item {reference_id!r}", asked)
+        return self._retried(f"item {reference_id!r}", asked)
 
     @property
     def _dataset(self) -> str:
         return self._settings.dataset_id
 
     def _read(self, what: str, route: str, found: Callable[[Any], _Answer]) -> _Answer:
-        """Read something, and what is looked for in the answer."""
-        return self._repeated(what, lambda: _understood(found, self._get(route)))
+        """GET a route with retries, and extract something from the answer."""
+        return self._retried(what, lambda: _extracted(found, self._get(route)))
 
     def _get(self, route: str) -> Any:
         return self._client.make_request({}, route, requests_command=requests.get)
 
     # --- sending
 
-    def upload(self, model: str, predictions: Sequence[Outgoing], *, update: bool) -> Sent:
-        """Send predictions once; what came of it has to be read back where this raises.
+    def upload(self, model: str, predictions: Sequence[Outgoing], *, update: bool) -> UploadResult:
+        """Send predictions once, without retries.
 
         Raises:
-            ServiceFailed: whatever went wrong; some, all or none may have been stored.
+            ServiceFailed: whatever went wrong. Some, all or none of the predictions may have been
+                stored: read them back to find out.
+            ValueError: if there are more than ``masks_per_call``.
         """
         if len(predictions) > self._settings.masks_per_call:
             raise ValueError("more predictions than the client can send in a call")
@@ -193,56 +196,63 @@ class NucleusService:
                 remote_files_per_upload_request=_REMOTE_PER_REQUEST,
             )
 
-        def summed(answer: Any) -> Sent:
-            errors = [self._discretion.entirely(str(one)) for one in answer.get("errors") or ()]
+        def summed(answer: Any) -> UploadResult:
+            errors = [self._redactor.entirely(str(one)) for one in answer.get("errors") or ()]
             processed, ignored = answer["predictions_processed"], answer["predictions_ignored"]
-            return Sent(int(processed), int(ignored), errors)
+            return UploadResult(int(processed), int(ignored), errors)
 
-        return self._plainly(lambda: _understood(summed, uploaded(call, self._discretion)))
+        return self._with_plain_errors(lambda: _extracted(summed, uploaded(call, self._redactor)))
 
     # --- failing
 
-    def _repeated(self, what: str, ask: Callable[[], _Answer]) -> _Answer:
-        """Ask for something that may be asked for again, until it is answered."""
-        patience = Patience(self._settings.retry_seconds)
+    def _retried(self, what: str, ask: Callable[[], _Answer]) -> _Answer:
+        """Make a request that is safe to repeat, with retries.
+
+        Args:
+            what: the object of the request, for messages.
+
+        Raises:
+            DestinationError: if it keeps failing, or a retry cannot help.
+        """
+        backoff = Backoff(self._settings.retry_seconds)
         while True:
             try:
-                return self._plainly(ask)
+                return self._with_plain_errors(ask)
             except ServiceFailed as failed:
-                if not failed.passing or not patience.waits(failed.wait):
+                if not failed.transient or not backoff.wait(failed.wait):
                     raise DestinationError(f"Nucleus, {what}: {failed.words}") from None
 
-    def _plainly(self, ask: Callable[[], _Answer]) -> _Answer:
-        """Ask, and turn whatever is raised into words."""
+    def _with_plain_errors(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Make a request; whatever it raises becomes a :class:`ServiceFailed`."""
         try:
             return ask()
         except DestinationError as error:
-            raise ServiceFailed(str(error), passing=False) from None
+            raise ServiceFailed(str(error), transient=False) from None
         except ServiceFailed:
             raise
         except Exception as error:
-            # Nobody answered: a connection that was cut or refused, a timeout, no JSON.
-            words = self._discretion(str(error) or type(error).__name__)
-            raise ServiceFailed(words, passing=not _is_mistake(error)) from None
+            # No answer: the connection was refused or cut, a timeout, or no JSON.
+            words = self._redactor(str(error) or type(error).__name__)
+            raise ServiceFailed(words, transient=not _is_mistake(error)) from None
 
 
-def _understood(found: Callable[[Any], _Answer], answer: Any) -> _Answer:
-    """What is looked for in an answer, which may be of any form.
+def _extracted(found: Callable[[Any], _Answer], answer: Any) -> _Answer:
+    """Extract something from an answer of unknown form.
 
     Raises:
-        ServiceFailed: if it is not of the form the API has.
+        ServiceFailed: if it does not have the API's form.
     """
     try:
         return found(answer)
     except (LookupError, TypeError, ValueError, AttributeError):
-        raise not_understood() from None
+        raise unexpected_answer() from None
 
 
 def _by_item(segmentations: Sequence[Any]) -> dict[str, dict[str, Any]]:
-    """Reference id -> segmentation as it was read back.
+    """Reference id -> segmentation, as the API returns it.
 
     Raises:
-        LookupError, TypeError, AttributeError: if one is not of the form the API has.
+        LookupError, TypeError, AttributeError: if one does not have the API's form.
     """
     found = {}
     for one in segmentations:
@@ -252,5 +262,5 @@ def _by_item(segmentations: Sequence[Any]) -> dict[str, dict[str, Any]]:
 
 
 def _is_mistake(error: Exception) -> bool:
-    """Whether what is raised without an answer would be raised again: our call is wrong."""
+    """Whether an error without an answer would occur again, because the call itself is wrong."""
     return isinstance(error, (TypeError, AttributeError, FileNotFoundError, AssertionError))

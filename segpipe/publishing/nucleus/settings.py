@@ -1,4 +1,4 @@
-"""What segpipe is told about a Nucleus dataset: the table ``[nucleus]`` of ``segpipe.toml``."""
+"""The settings of a Nucleus dataset: the table ``[nucleus]`` of ``segpipe.toml``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from segpipe.errors import SettingsError, nearest
 
-#: The API key, which is read from the environment and from nowhere else.
+#: Environment variable of the API key; it is read from nowhere else.
 KEY_VARIABLE = "NUCLEUS_API_KEY"
-#: The client breaks beyond, from any thread but the first (docs/nucleus.md).
+#: With more, the client fails outside the main thread (docs/nucleus.md).
 MOST_LOCAL_MASKS = 100
 LOCAL, REMOTE = "local", "remote"
 
@@ -23,15 +23,15 @@ class NucleusSettings:
     Attributes:
         dataset_id: the dataset at Nucleus, ``ds_...``.
         model: reference id of the model at Nucleus; ``{model_run}`` stands for the model run.
-        model_name: its name, given when it is made.
-        masks: ``local``: mask files are sent along; ``remote``: their URLs are, and Nucleus
-            fetches them.
-        masks_url: s3, gs, http or https URL of the mask store as Nucleus reaches it; where it is
-            empty, the mask store's own.
+        model_name: its name, set when it is created.
+        masks: ``local``: mask files are uploaded; ``remote``: only their URLs, and Nucleus fetches
+            them.
+        masks_url: s3, gs, http or https URL of the mask store for Nucleus; if empty, the mask
+            store's own.
         masks_per_call: predictions sent in one call of the client, 1 to 100.
-        endpoint: base URL of the API; where it is empty, ``NUCLEUS_ENDPOINT`` or Scale's.
+        endpoint: base URL of the API; if empty, ``NUCLEUS_ENDPOINT`` or Scale's.
         timeout: seconds to wait for an answer.
-        retry_seconds: how long a failing request is tried again before publishing fails.
+        retry_seconds: how long a failing request is retried before publishing fails.
     """
 
     dataset_id: str
@@ -46,10 +46,13 @@ class NucleusSettings:
 
     @classmethod
     def read(cls, given: object, shown: str) -> NucleusSettings:
-        """From the TOML table.
+        """The settings in a TOML table.
+
+        Args:
+            shown: the file, for messages.
 
         Raises:
-            SettingsError: naming the key, with the nearest that exists.
+            SettingsError: if a key is unknown, missing or has a wrong value; it names the key.
         """
         if not isinstance(given, Mapping):
             raise SettingsError(f"{shown}: nucleus is {given!r}, expected a table [nucleus]")
@@ -73,11 +76,11 @@ class NucleusSettings:
         return cls(**given)
 
     def model_reference(self, model_run: str) -> str:
-        """Reference id at Nucleus of a model run's model."""
+        """Reference id of a model run's model at Nucleus."""
         return self.model.replace("{model_run}", model_run)
 
     def model_title(self, model_run: str) -> str:
-        """Name at Nucleus of a model run's model."""
+        """Name of a model run's model at Nucleus."""
         return self.model_name.replace("{model_run}", model_run)
 
 

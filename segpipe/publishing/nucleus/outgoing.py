@@ -1,4 +1,4 @@
-"""Predictions as they are sent to Nucleus: with the files of their masks, or with URLs of them."""
+"""Preparing predictions for an upload to Nucleus: with mask files, or with their URLs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from segpipe.storage.mask_store import MaskStore
 _REMOTE_SCHEMES = ("s3://", "gs://", "http://", "https://")
 
 
-class Parcels:
-    """Predictions as they are sent: with files of masks, or with their URLs.
+class OutgoingPredictions:
+    """Prepares predictions for an upload, with mask files or with their URLs.
 
     Args:
+        wanted: reference id -> prediction.
         masks: where the mask files are.
 
     Raises:
-        SettingsError: if masks are to be fetched by Nucleus from where it cannot reach them.
+        SettingsError: if Nucleus is to fetch masks from where it has no access.
     """
 
     def __init__(
@@ -41,19 +42,23 @@ class Parcels:
                 )
 
     @contextmanager
-    def of(self, ids: Sequence[str]) -> Iterator[list[Outgoing]]:
-        """These predictions; files that were made for sending are gone afterwards."""
-        with tempfile.TemporaryDirectory(prefix="segpipe-") as aside:
-            yield [self._parcel(self._wanted[id], Path(aside)) for id in ids]
+    def prepared(self, ids: Sequence[str]) -> Iterator[list[Outgoing]]:
+        """These predictions, ready to send; temporary mask files are deleted afterwards.
 
-    def _parcel(self, one: Content, aside: Path) -> Outgoing:
+        Raises:
+            StorageError: if a mask cannot be read.
+        """
+        with tempfile.TemporaryDirectory(prefix="segpipe-") as temporary:
+            yield [self._outgoing(self._wanted[id], Path(temporary)) for id in ids]
+
+    def _outgoing(self, one: Content, temporary: Path) -> Outgoing:
         name = MaskStore.name_of(one.mask_sha256)
         if self._base:
             mask = f"{self._base}/{name}"
         elif self._masks.folder.is_local:
             mask = str(Path(self._masks.folder.path) / name)
         else:
-            path = aside / Path(name).name
+            path = temporary / Path(name).name
             path.write_bytes(self._masks.read(one.mask_sha256))
             mask = str(path)
         return Outgoing(one.reference_id, mask, one.segments, one.annotation_id)
