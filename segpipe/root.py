@@ -37,7 +37,8 @@ from segpipe.validation.report import ValidationReport
 from segpipe.validation.summary import Summary
 from segpipe.validation.validated import ValidatedPredictions
 from segpipe.views.consolidation import Consolidation
-from segpipe.views.materialized import ViewSummary, materialize_view, open_view
+from segpipe.views.materialized import materialize_view, open_view
+from segpipe.views.summary import ViewSummary
 from segpipe.workers.chunks import Workers
 
 #: The report page beside a partition's tables.

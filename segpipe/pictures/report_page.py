@@ -15,7 +15,7 @@ from segpipe.errors import SegpipeError
 from segpipe.manifests.manifest import Manifest
 from segpipe.masks.png import PngError, read_header
 from segpipe.pictures.overlay import LegendEntry, encoded, overlay
-from segpipe.validation.chunk import Validation, look
+from segpipe.validation.chunk import Validation, read_evidence
 from segpipe.validation.report import RuleReport, ValidationReport
 from segpipe.validation.rules import CATALOGUE, Evidence, Severity
 
@@ -111,7 +111,7 @@ def _pictures(
         for row in chunk.rows:
             for rule_id in wanted.pop((row.manifest, row.number), []):
                 try:
-                    evidence, data = look(row, chunk.folder, validation)
+                    evidence, data = read_evidence(row, chunk.folder, validation)
                     picture = _picture(rule_id, evidence, data)
                 except (SegpipeError, OSError, ValueError):
                     continue  # the report can do without the picture

@@ -15,7 +15,7 @@ from segpipe.errors import SettingsError
 from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run
 from segpipe.pipeline.steps import StepProgress, silent
 from segpipe.root import Root
-from segpipe.validation.inputs import deciding
+from segpipe.validation.inputs import validation_key
 
 # What Dagster allows in the names of jobs, sensors, pools and the like. Two underscores are kept
 # for joining parts: else the prefixes "a_b" and ["a", "b"] would lead to the same names.
@@ -82,8 +82,8 @@ class Mount:
         a rerun reads no mask where they did not change.
         """
         policies = self.root.settings.policies
-        rules = {name: deciding(policy) for name, policy in policies.by_model_run.items()}
-        common = deciding(policies.common)
+        rules = {name: validation_key(policy) for name, policy in policies.by_model_run.items()}
+        common = validation_key(policies.common)
         own = sorted((name, rule) for name, rule in rules.items() if rule != common)
         return hashlib.sha256(repr([common, *own]).encode()).hexdigest()[:8]
 

@@ -26,7 +26,7 @@ from segpipe.publishing.outcomes import Outcome
 from segpipe.root import DateLike, PartitionLike, Root
 from segpipe.settings import Settings
 from segpipe.validation.summary import Summary
-from segpipe.views.materialized import ViewSummary
+from segpipe.views.summary import ViewSummary
 
 _OUTCOMES = tuple(outcome.value for outcome in Outcome)
 

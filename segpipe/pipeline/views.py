@@ -22,6 +22,7 @@ from segpipe.validation.pass_tables import CODE_VERSION
 from segpipe.validation.summary import SEGMENTS_FILE, VALIDATED_FILE
 from segpipe.validation.validated import ValidatedPredictions
 from segpipe.views import materialized as views
+from segpipe.views.summary import ViewSummary
 
 # The tag under which Dagster keeps an asset's data version.
 _DATA_VERSION = "dagster/data_version"
@@ -170,7 +171,7 @@ def _masks_result(
     key: str,
     root: Root,
     predictions: ValidatedPredictions,
-    summary: views.ViewSummary,
+    summary: ViewSummary,
     colours: Mapping[str, Colour],
 ) -> dg.MaterializeResult[Any]:
     undecided: dict[str, Any] = {
@@ -192,7 +193,7 @@ def _masks_result(
 
 
 def _segments_result(
-    key: str, root: Root, predictions: ValidatedPredictions, summary: views.ViewSummary
+    key: str, root: Root, predictions: ValidatedPredictions, summary: ViewSummary
 ) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         asset_key=key,

@@ -1,6 +1,6 @@
-"""Rules applied to a chunk of manifest rows: what is accepted, what is rejected, and why.
+"""Validating a chunk of manifest rows: which are accepted, which are rejected, and why.
 
-One pass: a mask is read, decoded, measured, fingerprinted and stored once.
+Each mask is read, decoded, measured, fingerprinted and stored once.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from segpipe.validation.rules.imports import IMPORT_UNREADABLE
 from segpipe.validation.rules.judging import finding
 from segpipe.workers.chunks import seldom_collected
 
-# Rows that have to list the same Segments for the list to be taken for a taxonomy.
+# If this many first rows list the same Segments, the list is taken for a taxonomy.
 _FIRST_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Everything a chunk needs to be validated, the same for all chunks of a partition.
+    """What validating a chunk needs besides its rows; the same for all chunks of a partition.
 
     Attributes:
-        dataset, model_run: of the predictions; None where a manifest is validated by itself.
+        dataset, model_run: of the predictions; None if a manifest is validated on its own.
         sources: where masks and images may be read from.
-        masks: where canonical masks go.
+        masks: store for the canonical masks.
         policy: severities and limits.
-        items: the dataset's items; None where they are not checked.
-        taxonomy_list: indexes and labels of a list of all classes that rows repeat, whatever is
-            in their image; None where every row lists what it found.
+        items: the dataset's items; None if they are not checked.
+        taxonomy_list: (index, label) of all classes, if every row lists them all whether or not
+            they are in its mask; None if rows list only what they found.
     """
 
     dataset: str | None
@@ -62,15 +62,15 @@ class Validation:
 
 @dataclass(frozen=True)
 class ValidatedChunk:
-    """The rows of a chunk, judged.
+    """The tables for the rows of a chunk.
 
     Attributes:
         validated: VALIDATED plus the manifest's carried columns.
         segments: SEGMENTS, in the order of ``validated``.
         rejected: REJECTED; all findings of every rejected row.
-        rows: rows judged.
-        findings: how many rows each rule spoke of, accepted rows included.
-        identities: of the files that were read, two per row; see ``row_files.identities_of``.
+        rows: rows of the chunk.
+        findings: rule -> number of rows with a finding of it, accepted rows included.
+        identities: of the files of the rows, two per row; see ``row_files.identities_of``.
     """
 
     validated: pa.Table
@@ -95,15 +95,15 @@ class _Accepted:
 
 @seldom_collected()
 def validate_batch(batch: ManifestBatch, validation: Validation) -> ValidatedChunk:
-    """:func:`validate_chunk` of rows as they were read."""
+    """:func:`validate_chunk` for rows in Arrow form."""
     return validate_chunk(batch.chunk(), validation)
 
 
 def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChunk:
-    """Judge every row of a chunk and store the masks of those accepted.
+    """Apply the rules to every row of a chunk, and store the masks of accepted rows.
 
     Raises:
-        StorageError: when the storage itself fails; nothing is said about any row then.
+        StorageError: if storage itself fails; no row is judged then.
     """
     accepted: list[_Accepted] = []
     rejected: list[tuple[ManifestRow, Finding]] = []
@@ -115,18 +115,18 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
         chunk.folder,
         validation.sources,
         validation.policy.max_bytes,
-        wanted=partial(_is_left, policy=validation.policy),
+        wanted=partial(_is_importable, policy=validation.policy),
     )
     with validation.masks.several() as put:
-        known_items = _known(chunk, validation)
+        known_items = _known_items(chunk, validation)
         for place, (row, read, known) in enumerate(
             zip(chunk.rows, files, known_items, strict=True)
         ):
             identities += read.identities
-            findings = imported(row, validation.policy)
+            findings = import_findings(row, validation.policy)
             evidence = None
             if read.wanted:
-                evidence = _look(row, read.mask, read.size, validation, known)
+                evidence = _evidence(row, read.mask, read.size, validation, known)
                 findings += judge(evidence, rules)
             counts.update({found.rule for found in findings})
             if evidence is None or any(f.severity is Severity.REJECT for f in findings):
@@ -143,8 +143,8 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
     )
 
 
-def imported(row: ManifestRow, policy: Policy) -> list[Finding]:
-    """What an importer found, judged by the policy."""
+def import_findings(row: ManifestRow, policy: Policy) -> list[Finding]:
+    """What the importer of a row found, with the policy's severities."""
     return [
         finding(
             CATALOGUE.get(one.rule, IMPORT_UNREADABLE),
@@ -156,39 +156,42 @@ def imported(row: ManifestRow, policy: Policy) -> list[Finding]:
     ]
 
 
-def _is_left(row: ManifestRow, policy: Policy) -> bool:
-    """Whether what a row was imported from left anything to look at."""
-    return not any(found.severity is Severity.REJECT for found in imported(row, policy))
+def _is_importable(row: ManifestRow, policy: Policy) -> bool:
+    """Whether no finding of the row's importer rejects it already."""
+    return not any(found.severity is Severity.REJECT for found in import_findings(row, policy))
 
 
-def _known(chunk: ManifestChunk, validation: Validation) -> Sequence[bool | None]:
+def _known_items(chunk: ManifestChunk, validation: Validation) -> Sequence[bool | None]:
     if validation.items is None:
         return [None] * len(chunk.rows)
     return validation.items.contains([row.reference_id for row in chunk.rows])
 
 
-def look(row: ManifestRow, folder: str, validation: Validation) -> tuple[Evidence, bytes]:
-    """Gather the evidence on one row; the mask file's bytes come along.
+def read_evidence(row: ManifestRow, folder: str, validation: Validation) -> tuple[Evidence, bytes]:
+    """Read the files of one row.
 
     Args:
         folder: URL of the manifest's folder.
 
+    Returns:
+        The evidence for the rules, and the bytes of the mask file.
+
     Raises:
-        StorageError: when the storage itself fails.
+        StorageError: if storage itself fails.
     """
     sources, limit = validation.sources, validation.policy.max_bytes
     files = read_files(row, folder, sources, limit)
-    return _look(row, files.mask, files.size, validation, None), files.mask.data
+    return _evidence(row, files.mask, files.size, validation, None), files.mask.data
 
 
-def _look(
+def _evidence(
     row: ManifestRow,
     fetched: Fetched,
     size: KnownSize,
     validation: Validation,
     known_item: bool | None,
 ) -> Evidence:
-    """The evidence on a row whose files were read."""
+    """The evidence for a row whose files were read."""
     policy = validation.policy
     declared = read_declaration(row.segments)
     try:
@@ -219,9 +222,10 @@ def _declares_taxonomy(declared: Declaration, validation: Validation) -> bool:
 
 
 def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] | None:
-    """The list of Segments that a manifest's rows share: a taxonomy, not what each row found.
+    """The list of (index, label) that all rows share, if there is one; else None.
 
-    Told from the first rows alone, so that it does not depend on how rows are cut into chunks.
+    Such a list is a taxonomy, not what each row found. Only the first rows are compared, so that
+    the result does not depend on the size of chunks.
     """
     rows = next(manifest.chunks(_FIRST_ROWS)).rows
     lists = {read_declaration(row.segments).signature for row in rows}
@@ -238,7 +242,7 @@ def _accept(
 ) -> _Accepted:
     mask, measures = evidence.mask, evidence.measures
     if mask is None or measures is None:
-        # A policy may silence any rule, but there is no publishing a mask nobody could read.
+        # No policy can switch off the rules about masks that cannot be read.
         raise AssertionError(f"{evidence.row.manifest} row {evidence.row.number} has no mask")
     stored = data if mask.canonical else canonical_png(mask.pixels)
     described = [[s.index, s.label, s.metadata_text] for s in evidence.declaration.segments]
@@ -304,7 +308,7 @@ def _segments_table(accepted: Sequence[_Accepted], validation: Validation) -> pa
 def rejected_table(
     findings: Sequence[tuple[ManifestRow, Finding]], dataset: str | None, model_run: str | None
 ) -> pa.Table:
-    """The rejected table's rows for these findings."""
+    """REJECTED, one row per finding."""
     return table_of(
         {
             "dataset": [dataset] * len(findings),

@@ -1,4 +1,4 @@
-"""How many of a dataset's items a partition has predictions for."""
+"""Coverage: how many of a dataset's items have an accepted prediction in a partition."""
 
 from __future__ import annotations
 
@@ -14,19 +14,30 @@ from segpipe.validation.summary import VALIDATED_FILE
 
 @dataclass(frozen=True)
 class Coverage:
-    """Items of a list, and those of them that have an accepted prediction."""
+    """How much of a list of items is predicted.
+
+    Attributes:
+        items: items of the list.
+        predicted: those of them that have an accepted prediction.
+    """
 
     items: int
     predicted: int
 
     @property
     def share(self) -> float:
-        """0 to 1; 1 for an empty list."""
+        """Share of the items that are predicted, 0 to 1; 1 for an empty list."""
         return self.predicted / self.items if self.items else 1.0
 
 
 def coverage_of(tables: Folder, items: ItemList) -> Coverage:
-    """Hold a partition's accepted predictions against a list of items; 8 bytes per prediction."""
+    """Compare a partition's accepted predictions with a list of items.
+
+    Memory: 8 bytes per prediction.
+
+    Args:
+        tables: folder of the partition's tables.
+    """
     found = [np.zeros(0, np.uint64)]
     with tables.open_input(VALIDATED_FILE) as handle:
         for batch in pq.ParquetFile(handle).iter_batches(columns=["reference_id"]):

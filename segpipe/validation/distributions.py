@@ -1,4 +1,4 @@
-"""What a partition's segments are like as a whole, and how far that is from another partition's."""
+"""Distributions of labels and confidences in a partition, and their drift between partitions."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _IGNORED = '"ignore":true'
 
 @dataclass(frozen=True)
 class Distribution:
-    """The segments of a partition, without those marked as ignored.
+    """Labels and confidences of a partition's segments, without ignored ones.
 
     Attributes:
         pixels: label -> pixels of its segments.
         segments: label -> number of its segments.
-        confidences: number of segments per bin of confidence, BINS of them.
-        without_confidence: segments that have none, or one outside 0 to 1.
+        confidences: number of segments per bin of confidence; BINS equal bins from 0 to 1.
+        without_confidence: number of segments with no confidence, or one outside 0 to 1.
     """
 
     pixels: Mapping[str, int]
@@ -38,7 +38,7 @@ class Distribution:
 
     @property
     def median_confidence(self) -> float | None:
-        """As of the histogram: within its bin as if values were spread evenly. None without any."""
+        """The median, interpolated within its bin of the histogram; None without confidences."""
         half, below = sum(self.confidences) / 2, 0
         for place, count in enumerate(self.confidences):
             if count and below + count >= half:
@@ -48,7 +48,7 @@ class Distribution:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Label -> share of all pixels, largest first."""
+        """Label -> share of all labels' pixels, 0 to 1, largest first."""
         total = sum(self.pixels.values())
         ranked = sorted(self.pixels.items(), key=lambda one: (-one[1], one[0]))
         return {label: pixels / total for label, pixels in ranked} if total else {}
@@ -56,12 +56,12 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far two distributions of labels are apart.
+    """The difference between the label distributions of two partitions.
 
     Attributes:
-        distance: total variation distance of the labels' shares of pixels, 0 (the same) to 1 (no
+        distance: total variation distance of the labels' shares of pixels, 0 (equal) to 1 (no
             label in common): the share of pixels that would have to change their label.
-        changes: label -> change of its share, the largest changes first.
+        changes: label -> change of its share, -1 to 1, the largest changes first.
     """
 
     distance: float
@@ -69,7 +69,11 @@ class Drift:
 
 
 def distribution_of(tables: Folder) -> Distribution:
-    """Read a partition's segment table; memory is bounded by a batch and the labels."""
+    """Count a partition's segments; memory is bounded by a batch of rows and the labels.
+
+    Args:
+        tables: folder of the partition's tables.
+    """
     pixels: Counter[str] = Counter()
     segments: Counter[str] = Counter()
     histogram = np.zeros(BINS, np.int64)
@@ -90,7 +94,7 @@ def distribution_of(tables: Folder) -> Distribution:
 
 
 def drift_between(before: Distribution, after: Distribution) -> Drift:
-    """Compare the labels' shares of pixels."""
+    """How the labels' shares of pixels changed."""
     old, new = before.shares, after.shares
     changes = {
         label: new.get(label, 0.0) - old.get(label, 0.0)

@@ -1,8 +1,8 @@
-"""Predictions that occur more than once in a partition.
+"""Items that occur more than once in a partition, and masks that are shared by several items.
 
-Equal ones are kept once; differing ones are all rejected, for no order between rows or files is
-trusted. Which reference ids occur twice is found in a pass over that column alone, so that the main
-pass only has to set aside the rows in question.
+Of equal predictions for an item one is kept. Different ones are all rejected, since no order
+between rows or files is trusted. Repeated reference ids are found in a pass over that column alone,
+so that the main pass has to defer only the rows concerned.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ from segpipe.manifests.manifest import Manifest
 from segpipe.validation.rules import Found
 from segpipe.validation.rules.wording import listed
 
-# Hashes held at once, 8 bytes each and as many again to sort them. A larger manifest is looked
-# through in several passes.
+# Hashes in memory at once: 8 bytes each, and as much again for sorting. A larger manifest takes
+# several passes.
 _HASHES_AT_ONCE = 4_000_000
 
 
 def repeated_reference_ids(manifest: Manifest, hashes_at_once: int = _HASHES_AT_ONCE) -> pa.Array:
-    """The reference ids that occur in more than one row, as a string array without order.
+    """The reference ids that occur in more than one row: a string array in no particular order.
 
-    Memory is bounded by ``hashes_at_once`` and the ids that do repeat, not by the manifest.
+    Memory is bounded by ``hashes_at_once`` and the repeated ids, not by the manifest.
+
+    Raises:
+        ManifestError: if a manifest file turns out to be damaged.
     """
     parts = -(-manifest.rows // hashes_at_once)
     repeated: Counter[str] = Counter()
@@ -35,7 +38,7 @@ def repeated_reference_ids(manifest: Manifest, hashes_at_once: int = _HASHES_AT_
         suspects = _repeated_hashes(manifest, part, parts)
         if not suspects.size:
             continue
-        # Equal hashes are only a suspicion: count the ids themselves.
+        # Different ids may have equal hashes: count the ids themselves.
         counted: Counter[str] = Counter()
         for ids in manifest.reference_ids():
             ids = ids.drop_null()
@@ -65,27 +68,36 @@ class _Seen:
 
 @dataclass
 class Duplicates:
-    """What was seen of the reference ids that repeat, and what becomes of their rows.
+    """The accepted rows of repeated reference ids, and which of them are kept.
 
-    Every accepted row of a repeated id is noted first; then each is asked about once.
+    First every accepted row of a repeated id is added with :meth:`note`. Then :meth:`conflict` and
+    :meth:`keep` are called once per row.
+
+    Args:
+        repeated: string array of the ids, see :func:`repeated_reference_ids`.
     """
 
     repeated: pa.Array
     _seen: dict[str, _Seen] = field(default_factory=dict)
 
     def is_repeated(self, reference_ids: pa.ChunkedArray) -> pa.ChunkedArray:
-        """A boolean per id."""
+        """A boolean per id: is it one of the repeated ones?"""
         return pc.is_in(reference_ids, value_set=self.repeated)
 
     def note(self, reference_id: str, fingerprint: str, manifest: str, number: int) -> None:
-        """Take notice of one accepted row of a repeated id."""
+        """Add one accepted row of a repeated id.
+
+        Args:
+            fingerprint: hex.
+            manifest, number: the file, and the row in it.
+        """
         digest = bytes.fromhex(fingerprint)
         seen = self._seen.setdefault(reference_id, _Seen(digest, []))
         seen.rows.append((manifest, number))
         seen.differs = seen.differs or seen.fingerprint != digest
 
     def conflict(self, reference_id: str) -> Found | None:
-        """What to say of an id whose rows differ; None where they are equal."""
+        """The finding for an id whose rows differ; None if they are equal."""
         seen = self._seen[reference_id]
         if not seen.differs:
             return None
@@ -101,25 +113,29 @@ class Duplicates:
         )
 
     def keep(self, reference_id: str) -> bool:
-        """True for the first of an id's equal rows, False for its repetitions."""
+        """True on the first call for an id, False afterwards."""
         seen = self._seen[reference_id]
         first, seen.kept = not seen.kept, True
         return first
 
 
-# Masks looked back on. A bound, because a partition may hold any number of them.
+# Masks remembered. Bounded, because a partition may hold any number of them.
 _LOOK_BACK = 200_000
 
 
 class SameMasks:
-    """Finds items that have the very same mask, among the last 200 000 predictions."""
+    """Finds items with identical masks among the last 200 000 different masks."""
 
     def __init__(self) -> None:
-        # A dict would look for its first key through the places of all that were removed.
+        # A dict gets slow here: finding its first key scans the slots of all removed ones.
         self._seen: OrderedDict[bytes, str] = OrderedDict()
 
     def other_item(self, mask_sha256: str, reference_id: str) -> str | None:
-        """The item seen before with this mask; None where there was none."""
+        """An earlier item with the same mask, if there is one; the mask is remembered.
+
+        Args:
+            mask_sha256: hex.
+        """
         key = bytes.fromhex(mask_sha256[:32])
         other = self._seen.pop(key, None)
         self._seen[key] = reference_id if other is None else other

@@ -1,4 +1,4 @@
-"""Which model runs have not delivered: the age of what is published."""
+"""Freshness: how old the newest published day of each model run is."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from segpipe.validation.rules.policy import Policies
 
 @dataclass(frozen=True)
 class Age:
-    """How old a model run's newest published day is.
+    """The age of a model run's newest published day.
 
     Attributes:
-        newest: the last day that is published; None where none is.
-        hours: since the end of that day; None where none is published.
+        newest: the newest published day; None if none is published.
+        hours: since the end of that day; None if none is published.
         limit: the policy's ``max_age_hours``.
     """
 
@@ -27,7 +27,7 @@ class Age:
 
     @property
     def late(self) -> bool:
-        """Whether it is older than the policy allows; what was never published is."""
+        """Whether it is older than the policy allows, or nothing is published."""
         return self.hours is None or self.hours > self.limit
 
     def __str__(self) -> str:
@@ -42,12 +42,12 @@ class Age:
 def ages(
     newest: Mapping[str, date | None], policies: Policies, time_zone: str, now: datetime
 ) -> list[Age]:
-    """The ages of all model runs whose policy limits it, the oldest first.
+    """The ages of model runs whose policy sets a limit, oldest first; retired ones are left out.
 
     Args:
         newest: model run -> its newest published day.
-        time_zone: whose days they are.
-        now: aware of its time zone.
+        time_zone: IANA name of the zone in which days begin and end.
+        now: with a time zone.
     """
     zone = ZoneInfo(time_zone)
     found = []

@@ -1,9 +1,9 @@
-"""What a partition's tables were made from, told without reading a mask.
+"""The inputs of a partition's tables as a digest, computed without reading a mask.
 
-A mask is taken to be the same when its size and what its storage says of its age and identity are
-the same: size, times of change and inode on a disk, ETag in an object store. With the same
-manifest, policy and code the same tables come out, so the pass can be left out. Where storage does
-not say enough, as on the web, nothing is left out.
+A mask counts as unchanged if its storage reports the same identity for it: size, times of change
+and inode on a disk, ETag in an object store. The same masks, manifest, policy and code give the
+same tables, so the pass can be skipped. If storage does not report enough, as on the web, no pass
+is skipped.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from segpipe.validation.chunk import Validation
 from segpipe.validation.row_files import identities_of
 from segpipe.validation.rules import Policy
 
-#: Where the digest is kept, beside the tables.
+#: File of the digest, beside the tables.
 INPUTS_FILE = "_inputs.json"
 _ROWS_AT_ONCE = 4096
-# The columns that say which files a row needs.
-_WHERE_FILES_ARE = ("mask_url", "image_url", "height", "width")
-# What of a policy decides nothing about what a pass finds, set to what it is by default.
-_NO_POLICY = Policy()
+# The columns that decide which files a row needs.
+_FILE_COLUMNS = ("mask_url", "image_url", "height", "width")
+# Keys of a policy that do not affect what a pass finds, with their defaults.
+_DEFAULT_POLICY = Policy()
 _WITHOUT_EFFECT: dict[str, Any] = {
-    name: getattr(_NO_POLICY, name)
+    name: getattr(_DEFAULT_POLICY, name)
     for name in (
         "publish_as",
         "retired",
@@ -47,23 +47,23 @@ _WITHOUT_EFFECT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """A digest of all that went into a pass, and of what came out.
+    """Digests of everything that went into a pass, and of its tables.
 
     Attributes:
         digest: of manifest, masks, images, policy and code.
-        outcome: digests of the tables that came out, to tell tables of another pass.
+        outcome: ``Summary.outcome`` of the tables, to recognize tables of another pass.
     """
 
     digest: str
     outcome: str
 
     def write(self, folder: Folder) -> None:
-        """Keep it beside the tables."""
+        """Write it beside the tables."""
         folder.write(INPUTS_FILE, json.dumps([self.digest, self.outcome]).encode())
 
     @classmethod
     def read(cls, folder: Folder) -> Inputs | None:
-        """Those of the last pass; None where they are not known."""
+        """Those of the last pass; None if they are missing or damaged."""
         if not folder.exists(INPUTS_FILE):
             return None
         try:
@@ -73,8 +73,8 @@ class Inputs:
             return None
 
 
-def deciding(policy: Policy) -> str:
-    """What of a policy decides what a pass finds, as text: equal texts, equal findings."""
+def validation_key(policy: Policy) -> str:
+    """The part of a policy that affects what a pass finds, as text: equal keys, equal findings."""
     return repr(replace(policy, **_WITHOUT_EFFECT))
 
 
@@ -93,7 +93,7 @@ class InputsDigest:
             validation.model_run,
             sorted(validation.sources.roots),
             validation.masks.path_of("00"),
-            deciding(validation.policy),
+            validation_key(validation.policy),
             None if validation.items is None else validation.items.digest(),
             manifest.content_sha256(),
         ]
@@ -101,7 +101,7 @@ class InputsDigest:
         self._known = True
 
     def add(self, identities: Iterable[str | None]) -> None:
-        """The files of further rows; see ``row_files.identities_of``."""
+        """Add the files of further rows; see ``row_files.identities_of``."""
         for identity in identities:
             if identity is None:
                 self._known = False
@@ -109,17 +109,20 @@ class InputsDigest:
                 self._digest.update(identity.encode("utf-8", "backslashreplace") + b"\n")
 
     def hexdigest(self) -> str | None:
-        """None where a source does not tell whether it changed."""
+        """The digest (hex); None if a file's storage cannot report whether it changed."""
         return self._digest.hexdigest() if self._known else None
 
 
 def inputs_digest(manifest: Manifest, validation: Validation, code_version: str) -> str | None:
-    """The :class:`InputsDigest` of a manifest as it and its masks are now.
+    """The :class:`InputsDigest` (hex) of a manifest and its masks as they are now.
 
-    No mask is opened: one look at each file's entry in its folder or store.
+    No mask is opened: only the entry of each file in its folder or store is read.
+
+    Raises:
+        StorageError: if storage itself fails.
     """
     digest = InputsDigest(manifest, validation, code_version)
-    for chunk in manifest.chunks(_ROWS_AT_ONCE, _WHERE_FILES_ARE):
+    for chunk in manifest.chunks(_ROWS_AT_ONCE, _FILE_COLUMNS):
 
         def identities(row: ManifestRow, folder: str = chunk.folder) -> Sequence[str | None]:
             return identities_of(row, folder, validation.sources)
@@ -132,7 +135,12 @@ def inputs_digest(manifest: Manifest, validation: Validation, code_version: str)
 
 
 def masks_are_there(folder: Folder, name: str, masks: MaskStore) -> bool:
-    """Whether every mask a table names is in the store; they count as new then."""
+    """Whether every mask of a table is in the store. Their age is renewed, so that no vacuum
+    removes them meanwhile.
+
+    Args:
+        folder, name: the table, with a column ``mask_sha256``.
+    """
     with folder.open_input(name) as handle:
         for batch in pq.ParquetFile(handle).iter_batches(
             batch_size=_ROWS_AT_ONCE, columns=["mask_sha256"]

@@ -1,8 +1,8 @@
 """Materializing a partition: manifest in; validated, segments and rejected tables out.
 
-The three tables come out of one pass and belong together. They appear one after the other and the
-summary last; each carries the pass's digest in its footer, so a reader that finds a table of
-another pass (a crash between two renames) says so instead of mixing them.
+All three tables come from one pass and belong together. They appear one after the other, and the
+summary last. Each carries the pass's digest in its footer, so that after a crash between two
+renames a reader reports a table of another pass instead of mixing them.
 """
 
 from __future__ import annotations
@@ -13,31 +13,21 @@ from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from segpipe.errors import SegpipeError
 from segpipe.manifests.manifest import Manifest
 from segpipe.masks.fast_path import FAST_PATH_MASKS, load_fast_path
 from segpipe.storage.files import Folder
-from segpipe.validation.chunk import (
-    Validation,
-    shared_list,
-    validate_batch,
-)
+from segpipe.validation.chunk import Validation, shared_list, validate_batch
 from segpipe.validation.duplicates import Duplicates, repeated_reference_ids
 from segpipe.validation.inputs import Inputs, InputsDigest, inputs_digest, masks_are_there
-from segpipe.validation.pass_tables import CODE_VERSION, DIGEST_KEY, PassTables
-from segpipe.validation.summary import (
-    REJECTED_FILE,
-    SEGMENTS_FILE,
-    SUMMARY_FILE,
-    VALIDATED_FILE,
-    Summary,
-)
+from segpipe.validation.pass_tables import CODE_VERSION, PassTables
+from segpipe.validation.summary import SUMMARY_FILE, VALIDATED_FILE, Summary
+from segpipe.validation.validated import ValidatedPredictions
 from segpipe.workers.chunks import Workers
 
 _DEFAULT_WORKERS = Workers()
-#: Told how many of how many manifest rows are done.
+#: Called with the number of manifest rows that are done, and of all.
 Progress = Callable[[int, int], None]
 
 
@@ -53,13 +43,13 @@ def materialize(
 ) -> Summary:
     """Validate every row of a manifest and write the three tables and the masks.
 
-    Equal input gives byte-identical tables, whatever the number of workers. Where nothing that
-    goes into a pass changed since the tables were made, they are left as they are.
+    Equal input gives byte-identical tables, whatever the number of workers. If no input changed
+    since the tables were made, they are left as they are.
 
     Args:
-        out: folder of the tables; what an earlier pass left there is replaced.
-        workers: who works on the masks.
-        force: read every mask, whatever its storage says.
+        out: folder of the tables; tables of an earlier pass are replaced.
+        workers: process the chunks of rows.
+        force: read every mask, even if nothing seems to have changed.
 
     Raises:
         ManifestError: if a manifest file turns out to be damaged.
@@ -78,7 +68,7 @@ def materialize(
     work = partial(validate_batch, validation=validation)
     batches = manifest.batches(rows_per_chunk)
     with ExitStack() as stack:
-        tables = PassTables.open(stack, out, manifest.extras, duplicates, validation)
+        tables = PassTables(stack, out, manifest.extras, duplicates, validation)
         done = 0
         for chunk in workers.map(work, batches, -(-manifest.rows // rows_per_chunk)):
             tables.add(chunk)
@@ -96,25 +86,16 @@ def materialize(
 
 
 def _unchanged(out: Folder, manifest: Manifest, validation: Validation) -> Summary | None:
-    """The summary of tables that were made from these very inputs and are all there."""
+    """The summary of complete tables made from these same inputs; None if there are none."""
     known = Inputs.read(out)
     if known is None or known.digest != inputs_digest(manifest, validation, CODE_VERSION):
         return None
     try:
-        summary = Summary.read(out)
+        summary = ValidatedPredictions(out).summary
         if summary.outcome != known.outcome:
             return None
-        for name, digest in (
-            (VALIDATED_FILE, summary.validated_digest),
-            (SEGMENTS_FILE, summary.validated_digest),
-            (REJECTED_FILE, summary.rejected_digest),
-        ):
-            with out.open_input(name) as handle:
-                notes = pq.ParquetFile(handle).metadata.metadata or {}
-            if notes.get(DIGEST_KEY.encode()) != digest.encode():
-                return None
         if not masks_are_there(out, VALIDATED_FILE, validation.masks):
             return None
     except (SegpipeError, OSError, pa.ArrowException):
-        return None  # lost or damaged: made anew
+        return None  # lost or damaged: made again
     return replace(summary, reused=True)

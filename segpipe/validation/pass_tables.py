@@ -1,4 +1,4 @@
-"""The three tables of a pass, while they are written."""
+"""The three tables of a pass over a manifest, while they are written."""
 
 from __future__ import annotations
 
@@ -16,172 +16,133 @@ import pyarrow.parquet as pq
 from segpipe.manifests.cells import cells_of
 from segpipe.manifests.rows import ManifestRow
 from segpipe.storage.files import Folder
-from segpipe.tables.digest import TableDigest
-from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
-from segpipe.tables.writing import TableWriter, column_array, table_writer
-from segpipe.validation.chunk import (
-    ValidatedChunk,
-    Validation,
-    rejected_table,
-)
+from segpipe.tables.schemas import SEGMENTS, VALIDATED
+from segpipe.tables.writing import column_array
+from segpipe.validation.chunk import ValidatedChunk, Validation, rejected_table
 from segpipe.validation.duplicates import Duplicates, SameMasks
+from segpipe.validation.partition_tables import PartitionTables
 from segpipe.validation.rules import Finding, Found, Severity, finding
 from segpipe.validation.rules.rows import DUPLICATE_MASK, REF_DUPLICATE
-from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
+from segpipe.validation.summary import Summary
 
-#: Part of every digest: bump it when the same masks may lead to other tables.
+#: Part of every digest: increment it when the same masks may give different tables.
 CODE_VERSION = "3"
-#: Where each table's footer holds the digest of its pass.
-DIGEST_KEY = "segpipe.digest"
-_WHOSE = ("reference_id", "fingerprint", "manifest", "manifest_row")
+_DUPLICATE_COLUMNS = ("reference_id", "fingerprint", "manifest", "manifest_row")
 
 
 class PassTables:
-    """The three tables being written, and a place aside for rows whose item occurs twice."""
+    """Writes the tables of a pass, and decides on rows whose item occurs more than once.
+
+    Args:
+        stack: the tables appear under their names when it closes without an error.
+        out: folder of the tables.
+        extras: the manifest's carried columns.
+    """
 
     def __init__(
         self,
-        validated: TableWriter,
-        segments: TableWriter,
-        rejected: TableWriter,
-        aside: _Aside,
-        duplicates: Duplicates,
-        validation: Validation,
-    ) -> None:
-        self._validation = validation
-        self._same_masks = SameMasks()
-        self._validated, self._segments, self._rejected = validated, segments, rejected
-        self._aside = aside
-        self._duplicates = duplicates
-        self._findings: Counter[str] = Counter()
-        self._validated_digest = TableDigest(CODE_VERSION)
-        self._rejected_digest = TableDigest(CODE_VERSION)
-        self._rejected_rows = 0
-        self._repeated = 0
-
-    @classmethod
-    def open(
-        cls,
         stack: ExitStack,
         out: Folder,
         extras: pa.Schema,
         duplicates: Duplicates,
         validation: Validation,
-    ) -> PassTables:
-        """Open all tables for writing; they appear when the stack closes without an error."""
-        schema = pa.schema([*VALIDATED, *extras])
-        validated = stack.enter_context(table_writer(out, VALIDATED_FILE, schema))
-        segments = stack.enter_context(table_writer(out, SEGMENTS_FILE, SEGMENTS))
-        rejected = stack.enter_context(table_writer(out, REJECTED_FILE, REJECTED))
-        return cls(validated, segments, rejected, _Aside(stack, schema), duplicates, validation)
+    ) -> None:
+        self._tables = PartitionTables(stack, out, pa.schema([*VALIDATED, *extras]), CODE_VERSION)
+        self._deferred = _DeferredRows(stack, self._tables.schema)
+        self._duplicates = duplicates
+        self._validation = validation
+        self._same_masks = SameMasks()
+        self._findings: Counter[str] = Counter()
+        self._repeated = 0
 
     def add(self, chunk: ValidatedChunk) -> None:
-        """Append a chunk; rows of items that occur twice are set aside."""
+        """Append a chunk; rows of items that occur more than once are deferred."""
         self._findings.update(chunk.findings)
-        self._reject(chunk.rejected)
+        self._tables.reject(chunk.rejected)
         validated, segments = chunk.validated, chunk.segments
         if len(self._duplicates.repeated) and validated.num_rows:
             repeated = self._duplicates.is_repeated(validated["reference_id"])
-            own = self._duplicates.is_repeated(segments["reference_id"])
-            self._set_aside(validated.filter(repeated), segments.filter(own))
-            validated = validated.filter(_not(repeated))
-            segments = segments.filter(_not(own))
+            repeated_segments = self._duplicates.is_repeated(segments["reference_id"])
+            self._defer(validated.filter(repeated), segments.filter(repeated_segments))
+            validated = validated.filter(pc.invert(repeated))
+            segments = segments.filter(pc.invert(repeated_segments))
         self._accept(validated, segments)
 
     def finish(self, rows: int) -> Summary:
-        """Decide on the rows set aside and sum up."""
-        for validated, segments in self._aside.chunks():
-            self._decide(validated, segments)
-        validated_digest = self._validated_digest.hexdigest()
-        rejected_digest = self._rejected_digest.hexdigest()
-        for table, digest in (
-            (self._validated, validated_digest),
-            (self._segments, validated_digest),
-            (self._rejected, rejected_digest),
-        ):
-            table.add_metadata(DIGEST_KEY, digest)
-        return Summary(
-            rows=rows,
-            accepted=self._validated.rows,
-            rejected=self._rejected_rows,
+        """Decide on the deferred rows, and summarize.
+
+        Args:
+            rows: rows of the manifest.
+        """
+        for validated, segments in self._deferred.chunks():
+            self._resolve(validated, segments)
+        return self._tables.finish(
+            rows,
             repeated=self._repeated,
-            segments=self._segments.rows,
             taxonomy_size=len(self._validation.taxonomy_list or ()),
-            findings=dict(sorted(self._findings.items())),
-            validated_digest=validated_digest,
-            rejected_digest=rejected_digest,
+            findings=self._findings,
         )
 
     def _accept(self, validated: pa.Table, segments: pa.Table) -> None:
-        validated = self._with_same_masks(validated)
-        self._validated.write(validated)
-        self._segments.write(segments)
-        self._validated_digest.add(validated)
+        self._tables.accept(self._with_same_masks(validated), segments)
 
     def _with_same_masks(self, validated: pa.Table) -> pa.Table:
-        """The rows, with a finding where another item has the very same mask."""
+        """The rows, with a finding where another item has the same mask."""
         policy = self._validation.policy
         if policy.severity_of(DUPLICATE_MASK) is Severity.OFF:
             return validated
-        told: dict[int, dict[str, str]] = {}
+        added: dict[int, dict[str, str]] = {}
         empty = _empty_masks(validated)
         names = ("mask_sha256", "reference_id")
         columns = (cells_of(column_array(validated, name)) for name in names)
         for place, (mask_sha256, reference_id) in enumerate(zip(*columns, strict=True)):
             if place in empty:
-                continue  # empty masks are equal without meaning anything by it
+                continue  # equal empty masks mean nothing
             other = self._same_masks.other_item(mask_sha256, reference_id)
             if other is not None:
                 words = f"{other!r} has the very same mask: did each item get its own?"
                 found = finding(DUPLICATE_MASK, policy, Found(words))
-                told[place] = {
+                added[place] = {
                     "rule": found.rule,
                     "severity": found.severity.value,
                     "message": found.message,
                 }
-        if not told:
+        if not added:
             return validated
-        self._findings[DUPLICATE_MASK.id] += len(told)
+        self._findings[DUPLICATE_MASK.id] += len(added)
         findings = validated["findings"].to_pylist()
-        for place, one in told.items():
+        for place, one in added.items():
             findings[place] = [*findings[place], one]
         place = validated.schema.get_field_index("findings")
         column = validated.schema.field("findings")
         return validated.set_column(place, column, pa.array(findings, column.type))
 
-    def _reject(self, rejected: pa.Table) -> None:
-        if rejected.num_rows == 0:
-            return
-        self._rejected.write(rejected)
-        self._rejected_digest.add(rejected)
-        rows = rejected.select(["manifest", "manifest_row"])
-        self._rejected_rows += rows.group_by(["manifest", "manifest_row"]).aggregate([]).num_rows
-
-    def _set_aside(self, validated: pa.Table, segments: pa.Table) -> None:
-        self._aside.add(validated, segments)
-        for row in zip(*(validated[name].to_pylist() for name in _WHOSE), strict=True):
+    def _defer(self, validated: pa.Table, segments: pa.Table) -> None:
+        self._deferred.add(validated, segments)
+        for row in zip(*(validated[name].to_pylist() for name in _DUPLICATE_COLUMNS), strict=True):
             self._duplicates.note(*row)
 
-    def _decide(self, validated: pa.Table, segments: pa.Table) -> None:
+    def _resolve(self, validated: pa.Table, segments: pa.Table) -> None:
+        """Reject deferred rows that conflict; of equal ones, keep the first."""
         validation = self._validation
         keep: list[bool] = []
         conflicts: list[tuple[ManifestRow, Finding]] = []
-        for row in zip(*(validated[name].to_pylist() for name in _WHOSE), strict=True):
+        for row in zip(*(validated[name].to_pylist() for name in _DUPLICATE_COLUMNS), strict=True):
             reference_id, _, manifest, number = row
             conflict = self._duplicates.conflict(reference_id)
             if conflict is not None:
-                whose = ManifestRow(manifest, number, reference_id, None, None)
-                conflicts.append((whose, finding(REF_DUPLICATE, validation.policy, conflict)))
+                rejected = ManifestRow(manifest, number, reference_id, None, None)
+                conflicts.append((rejected, finding(REF_DUPLICATE, validation.policy, conflict)))
             keep.append(conflict is None and self._duplicates.keep(reference_id))
         self._findings[REF_DUPLICATE.id] += len(conflicts)
         self._repeated += len(keep) - sum(keep) - len(conflicts)
-        self._reject(rejected_table(conflicts, validation.dataset, validation.model_run))
+        self._tables.reject(rejected_table(conflicts, validation.dataset, validation.model_run))
         owner = np.repeat(keep, validated["n_segments"].to_numpy())
         self._accept(validated.filter(pa.array(keep)), segments.filter(pa.array(owner)))
 
 
-class _Aside:
-    """Chunks of rows whose fate is known only after the last row, kept on disk meanwhile."""
+class _DeferredRows:
+    """Rows that can be decided on only after the last row, kept on disk until then."""
 
     def __init__(self, stack: ExitStack, schema: pa.Schema) -> None:
         self._stack = stack
@@ -190,7 +151,7 @@ class _Aside:
         self._writers: list[pq.ParquetWriter] = []
 
     def add(self, *tables: pa.Table) -> None:
-        """Set a chunk of both tables aside."""
+        """Append a chunk of the validated and the segments table."""
         if tables[0].num_rows == 0:
             return
         if not self._writers:
@@ -205,7 +166,7 @@ class _Aside:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
 
     def chunks(self) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """The chunks again, in order; nothing can be added after."""
+        """The chunks, in the order they were added; nothing can be added afterwards."""
         for writer in self._writers:
             writer.close()
         if self._files:
@@ -215,13 +176,13 @@ class _Aside:
 
 
 def _close(writer: pq.ParquetWriter) -> None:
-    # On the way out of a failure; closing twice does nothing.
+    # After a failure; closing twice does nothing.
     with suppress(Exception):
         writer.close()
 
 
 def _empty_masks(validated: pa.Table) -> frozenset[int]:
-    """Rows with a finding that the mask is empty."""
+    """Places of the rows with a finding that the mask is empty."""
     findings = validated["findings"].combine_chunks()
     rules = pc.struct_field(findings.flatten(), "rule")
     if not pc.any(pc.equal(rules, "EMPTY-MASK")).as_py():
@@ -230,7 +191,3 @@ def _empty_masks(validated: pa.Table) -> frozenset[int]:
     return frozenset(
         place for place, own in cells if any(one["rule"] == "EMPTY-MASK" for one in own)
     )
-
-
-def _not(flags: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.invert(flags)

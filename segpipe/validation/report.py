@@ -1,4 +1,4 @@
-"""What a validation found, for people (text) and for CI (JSON)."""
+"""The report on a validation, for people (text, HTML) and for programs (JSON)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RuleReport:
     """The findings of one rule.
 
     Attributes:
-        rows: rows the rule spoke of, accepted ones included.
-        rejected_rows: of these, rows that were rejected (for this rule or for another).
+        rows: number of rows with a finding of the rule, accepted rows included.
+        rejected_rows: those of them that were rejected (by this rule or by another).
         examples: the first few: reference id, manifest, row and message.
     """
 
@@ -37,7 +37,7 @@ class RuleReport:
     examples: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take a finding's severity, and the finding as an example while there are few."""
+        """Add a finding: the first sets the severity, and the first few become examples."""
         if not self.examples:
             self.severity = row["severity"]
         if len(self.examples) < _EXAMPLES:
@@ -46,17 +46,17 @@ class RuleReport:
 
 @dataclass(frozen=True, repr=False)
 class ValidationReport:
-    """The summary of a pass and its findings by rule, the gravest and most frequent first."""
+    """The summary of a pass and its findings by rule, most severe and most frequent first."""
 
     summary: Summary
     rules: tuple[RuleReport, ...]
 
     @classmethod
     def read(cls, tables: Folder) -> ValidationReport:
-        """Put together from the tables of a finished pass.
+        """The report on the tables of a finished pass.
 
         Raises:
-            TableError: if they are not there.
+            TableError: if they are missing.
         """
         summary = Summary.read(tables)
         rules = {
@@ -71,9 +71,9 @@ class ValidationReport:
         for row in _noted_rows(tables):
             if row["rule"] in rules:
                 rules[row["rule"]].add(row)
-        gravest_first = [severity.value for severity in Severity]
+        by_severity = [severity.value for severity in Severity]
         order = sorted(
-            rules.values(), key=lambda r: (gravest_first.index(r.severity), -r.rows, r.rule)
+            rules.values(), key=lambda r: (by_severity.index(r.severity), -r.rows, r.rule)
         )
         return cls(summary, tuple(order))
 
@@ -97,7 +97,7 @@ class ValidationReport:
         return f"<p>{first}</p>{html_table(columns, rows)}"
 
     def to_json(self) -> str:
-        """For programs."""
+        """JSON text, for programs."""
         return json.dumps(
             {"summary": asdict(self.summary), "rules": [asdict(rule) for rule in self.rules]},
             indent=2,
@@ -105,7 +105,7 @@ class ValidationReport:
         )
 
     def lines(self) -> Iterator[str]:
-        """For people: counts, then each rule with examples and one line of advice."""
+        """Lines for people: counts, then each rule with examples and its remedy."""
         summary = self.summary
         yield summary.headline
         if summary.taxonomy_size:

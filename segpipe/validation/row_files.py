@@ -1,4 +1,4 @@
-"""The files a manifest row names: its mask, and the image its size is read from."""
+"""The files of a manifest row: its mask, and the image whose size is read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from segpipe.masks.refusal import MaskRefused
 from segpipe.storage.sources import AllowedRoots, Fetched, Source, is_remote
 from segpipe.workers.chunks import FETCHED_AT_ONCE, map_threads
 
-#: What tells a row's mask, and its image, from what they may be changed to; None where storage does
-#: not tell.
+#: Identities of a row's mask and image: a file that changes gets another one. None if its storage
+#: reports none.
 Identities = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSize:
-    """Height and width in pixels a row's image is known to have, and its EXIF orientation."""
+    """The size of a row's image.
+
+    Attributes:
+        height, width: in pixels; None where not known.
+        orientation: EXIF orientation, 1 to 8; 1 if the image's header was not read.
+    """
 
     height: int | None
     width: int | None
@@ -30,10 +35,10 @@ class RowFiles:
     """What was read for a row.
 
     Attributes:
-        mask: its bytes, or why it was not read.
+        mask: its bytes, or why it could not be read.
         size: of the image, from the manifest or from the image itself.
-        identities: of both files, from before they were read.
-        wanted: False where nothing was read, because nobody wanted it.
+        identities: of both files, determined before they were read.
+        wanted: False if nothing was read because the row did not need it.
     """
 
     mask: Fetched
@@ -47,10 +52,10 @@ def read_files(row: ManifestRow, folder: str, sources: AllowedRoots, max_bytes: 
 
     Args:
         folder: URL of the manifest's folder.
-        max_bytes: limit on the mask's size.
+        max_bytes: limit on the size of the mask file.
 
     Raises:
-        StorageError: when the storage itself fails.
+        StorageError: if storage itself fails.
     """
     source = _source(row.mask_url, folder, sources)
     mask = sources.fetch(source, max_bytes) if isinstance(source, Source) else source
@@ -65,11 +70,10 @@ def read_all_files(
     max_bytes: int,
     wanted: Callable[[ManifestRow], bool],
 ) -> Iterator[RowFiles]:
-    """:func:`read_files` of rows, in order. Where files come over a network, those of further rows
-    are fetched while the first are worked on.
+    """:func:`read_files` for each row, in order; remote files are fetched ahead.
 
     Args:
-        wanted: whether a row's mask is read at all.
+        wanted: whether a row's files are read at all.
     """
 
     def read(row: ManifestRow) -> RowFiles:
@@ -83,10 +87,10 @@ def read_all_files(
 
 
 def identities_of(row: ManifestRow, folder: str, sources: AllowedRoots) -> Identities:
-    """The identities of a row's files, without reading them.
+    """The identities of a row's files, without reading the files.
 
     Raises:
-        StorageError: when the storage itself fails.
+        StorageError: if storage itself fails.
     """
     return _identity(row.mask_url, folder, sources), _image_identity(row, folder, sources)
 
@@ -115,7 +119,7 @@ def _identity(url: str | None, folder: str, sources: AllowedRoots) -> str | None
 
 
 def _source(url: str | None, folder: str, sources: AllowedRoots) -> Source | Fetched:
-    """Where a file is, or what comes of reading one that may not be read."""
+    """Where a file is; or the refusal, if it may not be read."""
     if url is None or not url.strip():
         nowhere = MaskRefused(
             "FILE-MISSING",

@@ -1,4 +1,4 @@
-"""What a pass over a partition came to, and the files it left."""
+"""The summary of a pass over a partition, and the names of its files."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ SUMMARY_FILE = "_summary.json"
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """What a pass over a manifest found. Every row is accepted, rejected or repeated.
+    """Counts of a pass over a manifest. Every row is accepted, rejected or repeated.
 
     Attributes:
         rows: rows of the manifest.
         accepted: predictions in the validated table.
         rejected: rows in the rejected table.
-        repeated: rows equal to an accepted one of the same item; kept once, these not.
+        repeated: rows left out because an equal one of the same item was accepted.
         segments: rows of the segment table.
-        taxonomy_size: Segments of the one list all rows share; 0 where rows list what they found.
-        findings: rule -> rows it spoke of, accepted ones (warnings, conversions) included.
-        validated_digest, rejected_digest: of the tables' content.
-        reused: the tables of an earlier pass are still right, and were left as they are.
+        taxonomy_size: Segments of the list that all rows share; 0 if rows list what they found.
+        findings: rule -> number of rows with a finding of it, accepted rows (warnings,
+            conversions) included.
+        validated_digest, rejected_digest: of the tables' content (hex).
+        reused: the tables of an earlier pass were up to date, and were left as they are.
     """
 
     rows: int
@@ -48,7 +49,7 @@ class Summary:
 
     @property
     def rejection_rate(self) -> float:
-        """Share of the rows that were rejected."""
+        """Share of the rows that were rejected, 0 to 1."""
         return self.rejected / self.rows
 
     @property
@@ -66,13 +67,13 @@ class Summary:
         return f"<p>{self.headline}</p>{html_table(_FOUND, sorted(self.findings.items()))}"
 
     def to_json(self) -> str:
-        """As stored beside the tables."""
+        """JSON text, as stored beside the tables."""
         stored = {name: value for name, value in asdict(self).items() if name != "reused"}
         return json.dumps(stored, indent=2, sort_keys=True) + "\n"
 
     @property
     def outcome(self) -> str:
-        """Tells the tables of this pass from those of another."""
+        """Identifies the content of this pass's tables."""
         return f"{self.validated_digest} {self.rejected_digest}"
 
     @classmethod
@@ -80,7 +81,7 @@ class Summary:
         """The summary stored beside the tables.
 
         Raises:
-            TableError: if there is none.
+            TableError: if there is none, or it is damaged.
         """
         if not folder.exists(SUMMARY_FILE):
             raise TableError(f"{folder.shown} holds no finished tables: materialize them first")

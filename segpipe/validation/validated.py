@@ -1,4 +1,4 @@
-"""Reading a partition's validated predictions back: its tables, checked to belong together."""
+"""Reading a partition's validated predictions, with a check that its tables belong together."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pyarrow.parquet as pq
 from segpipe.errors import TableError
 from segpipe.storage.files import Folder
 from segpipe.tables.schemas import MEASURED
-from segpipe.validation.pass_tables import DIGEST_KEY
+from segpipe.validation.partition_tables import DIGEST_KEY
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 
-#: The nested form of a prediction's segments: one struct per Segment, by index.
+#: A prediction's segments in nested form: one struct per Segment, sorted by index.
 SEGMENT_LIST = pa.list_(pa.struct(MEASURED))
 
 
 @dataclass(frozen=True)
 class PredictionBatch:
-    """Some validated predictions with their segments.
+    """N validated predictions with their segments.
 
     Attributes:
-        rows: the validated table's rows.
-        segments: SEGMENT_LIST, one entry per row.
+        rows: N rows of the validated table.
+        segments: N entries of SEGMENT_LIST, one per row.
     """
 
     rows: pa.Table
@@ -41,7 +41,7 @@ class ValidatedPredictions:
     """The tables of one materialized partition, as a stream of batches.
 
     Raises:
-        TableError: if they are missing, or a table is left over from another pass.
+        TableError: if they are missing or damaged, or a table is left over from another pass.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -56,20 +56,24 @@ class ValidatedPredictions:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of the validated table: VALIDATED, then the columns its manifest carried."""
+        """Of the validated table: VALIDATED, then the manifest's carried columns."""
         with self.folder.open_input(VALIDATED_FILE) as handle:
             return pq.ParquetFile(handle).schema_arrow.remove_metadata()
 
     def batches(self, rows: int) -> Iterator[PredictionBatch]:
-        """Predictions in the table's order, at most ``rows`` at a time."""
+        """The predictions in the table's order, at most ``rows`` per batch.
+
+        Raises:
+            TableError: if the tables were replaced meanwhile, or do not belong together.
+        """
         with (
             self.folder.open_input(VALIDATED_FILE) as validated,
             self.folder.open_input(SEGMENTS_FILE) as segments,
         ):
-            # The files that are read, not those that were there when this was made.
+            # Another pass may have replaced the files since this object was made.
             _check_digest(self.folder, VALIDATED_FILE, validated, self.summary.validated_digest)
             _check_digest(self.folder, SEGMENTS_FILE, segments, self.summary.validated_digest)
-            measured = _Reader(segments)
+            measured = _RowReader(segments)
             for batch in pq.ParquetFile(validated).iter_batches(batch_size=rows):
                 table = pa.Table.from_batches([batch]).replace_schema_metadata()
                 counts = table["n_segments"].to_numpy()
@@ -87,7 +91,7 @@ class ValidatedPredictions:
         return nested(counts, segments)
 
     def rejected(self, most: int) -> pa.Table:
-        """The first findings of rejected rows."""
+        """The first findings of rejected rows: REJECTED, at most ``most`` rows."""
         with self.folder.open_input(REJECTED_FILE) as handle:
             for batch in pq.ParquetFile(handle).iter_batches(batch_size=most):
                 return pa.Table.from_batches([batch])
@@ -103,10 +107,14 @@ class ValidatedPredictions:
 
 
 def nested(counts: np.ndarray, segments: pa.Table) -> pa.Array:
-    """Rows of the segment table as SEGMENT_LIST, an entry per prediction.
+    """Rows of the segment table in nested form.
 
     Args:
-        counts: N, rows of each of the N predictions, in the order of the table.
+        counts: integers of shape (N,): number of rows of each of the N predictions.
+        segments: all their rows, in the same order.
+
+    Returns:
+        N entries of SEGMENT_LIST.
     """
     structs = pa.StructArray.from_arrays(
         [segments[member.name].combine_chunks() for member in MEASURED], fields=MEASURED
@@ -127,8 +135,8 @@ def _check_digest(folder: Folder, name: str, handle: IO[bytes], digest: str) -> 
         )
 
 
-class _Reader:
-    """Rows of a Parquet file in order, any number at a time."""
+class _RowReader:
+    """Reads the rows of a Parquet file in order, any number at a time."""
 
     def __init__(self, handle: object) -> None:
         file = pq.ParquetFile(handle)
@@ -137,7 +145,7 @@ class _Reader:
         self._rest = self._schema.empty_table()
 
     def take(self, rows: int) -> pa.Table:
-        """The next rows; fewer where the file ends."""
+        """The next rows; fewer at the end of the file."""
         parts, have = [self._rest], self._rest.num_rows
         while have < rows:
             batch = next(self._batches, None)

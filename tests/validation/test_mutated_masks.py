@@ -32,7 +32,7 @@ from segpipe.masks.refusal import MaskRefused
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.sources import AllowedRoots
-from segpipe.validation.chunk import Validation, look
+from segpipe.validation.chunk import Validation, read_evidence
 from segpipe.validation.rules import CATALOGUE, Evidence, Policy, Severity, judge
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -214,7 +214,7 @@ def outcome_of_row(rng: random.Random, validation: Validation) -> str:
         segments, None, rng.choice([None, 24, 0, -1, float("inf"), 1e300, 2.5]),
         rng.choice([None, 31, float("nan")]), rng.choice([None, "mask.png", "http://[", "x.jpg"]),
     )  # fmt: skip
-    evidence, _ = look(row, validation.masks.folder.url, validation)
+    evidence, _ = read_evidence(row, validation.masks.folder.url, validation)
     assert isinstance(evidence, Evidence)
     findings = judge(evidence)
     assert all(f.message.encode() and f.rule in CATALOGUE for f in findings)

@@ -199,7 +199,7 @@ def test_another_version_of_the_rules_reads_again(
     landed: LandingWriter, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     materialized(landed)
-    monkeypatch.setattr("segpipe.validation.pass_tables.CODE_VERSION", "another")
+    monkeypatch.setattr("segpipe.validation.materialization.CODE_VERSION", "another")
     assert not materialized(landed).reused
 
 

@@ -1,6 +1,6 @@
 """The rule catalogue: one file per kind of evidence, one function per rule.
 
-To add a rule, write its function in the file of its kind; nothing else needs to know.
+To add a rule, write its function in the file of its kind; nothing else has to change.
 """
 
 from segpipe.validation.rules import files, imports, labels, pixels, rows, sizes

@@ -1,8 +1,8 @@
-"""What a rule is, and the catalogue they are collected in.
+"""What a rule is, and the catalogue of all rules.
 
-A rule lives in one place: a function decorated with :func:`rule`, which holds its id, its default
-severity, what it means and how to fix it, and yields what it found. Ids are data: they stand in
-tables and reports, and never change.
+A rule is one function, decorated with :func:`rule`. The decorator holds its id, its default
+severity, what it means and how to fix it; the function yields what it found. Ids are data: they
+appear in tables and reports, and never change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """What a finding does to its row."""
+    """What a finding does to its row: reject it, or accept it with a warning or a note."""
 
     REJECT = "reject"
     WARN = "warn"
@@ -24,12 +24,18 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a rule saw in one row: words, and the figures apart for whoever computes with them."""
+    """What a rule found in one row.
+
+    Attributes:
+        message: for people, with the remedy.
+        found, expected: the values alone, for programs.
+        severity: of this case, if it differs from the rule's default.
+    """
 
     message: str
     found: str = ""
     expected: str = ""
-    severity: Severity | None = None  # where this case is graver than the rule's default
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Finding:
     expected: str = ""
 
 
-# Of one row's Evidence, which is defined above this module because it knows the policy.
+# Takes the Evidence of one row. That module imports this one, so its type is not named here.
 Check = Callable[[Any], Iterator[Found]]
 
 
@@ -52,17 +58,18 @@ class Rule:
     """One entry of the catalogue.
 
     Attributes:
-        meaning: one sentence, why this is wrong.
-        remedy: one sentence, what to do.
-        example: a few words that show a case.
-        yields_to: rules that explain the same symptom better; when one of them has a finding
-            for the row, at least as grave, this one keeps silent: one cause gives one finding.
-        check: None for rules that look at several rows and are applied where those are known.
-        essential: a row that breaks it cannot be published at all; no policy can change that.
-        told_by_reading: what breaks it is said while the mask is read, so there is nothing to look
-            for where nothing was said.
-        only_with: what there has to be of evidence for the rule to be broken, as the name of a
-            property of Evidence: it saves asking most rules of most rows.
+        severity: the default; a policy may set another.
+        meaning: why this is wrong, in one sentence.
+        remedy: what to do, in one sentence.
+        example: a short example.
+        yields_to: rules that explain the same symptom better. If one of them has a finding for the
+            row that is at least as severe, this rule reports nothing: one cause, one finding.
+        check: None for rules that compare several rows; they are applied where the rows are known.
+        essential: a row that breaks it cannot be published; no policy can change the severity.
+        reported_by_reader: violations are reported while the mask is read and decoded. Without
+            such a report the check is skipped.
+        requires: name of the property of Evidence that must not be empty for the rule to be
+            broken. It avoids running most checks on most rows.
     """
 
     id: str
@@ -73,8 +80,8 @@ class Rule:
     check: Check | None
     essential: bool
     example: str
-    told_by_reading: bool = False
-    only_with: str | None = None
+    reported_by_reader: bool = False
+    requires: str | None = None
 
 
 CATALOGUE: dict[str, Rule] = {}
@@ -89,30 +96,33 @@ def rule(
     example: str,
     yields_to: tuple[str, ...] = (),
     essential: bool = False,
-    told_by_reading: bool = False,
-    only_with: str | None = None,
+    reported_by_reader: bool = False,
+    requires: str | None = None,
 ) -> Callable[[Check], Check]:
-    """Enter a check into the catalogue."""
+    """Add the decorated check to the catalogue; see :class:`Rule` for the arguments.
 
-    def enter(check: Check) -> Check:
-        explained = frozenset(yields_to)
-        _enter(
+    Raises:
+        ValueError: if the catalogue has a rule with this id already.
+    """
+
+    def decorate(check: Check) -> Check:
+        _add(
             Rule(
                 id,
                 severity,
                 meaning,
                 remedy,
-                explained,
+                frozenset(yields_to),
                 check,
                 essential,
                 example,
-                told_by_reading,
-                only_with,
+                reported_by_reader,
+                requires,
             )
         )
         return check
 
-    return enter
+    return decorate
 
 
 def rule_across_rows(
@@ -124,13 +134,17 @@ def rule_across_rows(
     example: str,
     essential: bool = False,
 ) -> Rule:
-    """Enter a rule that needs more than one row to be seen."""
-    entered = Rule(id, severity, meaning, remedy, frozenset(), None, essential, example)
-    _enter(entered)
-    return entered
+    """Add a rule that compares several rows; see :class:`Rule` for the arguments.
+
+    Raises:
+        ValueError: if the catalogue has a rule with this id already.
+    """
+    entry = Rule(id, severity, meaning, remedy, frozenset(), None, essential, example)
+    _add(entry)
+    return entry
 
 
-def _enter(entered: Rule) -> None:
-    if entered.id in CATALOGUE:
-        raise ValueError(f"rule {entered.id} is in the catalogue already")
-    CATALOGUE[entered.id] = entered
+def _add(entry: Rule) -> None:
+    if entry.id in CATALOGUE:
+        raise ValueError(f"rule {entry.id} is in the catalogue already")
+    CATALOGUE[entry.id] = entry

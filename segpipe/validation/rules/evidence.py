@@ -1,9 +1,10 @@
-"""Everything the rules may look at for one row."""
+"""Everything that rules may use to judge one row."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeGuard
 
 from segpipe.manifests.rows import ManifestRow
 from segpipe.masks.decoding import DecodedMask
@@ -15,18 +16,18 @@ from segpipe.validation.rules.policy import Policy
 
 @dataclass(frozen=True)
 class Evidence:
-    """One row and what came of it.
+    """One row of a manifest, and what was read for it.
 
     Attributes:
         row: as it stands in the manifest.
         declaration: its Segments.
-        size: height and width the item's image is known to have; either may be None.
-        image_orientation: EXIF orientation of the image, where its header was read; 1 otherwise.
-        refusal: why there is no mask to look at; None when there is one.
         policy: of the model run.
+        size: height and width of the item's image in pixels; None where not known.
+        refusal: why the mask could not be decoded; None if it was.
+        mask, measures: the decoded mask and the measures of its values; None if refused.
+        declares_taxonomy: the row lists all classes there are, not only those in its mask.
         known_item: whether the item is in the dataset's list of items; None without a list.
-        declares_taxonomy: the row lists all classes there are, not those it found.
-        mask, measures: the decoded mask and what is true of its values; None when refused.
+        image_orientation: EXIF orientation of the image, 1 to 8; 1 if its header was not read.
     """
 
     row: ManifestRow
@@ -41,27 +42,30 @@ class Evidence:
     image_orientation: int = 1
 
     @cached_property
-    def told(self) -> frozenset[str]:
-        """The rules that reading the mask had something to say about."""
-        said = {remark.rule for remark in self.mask.remarks} if self.mask is not None else set()
-        return frozenset(said if self.refusal is None else {*said, self.refusal.rule})
+    def reported(self) -> frozenset[str]:
+        """Ids of the rules whose violation was reported while the mask was read and decoded."""
+        rules = {remark.rule for remark in self.mask.remarks} if self.mask is not None else set()
+        return frozenset(rules if self.refusal is None else {*rules, self.refusal.rule})
 
     @cached_property
     def values(self) -> frozenset[int]:
-        """The values the mask holds; none where there is no mask."""
+        """The pixel values that occur in the mask; empty without a mask."""
         return frozenset() if self.measures is None else frozenset(self.measures.values.tolist())
 
     @cached_property
     def unexplained(self) -> frozenset[int]:
-        """The mask's values that no Segment of a readable declaration explains."""
+        """The mask's values without a Segment; empty if the declaration cannot be read."""
         if self.declaration.problem is not None:
             return frozenset()
         return self.values - self.declaration.indexes
 
     @cached_property
     def unusual_segments(self) -> tuple[DeclaredSegment, ...]:
-        """Segments of which more is to be said than that they have a label, an index that a mask
-        can hold, metadata, and a confidence from 0 to 1 or none."""
+        """Segments that some rule may object to.
+
+        The others have a label, an index from 0 to 255 written as an integer, valid metadata that
+        is not too large, and either no confidence or one from 0 to 1.
+        """
         limit = self.policy.max_metadata_bytes
         return tuple(
             s
@@ -71,10 +75,15 @@ class Evidence:
             or type(s.raw_index) is not int
             or not 0 <= s.raw_index <= 255
             or s.metadata_error is not None
-            or 4 * len(s.metadata_text) > limit  # at most four bytes a character
+            or 4 * len(s.metadata_text) > limit  # UTF-8 has at most four bytes per character
             or (
                 not 0 <= s.confidence <= 1
                 if s.confidence is not None
                 else "confidence" in s.metadata
             )
         )
+
+
+def is_pixel_value(index: int | None) -> TypeGuard[int]:
+    """Whether an 8-bit mask can hold a Segment's index."""
+    return index is not None and 0 <= index <= 255

@@ -1,8 +1,7 @@
-"""Rules about the mask file: there, whole, a PNG, and a table of numbers.
+"""Rules about the mask file: it exists, is an intact PNG, and holds index values.
 
-What breaks them is seen while reading and decoding (segpipe.storage.sources,
-segpipe.masks.decoding); a refusal or remark carries the rule's id, and the catalogue's entries here
-pick it up.
+Violations are found while reading and decoding (segpipe.storage.sources, segpipe.masks.decoding).
+They arrive as a refusal or a remark with the rule's id; the entries here turn them into findings.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ def _refusal(id: str, meaning: str, remedy: str, example: str) -> None:
         remedy=remedy,
         example=example,
         essential=True,
-        told_by_reading=True,
+        reported_by_reader=True,
     )(_refused(id))
 
 
 def _conversion(
     id: str, meaning: str, remedy: str, example: str, severity: Severity = Severity.CONVERT
 ) -> None:
-    rule(id, severity, meaning=meaning, remedy=remedy, example=example, told_by_reading=True)(
+    rule(id, severity, meaning=meaning, remedy=remedy, example=example, reported_by_reader=True)(
         _remarked(id)
     )
 

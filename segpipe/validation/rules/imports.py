@@ -1,4 +1,4 @@
-"""Rules that are applied while other formats are imported, where their evidence is still there."""
+"""Rules applied while other formats are imported: only then is their evidence available."""
 
 from __future__ import annotations
 

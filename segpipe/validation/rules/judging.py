@@ -1,4 +1,4 @@
-"""Applying the catalogue to one row: its findings, after precedence."""
+"""Applying the catalogue to one row: its findings, in order of precedence."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from segpipe.validation.rules.policy import Policy
 
 
 def rules_in_force(policy: Policy) -> tuple[Rule, ...]:
-    """The rules of single rows that a policy does not switch off, in the catalogue's order."""
+    """The rules for single rows that a policy does not switch off, in the catalogue's order."""
     return tuple(
-        entered
-        for entered in CATALOGUE.values()
-        if entered.check is not None and policy.severity_of(entered) is not Severity.OFF
+        rule
+        for rule in CATALOGUE.values()
+        if rule.check is not None and policy.severity_of(rule) is not Severity.OFF
     )
 
 
 def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> list[Finding]:
-    """Every finding of one row, in the catalogue's order, after precedence.
+    """All findings of one row, in the catalogue's order.
+
+    A finding is left out if a rule that it yields to has one that is at least as severe.
 
     Args:
-        rules: those in force under the evidence's policy, where the caller knows them.
+        rules: :func:`rules_in_force` under the evidence's policy; computed if None.
     """
-    policy, told = evidence.policy, evidence.told
+    policy, reported = evidence.policy, evidence.reported
     broken: dict[str, list[Finding]] = {}
-    for entered in rules_in_force(policy) if rules is None else rules:
+    for rule in rules_in_force(policy) if rules is None else rules:
         if (
-            entered.check is None
-            or (entered.told_by_reading and entered.id not in told)
-            or (entered.only_with is not None and not getattr(evidence, entered.only_with))
+            rule.check is None
+            or (rule.reported_by_reader and rule.id not in reported)
+            or (rule.requires is not None and not getattr(evidence, rule.requires))
         ):
             continue
-        for one in entered.check(evidence):
-            broken.setdefault(entered.id, []).append(finding(entered, policy, one))
+        for one in rule.check(evidence):
+            broken.setdefault(rule.id, []).append(finding(rule, policy, one))
     if not broken:
         return []
     return [
@@ -45,24 +47,28 @@ def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> list[Findi
     ]
 
 
-def _explained_better(one: Finding, entered: Rule, broken: Mapping[str, Sequence[Finding]]) -> bool:
+def _explained_better(one: Finding, rule: Rule, broken: Mapping[str, Sequence[Finding]]) -> bool:
     return any(
         better.severity is Severity.REJECT or one.severity is not Severity.REJECT
-        for id in entered.yields_to & broken.keys()
+        for id in rule.yields_to & broken.keys()
         for better in broken[id]
     )
 
 
-def finding(entered: Rule, policy: Policy, found: Found) -> Finding:
-    """A finding of a rule with the severity its case has, or the policy gives it."""
-    severity = policy.severity_of(entered)
-    if found.severity is not None and entered.id not in policy.severities:
+def finding(rule: Rule, policy: Policy, found: Found) -> Finding:
+    """What a rule found, with the severity that applies: the policy's, else that of the case."""
+    severity = policy.severity_of(rule)
+    if found.severity is not None and rule.id not in policy.severities:
         severity = found.severity
     return Finding(
-        entered.id, severity, _told(found.message), _told(found.found), _told(found.expected)
+        rule.id,
+        severity,
+        _encodable(found.message),
+        _encodable(found.found),
+        _encodable(found.expected),
     )
 
 
-def _told(text: str) -> str:
-    """Text that can be written anywhere: what data holds may not even be Unicode."""
+def _encodable(text: str) -> str:
+    """The text with everything escaped that UTF-8 cannot encode; values from data may hold it."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Rules about labels: against the taxonomy and the task the policy declares."""
+"""Rules that compare labels with the policy's taxonomy and task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
 from segpipe.validation.rules.wording import listed
 
-# Fewer classes than this may each have one instance by chance.
+# With fewer classes, each may have exactly one instance by chance.
 _SUSPICIOUSLY_MANY = 10
 
 
@@ -21,7 +21,7 @@ _SUSPICIOUSLY_MANY = 10
     remedy="Give every Segment its class name.",
     example="{label: '', index: 3}",
     essential=True,
-    only_with="unusual_segments",
+    requires="unusual_segments",
 )
 def label_empty(evidence: Evidence) -> Iterator[Found]:
     blank = [s for s in evidence.unusual_segments if s.label is None or not s.label.strip()]

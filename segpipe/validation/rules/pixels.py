@@ -1,7 +1,7 @@
-"""Rules about the mask's values against the row's Segments.
+"""Rules that compare the mask's values with the row's Segments.
 
-``VALUE-NO-SEGMENT`` is the plain statement; the others recognise a common cause of the same symptom
-and say that instead.
+``VALUE-NO-SEGMENT`` is the general rule. Most others recognize a common cause of the same symptom
+and report that instead.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import numpy as np
 
 from segpipe.masks.measures import Measures
 from segpipe.validation.rules.catalogue import Found, Severity, rule
-from segpipe.validation.rules.evidence import Evidence
+from segpipe.validation.rules.evidence import Evidence, is_pixel_value
 from segpipe.validation.rules.wording import count, listed, percent
 
-# Clean masks: at most 0.17, nearly always under 0.02. Masks of many classes resized with
-# interpolation: 0.2 and more. Measured on 35 public sets.
+# Share of edge pixels whose value lies between their neighbours'. Measured on 35 public data sets:
+# clean masks have at most 0.17, nearly always under 0.02; masks of many classes that were resized
+# with interpolation have 0.2 and more.
 _INTERPOLATED_SHARE = 0.2
+# Fewer edge pixels are no basis for a share.
 _ENOUGH_EDGES = 100
+# More values without a Segment than a wrong class map leaves.
 _MANY_VALUES = 40
 _IGNORE_VALUES = (255, 254, 0)
 
@@ -67,14 +70,12 @@ def _found(message: str, evidence: Evidence, severity: Severity | None = None) -
         "PROBABILITY-MAP",
         "VALUES-INTERPOLATED",
     ),
-    only_with="unexplained",
+    requires="unexplained",
 )
 def value_no_segment(evidence: Evidence) -> Iterator[Found]:
     values, measures = evidence.unexplained, evidence.measures
-    wrong_indexes = [
-        s for s in evidence.declaration.segments if s.index is None or not 0 <= s.index <= 255
-    ]
-    # Segments whose index is no pixel value explain as many values as they are themselves.
+    wrong_indexes = [s for s in evidence.declaration.segments if not is_pixel_value(s.index)]
+    # A Segment with an impossible index may be meant for any one value, and has its own finding.
     if measures is None or len(values) <= len(wrong_indexes):
         return
     area = dict(zip(measures.values.tolist(), measures.area.tolist(), strict=True))
@@ -94,7 +95,7 @@ def value_no_segment(evidence: Evidence) -> Iterator[Found]:
     remedy='Declare it: ignore_values = {255 = "void"} in the policy, or add a Segment for it.',
     example="values 0, 1, 2, 255 with Segments for 0, 1, 2",
     yields_to=("BINARY-255", "OFF-BY-ONE"),
-    only_with="unexplained",
+    requires="unexplained",
 )
 def ignore_255(evidence: Evidence) -> Iterator[Found]:
     values = evidence.unexplained
@@ -115,7 +116,7 @@ def ignore_255(evidence: Evidence) -> Iterator[Found]:
     meaning="A 0/255 mask whose Segments say 0 and 1: the object is written as 255.",
     remedy="Give the object's Segment the index 255, or write the mask with 0 and 1.",
     example="values 0, 255 with Segments for 0 and 1",
-    only_with="unexplained",
+    requires="unexplained",
 )
 def binary_255(evidence: Evidence) -> Iterator[Found]:
     indexes = evidence.declaration.indexes
@@ -135,7 +136,7 @@ def binary_255(evidence: Evidence) -> Iterator[Found]:
     remedy="Check reduce_zero_label and the like: either the mask or the indexes are shifted.",
     example="values 1..12 with Segments for 0..11",
     yields_to=("BINARY-255",),
-    only_with="unexplained",
+    requires="unexplained",
 )
 def off_by_one(evidence: Evidence) -> Iterator[Found]:
     values, indexes = evidence.values, evidence.declaration.indexes
@@ -143,8 +144,8 @@ def off_by_one(evidence: Evidence) -> Iterator[Found]:
         return
     lower = frozenset(value - 1 for value in values)
     higher = frozenset(value + 1 for value in values)
-    # One value above the Segments' range and none at its start is telling. Zero below it is not:
-    # it may as well be an unlabelled class, so there every value has to fit.
+    # One value above the Segments' range, and none at its start, is a clear sign. A zero below the
+    # range is not: it may be an unlabelled class, so in that case every value has to fit.
     if lower == indexes or (lower <= indexes and max(values) == max(indexes) + 1):
         shift = "one too high"
     elif higher == indexes:
@@ -165,7 +166,7 @@ def off_by_one(evidence: Evidence) -> Iterator[Found]:
     remedy="Write the indexes themselves; do not scale a mask to make it visible.",
     example="values 0, 23, 46 with Segments for 0, 1, 2",
     yields_to=("BINARY-255",),
-    only_with="unexplained",
+    requires="unexplained",
 )
 def values_stretched(evidence: Evidence) -> Iterator[Found]:
     values, indexes = evidence.values, evidence.declaration.indexes
@@ -182,6 +183,7 @@ def values_stretched(evidence: Evidence) -> Iterator[Found]:
 
 
 def _share_between(evidence: Evidence) -> float:
+    """Share of edge pixels whose value lies between their neighbours'; 0 with too few edges."""
     measures = evidence.measures
     if measures is None or measures.edge_pixels < _ENOUGH_EDGES:
         return 0.0
@@ -216,14 +218,14 @@ def values_interpolated(evidence: Evidence) -> Iterator[Found]:
     "Segment.",
     remedy="Apply argmax or a threshold first, and write class numbers.",
     example="a sigmoid's output times 255",
-    only_with="unexplained",
+    requires="unexplained",
 )
 def probability_map(evidence: Evidence) -> Iterator[Found]:
     values, measures = evidence.unexplained, evidence.measures
     many = len(values)
     if measures is None or many <= _MANY_VALUES:
         return
-    # Interpolation leaves values without a Segment at edges only; scores are everywhere.
+    # Interpolation leaves values without a Segment only at edges; scores are everywhere.
     pixels = int(measures.area[np.isin(measures.values, list(values))].sum())
     if 2 * pixels > measures.pixels and _share_between(evidence) > _INTERPOLATED_SHARE:
         yield _found(
@@ -249,14 +251,14 @@ def probability_map(evidence: Evidence) -> Iterator[Found]:
     ),
 )
 def segment_no_pixels(evidence: Evidence) -> Iterator[Found]:
-    # Lists of the whole taxonomy name classes that are not in every image: counted, not told.
+    # Rows that list the whole taxonomy name classes that are not in every image.
     if evidence.measures is None or evidence.declares_taxonomy:
         return
     present = evidence.values
     without = [
         s
         for s in evidence.declaration.segments
-        if s.index is not None and 0 <= s.index <= 255 and s.index not in present
+        if s.index not in present and is_pixel_value(s.index)
     ]
     if without:
         yield Found(

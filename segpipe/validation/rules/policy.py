@@ -1,7 +1,7 @@
-"""What a team decided for its model runs: severities, ignored values, taxonomy, limits.
+"""The policy for model runs: severities, ignored values, taxonomy, limits.
 
-One declarative table (``[policy]`` in segpipe.toml) for all model runs, and one per model run
-(``[model_runs."NAME"]``) that overrides it key by key.
+The table ``[policy]`` in segpipe.toml applies to all model runs. A table per model run
+(``[model_runs."NAME"]``) overrides it key by key.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class Policy:
     """What applies to the predictions of a model run.
 
     Attributes:
-        severities: rule id -> severity, where it differs from the catalogue's.
-        ignore_values: pixel value -> label of the visible Segment its pixels get.
-        taxonomy: label -> ``thing`` or ``stuff``; empty where labels are not checked.
-        task: ``semantic``, ``instance`` or ``panoptic``; None where it is not declared.
+        severities: rule id -> severity, for rules that do not keep the catalogue's.
+        ignore_values: pixel value, 0 to 255 -> label of the Segment that its pixels get.
+        taxonomy: label -> ``thing`` or ``stuff``; empty if labels are not checked.
+        task: ``semantic``, ``instance`` or ``panoptic``; None if not declared.
         publish_as: the view of the predictions that is published.
         items: URL of a list of the dataset's items (Parquet, CSV or text); None for no check.
-        retired: the model run has ended: what arrives of it starts no run any more.
-        max_rejection_rate: share of a partition's rows, 0 to 1; when more are rejected,
-            something systematic is wrong and nothing of the partition is published.
+        retired: the model run has ended: new manifests of it no longer start runs.
+        max_rejection_rate: share of a partition's rows, 0 to 1. If more are rejected, something
+            systematic is wrong, and nothing of the partition is published.
         min_coverage: share of the listed items, 0 to 1, that a partition should predict.
-        max_drift: distance of the labels' shares of pixels from the partition before, 0 to 1,
-            above which a check warns.
-        max_age_hours: hours since the end of the newest published day, above which the model run
-            is late; None for no limit. With 30 a day has to be published by 06:00 of the day after.
+        max_drift: 0 to 1; a check warns if the labels' shares of pixels are further than this
+            from those of the partition before (see ``distributions.Drift.distance``).
+        max_age_hours: a model run is late if its newest published day ended more hours ago; None
+            for no limit. With 30, a day has to be published by 06:00 of the day after.
         max_pixels: limit on a mask's width times height.
-        max_bytes: limit on a mask file's size.
-        max_segments: limit on a row's Segments.
-        max_metadata_bytes: limit on one Segment's metadata as JSON.
+        max_bytes: limit on the size of a mask file.
+        max_segments: limit on the number of Segments of a row.
+        max_metadata_bytes: limit on the metadata of one Segment, as UTF-8 JSON.
     """
 
     severities: Mapping[str, Severity] = field(default_factory=dict)
@@ -64,9 +64,10 @@ class Policy:
         return rule.severity if rule.essential else self.severities.get(rule.id, rule.severity)
 
     def overridden(self, given: Mapping[str, Any], shown: str) -> Policy:
-        """This policy with the keys of a TOML table taken over.
+        """This policy, with the keys of a TOML table replaced.
 
         Args:
+            given: key -> value, as TOML has it.
             shown: the file and table, for messages.
 
         Raises:
@@ -77,10 +78,13 @@ class Policy:
 
 @dataclass(frozen=True)
 class Policies:
-    """The policy of a dataset and what its model runs do differently.
+    """The policy of a dataset, and the policies of model runs that differ.
 
     Attributes:
-        from_file: they are what the root's settings file says, and follow it when it changes.
+        common: for every model run without its own.
+        by_model_run: model run -> its policy.
+        from_file: they were read from the root's settings file, and are read again when it
+            changes.
     """
 
     common: Policy = field(default_factory=Policy)

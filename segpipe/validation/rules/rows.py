@@ -1,4 +1,4 @@
-"""Rules about the row itself: its item and the Segments it declares."""
+"""Rules about the row itself: its dataset item and the Segments it declares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from segpipe.storage.redaction import redacted
 from segpipe.validation.rules.catalogue import Found, Severity, rule, rule_across_rows
-from segpipe.validation.rules.evidence import Evidence
+from segpipe.validation.rules.evidence import Evidence, is_pixel_value
 from segpipe.validation.rules.wording import listed
 
 
@@ -91,10 +91,10 @@ def segments_invalid(evidence: Evidence) -> Iterator[Found]:
     remedy="Use whole numbers from 0 to 255; more instances need an importer's policy.",
     example="index 300, -1, 1.5 or null",
     essential=True,
-    only_with="unusual_segments",
+    requires="unusual_segments",
 )
 def index_range(evidence: Evidence) -> Iterator[Found]:
-    wrong = [s for s in evidence.unusual_segments if s.index is None or not 0 <= s.index <= 255]
+    wrong = [s for s in evidence.unusual_segments if not is_pixel_value(s.index)]
     if wrong:
         yield Found(
             f"index {listed([s.name for s in wrong])}: expected a whole number from 0 to 255",
@@ -128,7 +128,7 @@ def index_overflow(evidence: Evidence) -> Iterator[Found]:
     meaning="A Segment's index is written as text.",
     remedy="Write indexes as integers; digits are read as the number they spell.",
     example="index '7'",
-    only_with="unusual_segments",
+    requires="unusual_segments",
 )
 def index_string(evidence: Evidence) -> Iterator[Found]:
     texts = [
@@ -171,7 +171,7 @@ def index_duplicate(evidence: Evidence) -> Iterator[Found]:
     remedy="Use finite numbers, text, lists and objects; leave a missing value out.",
     example="confidence = NaN",
     essential=True,
-    only_with="unusual_segments",
+    requires="unusual_segments",
 )
 def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
     limit = evidence.policy.max_metadata_bytes
@@ -200,7 +200,7 @@ def metadata_invalid(evidence: Evidence) -> Iterator[Found]:
     meaning="A confidence lies outside [0, 1] or is not a number.",
     remedy="Write confidences as fractions; divide percentages by 100.",
     example="confidence = 97.0",
-    only_with="unusual_segments",
+    requires="unusual_segments",
 )
 def confidence_range(evidence: Evidence) -> Iterator[Found]:
     wrong = []

@@ -1,4 +1,4 @@
-"""Rules about the mask's size against its image's."""
+"""Rules that compare the mask's size with its image's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from segpipe.validation.rules.evidence import Evidence
 
 
 def _sizes(evidence: Evidence) -> tuple[int, int, int, int] | None:
-    """Mask height and width, image height and width (the mask's own where unknown)."""
+    """Height and width of the mask, then of the image; None without a mask or an image size.
+
+    If only one side of the image is known, the mask's stands for the other.
+    """
     height, width = evidence.size
     if evidence.mask is None or (height is None and width is None):
         return None
@@ -40,12 +43,15 @@ def size_mismatch(evidence: Evidence) -> Iterator[Found]:
     sizes = _sizes(evidence)
     if sizes is None or sizes[:2] == sizes[2:]:
         return
-    height, width, image_height, image_width = sizes
-    yield Found(
-        f"the mask is {_shown(height, width)}, its image {_shown(image_height, image_width)} "
-        f"(width x height): {_difference(*sizes)}",
-        found=_shown(height, width),
-        expected=_shown(image_height, image_width),
+    yield _other_size(sizes, _difference(*sizes))
+
+
+def _other_size(sizes: tuple[int, int, int, int], explanation: str) -> Found:
+    mask, image = _shown(*sizes[:2]), _shown(*sizes[2:])
+    return Found(
+        f"the mask is {mask}, its image {image} (width x height): {explanation}",
+        found=mask,
+        expected=image,
     )
 
 
@@ -78,12 +84,7 @@ def size_swapped(evidence: Evidence) -> Iterator[Found]:
         return
     height, width, image_height, image_width = sizes
     if (height, width) == (image_width, image_height) and height != width:
-        yield Found(
-            f"the mask is {_shown(height, width)}, its image {_shown(image_height, image_width)} "
-            f"(width x height): height and width are swapped{_orientation(evidence)}",
-            found=_shown(height, width),
-            expected=_shown(image_height, image_width),
-        )
+        yield _other_size(sizes, f"height and width are swapped{_orientation(evidence)}")
 
 
 def _orientation(evidence: Evidence) -> str:

@@ -108,7 +108,7 @@ def test_every_rule_says_what_it_means_and_what_to_do(id: str) -> None:
 
 
 def test_what_a_rule_needs_is_something_there_is_of_evidence() -> None:
-    asked = {rule.only_with for rule in CATALOGUE.values()} - {None}
+    asked = {rule.requires for rule in CATALOGUE.values()} - {None}
     assert asked == {"unexplained", "unusual_segments"}
     assert all(isinstance(getattr(Evidence, str(name)), cached_property) for name in asked)
 
