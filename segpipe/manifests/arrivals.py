@@ -1,8 +1,8 @@
-"""Manifests that arrived, or changed, since they were last looked at.
+"""Finding manifests that arrived or changed since the last look at the landing folder.
 
-What was seen is a few bytes per partition, so that a watcher survives restarts: a digest of how the
-folder listed the partition's files, and one of their content. Files are read only where the
-listing changed. Days long past are looked at in turn, a bounded number each time, so that
+The state between looks is a few bytes per partition, so that it fits a cursor that survives
+restarts: a digest of the listing of the partition's files, and one of their content. Files are read
+only if the listing changed. Older days are checked in rotation, a bounded number per look, so that
 thousands of partitions cost little and a late change is still found.
 """
 
@@ -22,19 +22,19 @@ from segpipe.manifests.landing import Landing, ManifestEntry
 from segpipe.manifests.partition import Partition
 from segpipe.storage.failures import storage_errors
 
-#: Days whose partitions are looked at every time.
+#: Partitions of the last days are checked at every look.
 RECENT = timedelta(days=7)
-# On a disk a file that grows is seen before it is whole.
+# On a disk, a file can be listed before it is complete.
 _SETTLED = timedelta(seconds=5)
 _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A partition whose manifest is new or another.
+    """A partition whose manifest is new or has changed.
 
     Attributes:
-        key: the same for the same content at the same place and time, for telling runs apart.
+        key: identifies content and listing of its files; equal keys need no second run.
     """
 
     partition: Partition
@@ -43,24 +43,24 @@ class Arrival:
 
 @dataclass
 class Seen:
-    """What was seen of each partition, and where the turn of old ones has come to.
+    """What earlier looks saw of each partition, and the position in the rotation of old ones.
 
     Attributes:
         partitions: model run -> day -> digests of listing and content, 8 hex digits each.
-        turn: the last old partition looked at.
+        turn: model run and day of the old partition that was checked last.
     """
 
     partitions: dict[str, dict[str, str]] = field(default_factory=dict)
     turn: tuple[str, str] = ("", "")
 
     def to_text(self) -> str:
-        """As a cursor: printable, about a dozen bytes per partition."""
+        """As a cursor: printable text, about a dozen bytes per partition."""
         content = json.dumps([_VERSION, self.turn, self.partitions], separators=(",", ":"))
         return base64.b85encode(zlib.compress(content.encode(), 6)).decode()
 
     @classmethod
     def from_text(cls, text: str | None) -> Seen:
-        """From a cursor; nothing seen where there is none, or it is another version's."""
+        """From a cursor; empty if there is none, or it cannot be read or has another version."""
         if not text:
             return cls()
         try:
@@ -72,17 +72,18 @@ class Seen:
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at the landing folder found.
+    """The result of a look at the landing folder.
 
     Attributes:
         arrivals: partitions to run, oldest day first.
-        seen: for the next look.
-        partitions: how many there are.
-        listed: how many of them were looked at this time.
-        waiting: arrivals left for the next look: too many at once, or still being written.
-        outside: partitions of days that are not asked for; they count as not seen.
-        unreadable: what storage said where a partition, or a model run's folder, cannot be read;
-            they are as they were, and looked at again.
+        seen: state for the next look.
+        partitions: number of partitions within the days asked for.
+        listed: how many of them were checked at this look.
+        waiting: number of arrivals left for the next look: too many at once, or still being
+            written.
+        outside: partitions of other days; they count as not seen.
+        unreadable: messages of partitions and model runs' folders that cannot be read; their state
+            is kept, and they are checked again.
     """
 
     arrivals: tuple[Arrival, ...]
@@ -104,22 +105,24 @@ def look(
     most_arrivals: int = 50,
     most_old: int = 1000,
 ) -> Look:
-    """Find partitions that are new or changed. One that cannot be read leaves the others alone.
+    """Find partitions that are new or changed. One that cannot be read does not affect others.
 
     Args:
-        retired: whether a model run is left alone.
-        days: the first and the last that may arrive.
-        most_arrivals: the others wait for the next look.
-        most_old: partitions of days long past that are looked at this time.
+        seen: state of the look before.
+        now: with a time zone.
+        retired: whether a model run is skipped.
+        days: the first and the last day of interest.
+        most_arrivals: limit per look; others wait for the next one.
+        most_old: limit on the partitions of older days that are checked at this look.
 
     Raises:
         StorageError: if the landing folder cannot be listed.
     """
     unreadable: list[str] = []
-    hidden: set[str] = set()
+    unlisted: set[str] = set()
 
     def note(model_run: str, error: StorageError) -> None:
-        hidden.add(model_run)
+        unlisted.add(model_run)
         unreadable.append(str(error))
 
     first, last = (day.isoformat() for day in days)
@@ -127,15 +130,41 @@ def look(
     outside = tuple(one[0] for one in landed if not first <= one[0].date <= last)
     landed = [one for one in landed if first <= one[0].date <= last]
     chosen, turn = _chosen(landed, seen, now.date(), most_old)
-    found = _still_there(landed, seen, hidden)
+    found = _still_there(landed, seen, unlisted)
+    listings = sorted(_listings(landing, chosen, unreadable), key=_by_day)
+    arrivals, waiting = _arrivals(
+        listings, found, unreadable, now if landing.folder.is_local else None, most_arrivals
+    )
+    counts = (len(landed), len(chosen), waiting)
+    return Look(tuple(arrivals), Seen(found, turn), *counts, outside, tuple(unreadable))
+
+
+_Landed = tuple[Partition, list[str]]
+_Listing = tuple[Partition, list[ManifestEntry]]
+
+
+def _arrivals(
+    listings: Sequence[_Listing],
+    found: dict[str, dict[str, str]],
+    unreadable: list[str],
+    now: datetime | None,
+    most: int,
+) -> tuple[list[Arrival], int]:
+    """The arrivals among listed partitions, and how many were left for the next look.
+
+    Args:
+        found: ``Seen.partitions``; updated with what is seen now.
+        unreadable: messages are appended for partitions that cannot be read.
+        now: None if files appear complete, as in an object store.
+    """
     arrivals: list[Arrival] = []
     waiting = 0
-    for partition, files in sorted(_listings(landing, chosen, unreadable), key=_by_day):
+    for partition, files in listings:
         known = found.get(partition.model_run, {}).get(partition.date, "")
         listing = _digest(_listing(files))
         if not files or known[:8] == listing:
             continue
-        if len(arrivals) >= most_arrivals or _is_growing(files, landing.folder.is_local, now):
+        if len(arrivals) >= most or (now is not None and _is_growing(files, now)):
             waiting += 1
             continue
         try:
@@ -146,23 +175,18 @@ def look(
         found.setdefault(partition.model_run, {})[partition.date] = listing + content
         if known[8:] != content:  # else it was only touched
             arrivals.append(Arrival(partition, f"{partition} {listing}{content}"))
-    counts = (len(landed), len(chosen), waiting)
-    return Look(tuple(arrivals), Seen(found, turn), *counts, outside, tuple(unreadable))
-
-
-_Landed = tuple[Partition, list[str]]
-_Listing = tuple[Partition, list[ManifestEntry]]
+    return arrivals, waiting
 
 
 def _still_there(
-    landed: Sequence[_Landed], seen: Seen, hidden: Container[str]
+    landed: Sequence[_Landed], seen: Seen, unlisted: Container[str]
 ) -> dict[str, dict[str, str]]:
-    """What was seen and is there; the rest is forgotten, and new when it comes back.
+    """The state of partitions that still exist; others count as new if they come back.
 
     Args:
-        hidden: model runs of which it is not known what is there.
+        unlisted: model runs whose folders could not be listed; their state is kept.
     """
-    found = {name: dict(days) for name, days in seen.partitions.items() if name in hidden}
+    found = {name: dict(days) for name, days in seen.partitions.items() if name in unlisted}
     for partition, _ in landed:
         known = seen.partitions.get(partition.model_run, {}).get(partition.date)
         if known is not None:
@@ -173,7 +197,7 @@ def _still_there(
 def _listings(
     landing: Landing, chosen: Sequence[_Landed], unreadable: list[str]
 ) -> Iterator[_Listing]:
-    """The files of each partition; of what cannot be listed, the words are appended."""
+    """The files of each partition; messages are appended for those that cannot be listed."""
 
     def listed(one: _Landed) -> list[ManifestEntry] | StorageError:
         try:
@@ -192,7 +216,7 @@ def _listings(
 def _chosen(
     landed: Sequence[_Landed], seen: Seen, today: date, most_old: int
 ) -> tuple[list[_Landed], tuple[str, str]]:
-    """New and recent partitions, and the next of the old ones."""
+    """The partitions to check: new and recent ones, and the next old ones; and the new turn."""
     first = (today - RECENT).isoformat()
     chosen: list[_Landed] = []
     old: list[_Landed] = []
@@ -213,9 +237,9 @@ def _by_day(one: _Listing) -> tuple[str, str]:
 
 def _listing(files: Sequence[ManifestEntry]) -> Iterator[bytes]:
     for file in files:
-        # On a disk "created" is when the entry last changed, which cannot be set back.
-        told = [file.shown, *map(file.stored.get, ("size", "ino", "created"))]
-        yield repr([*told, file.stored.get("ETag") or str(_written(file.stored))]).encode()
+        # On a disk, "created" is when the entry last changed, which cannot be set back.
+        entry = [file.shown, *map(file.stored.get, ("size", "ino", "created"))]
+        yield repr([*entry, file.stored.get("ETag") or str(_written(file.stored))]).encode()
 
 
 def _content(files: Sequence[ManifestEntry]) -> Iterator[bytes]:
@@ -236,9 +260,8 @@ def _digest(parts: Iterator[bytes]) -> str:
     return digest.hexdigest()[:8]
 
 
-def _is_growing(files: Sequence[ManifestEntry], is_local: bool, now: datetime) -> bool:
-    if not is_local:  # an object appears whole
-        return False
+def _is_growing(files: Sequence[ManifestEntry], now: datetime) -> bool:
+    """Whether a file was written so recently that it may be incomplete."""
     newest = max((_written(file.stored) for file in files), default=None)
     return newest is not None and timedelta() <= now - newest < _SETTLED
 

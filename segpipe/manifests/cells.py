@@ -1,7 +1,7 @@
-"""Cells of manifest columns as Python values, whatever Parquet writers put into them.
+"""Cells of manifest columns as Python values, for all the types that Parquet writers use.
 
-pyarrow makes a scalar object of every value on the way; here whole columns are converted, and lists
-and structs are put together from the columns inside them.
+pyarrow's own conversion makes a scalar object for every value. Here whole columns are converted,
+and lists and structs are assembled from their child columns, which is faster.
 """
 
 from __future__ import annotations
@@ -14,34 +14,38 @@ import pyarrow as pa
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """A type without its dictionary."""
+    """The type of the values, for a dictionary type; other types as they are."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether values of a type are text."""
+    """Whether the type is one of Arrow's string types."""
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
 
 
 def cells_of(column: pa.Array, errors: str | None = None) -> list[Any]:
-    """A column's values, None for nulls and for what Python cannot hold.
+    """A column's values; None for nulls and for values that Python cannot represent.
 
     Args:
-        errors: how text that is not UTF-8 is decoded; None makes it None.
+        errors: error handler for text that is not UTF-8, as in ``bytes.decode``; such text becomes
+            None if ``errors`` is None.
     """
     if is_text(plain_type(column.type)):
         return _values(readable_text(column, errors))
     try:
         return _values(column)
-    except (UnicodeDecodeError, OverflowError, ValueError):  # lose the bad cells, not the file
+    except (UnicodeDecodeError, OverflowError, ValueError):  # only the bad cells become None
         return [_cell(scalar) for scalar in column]
 
 
 def readable_text(column: pa.Array, errors: str | None) -> pa.Array:
-    """A text column as strings. Parquet does not check that text is UTF-8: where it is not, the
-    cell becomes null, or is decoded with ``errors``."""
+    """A text column as a string array.
+
+    Parquet does not check that text is UTF-8. Cells that are not become null, or are decoded with
+    the error handler ``errors``.
+    """
     if pa.types.is_null(column.type):
         return column.cast(pa.string())
     if pa.types.is_dictionary(column.type):
@@ -59,17 +63,17 @@ def readable_text(column: pa.Array, errors: str | None) -> pa.Array:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """``to_pylist``, for the types manifests are made of in a fraction of its time."""
+    """Like ``to_pylist``, but several times as fast for the usual types of manifests."""
     kind = column.type
     if pa.types.is_struct(kind) and kind.num_fields:
         names = [field.name for field in kind]
         if len({*names}) == len(names):
             members = zip(*map(_values, column.flatten()), strict=True)
-            # Without a line of Python per struct: there are a dozen in every row.
+            # No Python bytecode per struct: there are a dozen in every row.
             values: list[Any] = list(map(dict, map(partial(zip, names), members)))
             return _with_nulls(values, column)
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        # From the first list on: a slice of a column keeps the values of all of it.
+        # A slice of a column keeps the values of the whole column: start at its first list.
         ends = column.offsets.to_numpy().tolist()
         first = ends[0] if ends else 0
         inner = _values(column.values.slice(first, (ends[-1] if ends else 0) - first))

@@ -1,4 +1,4 @@
-"""The columns of a manifest: what each must hold, and which are carried through."""
+"""The columns of a manifest: their types, and which are carried through to the tables."""
 
 from __future__ import annotations
 
@@ -11,21 +11,29 @@ from segpipe.errors import ManifestError
 from segpipe.manifests.cells import is_text, plain_type
 from segpipe.tables.schemas import VALIDATED
 
-#: Names under which the column of Segments is found, in this order.
+#: Possible names of the column of Segments; the first that exists is used.
 SEGMENT_COLUMNS = ("segments", "annotations")
 TEXT_COLUMNS = ("reference_id", "mask_url", "annotation_id", "image_url")
 SIZE_COLUMNS = ("height", "width")
-#: Where importers say what was wrong with the records they read.
+#: Column of what importers found wrong with the records they read.
 FINDINGS_COLUMN = "import_findings"
 FINDINGS_TYPE = pa.list_(
     pa.struct([pa.field(name, pa.string()) for name in ("rule", "message", "found", "expected")])
 )
-# A carried column of one of these names gets the prefix "manifest_": the name is taken.
+# A carried column with one of these names gets the prefix "manifest_".
 _TAKEN = frozenset([*VALIDATED.names, "date"])
 _EXPECTED_SEGMENTS = "list<struct<label, index, metadata>> or the same as a JSON string"
 
 
 def check_columns(shown: str, schema: pa.Schema) -> None:
+    """Check that a manifest has the required columns, and their types.
+
+    Args:
+        shown: name of the file, for messages.
+
+    Raises:
+        ManifestError: naming the file, the column, what was found and what was expected.
+    """
     for name in ("reference_id", "mask_url"):
         if name not in schema.names:
             raise ManifestError(_missing(shown, name, schema))
@@ -53,7 +61,7 @@ def segment_column(schema: pa.Schema) -> str:
 
 
 def _check_type(shown: str, name: str, kind: pa.DataType, expected: str, fits: Any) -> None:
-    # A column of nulls only has no type of its own: its rows are judged one by one.
+    # A column of nulls alone has no type; its rows are judged by the rules.
     if not (fits(plain_type(kind)) or pa.types.is_null(kind)):
         raise ManifestError(
             f"{shown}: column {name!r} holds {_type_name(kind)}, expected {expected}"
@@ -68,7 +76,7 @@ def _missing(shown: str, name: str, schema: pa.Schema) -> str:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    # pandas writes integers beside nulls as floats; whole ones are taken.
+    # pandas writes integer columns with nulls as floats.
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
@@ -105,10 +113,11 @@ def _type_name(kind: pa.DataType) -> str:
 
 
 def carried_name(column: str) -> str:
-    """The name a manifest's additional column has in the validated table."""
+    """The name of a carried column in the validated table."""
     return f"manifest_{column}" if column in _TAKEN else column
 
 
 def storable(kind: pa.DataType) -> pa.DataType:
+    """The type of a carried column in the validated table: no dictionaries, one string type."""
     plain = plain_type(kind)
     return pa.string() if is_text(plain) else plain

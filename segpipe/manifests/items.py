@@ -1,4 +1,4 @@
-"""The list of a dataset's items, for checking that every prediction has one."""
+"""The list of a dataset's items, for checking that predictions are for known items."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.redaction import redacted
 
-# An id such as 000123 or 1e5 is text, whatever it looks like.
+# Ids such as 000123 or 1e5 must stay text.
 _AS_TEXT = pa.csv.ConvertOptions(
     column_types={"reference_id": pa.string()}, strings_can_be_null=False
 )
 
 
 class ItemList:
-    """Reference ids, held as 8 bytes each.
+    """A set of reference ids, stored as 64-bit hashes.
 
-    Two different ids share their eight bytes once in 10**19 times the list's length.
+    An unknown id is taken for a known one with a probability of the list's length over 10**19.
+
+    Args:
+        ids: string array; nulls are ignored.
     """
 
     def __init__(self, ids: pa.Array) -> None:
@@ -37,11 +40,11 @@ class ItemList:
 
     @classmethod
     def read(cls, url: str, storage_options: Mapping[str, Any] | None = None) -> ItemList:
-        """From a Parquet or CSV file with a ``reference_id`` column, or a text file of one id a
-        line.
+        """Read a Parquet or CSV file with a ``reference_id`` column, or a text file of ids.
 
         Raises:
             SettingsError: if the file has no such column or cannot be read.
+            StorageError: if storage fails.
         """
         parent, _, name = url.rpartition("/")
         folder = Folder(parent or ".", storage_options if "://" in url else None)
@@ -66,7 +69,7 @@ class ItemList:
         return cls(ids)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the list's content."""
+        """SHA-256 (hex) of the list's content, whatever its order."""
         return hashlib.sha256(self._hashes.tobytes()).hexdigest()
 
     def count_of(self, hashes: NDArray[np.uint64]) -> int:
@@ -81,8 +84,15 @@ class ItemList:
 
 
 def reference_id_hashes(ids: pa.Array) -> NDArray[np.uint64]:
-    """A 64-bit hash per id of a string array without nulls."""
-    from pandas.util import hash_array  # 0.3 s to import; only work on many rows needs it
+    """A hash per id.
+
+    Args:
+        ids: string array of shape (N,), without nulls.
+
+    Returns:
+        uint64 of shape (N,).
+    """
+    from pandas.util import hash_array  # takes 0.3 s to import, and is not always needed
 
     hashes: NDArray[np.uint64] = hash_array(
         np.asarray(ids.to_numpy(zero_copy_only=False), dtype=object)

@@ -1,4 +1,4 @@
-"""Where manifests arrive: ``model_run=<M>/date=<YYYY-MM-DD>/*.parquet``."""
+"""The landing folder, where manifests arrive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from segpipe.errors import ManifestError, SettingsError, StorageError
 from segpipe.manifests.manifest import Manifest
-from segpipe.manifests.partition import _DATE, _MODEL_RUN, Partition
+from segpipe.manifests.partition import DATE_PREFIX, MODEL_RUN_PREFIX, Partition
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 
@@ -20,9 +20,10 @@ class ManifestEntry:
     """A manifest file as its folder lists it.
 
     Attributes:
-        name: in its folder.
-        shown: as tables and messages show it.
-        stored: what the file system says of it: size, and when it was written or an ETag.
+        folder: holds the file.
+        name: of the file.
+        shown: its name in tables and messages.
+        stored: the file system's entry: size, and time of writing or ETag.
     """
 
     folder: Folder
@@ -38,29 +39,37 @@ class Landing:
         self.folder = folder
 
     def model_runs(self) -> dict[str, list[str]]:
-        """Model run -> names of its folders, as encoded by whoever wrote them."""
+        """Model run -> names of its folders; writers may encode one name in several ways.
+
+        Raises:
+            StorageError: if the landing folder cannot be listed.
+        """
         found: dict[str, list[str]] = {}
         for name in self._names(self.folder, "directory"):
-            if name.startswith(_MODEL_RUN):
-                found.setdefault(unquote(name.removeprefix(_MODEL_RUN)), []).append(name)
+            if name.startswith(MODEL_RUN_PREFIX):
+                found.setdefault(unquote(name.removeprefix(MODEL_RUN_PREFIX)), []).append(name)
         return found
 
     def partitions(self) -> Iterator[Partition]:
-        """All partitions that have a folder, sorted; folders that are no partition are skipped."""
+        """All partitions that have a folder, sorted; other folders are skipped.
+
+        Raises:
+            StorageError: if a folder cannot be listed.
+        """
         for partition, _ in self.landed():
             yield partition
 
     def landed(
         self, unreadable: Callable[[str, StorageError], None] | None = None
     ) -> Iterator[tuple[Partition, list[str]]]:
-        """:meth:`partitions`, with the names of their model run's folders.
+        """All partitions that have a folder, each with the names of its model run's folders.
 
         Args:
-            unreadable: told the model runs whose folders cannot be listed; the others go on.
+            unreadable: called for model runs whose folders cannot be listed, which are skipped.
 
         Raises:
-            StorageError: if the landing folder cannot be listed, or a model run's cannot and
-                nobody is to be told.
+            StorageError: if the landing folder cannot be listed; or a model run's folder, if
+                ``unreadable`` is None.
         """
         for model_run, names in sorted(self.model_runs().items()):
             try:
@@ -77,34 +86,38 @@ class Landing:
                     continue
 
     def days(self, model_run: str) -> list[str]:
-        """The days a model run has folders of, sorted."""
+        """The days for which a model run has folders, ``YYYY-MM-DD``, sorted."""
         return self._days(self.model_runs().get(model_run, []))
 
     def _days(self, names: list[str]) -> list[str]:
         days = {
-            day.removeprefix(_DATE)
+            day.removeprefix(DATE_PREFIX)
             for name in names
             for day in self._names(self.folder.folder(name), "directory")
-            if day.startswith(_DATE)
+            if day.startswith(DATE_PREFIX)
         }
         return sorted(days)
 
     def files(self, names: list[str], day: str) -> list[ManifestEntry]:
-        """The manifest files of a day, in the order of their names.
+        """The manifest files of a day, sorted by name.
 
         Args:
             names: of the model run's folders.
+            day: ``YYYY-MM-DD``.
+
+        Raises:
+            StorageError: if a folder cannot be listed.
         """
         return [
-            ManifestEntry(folder, file, f"{name}/{_DATE}{day}/{file}", stored)
+            ManifestEntry(folder, file, f"{name}/{DATE_PREFIX}{day}/{file}", stored)
             for name in names
-            for folder in (self.folder.folder(name, f"{_DATE}{day}"),)
+            for folder in (self.folder.folder(name, f"{DATE_PREFIX}{day}"),)
             for file, stored in _listed(folder, "file")
             if file.endswith(".parquet") and not file.startswith((".", "_"))
         ]
 
     def manifest(self, partition: Partition) -> Manifest:
-        """The manifest of a partition: all its Parquet files, in the order of their names.
+        """The manifest of a partition: all its Parquet files, sorted by name.
 
         Raises:
             ManifestError: if there is none, or one of its files cannot be used.
@@ -119,7 +132,7 @@ class Landing:
             )
         files = self.files(names, partition.date)
         if not files:
-            place = self.folder.folder(names[0], f"{_DATE}{partition.date}").shown
+            place = self.folder.folder(names[0], f"{DATE_PREFIX}{partition.date}").shown
             raise ManifestError(
                 f"there is no manifest for {partition}: expected *.parquet files in {place}"
             )
@@ -131,7 +144,11 @@ class Landing:
 
 
 def _listed(folder: Folder, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """Names, sorted, and what the file system says of each."""
+    """Names, sorted, with the file system's entry for each.
+
+    Args:
+        kind: ``file`` or ``directory``.
+    """
     with storage_errors(f"listing {folder.shown}"):
         try:
             entries = folder.filesystem.ls(folder.path, detail=True)

@@ -1,7 +1,7 @@
 """Parquet manifests: one row per prediction, read as a stream of chunks.
 
-What a *file* must be is checked before its first row is read and raises ManifestError; what a *row*
-must be is for the rules to say (segpipe.validation.rules), so one bad row never costs the others.
+A *file* is checked before its first row is read, and raises ManifestError if it cannot be used. A
+*row* is judged by the rules (segpipe.validation.rules), so that one bad row does not affect others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ from segpipe.storage.files import Folder
 
 @dataclass(frozen=True)
 class ManifestFile:
-    """One readable Parquet manifest whose columns were checked."""
+    """A readable Parquet file whose columns were checked.
+
+    Attributes:
+        folder, name: where it is.
+        shown: its name in tables and messages.
+        rows: number of rows.
+    """
 
     folder: Folder
     name: str
@@ -41,17 +47,22 @@ class ManifestFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The manifest files of one partition, read as one, in the order of their names."""
+    """The manifest files of one partition, read as one manifest.
+
+    Attributes:
+        files: sorted by name.
+        extras: schema of the carried columns, with their names in the tables.
+    """
 
     files: tuple[ManifestFile, ...]
     extras: pa.Schema
 
     @classmethod
     def open(cls, files: Sequence[tuple[Folder, str, str]]) -> Manifest:
-        """Check manifest files; reads footers only.
+        """Open and check manifest files; reads only their footers.
 
         Args:
-            files: folder, file name, and the name to show, of each.
+            files: folder, file name, and name for messages, of each.
 
         Raises:
             ManifestError: naming the file, the column, what was found and what was expected.
@@ -84,10 +95,10 @@ class Manifest:
         """Stream all rows in order; memory is bounded by a row group and a batch.
 
         Args:
-            columns: those of a row that are wanted, where not all are; no others are read.
+            columns: names of the columns to read; all if None.
 
         Raises:
-            ManifestError: if a file turns out to be damaged further on.
+            ManifestError: if a file turns out to be damaged.
         """
         for file in self.files:
             number = 0
@@ -101,12 +112,16 @@ class Manifest:
     def chunks(
         self, rows_per_chunk: int = 256, columns: Sequence[str] | None = None
     ) -> Iterator[ManifestChunk]:
-        """:meth:`batches`, each made a chunk."""
+        """:meth:`batches`, each converted to a chunk."""
         for batch in self.batches(rows_per_chunk, columns):
             yield batch.chunk()
 
     def reference_ids(self) -> Iterator[pa.Array]:
-        """Stream the reference ids alone, as string arrays."""
+        """Stream the reference ids alone, as string arrays with nulls.
+
+        Raises:
+            ManifestError: if a file turns out to be damaged.
+        """
         for file in self.files:
             for batch in _batches(file, ["reference_id"], 65_536):
                 yield readable_text(batch.column(0), None)
@@ -129,7 +144,7 @@ def _open(folder: Folder, name: str, shown: str) -> ManifestFile:
 
 
 def _extras(files: Sequence[ManifestFile]) -> pa.Schema:
-    """The carried columns of all files, under the names they get in the tables."""
+    """The carried columns of all files, with their names in the tables."""
     merged = pa.schema([])
     for file in files:
         used = (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, segment_column(file.schema))

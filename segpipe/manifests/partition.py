@@ -1,4 +1,4 @@
-"""Partitions: one model run's predictions of one day, and where their manifests lie."""
+"""Partitions: the predictions of one model run for one day."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ from dataclasses import dataclass
 from segpipe.errors import SettingsError
 from segpipe.storage.files import folder_name
 
-_MODEL_RUN = "model_run="
-_DATE = "date="
+#: Prefixes of folder names, in Hive's style.
+MODEL_RUN_PREFIX = "model_run="
+DATE_PREFIX = "date="
 # Dagster joins the two dimensions of a partition key with "|" and ranges of keys with "...".
 _FORBIDDEN = re.compile(r"[|,\[\]\x00-\x1f\x7f]|\.\.\.")
+# Characters of a folder name.
 _LONGEST = 240
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
-    """One model run on one day."""
+    """One model run on one day.
+
+    Attributes:
+        model_run: its name.
+        date: ``YYYY-MM-DD``.
+
+    Raises:
+        SettingsError: if the name or the date is not valid.
+    """
 
     model_run: str
     date: str
@@ -45,10 +55,10 @@ class Partition:
 
     @classmethod
     def of(cls, partition: Partition | str, date: str | datetime.date | None = None) -> Partition:
-        """A partition as a call names it: itself, or by model run and date.
+        """A partition given as itself, or by model run and date.
 
         Raises:
-            SettingsError: if a part is missing or cannot be used.
+            SettingsError: if a part is missing or not valid.
         """
         if isinstance(partition, Partition):
             if date is not None and str(date) != partition.date:
@@ -66,4 +76,4 @@ class Partition:
     @property
     def folders(self) -> tuple[str, str]:
         """The two folder names of this partition below ``validated/``."""
-        return f"{_MODEL_RUN}{folder_name(self.model_run)}", f"{_DATE}{self.date}"
+        return f"{MODEL_RUN_PREFIX}{folder_name(self.model_run)}", f"{DATE_PREFIX}{self.date}"

@@ -1,4 +1,4 @@
-"""Rows of a manifest: as Arrow holds them, and as values that rules can judge."""
+"""Rows of a manifest, in Arrow form and as Python values."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from segpipe.manifests.columns import (
     carried_name,
 )
 
-# Text that is not UTF-8 costs a row its identity or its mask; where it only travels along, its
-# bytes are shown.
-_UNDECODABLE = {"annotation_id": "backslashreplace"}
+# How text that is not UTF-8 is decoded. In other text columns it becomes None, so that the row is
+# rejected for having no identity or no mask.
+_DECODING_ERRORS = {"annotation_id": "backslashreplace"}
 
 
 @dataclass(frozen=True, slots=True)
 class ImportFinding:
-    """What an importer found wrong with the record a row was made from.
+    """Something an importer found wrong with the record from which a row was made.
 
     Attributes:
-        rule: its id in the catalogue.
+        rule: id in the catalogue of rules.
+        message: for people.
+        found, expected: the values alone, for programs.
     """
 
     rule: str
@@ -37,13 +39,14 @@ class ImportFinding:
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One row as it stands in the manifest, types normalized, values not yet judged.
+    """One row of a manifest, with types normalized and values not yet validated.
 
     Attributes:
-        manifest: name of the file, as tables and messages show it.
-        number: row in the file, counted from 0.
+        manifest: name of the file in tables and messages.
+        number: of the row in the file, from 0.
         segments: the cell: a list of structs, JSON text, or None.
-        import_findings: what was wrong where the row was imported from.
+        height, width: the cells; valid ones are positive whole numbers of pixels.
+        import_findings: what an importer found wrong with the row's record.
     """
 
     manifest: str
@@ -63,8 +66,8 @@ class ManifestChunk:
     """Consecutive rows of one manifest file.
 
     Attributes:
-        folder: URL of the folder the file lies in; relative mask URLs start there.
-        extras: the carried columns of these rows, in Manifest.extras' schema.
+        folder: URL of the file's folder; relative mask URLs are resolved against it.
+        extras: the carried columns of these rows, in the schema ``Manifest.extras``.
     """
 
     folder: str
@@ -74,14 +77,13 @@ class ManifestChunk:
 
 @dataclass(frozen=True)
 class ManifestBatch:
-    """Consecutive rows of one manifest file as Arrow holds them: small to send to whoever works on
-    them, who makes a chunk of them.
+    """Consecutive rows of one manifest file in Arrow form, compact to send to a worker.
 
     Attributes:
-        folder: URL of the folder the file lies in.
-        manifest: name of the file, as tables and messages show it.
-        first: number of the first row in the file.
-        rows: the file's columns, or those that were asked for.
+        folder: URL of the file's folder.
+        manifest: name of the file in tables and messages.
+        first: number of the first row in the file, from 0.
+        rows: the file's columns, or those that were requested.
         segment_column: the name of the column of Segments.
         extras: schema of the carried columns.
     """
@@ -97,11 +99,11 @@ class ManifestBatch:
         return f"{self.manifest} rows {self.first} to {self.first + self.rows.num_rows - 1}"
 
     def chunk(self) -> ManifestChunk:
-        """The rows as Python values, ready to be judged."""
+        """The rows as Python values, for the rules."""
         names, count = self.rows.schema.names, self.rows.num_rows
         columns = dict(zip(names, self.rows.columns, strict=True))
         cells: Mapping[str, list[Any]] = {
-            name: cells_of(columns[name], _UNDECODABLE.get(name))
+            name: cells_of(columns[name], _DECODING_ERRORS.get(name))
             if name in columns
             else [None] * count
             for name in (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, self.segment_column)

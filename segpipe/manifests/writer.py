@@ -1,4 +1,4 @@
-"""Writing the rows of a manifest file, one after another, in bounded memory."""
+"""Writing a manifest file row by row, in bounded memory."""
 
 from __future__ import annotations
 
@@ -36,14 +36,16 @@ _COLUMNS = {
 
 
 class RowWriter:
-    """A manifest file, written row by row; it appears when the block ends without an error.
+    """Writes a manifest file row by row, as a context manager.
+
+    The file appears under its name when the block ends without an error.
 
     Args:
         folder: holds the file.
         name: of the file.
-        carried: types of further columns, where they are known beforehand; otherwise they are told
-            from the first rows.
-        importing: rows may carry an importer's findings.
+        carried: types of further columns, if known; otherwise they are inferred from the first
+            rows.
+        importing: whether rows may have an importer's findings.
 
     Raises:
         StorageError: if the file cannot be written.
@@ -81,10 +83,13 @@ class RowWriter:
         """Append a row.
 
         Args:
+            row: reference_id, mask_url, segments and the other columns of manifests.
             carried: values of further columns.
 
         Raises:
-            ManifestError: naming the item, if a column changes type or takes a name of ours.
+            ManifestError: naming the item, if a column changes its type, or a carried column has
+                the name of a manifest column.
+            StorageError: if the file cannot be written.
         """
         taken = [name for name in carried if name in _COLUMNS]
         if taken:
@@ -98,7 +103,7 @@ class RowWriter:
         if not self._waiting:
             return
         if self._schema is None:
-            self._schema = self._decided()
+            self._schema = self._inferred_schema()
         unknown = {name for row in self._waiting for name in row} - {*self._schema.names}
         unknown -= {FINDINGS_COLUMN}
         if unknown:
@@ -127,7 +132,7 @@ class RowWriter:
                     ) from None
             raise
 
-    def _decided(self) -> pa.Schema:
+    def _inferred_schema(self) -> pa.Schema:
         names = dict.fromkeys(name for row in self._waiting for name in row)
         kinds = {**_COLUMNS, **self._carried}
         if self._importing:

@@ -1,7 +1,7 @@
-"""A digest of a table's content that does not depend on how its rows came in chunks.
+"""A digest of a table's content that does not depend on how its rows are chunked.
 
-Every column is a stream of its own: which values are there, how long they are, and their bytes.
-Values are digested as Arrow holds them, a chunk at a time, and never become Python objects.
+Every column has its own hash streams: which values are valid, their lengths, and their bytes.
+Values are hashed from Arrow's buffers, a chunk at a time, and never become Python objects.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Small tables are digested together: a column costs as much as a hundred values of it.
+# Small tables are collected first: the overhead per column equals about a hundred values.
 _ROWS_AT_ONCE = 4096
 
 
 class TableDigest:
-    """SHA-256 over rows that are added chunk by chunk.
+    """SHA-256 of rows that are added chunk by chunk.
 
     Args:
-        version: of whatever made the rows; another one gives another digest.
+        version: of the code that made the rows; another version gives another digest.
 
     Attributes:
-        rows: that were added.
+        rows: number of rows added so far.
     """
 
     def __init__(self, version: str) -> None:
@@ -36,7 +36,7 @@ class TableDigest:
         self.rows = 0
 
     def add(self, table: pa.Table) -> None:
-        """Add rows; all tables must have one schema."""
+        """Add rows; all tables must have the same schema."""
         if table.num_rows:
             self.rows += table.num_rows
             self._waiting.append(table)
@@ -53,7 +53,7 @@ class TableDigest:
                     self._feed(f"{field.name} {field.type}", chunk)
 
     def hexdigest(self) -> str:
-        """Of the rows added so far."""
+        """The digest (hex) of the rows added so far."""
         self._digest_waiting()
         whole = hashlib.sha256(f"{self._version} {self.rows}".encode())
         for name, stream in sorted(self._streams.items()):
@@ -90,12 +90,12 @@ class TableDigest:
         elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
             large = pa.types.is_large_string(kind)
             self._text(name, values.view(pa.large_binary() if large else pa.binary()))
-        else:  # times, decimals and whatever else has a text
+        else:  # times, decimals and others that can be cast to text
             self._text(name, values.cast(pa.string()).view(pa.binary()))
 
-    def _lists(self, name: str, values: pa.Array, there: pa.Array | None) -> None:
-        if there is not None:
-            values = pc.if_else(there, values, None)
+    def _lists(self, name: str, values: pa.Array, valid: pa.Array | None) -> None:
+        if valid is not None:
+            values = pc.if_else(valid, values, None)
         lengths = pc.list_value_length(values).fill_null(0).cast(pa.int64())
         self._stream(f"{name} length", lengths.to_numpy())
         self._feed(f"{name} item", values.flatten())

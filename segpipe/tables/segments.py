@@ -1,4 +1,4 @@
-"""Rows of the segment table: what a mask's measures say of each of its Segments."""
+"""Rows of the segment table: each Segment with its measures in the mask."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from segpipe.tables.schemas import SEGMENTS
 from segpipe.tables.writing import table_of
 
 _DESCRIBED = ("reference_id", "label", "index", "metadata", "confidence")
-# More than a mask has values; and a value that no mask has.
-_KEYS, _NOWHERE = 512, 511
+# More than the number of values of a mask; and a value that no mask has.
+_KEYS, _NO_VALUE = 512, 511
 
 
 class DescribedSegment(Protocol):
@@ -32,7 +32,7 @@ class DescribedSegment(Protocol):
 
 
 class SegmentRows:
-    """Rows being gathered, a prediction at a time; their measures are looked up for all at once."""
+    """Collects rows prediction by prediction, and looks up all their measures at once."""
 
     def __init__(self) -> None:
         self._described: dict[str, list[Any]] = {name: [] for name in _DESCRIBED}
@@ -42,7 +42,7 @@ class SegmentRows:
     def add(
         self, reference_id: str | None, segments: Iterable[DescribedSegment], measures: Measures
     ) -> None:
-        """A row per Segment of a prediction; one without pixels has no box and no centroid."""
+        """Add the Segments of a prediction; those without pixels get no box and no centroid."""
         segments = list(segments)
         columns = self._described
         columns["reference_id"] += [reference_id] * len(segments)
@@ -54,22 +54,22 @@ class SegmentRows:
         self._measures.append(measures)
 
     def table(self, dataset: str | None, model_run: str | None) -> pa.Table:
-        """SEGMENTS, in the order of adding."""
-        whose = {
+        """The rows as SEGMENTS, in the order they were added."""
+        identity = {
             "dataset": [dataset] * len(self._owners),
             "model_run": [model_run] * len(self._owners),
         }
-        return table_of({**self._described, **whose, **self._measured()}, SEGMENTS)
+        return table_of({**self._described, **identity, **self._measured()}, SEGMENTS)
 
     def _measured(self) -> dict[str, pa.Array]:
-        """The columns that come from the masks: a row's value, found in its prediction's measures.
+        """The measured columns: each row's index is looked up in its prediction's measures.
 
-        Values are ascending within a prediction and below 256, so that with the prediction's number
-        in front they are ascending altogether.
+        The values of a prediction are ascending and below 256. With the prediction's number as the
+        leading part of the key, all keys together are ascending, for a single binary search.
         """
         owners = np.array(self._owners, np.int64)
         indexes = np.array(
-            [_NOWHERE if index is None or not 0 <= index <= 255 else index
+            [_NO_VALUE if index is None or not 0 <= index <= 255 else index
              for index in self._described["index"]], np.int64,
         )  # fmt: skip
         sizes = np.array([len(one.values) for one in self._measures], np.int64)
@@ -77,14 +77,14 @@ class SegmentRows:
         present = _KEYS * numbers + _joined([one.values for one in self._measures])
         wanted = _KEYS * owners + indexes
         places = np.minimum(np.searchsorted(present, wanted), max(len(present) - 1, 0))
-        there = present[places] == wanted if len(present) else np.zeros(len(wanted), bool)
+        found = present[places] == wanted if len(present) else np.zeros(len(wanted), bool)
         pixels = np.array([one.pixels for one in self._measures], np.int64)
 
         def column(name: str) -> NDArray[Any]:
             values = _joined([getattr(one, name) for one in self._measures])
             return values[places] if len(present) else np.zeros(len(wanted), values.dtype)
 
-        area = np.where(there, column("area"), 0)
+        area = np.where(found, column("area"), 0)
         left, top = column("left"), column("top")
         placed = {
             "bbox_x": left,
@@ -98,7 +98,7 @@ class SegmentRows:
             "area_px": pa.array(area),
             "area_fraction": pa.array(area / pixels[owners]),
             **{
-                name: pa.array(values, SEGMENTS.field(name).type, mask=~there)
+                name: pa.array(values, SEGMENTS.field(name).type, mask=~found)
                 for name, values in placed.items()
             },
         }

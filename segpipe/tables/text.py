@@ -1,4 +1,4 @@
-"""Small tables for people: as text in a terminal, as HTML in a notebook."""
+"""Small tables for display: text in a terminal, HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Cells = Sequence[object]
 
 
 def text_table(columns: Sequence[str], rows: Iterable[Cells]) -> str:
-    """A line per row, columns aligned: numbers to the right, text to the left."""
+    """One line per row, columns aligned: numbers to the right, text to the left."""
     rows = [list(row) for row in rows]
     shown = [list(columns), *([_shown(cell) for cell in row] for row in rows)]
     widths = [max(len(line[place]) for line in shown) for place in range(len(columns))]
@@ -27,7 +27,7 @@ def text_table(columns: Sequence[str], rows: Iterable[Cells]) -> str:
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Cells]) -> str:
-    """The same as an HTML table; what comes from data is escaped."""
+    """The same as an HTML table; names and cells are escaped."""
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(_shown(cell))}</td>' for cell in row)}</tr>" for row in rows

@@ -1,4 +1,4 @@
-"""Writing tables a chunk at a time."""
+"""Writing Parquet tables chunk by chunk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from segpipe.storage.files import Folder
 
 
 class TableWriter:
-    """Rows appended to one Parquet file; row groups bounded, so memory is bounded too."""
+    """Appends rows to one Parquet file, in row groups of bounded size and so in bounded memory.
+
+    Attributes:
+        rows: number of rows added so far.
+    """
 
     def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema, rows_per_group: int) -> None:
         self._writer = writer
@@ -34,11 +38,11 @@ class TableWriter:
             self.flush()
 
     def add_metadata(self, key: str, value: str) -> None:
-        """Put a note into the file's footer."""
+        """Add a key and value to the file's footer."""
         self._writer.add_key_value_metadata({key: value})
 
     def flush(self) -> None:
-        """Write what is waiting as one row group."""
+        """Write the collected rows as one row group."""
         if self._waiting:
             whole = pa.concat_tables(self._waiting).combine_chunks()
             self._writer.write_table(whole, row_group_size=self._rows_per_group)
@@ -49,7 +53,11 @@ class TableWriter:
 def table_writer(
     folder: Folder, name: str, schema: pa.Schema, rows_per_group: int = 50_000
 ) -> Iterator[TableWriter]:
-    """A Parquet file that appears under its name when the block ends without an error."""
+    """A writer for a Parquet file that appears when the block ends without an error.
+
+    Raises:
+        StorageError: if the file cannot be written.
+    """
     with folder.open_output(name) as output:
         writer = pq.ParquetWriter(output, schema, compression="zstd")
         table = TableWriter(writer, schema, rows_per_group)
@@ -57,7 +65,7 @@ def table_writer(
             yield table
             table.flush()
         except BaseException:
-            # The file is given up; closing only frees it, and must not hide the first error.
+            # The file is discarded. Closing frees it, and must not hide the first error.
             with suppress(Exception):
                 writer.close()
             raise
@@ -65,7 +73,11 @@ def table_writer(
 
 
 def table_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
-    """A table of these columns in the schema's order and types."""
+    """A table of these columns, in the order and with the types of the schema.
+
+    Args:
+        columns: name -> Arrow array or Python values, N each.
+    """
     arrays = [
         value if isinstance(value, (pa.Array, pa.ChunkedArray)) else pa.array(value, field.type)
         for field in schema
@@ -75,6 +87,6 @@ def table_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
 
 
 def column_array(table: pa.Table, name: str) -> pa.Array:
-    """A column as one array."""
+    """A column as one contiguous array."""
     column = table[name]
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -1,5 +1,5 @@
-"""Views of predictions: panoptic -> instance -> semantic, without reading a pixel twice.
+"""Views of predictions: panoptic predictions consolidated to instance or semantic ones.
 
 May import ``validation`` and what is below. Others use ``consolidation`` (``Consolidation``) and
-``materialized`` (``materialize_view``, ``open_view``).
+``materialized`` (``materialize_view``, ``open_view``) and ``summary`` (``ViewSummary``).
 """

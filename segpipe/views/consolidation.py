@@ -1,31 +1,31 @@
 """Consolidation: the views of a prediction, from panoptic to instance to semantic.
 
-A view is the same prediction said more coarsely: pixel values are renamed or merged by a table of
-256 entries, and the Segments follow. No pixel is lost and none is invented.
+A view is a coarser form of the same prediction. Pixel values are mapped by a lookup table of 256
+entries, and Segments are merged and renumbered to match. No pixel is added or dropped.
 
-**instance**: stuff and crowds become one Segment, ``background`` (spelled as the taxonomy, else the
-prediction, spells it), at index 0. Things and ignored Segments stay as they are. Index 0 always
-means background: what else stands there moves to the lowest index the prediction does not use.
-(Only when 256 things use every index, and so nothing is background, a thing stays at 0.)
+**instance**: stuff and crowds become one Segment at index 0 with the label ``background`` (in the
+taxonomy's spelling, else the prediction's). Things and ignored Segments stay as they are. Index 0
+always means background: any other Segment at 0 moves to the lowest index that the prediction does
+not use. (Only if 256 things use all indexes, so that nothing is background, a thing stays at 0.)
 
-**semantic**: one Segment per label. A label's index is its position in the taxonomy, where there is
-one; other labels follow after it in alphabetical order. Without a taxonomy the labels of each
-prediction are numbered from 0 in alphabetical order. Ignored Segments are merged among themselves,
-never with others of their label, and keep their index where no other label claims it.
+**semantic**: one Segment per label. With a taxonomy, a label's index is its position in it; other
+labels follow in alphabetical order. Without one, the labels of each prediction are numbered from 0
+in alphabetical order. Ignored Segments are merged among themselves, never with others of their
+label, and keep their index unless another label takes it.
 
-What a Segment is, in this order: ``ignore`` in its metadata; ``iscrowd`` in its metadata; its label
-in the taxonomy; ``isthing`` in its metadata; the label ``background``, in any spelling, which is
-stuff. A Segment of which none of them speaks is kept as a thing, because nothing becomes background
-silently, and its label is named in ``undecided``. The three flags may be true/false, 1/0, or either
-as text; anything else says nothing.
+The kind of a Segment is decided by the first of these that applies: ``ignore`` in its metadata;
+``iscrowd`` in its metadata; its label in the taxonomy; ``isthing`` in its metadata; the label
+``background``, in any letter case, which is stuff. If none applies, the Segment is kept as a thing,
+since nothing becomes background silently, and its label is listed in ``undecided``. The three flags
+may be true/false, 1/0, or either as text; any other value is ignored.
 
-Metadata of a Segment that a view made (by merging, moving or renaming) records ``n_merged`` and
-``source_indexes``: how many Segments of the prediction as given it stands for, and which. Of
-merged Segments, ``confidence`` is the mean weighted by area of those that have one (unweighted
-where none of them has pixels), ``confidence_min`` and ``confidence_max`` are the extremes, and any
-other key is kept where every Segment has it with the same value. Segments a view need not touch
-keep their metadata as it is, which makes consolidating a second time change nothing. What was made
-by a view counts with what it was made from.
+The metadata of a Segment that a view merged, moved or renamed records ``n_merged`` and
+``source_indexes``: how many Segments of the original prediction it stands for, and their indexes.
+For merged Segments, ``confidence`` is the area-weighted mean of those that have one (unweighted if
+none of them has pixels), ``confidence_min`` and ``confidence_max`` are the extremes, and any other
+key is kept if every Segment has it with the same value. Unaffected Segments keep their metadata, so
+that consolidating twice gives the same result. Segments that an earlier view merged count as the
+Segments they were merged from.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class _Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Consolidated:
-    """A prediction's view: how its pixels are renamed, and its Segments.
+    """The view of a prediction: how its pixel values are mapped, and its Segments.
 
     Attributes:
-        lookup: uint8, 256 entries: pixel value as given -> pixel value in the view.
-        segments: of the view, sorted by index; each index once.
-        undecided: labels of Segments that an instance view keeps as things because nothing says
-            what they are; sorted, one per Segment.
+        lookup: uint8 of shape (256,): original pixel value -> pixel value in the view.
+        segments: of the view, sorted by index; indexes are distinct.
+        undecided: labels of Segments that an instance view keeps as things because their kind is
+            not known; sorted, one per Segment.
     """
 
     lookup: NDArray[np.uint8]
@@ -79,7 +79,7 @@ class Consolidated:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Segments that become one; a value no Segment explains is a group without members."""
+    """Segments that become one; a pixel value without a Segment is a group without members."""
 
     members: tuple[Segment, ...]
     label: str
@@ -90,16 +90,16 @@ class _Group:
 
 @dataclass(frozen=True)
 class Consolidation:
-    """A view of a model run's predictions.
+    """How a model run's predictions are consolidated into a view.
 
     Args:
-        view: which one.
-        taxonomy: label -> ``thing`` or ``stuff``, in the order that numbers the semantic view;
-            empty where Segments say themselves what they are.
+        view: as given, instance or semantic.
+        taxonomy: label -> ``thing`` or ``stuff``; its order numbers the labels of the semantic
+            view. Empty if the Segments' metadata defines their kind.
 
     Raises:
-        SettingsError: if the taxonomy cannot serve the view: more than 256 labels to number, or
-            ``background`` a thing.
+        SettingsError: if the taxonomy does not suit the view: it has more than 256 labels to
+            number, or ``background`` is a thing.
     """
 
     view: View
@@ -123,9 +123,9 @@ class Consolidation:
         """The view of one prediction.
 
         Args:
-            segments: in any order; each index 0..255 and only once.
-            areas: pixels of each of the 256 values. Values that have pixels and no Segment (where
-                a policy lets them through) stay apart from all others.
+            segments: in any order, with distinct indexes from 0 to 255.
+            areas: int64 of shape (256,): number of pixels of each value. Values with pixels but no
+                Segment (if the policy accepts them) are never merged with others.
         """
         ordered = tuple(sorted(segments, key=lambda one: one.index))
         if self.view is View.GIVEN:
@@ -155,9 +155,9 @@ class Consolidation:
         )
 
     def is_thing(self, segment: Segment) -> bool:
-        """Whether a Segment's class is things, or nothing says it is not; its crowds as well."""
-        told = {"isthing": segment.metadata.get("isthing")}
-        kind = self._kind(Segment(segment.label, segment.index, told))
+        """Whether a Segment's class is a thing class or not known; true for its crowds as well."""
+        flag = {"isthing": segment.metadata.get("isthing")}
+        kind = self._kind(Segment(segment.label, segment.index, flag))
         return kind in (_Kind.THING, _Kind.UNDECIDED)
 
     def _kind(self, segment: Segment) -> _Kind:
@@ -166,16 +166,16 @@ class Consolidation:
             return _Kind.IGNORED
         if _flag(metadata.get("iscrowd")):
             return _Kind.CROWD
-        told = self.taxonomy.get(segment.label)
-        if told is not None:
-            return _Kind(told)
+        kind = self.taxonomy.get(segment.label)
+        if kind is not None:
+            return _Kind(kind)
         is_thing = _flag(metadata.get("isthing"))
         if is_thing is None:
             return _Kind.STUFF if _background([segment.label]) else _Kind.UNDECIDED
         return _Kind.THING if is_thing else _Kind.STUFF
 
     def _groups(self, segments: Sequence[Segment], kinds: Sequence[_Kind]) -> list[_Group]:
-        """What is merged with what, by the lowest index of each group."""
+        """The Segments that are merged with each other, sorted by the lowest index of a group."""
         merged = [
             segment.label
             for segment, kind in zip(segments, kinds, strict=True)
@@ -214,7 +214,7 @@ class Consolidation:
             if place is not None and free.has(place):
                 indexes[n] = free.take(place)
         ignored = [n for n in ignored if n not in indexes]
-        # Where they stand, unless the taxonomy may give that number to a label of another image.
+        # Keep their index, unless the taxonomy may give it to a label in another prediction.
         for n in ignored:
             if groups[n].index >= len(places) and free.has(groups[n].index):
                 indexes[n] = free.take(groups[n].index)
@@ -233,45 +233,45 @@ class Consolidation:
 
 
 def _background(labels: Iterable[str]) -> str | None:
-    """How ``background`` is spelled among the labels; None where it is not."""
+    """The first label that is ``background``, in any letter case; None if there is none."""
     return next((label for label in labels if label.casefold() == BACKGROUND), None)
 
 
 class _FreeIndexes:
-    """The indexes nothing stands at yet."""
+    """The indexes that are not taken yet."""
 
     def __init__(self) -> None:
         self._free = set(range(_VALUES))
 
     def has(self, index: int) -> bool:
-        """Whether it is free."""
+        """Whether the index is free."""
         return index in self._free
 
     def take(self, index: int) -> int:
-        """Put something there."""
+        """Mark the index as taken; returns it."""
         self._free.remove(index)
         return index
 
     def lowest(self, start: int = 0) -> int:
-        """The lowest from ``start`` on; from 0 where there is none."""
+        """The lowest free index from ``start`` on; if there is none, the lowest of all."""
         return min((one for one in self._free if one >= start), default=min(self._free))
 
     def highest(self) -> int:
-        """The highest."""
+        """The highest free index."""
         return max(self._free)
 
 
 def _instance_indexes(groups: Sequence[_Group], used: set[int]) -> list[int]:
-    """Background at 0, everything else at its own index, except what stands at 0."""
+    """Background goes to 0; others keep their index, except one at 0, which moves."""
     kept = {group.index for group in groups if not group.background}
     unused = [index for index in range(1, _VALUES) if index not in used]
-    given_up = [index for index in range(1, _VALUES) if index not in kept]
-    aside = next(iter(unused or given_up), _BACKGROUND_INDEX)
-    return [_BACKGROUND_INDEX if group.background else (group.index or aside) for group in groups]
+    vacated = [index for index in range(1, _VALUES) if index not in kept]
+    moved = next(iter(unused or vacated), _BACKGROUND_INDEX)
+    return [_BACKGROUND_INDEX if group.background else (group.index or moved) for group in groups]
 
 
 def _segment(group: _Group, index: int, areas: NDArray[np.int64]) -> Segment:
-    """The one Segment a group becomes."""
+    """The Segment that a group becomes."""
     members = group.members
     first = members[0]
     if len(members) == 1 and (first.index, first.label) == (index, group.label):
@@ -289,24 +289,27 @@ def _segment(group: _Group, index: int, areas: NDArray[np.int64]) -> Segment:
 
 
 def _shared(members: Sequence[Segment]) -> dict[str, Any]:
-    """The keys every member has with the same value; confidences apart where one is a number."""
+    """The keys that every member has with the same value.
+
+    Confidences are left out if any member has one: they are merged separately.
+    """
     first, *others = (canonical_metadata(member.metadata) for member in members)
     confident = any(member.confidence is not None for member in members)
-    apart = (*_SOURCES, *_CONFIDENCES) if confident else _SOURCES
+    left_out = (*_SOURCES, *_CONFIDENCES) if confident else _SOURCES
     shared = {
         key: value
         for key, value in first.items()
-        if key not in apart and all(_equal(value, one.get(key)) for one in others)
+        if key not in left_out and all(_equal(value, one.get(key)) for one in others)
     }
-    for key in _FLAGS:  # equal, however each of them is written
-        told = {_flag(member.metadata.get(key)) for member in members}
-        if len(told) == 1 and None not in told:
-            shared[key] = told.pop()
+    for key in _FLAGS:  # may be equal although written differently
+        values = {_flag(member.metadata.get(key)) for member in members}
+        if len(values) == 1 and None not in values:
+            shared[key] = values.pop()
     return shared
 
 
 def _equal(one: object, other: object) -> bool:
-    # As JSON: to Python, true equals 1.
+    # Compared as JSON: in Python, True == 1.
     return metadata_json({"": one}) == metadata_json({"": other})
 
 
@@ -320,7 +323,7 @@ def _confidences(members: Sequence[Segment], areas: NDArray[np.int64]) -> dict[s
     if not known:
         return {}
     total = sum(area for _, area, _ in known)
-    # Exactly, so that neither the order nor the size of the numbers matters.
+    # Exact arithmetic, so that the order of the members does not matter.
     weights = [Fraction(area, total) if total else Fraction(1, len(known)) for _, area, _ in known]
     mean = sum(
         (
@@ -340,7 +343,7 @@ def _confidences(members: Sequence[Segment], areas: NDArray[np.int64]) -> dict[s
 
 
 def _extremes(member: Segment, confidence: float) -> tuple[float, float]:
-    """Of a member's own confidence, or of those it was merged from."""
+    """Lowest and highest confidence of a member, or of the Segments it was merged from."""
     if _is_made(member.metadata):
         lowest = confidence_of({"confidence": member.metadata.get("confidence_min")})
         highest = confidence_of({"confidence": member.metadata.get("confidence_max")})
@@ -350,14 +353,14 @@ def _extremes(member: Segment, confidence: float) -> tuple[float, float]:
 
 
 def _sources(member: Segment) -> tuple[int, Sequence[int]]:
-    """How many Segments as given a member stands for, and which."""
+    """How many original Segments a member stands for, and their indexes."""
     if _is_made(member.metadata):
         return member.metadata["n_merged"], member.metadata["source_indexes"]
     return 1, [member.index]
 
 
 def _is_made(metadata: Mapping[str, Any]) -> bool:
-    """Whether a view made the Segment: its records are there, and of their form."""
+    """Whether a view made the Segment: it has the records of one, and they are valid."""
     count, indexes = (metadata.get(key) for key in _SOURCES)
     return (
         isinstance(indexes, list)
@@ -368,7 +371,7 @@ def _is_made(metadata: Mapping[str, Any]) -> bool:
 
 
 def _flag(value: object) -> bool | None:
-    """True or false, however it is written; None where it is neither."""
+    """True or false, in any of the accepted forms; None for any other value."""
     if isinstance(value, str):
         return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
     return bool(value) if value in (0, 1) else None
