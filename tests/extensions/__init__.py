@@ -1,1 +1,1 @@
-"""One example of every kind of extension that docs/architecture.md describes, and its test."""
+"""Examples of what docs/architecture.md says how to add, each with its test."""
