@@ -112,7 +112,7 @@ class Settings:
         """
         return cls.load(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else root.settings
 
-    def with_policies_of_now(self) -> Settings:
+    def with_current_policies(self) -> Settings:
         """The same with the policies the settings file has now, if these came from it.
 
         For a process that lives long. All else shapes what it has set up, and waits for its start.

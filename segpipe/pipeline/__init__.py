@@ -1,9 +1,9 @@
 """segpipe as a Dagster project. The library never imports this package.
 
-``build_definitions(settings)`` gives the definitions of one root, for a code location of their own
-(``segpipe.pipeline.definitions``) or as a part of another project's;
+``build_definitions(settings)`` returns the definitions of one root, for their own code location
+(``segpipe.pipeline.definitions``) or to be merged into another project's.
 ``run_partition(root, model_run, date)`` runs one partition without a UI. May import ``root`` and
-what is below. To add an asset: its file here, and its place in ``assets``.
+the layers below it. To add an asset: write its file here and list it in ``assets``.
 """
 
 from segpipe.pipeline.build import build_definitions

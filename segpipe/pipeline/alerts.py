@@ -1,4 +1,4 @@
-"""Telling somebody that a run failed: a web hook anyone can fill."""
+"""Alerts: a sensor that posts failed runs to a web hook."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 import os
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import dagster as dg
 import requests
 
-from segpipe.pipeline.failures import TELLING, first_cause
-from segpipe.pipeline.mount import Mount
+from segpipe.pipeline.failures import CAUSE_EVENT_TYPES, first_cause
+from segpipe.pipeline.prefixed_root import PrefixedRoot
 
 SENSOR = "failed_runs"
 #: The environment variable with the hook's URL, which may be a secret.
@@ -17,19 +17,24 @@ _SECONDS = 10
 
 
 def failed_runs(
-    mount: Mount, job: str, assets: Iterable[dg.AssetsDefinition]
+    prefixed: PrefixedRoot, job: str, assets: Iterable[dg.AssetsDefinition]
 ) -> dg.SensorDefinition:
-    """The sensor: posts what failed, and why, as JSON to the URL in ``SEGPIPE_ALERT_URL``.
+    """The sensor that posts each failed run and its cause as JSON to ``SEGPIPE_ALERT_URL``.
 
-    It tells of the job's runs, and of those a person or a backfill began of some of the assets.
+    It covers runs of the job, and runs of some of the assets that a person or a backfill started.
 
-    ``{"text": ..., "run_id": ..., "partition": ...}``; Slack, Mattermost and Teams show ``text``.
+    The body is ``{"text": ..., "run_id": ..., "partition": ...}``; Slack, Mattermost and Teams
+    show ``text``.
+
+    Args:
+        job: name of the job, with the key prefix.
+        assets: all assets of the root.
     """
 
     ours = {key for one in assets for key in one.keys}
 
     @dg.run_failure_sensor(
-        name=mount.name(SENSOR),
+        name=prefixed.name(SENSOR),
         description="Posts every failed run, with its first cause, to the web hook in "
         f"{HOOK_VARIABLE}. Switch it on where that is set.",
         default_status=dg.DefaultSensorStatus.STOPPED,
@@ -51,7 +56,7 @@ def failed_runs(
         try:
             requests.post(url, json=content, timeout=_SECONDS).raise_for_status()
         except requests.RequestException as error:
-            # Its words may hold the URL.
+            # The exception text may contain the URL.
             raise dg.Failure(f"the web hook was not reached ({type(error).__name__})") from None
         return None
 
@@ -59,6 +64,6 @@ def failed_runs(
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:
-    entries = context.instance.all_logs(context.dagster_run.run_id, of_type=set(TELLING))
+    entries = context.instance.all_logs(context.dagster_run.run_id, of_type=set(CAUSE_EVENT_TYPES))
     cause = first_cause(entry.get_dagster_event() for entry in entries)
     return cause or context.failure_event.message or "see the run's page"

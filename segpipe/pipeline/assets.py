@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import dagster as dg
 
-from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.publishing import publishing_asset
-from segpipe.pipeline.uploads import uploads_of
-from segpipe.pipeline.validating import manifest_asset, validation_assets
-from segpipe.pipeline.views import names_of, views_assets
+from segpipe.pipeline.destinations import destination_assets
+from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.publishing_assets import publishing_asset
+from segpipe.pipeline.validation_assets import manifest_asset, validation_assets
+from segpipe.pipeline.view_assets import asset_names_of, view_assets
 from segpipe.predictions.view import View
 
 
-def build_assets(mount: Mount) -> list[dg.AssetsDefinition]:
-    """A root's assets as they are mounted."""
+def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
+    """All assets of a root, under its key prefix."""
     return [
-        manifest_asset(mount),
-        validation_assets(mount),
-        views_assets(mount),
-        *(publishing_asset(mount, upload) for upload in uploads_of(mount.root.settings)),
+        manifest_asset(prefixed),
+        validation_assets(prefixed),
+        view_assets(prefixed),
+        *(
+            publishing_asset(prefixed, target)
+            for target in destination_assets(prefixed.root.settings)
+        ),
     ]
 
 
-def assets_of(mount: Mount, view: View) -> list[dg.AssetKey]:
-    """What a run of a partition has to make: all but the views that are not published."""
+def run_selection(prefixed: PrefixedRoot, view: View) -> list[dg.AssetKey]:
+    """Assets that a partition's run materializes: all but the views that are not published."""
     validated = ("prediction_manifest", "validated_masks", "segments", "rejected_predictions")
-    uploads = [upload.asset for upload in uploads_of(mount.root.settings)]
-    return [mount.key(name) for name in (*validated, *sorted(names_of(view)), *uploads)]
+    uploads = [target.asset for target in destination_assets(prefixed.root.settings)]
+    return [prefixed.key(name) for name in (*validated, *sorted(asset_names_of(view)), *uploads)]

@@ -1,4 +1,4 @@
-"""What starts runs without a person: manifests that arrive, and the day that is over."""
+"""The sensor for landed manifests and the daily schedule: what requests runs automatically."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 from collections.abc import Iterator, Sequence
@@ -10,34 +10,34 @@ import dagster as dg
 from segpipe.errors import StorageError
 from segpipe.manifests.arrivals import Look, Seen, look
 from segpipe.manifests.partition import Partition
-from segpipe.pipeline.assets import assets_of
-from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.partitions import MODEL_RUNS, days_now, partition_key
-from segpipe.pipeline.steps import plain_failures
+from segpipe.pipeline.assets import run_selection
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_days, partition_key
+from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.steps import dagster_failures
 from segpipe.validation.rules.policy import Policies
 
 SENSOR, SCHEDULE = "landed_manifests", "previous_day"
-#: Which of the two began a run.
+#: Run tag that names the sensor or schedule that requested the run.
 TRIGGER_TAG = "segpipe/trigger"
 _EVERY_SECONDS = 30
-# Partitions named in a message; of more, only the number is told.
-_TOLD = 5
+# Partitions listed in a message; the others are only counted.
+_LISTED = 5
 
 
-def landed_manifests(mount: Mount, job: str) -> dg.SensorDefinition:
-    """The sensor: a run for every partition whose manifest is new or changed.
+def landed_manifests(prefixed: PrefixedRoot, job: str) -> dg.SensorDefinition:
+    """The sensor that requests a run for every partition whose manifest is new or changed.
 
-    Its cursor holds what was seen, so a restart repeats and forgets nothing. The model runs'
-    policies are read at every tick: what ``segpipe.toml`` says of them is in force at once.
+    The cursor stores which manifests were seen, so a restart neither repeats nor misses any. The
+    model runs' policies are read at every tick, so changes in ``segpipe.toml`` take effect at once.
     """
 
     @dg.sensor(
-        name=mount.name(SENSOR),
+        name=prefixed.name(SENSOR),
         job_name=job,
         minimum_interval_seconds=_EVERY_SECONDS,
         default_status=(
             dg.DefaultSensorStatus.RUNNING
-            if mount.root.settings.automatic
+            if prefixed.root.settings.automatic
             else dg.DefaultSensorStatus.STOPPED
         ),
         description="Watches the landing folder: registers model runs that are new and requests a "
@@ -45,10 +45,10 @@ def landed_manifests(mount: Mount, job: str) -> dg.SensorDefinition:
         "`retired = true` in segpipe.toml is left alone, and its partitions are removed.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        with plain_failures():
-            root = mount.root_of_now()
+        with dagster_failures():
+            root = prefixed.root_with_current_policies()
             policies = root.settings.policies
-            days = days_now(root.settings.first_date)
+            days = partition_days(root.settings.first_date)
             found = look(
                 root.landing,
                 Seen.from_text(context.cursor),
@@ -59,28 +59,28 @@ def landed_manifests(mount: Mount, job: str) -> dg.SensorDefinition:
         troubles = _troubles(found, days)
         if troubles:
             context.log.warning(troubles)
-        known = context.instance.get_dynamic_partitions(mount.name(MODEL_RUNS))
+        known = context.instance.get_dynamic_partitions(prefixed.name(MODEL_RUNS))
         return dg.SensorResult(
             run_requests=[
-                _request(mount, policies, arrival.partition, arrival.key, SENSOR)
+                _request(prefixed, policies, arrival.partition, arrival.key, SENSOR)
                 for arrival in found.arrivals
             ],
             skip_reason=None if found.arrivals else _nothing_new(found) + troubles,
             cursor=found.seen.to_text(),
-            dynamic_partitions_requests=list(_registrations(mount, policies, found, known)),
+            dynamic_partitions_requests=list(_registrations(prefixed, policies, found, known)),
         )
 
     return sensor
 
 
 def _request(
-    mount: Mount, policies: Policies, partition: Partition, run_key: str, trigger: str
+    prefixed: PrefixedRoot, policies: Policies, partition: Partition, run_key: str, trigger: str
 ) -> dg.RunRequest:
-    """Ask for a partition: its manifest, masks and upload, and the view it is uploaded in."""
+    """Request a partition: its manifest, masks and uploads, and the view that is uploaded."""
     return dg.RunRequest(
         run_key=run_key,
         partition_key=partition_key(partition),
-        asset_selection=assets_of(mount, policies.of(partition.model_run).publish_as),
+        asset_selection=run_selection(prefixed, policies.of(partition.model_run).publish_as),
         tags={TRIGGER_TAG: trigger},
     )
 
@@ -91,7 +91,7 @@ def _nothing_new(found: Look) -> str:
 
 
 def _troubles(found: Look, days: tuple[date, date]) -> str:
-    """What was left out of a look, and why."""
+    """The partitions the sensor skipped, and why."""
     words = ""
     if found.outside:
         words += (
@@ -104,27 +104,29 @@ def _troubles(found: Look, days: tuple[date, date]) -> str:
 
 
 def _first(things: Sequence[object]) -> str:
-    more = len(things) - _TOLD
-    return ", ".join(map(str, things[:_TOLD])) + (f" and {more} more" if more > 0 else "")
+    more = len(things) - _LISTED
+    return ", ".join(map(str, things[:_LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _registrations(
-    mount: Mount, policies: Policies, found: Look, known: Sequence[str]
+    prefixed: PrefixedRoot, policies: Policies, found: Look, known: Sequence[str]
 ) -> Iterator[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
+    """Requests that add new model runs to the dynamic partitions and remove retired ones."""
     arrived = {arrival.partition.model_run for arrival in found.arrivals}
     if new := sorted(arrived - set(known)):
-        yield mount.model_runs.build_add_request(new)
+        yield prefixed.model_runs.build_add_request(new)
     if gone := sorted(filter(policies.retired, known)):
-        yield mount.model_runs.build_delete_request(gone)
+        yield prefixed.model_runs.build_delete_request(gone)
 
 
-def previous_day(mount: Mount, job: str) -> dg.ScheduleDefinition:
-    """The schedule: every morning the day before, for every model run that delivered it."""
-    settings = mount.root.settings
+def previous_day(prefixed: PrefixedRoot, job: str) -> dg.ScheduleDefinition:
+    """The schedule that requests, every morning, the previous day of every model run that has a
+    manifest for it."""
+    settings = prefixed.root.settings
     hour, minute = map(int, settings.daily_at.split(":"))
 
     @dg.schedule(
-        name=mount.name(SCHEDULE),
+        name=prefixed.name(SCHEDULE),
         job_name=job,
         cron_schedule=f"{minute} {hour} * * *",
         execution_timezone=settings.time_zone,
@@ -144,13 +146,13 @@ def previous_day(mount: Mount, job: str) -> dg.ScheduleDefinition:
 
         at = context.scheduled_execution_time.astimezone(ZoneInfo(settings.time_zone))
         day = at.date() - timedelta(days=1)
-        first, last = days_now(settings.first_date)
+        first, last = partition_days(settings.first_date)
         if not first <= day <= last:
             yield dg.SkipReason(f"{day} has no partition: they go from {first} to {last}")
             return
-        known = context.instance.get_dynamic_partitions(mount.name(MODEL_RUNS))
-        with plain_failures():
-            root = mount.root_of_now()
+        known = context.instance.get_dynamic_partitions(prefixed.name(MODEL_RUNS))
+        with dagster_failures():
+            root = prefixed.root_with_current_policies()
             policies = root.settings.policies
             current = [name for name in known if not policies.retired(name)]
             landed = {one for one, _ in root.landing.landed(unreadable) if one.date == str(day)}
@@ -162,6 +164,6 @@ def previous_day(mount: Mount, job: str) -> dg.ScheduleDefinition:
         for name in current:
             if name not in missing:
                 partition = Partition(name, str(day))
-                yield _request(mount, policies, partition, f"{day} {name}", SCHEDULE)
+                yield _request(prefixed, policies, partition, f"{day} {name}", SCHEDULE)
 
     return schedule

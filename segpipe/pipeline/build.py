@@ -1,4 +1,4 @@
-"""Putting the assets of a root, their job, sensors and schedule together."""
+"""Builds the Dagster definitions of a root: assets, job, checks, sensors and schedule."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import dagster as dg
 from segpipe.pipeline.alerts import failed_runs
 from segpipe.pipeline.assets import build_assets
 from segpipe.pipeline.automation import landed_manifests, previous_day
-from segpipe.pipeline.following import WHOLE_TAG, following_assets, freshness_check
-from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.uploads import uploads_of
+from segpipe.pipeline.declarative_automation import WHOLE_PARTITION_TAG, automation_sensor
+from segpipe.pipeline.destinations import destination_assets
+from segpipe.pipeline.freshness_check import freshness_check
+from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.root import Root
 from segpipe.settings import Settings
 
@@ -20,7 +21,7 @@ JOB = "publish_partition"
 
 
 def build_definitions(settings: Settings, key_prefix: str | Sequence[str] = ()) -> dg.Definitions:
-    """Everything Dagster needs to know of one root, to be merged with what else there is.
+    """The Dagster definitions of one root, which can be merged with other definitions.
 
     ::
 
@@ -31,44 +32,45 @@ def build_definitions(settings: Settings, key_prefix: str | Sequence[str] = ()) 
         )
 
     Args:
-        key_prefix: put before the keys of the assets and before the names of job, sensors,
-            schedule, pool, group and partitions, so that several roots fit into one code location.
+        key_prefix: prepended to the asset keys and to the names of job, sensors, schedule, pools,
+            group and partitions, so that several roots fit into one code location.
 
     Raises:
-        SettingsError: if the prefix has parts Dagster does not allow in names.
+        SettingsError: if the prefix has parts that Dagster does not allow in names.
     """
     parts = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
-    prefix = () if parts == ("",) else parts  # no text is no prefix
-    return definitions_of(Mount(Root(settings), prefix))
+    prefix = () if parts == ("",) else parts  # an empty string is no prefix
+    return definitions_of(PrefixedRoot(Root(settings), prefix))
 
 
-def definitions_of(mount: Mount) -> dg.Definitions:
-    """Everything of one root as it is mounted."""
-    assets = build_assets(mount)
-    job = mount.name(JOB)
-    late = [
-        freshness_check(mount, mount.key(upload.asset))
-        for upload in uploads_of(mount.root.settings)
+def definitions_of(prefixed: PrefixedRoot) -> dg.Definitions:
+    """The definitions of one root, under its key prefix."""
+    assets = build_assets(prefixed)
+    job = prefixed.name(JOB)
+    freshness_checks = [
+        freshness_check(prefixed, prefixed.key(target.asset))
+        for target in destination_assets(prefixed.root.settings)
     ]
     return dg.Definitions(
         assets=assets,
         jobs=[
             dg.define_asset_job(
                 job,
-                # Whether a model run is late is nothing a partition's run should stop to look at.
-                selection=dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(*late),
-                tags={WHOLE_TAG: "true"},
+                # A partition's run does not evaluate whether model runs are late.
+                selection=dg.AssetSelection.assets(*assets)
+                - dg.AssetSelection.checks(*freshness_checks),
+                tags={WHOLE_PARTITION_TAG: "true"},
                 description="Validate one model run's predictions of one day, and publish them.",
-                # A step in a process of its own costs seconds to start; the work inside is
-                # parallel. Other runs of the assets take the code location's executor.
+                # Starting a process per step takes seconds, and steps are parallel inside.
+                # Other runs of these assets use the code location's executor.
                 executor_def=dg.in_process_executor,
             )
         ],
-        asset_checks=late,
+        asset_checks=freshness_checks,
         sensors=[
-            landed_manifests(mount, job),
-            following_assets(mount, assets),
-            failed_runs(mount, job, assets),
+            landed_manifests(prefixed, job),
+            automation_sensor(prefixed, assets),
+            failed_runs(prefixed, job, assets),
         ],
-        schedules=[previous_day(mount, job)],
+        schedules=[previous_day(prefixed, job)],
     )

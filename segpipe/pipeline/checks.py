@@ -1,9 +1,10 @@
-"""Checks of the assets, run by the step that has the data."""
+"""Asset checks: their specs, and their results, reported by the step that has the data."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from segpipe.errors import SegpipeError
 from segpipe.manifests.partition import Partition
-from segpipe.pipeline.mount import Mount
+from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.publishing.publication import Publication
 from segpipe.publishing.verification import Verification
 from segpipe.storage.files import Folder
@@ -69,8 +70,12 @@ EVERY_ROW_ACCOUNTED_FOR = dg.AssetCheckSpec(
 NOTHING_FAILED, READ_BACK = "nothing_failed", "published_equals_validated"
 
 
-def of_view(masks: str, segments: str) -> list[dg.AssetCheckSpec]:
-    """The checks of a view's masks and of its segments."""
+def view_checks(masks: str, segments: str) -> list[dg.AssetCheckSpec]:
+    """Specs of the checks of a view's masks and segments.
+
+    Args:
+        masks, segments: names of the view's assets.
+    """
     return [
         dg.AssetCheckSpec(
             _SAME_PREDICTIONS,
@@ -86,8 +91,12 @@ def of_view(masks: str, segments: str) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def of_upload(asset: str) -> list[dg.AssetCheckSpec]:
-    """The checks of what is published to a destination."""
+def publishing_checks(asset: str) -> list[dg.AssetCheckSpec]:
+    """Specs of the checks of predictions published to a destination.
+
+    Args:
+        asset: name of the destination's asset.
+    """
     return [
         dg.AssetCheckSpec(
             NOTHING_FAILED,
@@ -103,18 +112,20 @@ def of_upload(asset: str) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def partitioned(specs: Sequence[dg.AssetCheckSpec], mount: Mount) -> list[dg.AssetCheckSpec]:
-    """The checks of a mount's assets, each of a partition and not of the asset as a whole."""
+def partitioned(
+    specs: Sequence[dg.AssetCheckSpec], prefixed: PrefixedRoot
+) -> list[dg.AssetCheckSpec]:
+    """Specs with prefixed asset keys, evaluated per partition and not per asset."""
     with warnings.catch_warnings():
-        # Dagster still calls this a preview. A user can do nothing about it, and tests hold it.
+        # Partitioned checks are a preview feature of Dagster; tests cover what is used here.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
             dg.AssetCheckSpec(
                 spec.name,
-                asset=mount.key(spec.asset_key),
+                asset=prefixed.key(spec.asset_key),
                 description=spec.description,
                 blocking=spec.blocking,
-                partitions_def=mount.partitions,
+                partitions_def=prefixed.partitions,
             )
             for spec in specs
         ]
@@ -124,28 +135,44 @@ _BLOCKING = {MANIFEST_SCHEMA.name, REJECTION_RATE.name}
 
 
 def blocks(check: dg.AssetCheckResult) -> bool:
-    """Whether nothing that comes after a check may be made."""
+    """Whether a check result stops everything downstream."""
     failed = not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
     return failed and check.check_name in _BLOCKING
 
 
-def manifest_schema(error: SegpipeError | None) -> dg.AssetCheckResult:
-    """What opening the manifest came to."""
+def _result(
+    spec: dg.AssetCheckSpec,
+    passed: bool,
+    description: str,
+    metadata: Mapping[str, Any] | None = None,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetCheckResult:
+    """A result of the check with this spec."""
     return dg.AssetCheckResult(
-        check_name=MANIFEST_SCHEMA.name,
-        asset_key="prediction_manifest",
+        check_name=spec.name,
+        asset_key=spec.asset_key,
+        passed=passed,
+        severity=severity,
+        metadata=metadata,
+        description=description,
+    )
+
+
+def manifest_schema(error: SegpipeError | None) -> dg.AssetCheckResult:
+    """Whether the manifest could be opened; ``error`` is why not."""
+    return _result(
+        MANIFEST_SCHEMA,
         passed=error is None,
         description="every file can be used" if error is None else str(error),
     )
 
 
 def rejection_rate(summary: Summary, limit: float) -> dg.AssetCheckResult:
-    """Compare the share of rejected rows with the limit; any at all is a warning."""
+    """Whether no row was rejected: a warning, or an error if the rate exceeds ``limit``."""
     rate = summary.rejection_rate
     severity = dg.AssetCheckSeverity.ERROR if rate > limit else dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckResult(
-        check_name=REJECTION_RATE.name,
-        asset_key="validated_masks",
+    return _result(
+        REJECTION_RATE,
         passed=not summary.rejected,
         severity=severity,
         metadata={"rejection_rate": round(rate, 4), "rejected": summary.rejected},
@@ -155,11 +182,10 @@ def rejection_rate(summary: Summary, limit: float) -> dg.AssetCheckResult:
 
 
 def no_duplicates(summary: Summary) -> dg.AssetCheckResult:
-    """Report items that occur in several rows."""
+    """Whether every item has one row in the manifest."""
     differing = summary.findings.get("REF-DUPLICATE", 0)
-    return dg.AssetCheckResult(
-        check_name=NO_DUPLICATES.name,
-        asset_key="validated_masks",
+    return _result(
+        NO_DUPLICATES,
         passed=not (differing or summary.repeated),
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"rows_that_differ": differing, "rows_repeated": summary.repeated},
@@ -171,19 +197,22 @@ def no_duplicates(summary: Summary) -> dg.AssetCheckResult:
 
 
 def coverage(covered: Coverage | None, least: float) -> dg.AssetCheckResult:
-    """Compare the share of items that have a prediction with what the policy wants."""
+    """Whether enough of the policy's items have an accepted prediction.
+
+    Args:
+        covered: None if the policy has no list of items.
+        least: the smallest share that passes, 0 to 1.
+    """
     if covered is None:
-        return dg.AssetCheckResult(
-            check_name=COVERAGE.name,
-            asset_key="validated_masks",
+        return _result(
+            COVERAGE,
             passed=True,
             description="the policy names no list of items",
         )
     passed = covered.share >= least
     missing = covered.items - covered.predicted
-    return dg.AssetCheckResult(
-        check_name=COVERAGE.name,
-        asset_key="validated_masks",
+    return _result(
+        COVERAGE,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"coverage": covered.share, "missing": missing, "min_coverage": least},
@@ -193,11 +222,15 @@ def coverage(covered: Coverage | None, least: float) -> dg.AssetCheckResult:
 
 
 def label_drift(before: Partition | None, drift: Drift | None, most: float) -> dg.AssetCheckResult:
-    """Compare the distance from the partition before with what the policy allows."""
+    """Whether the label distribution stays close to that of the previous partition.
+
+    Args:
+        before: the previous partition; None, like ``drift``, if there is none.
+        most: the largest total variation distance that passes, 0 to 1.
+    """
     if drift is None:
-        return dg.AssetCheckResult(
-            check_name=LABEL_DRIFT.name,
-            asset_key="segments",
+        return _result(
+            LABEL_DRIFT,
             passed=True,
             description="there is no earlier partition of the model run to compare with",
         )
@@ -205,9 +238,8 @@ def label_drift(before: Partition | None, drift: Drift | None, most: float) -> d
     changes = ", ".join(
         f"{label} {100 * change:+.1f} points" for label, change in list(drift.changes.items())[:5]
     )
-    return dg.AssetCheckResult(
-        check_name=LABEL_DRIFT.name,
-        asset_key="segments",
+    return _result(
+        LABEL_DRIFT,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"drift": drift.distance, "max_drift": most, "compared_with": str(before)},
@@ -218,15 +250,14 @@ def label_drift(before: Partition | None, drift: Drift | None, most: float) -> d
 
 
 def every_row_accounted_for(tables: Folder, summary: Summary) -> dg.AssetCheckResult:
-    """Count the rows of the table on storage, and add up what became of all rows."""
+    """Whether accepted, rejected (read back) and repeated rows add up to the manifest's rows."""
     with tables.open_input(REJECTED_FILE) as handle:
         rows = pq.read_table(handle, columns=["manifest", "manifest_row"])
     found = rows.group_by(["manifest", "manifest_row"]).aggregate([]).num_rows
     whole = summary.accepted + found + summary.repeated == summary.rows
     words = f"{summary.accepted} accepted, {found} rejected and {summary.repeated} repeated are "
-    return dg.AssetCheckResult(
-        check_name=EVERY_ROW_ACCOUNTED_FOR.name,
-        asset_key="rejected_predictions",
+    return _result(
+        EVERY_ROW_ACCOUNTED_FOR,
         passed=whole and found == summary.rejected,
         metadata={"rejected_rows": found, "rows": summary.rows},
         description=words
@@ -237,7 +268,7 @@ def every_row_accounted_for(tables: Folder, summary: Summary) -> dg.AssetCheckRe
 
 
 def predictions_as_validated(validated: Folder, view: Folder, asset: str) -> dg.AssetCheckResult:
-    """Hold a view's masks against the validated ones."""
+    """Whether a view has the validated predictions, with the same mask sizes."""
     before, after = (_identities_and_sizes(tables) for tables in (validated, view))
     same = before.hexdigest() == after.hexdigest()
     return dg.AssetCheckResult(
@@ -262,7 +293,7 @@ def _identities_and_sizes(tables: Folder) -> TableDigest:
 
 
 def every_pixel_explained(tables: Folder, asset: str = "segments") -> dg.AssetCheckResult:
-    """Add up what the tables on storage say."""
+    """Whether the areas of all segments add up to the pixels of all masks, in the stored tables."""
     segment_pixels = _total(tables, SEGMENTS_FILE, ["area_px"])
     mask_pixels = _total(tables, VALIDATED_FILE, ["height", "width"])
     return dg.AssetCheckResult(
@@ -288,7 +319,7 @@ def _total(tables: Folder, name: str, factors: list[str]) -> int:
 
 
 def nothing_failed(publication: Publication, asset: str) -> dg.AssetCheckResult:
-    """Report predictions the destination refused, with its words."""
+    """Whether the destination accepted all predictions; otherwise its messages."""
     failed = publication.outcomes["failed"]
     words = "; ".join(f"{id}: {message}" for id, message in publication.failures)
     return dg.AssetCheckResult(
@@ -301,7 +332,7 @@ def nothing_failed(publication: Publication, asset: str) -> dg.AssetCheckResult:
 
 
 def published_equals_validated(verification: Verification, asset: str) -> dg.AssetCheckResult:
-    """Report receipts that reading back did not confirm."""
+    """Whether reading back confirmed all receipts."""
     mismatches = verification.mismatches
     first = "; ".join(f"{m.reference_id}: {m.words}" for m in mismatches[:5])
     return dg.AssetCheckResult(

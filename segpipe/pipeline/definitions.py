@@ -1,11 +1,11 @@
-"""What Dagster loads (see workspace.yaml): the definitions for the root SEGPIPE_ROOT names."""
+"""The code location Dagster loads (see workspace.yaml): definitions of the SEGPIPE_ROOT root."""
 
 import dagster as dg
 
 from segpipe.pipeline.build import build_definitions
 from segpipe.settings import Settings
 
-# Steps in the process of their run, also where a person materializes a few assets by hand.
+# Steps run in their run's process, also when a person materializes a few assets in the UI.
 defs = dg.Definitions.merge(
     build_definitions(Settings.from_environment()),
     dg.Definitions(executor=dg.in_process_executor),

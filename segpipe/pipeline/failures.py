@@ -1,4 +1,4 @@
-"""Why a run failed: the first cause, in words."""
+"""The root cause of a failed run, as text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import dagster as dg
 from dagster import DagsterEventType
 
-#: The kinds of events a cause is found in.
-TELLING = frozenset(
+#: Event types that can hold the cause.
+CAUSE_EVENT_TYPES = frozenset(
     {
         DagsterEventType.ASSET_CHECK_EVALUATION,
         DagsterEventType.STEP_FAILURE,
@@ -18,18 +18,18 @@ TELLING = frozenset(
 
 
 def first_cause(events: Iterable[dg.DagsterEvent]) -> str | None:
-    """What went wrong first, by the events of a run in their order; None where they do not say.
+    """The first failure among a run's events, in their order; None if the events contain none.
 
-    A blocking check that failed comes before the step it stopped: it is the cause. What happened
-    around the steps, as where a run could not load its settings, is one where no step says more.
+    A blocking check that failed is logged before the step it stopped, and is the cause. Engine
+    errors, such as settings that could not be loaded, count only if no step reports a failure.
     """
-    around = None
+    engine_error = None
     for event in events:
         words = _check_words(event) or _step_words(event)
         if words:
             return words
-        around = around or _engine_words(event)
-    return around
+        engine_error = engine_error or _engine_words(event)
+    return engine_error
 
 
 def _engine_words(event: dg.DagsterEvent) -> str | None:

@@ -1,4 +1,4 @@
-"""The Dagster instance that runs, the UI and the daemon share."""
+"""The Dagster instance shared by runs, the UI and the daemon."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ _CONFIGURATION = "dagster.yaml"
 
 
 def dagster_home(root: str) -> Path:
-    """The folder of the instance: ``DAGSTER_HOME``; else ``dagster_home`` of the project one stands
-    in; else ``dagster_home`` in the root, made on first use.
+    """The folder of the instance, created on first use.
+
+    It is ``DAGSTER_HOME``; else ``dagster_home`` in the working directory, if that has a
+    ``dagster.yaml``; else ``dagster_home`` in the root.
 
     Raises:
-        SettingsError: for a remote root where ``DAGSTER_HOME`` is not set.
-        StorageError: if the folder cannot be made.
+        SettingsError: for a remote root if ``DAGSTER_HOME`` is not set.
+        StorageError: if the folder cannot be created.
     """
     configured = os.environ.get("DAGSTER_HOME")
     if configured:
@@ -48,10 +50,14 @@ def dagster_home(root: str) -> Path:
 
 
 def open_instance(root: str) -> dg.DagsterInstance:
-    """The instance, opened."""
+    """Open the instance of a root; sets ``DAGSTER_HOME`` for this process.
+
+    Raises:
+        SettingsError, StorageError: see :func:`dagster_home`.
+    """
     home = dagster_home(root)
     os.environ["DAGSTER_HOME"] = str(home)
-    # Dagster makes its SQLite files on first use, and two processes at that at once fail.
+    # Dagster creates its SQLite files on first use; two processes doing so at once fail.
     with FileLock(home / ".segpipe.lock"):
         instance = dg.DagsterInstance.from_config(str(home))
         instance.get_runs_count()
@@ -61,12 +67,12 @@ def open_instance(root: str) -> dg.DagsterInstance:
 
 
 def register(instance: dg.DagsterInstance, partition: Partition) -> None:
-    """Make a model run known, so that it has partitions."""
+    """Register a partition's model run as a dynamic partition."""
     instance.add_dynamic_partitions(MODEL_RUNS, [partition.model_run])
 
 
 def register_landed(instance: dg.DagsterInstance, root: Root) -> list[str]:
-    """Make all model runs of the landing folder known but the retired; returns their names."""
+    """Register all model runs that have landed and are not retired; returns their names, sorted."""
     landed = {partition.model_run for partition in root.landing.partitions()}
     names = sorted(name for name in landed if not root.settings.policies.retired(name))
     instance.add_dynamic_partitions(MODEL_RUNS, names)

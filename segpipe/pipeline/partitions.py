@@ -1,4 +1,4 @@
-"""Partitions of the assets: day x model run."""
+"""The partitions of the assets: day x model run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import dagster as dg
 from segpipe.manifests.partition import Partition
 
 DATE, MODEL_RUN = "date", "model_run"
-#: Days from today on (UTC) that have a partition: clocks east of UTC are a day ahead.
+#: Days with a partition, counted from today (UTC): time zones east of UTC are a day ahead.
 DAYS_AHEAD = 2
 
-#: The dynamic partitions of model runs, where no key prefix is asked for.
+#: Name of the dynamic partitions of model runs, without key prefix.
 MODEL_RUNS = "segpipe_model_runs"
 
 
@@ -24,13 +24,17 @@ def day_by_model_run(
     return dg.MultiPartitionsDefinition({DATE: days, MODEL_RUN: model_runs})
 
 
-def days_now(first_date: date) -> tuple[date, date]:
-    """The first and the last day that have a partition now."""
+def partition_days(first_date: date) -> tuple[date, date]:
+    """The first and the last day that have a partition at present, inclusive."""
     return first_date, datetime.now(UTC).date() + timedelta(days=DAYS_AHEAD - 1)
 
 
 def partition_of(context: dg.AssetExecutionContext) -> Partition:
-    """The partition a step works on."""
+    """The partition a step works on.
+
+    Raises:
+        TypeError: if the step has no multi-partition key.
+    """
     keys = context.partition_key
     if not isinstance(keys, dg.MultiPartitionKey):
         raise TypeError(f"expected a day x model run partition, found {keys!r}")
@@ -43,7 +47,7 @@ def partition_key(partition: Partition) -> dg.MultiPartitionKey:
     return dg.MultiPartitionKey({DATE: partition.date, MODEL_RUN: partition.model_run})
 
 
-def partition_named(key: str) -> Partition:
-    """The partition a key, as Dagster stores it, is of."""
+def partition_from_key(key: str) -> Partition:
+    """The partition of a key as Dagster stores it: ``DATE|MODEL_RUN``."""
     day, _, model_run = key.partition("|")
     return Partition(model_run, day)

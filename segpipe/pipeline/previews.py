@@ -1,4 +1,4 @@
-"""Pictures for Dagster's pages: small enough to travel inside the metadata."""
+"""Pictures and tables shown in the Dagster UI, small enough to be stored in asset metadata."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ def sheets(
     settings: Settings,
     colours: Mapping[str, Colour],
     *,
-    anew: bool,
+    redraw: bool,
 ) -> dict[str, dg.MarkdownMetadataValue]:
-    """Contact sheets: of the partition's predictions, and of those that are least sure."""
+    """Contact sheets: a sample of the partition's predictions, and the least confident ones.
+
+    Args:
+        redraw: draw them again, even if they are stored.
+    """
     try:
-        drawn = cached_sheets(predictions, settings, colours, redraw=anew)
+        drawn = cached_sheets(predictions, settings, colours, redraw=redraw)
     except SegpipeError as error:
         return {"preview": dg.MetadataValue.md(f"no picture: {error}")}
     if drawn.spread is None:
@@ -47,7 +51,7 @@ def sheets(
 def charts(
     distribution: Distribution, colours: Mapping[str, Colour], before: Distribution | None
 ) -> dict[str, dg.MarkdownMetadataValue]:
-    """Charts of the labels' areas and of the confidences, where there are any."""
+    """Charts of label areas and confidences; only those that have data."""
     drawn = {
         "label_areas": label_areas(distribution, colours, before),
         "confidences": confidence_histogram(distribution),
@@ -67,7 +71,7 @@ def _picture_of(words: str, kind: str, data: bytes) -> dg.MarkdownMetadataValue:
 def preview(
     predictions: ValidatedPredictions, settings: Settings, colours: Mapping[str, Colour]
 ) -> dg.MarkdownMetadataValue:
-    """One overlay: of the prediction with the most segments among the partition's first."""
+    """One overlay: the prediction with the most Segments among the partition's first 200."""
     for batch in predictions.batches(200):
         counts = batch.rows["n_segments"]
         place = pc.index(counts, pc.max(counts)).as_py()
@@ -93,7 +97,7 @@ def _picture(
 
 
 def first_rejections(table: pa.Table) -> dg.TableMetadataValue | None:
-    """A table of findings with their messages; None where there are none."""
+    """A table of findings with their messages; None if there are none."""
     columns = ["reference_id", "rule", "message", "manifest_row"]
     records = [
         dg.TableRecord({name: _cell(row[name]) for name in columns}) for row in table.to_pylist()

@@ -1,9 +1,10 @@
-"""Running a partition through Dagster without a UI."""
+"""Runs a partition's job in this process, without the Dagster UI, and reports the result."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import dagster as dg
@@ -11,16 +12,16 @@ from dagster import DagsterEventType
 
 from segpipe.errors import SettingsError
 from segpipe.manifests.partition import Partition
-from segpipe.pipeline.assets import assets_of
+from segpipe.pipeline.assets import run_selection
 from segpipe.pipeline.build import JOB, definitions_of
+from segpipe.pipeline.destinations import destination_assets
 from segpipe.pipeline.failures import first_cause
 from segpipe.pipeline.instance import open_instance, register
-from segpipe.pipeline.mount import Mount
-from segpipe.pipeline.partitions import days_now, partition_key
-from segpipe.pipeline.steps import StepProgress, silent
-from segpipe.pipeline.uploads import uploads_of
-from segpipe.pipeline.validating import VALIDATE
-from segpipe.pipeline.views import masks_key
+from segpipe.pipeline.partitions import partition_days, partition_key
+from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.steps import StepProgress, no_progress
+from segpipe.pipeline.validation_assets import VALIDATE
+from segpipe.pipeline.view_assets import masks_asset
 from segpipe.predictions.view import View
 from segpipe.publishing.outcomes import Outcome
 from segpipe.root import DateLike, PartitionLike, Root
@@ -33,14 +34,17 @@ _OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run of one partition came to.
+    """The result of one partition's run.
 
     Attributes:
-        failure: the first cause, in words; None where the run succeeded.
-        summary: of the validation; None where it did not get that far.
-        published: destination -> outcome -> predictions; without those nothing was published to.
-        published_as: the view that was to be published.
-        view: what was made of it; None for predictions as given, and where it was not made.
+        run_id: Dagster's id of the run.
+        failure: the root cause, as text; None if the run succeeded.
+        summary: of the validation; None if the run did not complete it.
+        published: destination -> outcome -> number of predictions; only destinations the run
+            reached.
+        published_as: the view that was requested.
+        view: summary of the view's materialization; None for predictions as given, and if the view
+            was not materialized.
     """
 
     run_id: str
@@ -52,7 +56,7 @@ class RunReport:
 
     @property
     def outcomes(self) -> dict[str, int] | None:
-        """Outcome -> predictions at the first destination; None where nothing was published."""
+        """Outcome -> number of predictions at the first destination; None if there is none."""
         return next(iter(self.published.values()), None)
 
 
@@ -68,76 +72,78 @@ def run_partition(
     publish_as: View | str | None = None,
     force: bool = False,
     destinations: Sequence[str] = (),
-    progress: StepProgress = silent,
+    progress: StepProgress = no_progress,
 ) -> RunReport:
     """Materialize one partition through Dagster, in this process.
 
     Args:
-        partition: the model run's name, and ``date`` beside it; or a :class:`Partition`.
-        date: ``YYYY-MM-DD``.
-        instance: where Dagster records the run; the one that ``segpipe run`` uses where None.
-        update: replace predictions that are there already and differ.
-        dry_run: validate, say what publishing would do, and publish nothing.
-        verify_all: read back and compare every mask that was published, not a sample.
-        force: read every mask, also where nothing changed since the last run.
-        publish_as: the view to publish; where None, as the model run's policy says.
-        destinations: where to publish; where empty, as the settings say.
+        partition: the model run's name, together with ``date``; or a :class:`Partition`.
+        date: ``YYYY-MM-DD``, or a date.
+        instance: where Dagster records the run; None for the instance that ``segpipe run`` uses.
+        update: replace published predictions that differ.
+        dry_run: validate, report what publishing would do, and publish nothing.
+        verify_all: read back and compare every published mask instead of a sample.
+        publish_as: the view to publish; None for the one in the model run's policy.
+        force: read every mask again, even if nothing changed since the last run.
+        destinations: where to publish; empty for the destinations in the settings.
+        progress: called with the step's name, and the number of rows done and of all rows.
 
     Raises:
-        SettingsError: if a destination is not set up, the day has no partition or the model run is
-            retired; no run is begun then.
-        SettingsError: if the model run's taxonomy cannot serve the view; no run is begun then.
-        ManifestError: if there is no such partition or its manifest cannot be used; no run is
-            begun then.
+        SettingsError: if a destination is not set up, the day has no partition, the model run is
+            retired, or its taxonomy does not support the view; no run is started.
+        ManifestError: if the partition has no manifest or a manifest cannot be used; no run is
+            started.
+        KeyboardInterrupt: if the run was interrupted.
     """
-    if instance is None:
-        with open_instance(root.settings.root) as opened:
-            return run_partition(
-                root,
-                partition,
-                date,
-                instance=opened,
-                update=update,
-                dry_run=dry_run,
-                verify_all=verify_all,
-                publish_as=publish_as,
-                force=force,
-                destinations=destinations,
-                progress=progress,
+    opened = open_instance(root.settings.root) if instance is None else nullcontext(instance)
+    with opened as instance:
+        partition = Partition.of(partition, date)
+        if destinations:
+            root = Root(replace(root.settings, destinations=tuple(destinations)))
+        published_as = _checked_view(root, partition, publish_as)
+        publishing = {
+            "update": update,
+            "dry_run": dry_run,
+            "verify_all": verify_all,
+            "publish_as": published_as.name,
+        }
+        register(instance, partition)
+        prefixed = PrefixedRoot(root, progress=progress, pooled=False)
+        result = (
+            definitions_of(prefixed)
+            .resolve_job_def(JOB)
+            .execute_in_process(
+                instance=instance,
+                partition_key=partition_key(partition),
+                asset_selection=run_selection(prefixed, published_as),
+                raise_on_error=False,
+                run_config=_run_config(root.settings, publishing, force=force),
             )
-    partition = Partition.of(partition, date)
-    settings = root.settings
-    if destinations:
-        settings = replace(settings, destinations=tuple(destinations))
-        root = Root(settings)
-    for name in settings.destinations:
-        root.destination(name)
-    root.manifest(partition)
-    _check_asked_for(settings, partition)
-    published_as = View(publish_as or settings.policies.of(partition.model_run).publish_as)
-    root.consolidation(partition.model_run, published_as)
-    register(instance, partition)
-    mount = Mount(root, progress=progress, pooled=False)
-    job = definitions_of(mount).resolve_job_def(JOB)
-    publishing = {
-        "update": update,
-        "dry_run": dry_run,
-        "verify_all": verify_all,
-        "publish_as": published_as.name,
-    }
-    result = job.execute_in_process(
-        instance=instance,
-        partition_key=partition_key(partition),
-        asset_selection=assets_of(mount, published_as),
-        raise_on_error=False,
-        run_config={
-            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            "ops": {
-                VALIDATE: {"config": {"force": force}},
-                **{upload.asset: {"config": publishing} for upload in uploads_of(settings)},
-            },
+        )
+        return _report(root, partition, published_as, result)
+
+
+def _run_config(
+    settings: Settings, publishing: Mapping[str, object], *, force: bool
+) -> dict[str, object]:
+    """Run configuration of the job, with its console log switched off."""
+    return {
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        "ops": {
+            VALIDATE: {"config": {"force": force}},
+            **{target.asset: {"config": publishing} for target in destination_assets(settings)},
         },
-    )
+    }
+
+
+def _report(
+    root: Root, partition: Partition, published_as: View, result: dg.ExecuteInProcessResult
+) -> RunReport:
+    """The report of a run that has ended.
+
+    Raises:
+        KeyboardInterrupt: if the run was interrupted.
+    """
     events = result.all_events
     failure = None
     if not result.success:
@@ -145,24 +151,36 @@ def run_partition(
         if "DagsterExecutionInterruptedError" in failure:
             raise KeyboardInterrupt
     made = {event.asset_key for event in events if event.is_step_materialization}
-    has_view = dg.AssetKey(masks_key(published_as)) in made
+    has_view = dg.AssetKey(masks_asset(published_as)) in made
     return RunReport(
         result.run_id,
         failure,
         _summary(root, partition, events),
-        _published(events, settings),
+        _published(events, root.settings),
         published_as,
         ViewSummary.read(root.view_tables(partition, published_as)) if has_view else None,
     )
 
 
-def _check_asked_for(settings: Settings, partition: Partition) -> None:
+def _checked_view(root: Root, partition: Partition, publish_as: View | str | None) -> View:
+    """The view to publish, after checking everything a run needs; see :func:`run_partition`."""
+    settings = root.settings
+    for name in settings.destinations:
+        root.destination(name)
+    root.manifest(partition)
+    _check_runnable(settings, partition)
+    view = View(publish_as or settings.policies.of(partition.model_run).publish_as)
+    root.consolidation(partition.model_run, view)
+    return view
+
+
+def _check_runnable(settings: Settings, partition: Partition) -> None:
     if settings.policies.retired(partition.model_run):
         raise SettingsError(
             f"model run {partition.model_run!r} is over: segpipe.toml says retired = true of it; "
             "take that out to run it again"
         )
-    first, last = days_now(settings.first_date)
+    first, last = partition_days(settings.first_date)
     if not first <= datetime.date.fromisoformat(partition.date) <= last:
         raise SettingsError(
             f"date {partition.date} has no partition: they go from {first} (first_date in "
@@ -171,7 +189,7 @@ def _check_asked_for(settings: Settings, partition: Partition) -> None:
 
 
 def _summary(root: Root, partition: Partition, events: Sequence[dg.DagsterEvent]) -> Summary | None:
-    """What the validation found; None where it did not get that far."""
+    """The validation's summary; None if the run did not complete it."""
     for event in events:
         if event.is_step_materialization and event.asset_key == dg.AssetKey("validated_masks"):
             metadata = event.step_materialization_data.materialization.metadata
@@ -181,7 +199,7 @@ def _summary(root: Root, partition: Partition, events: Sequence[dg.DagsterEvent]
 
 
 def _published(events: Sequence[dg.DagsterEvent], settings: Settings) -> dict[str, dict[str, int]]:
-    """What the uploads reported, in the order of the destinations."""
+    """Outcomes by destination, as the publishing steps reported them."""
     reported: dict[dg.AssetKey, dict[str, int]] = {}
     for event in events:
         entry: dg.AssetMaterialization | dg.AssetObservation
@@ -196,7 +214,7 @@ def _published(events: Sequence[dg.DagsterEvent], settings: Settings) -> dict[st
                 name: int(str(entry.metadata[name].value)) for name in _OUTCOMES
             }
     return {
-        upload.destination: reported[dg.AssetKey(upload.asset)]
-        for upload in uploads_of(settings)
-        if dg.AssetKey(upload.asset) in reported
+        target.destination: reported[dg.AssetKey(target.asset)]
+        for target in destination_assets(settings)
+        if dg.AssetKey(target.asset) in reported
     }

@@ -1,4 +1,4 @@
-"""What the columns of segpipe's tables mean, for Dagster's pages."""
+"""Column schemas and descriptions of segpipe's tables, shown in the Dagster UI."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _MEANINGS = {
 
 
 def table_schema(schema: pa.Schema) -> dg.TableSchema:
-    """An Arrow schema with its columns' meanings."""
+    """Dagster's table schema of an Arrow schema, with column descriptions."""
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -76,7 +76,11 @@ _MANIFEST = (
 
 
 def prediction_manifest(carried: pa.Schema) -> dg.TableSchema:
-    """The columns a manifest may have, and those it carries besides."""
+    """The schema of a manifest.
+
+    Args:
+        carried: additional columns that are carried through to the tables.
+    """
     known = [dg.TableColumn(*column) for column in _MANIFEST]
     others = [
         dg.TableColumn(field.name, str(field.type), "carried through to the tables")

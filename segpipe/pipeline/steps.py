@@ -1,4 +1,4 @@
-"""What all steps share: how they are labelled, report how far they are, and fail."""
+"""Shared by all steps: asset attributes, progress callback, retry policy, and failures."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ import dagster as dg
 from segpipe.errors import SegpipeError, StorageError
 from segpipe.validation.pass_tables import CODE_VERSION
 
-#: On every asset.
-LABELS: dict[str, Any] = {
+#: Attributes of every asset spec.
+ASSET_ATTRIBUTES: dict[str, Any] = {
     "group_name": "segmentation_predictions",
     "owners": ["team:segmentation"],
     "code_version": CODE_VERSION,
 }
 
-#: Told the step's name, and how many of how many rows are done.
+#: Called with the step's name, the number of rows done, and the number of all rows.
 StepProgress = Callable[[str, int, int], None]
 
 
-def silent(step: str, done: int, total: int) -> None:
-    """Progress nobody watches."""
+def no_progress(step: str, done: int, total: int) -> None:
+    """A progress callback that does nothing."""
 
 
-#: Every step may be repeated: what is there is left as it is, or written whole again.
-RETRIES = dg.RetryPolicy(
+#: Every step is idempotent: existing results are kept, or written again as a whole.
+RETRY_POLICY = dg.RetryPolicy(
     max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
-# What trying again some seconds later does not mend.
+# Errors that a retry some seconds later does not resolve.
 _LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _LASTING_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG}
 
 
 @contextmanager
-def plain_failures() -> Iterator[None]:
-    """A user's mistake fails the step with its message, not with a traceback to read.
+def dagster_failures() -> Iterator[None]:
+    """Turn segpipe's errors into Dagster failures that show the message without a traceback.
 
-    Storage that fails for a moment fails it too, and has it tried again.
+    Retries are allowed only for storage errors that may be transient.
+
+    Raises:
+        dg.Failure: in place of a :class:`SegpipeError`.
     """
     try:
         yield
     except SegpipeError as error:
-        raise dg.Failure(str(error), allow_retries=_may_pass(error)) from None
+        raise dg.Failure(str(error), allow_retries=_is_transient(error)) from None
 
 
-def _may_pass(error: SegpipeError) -> bool:
+def _is_transient(error: SegpipeError) -> bool:
     reason = error.__cause__ or error.__context__
     return isinstance(error, StorageError) and not (
         isinstance(reason, _LASTING)

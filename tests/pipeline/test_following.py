@@ -11,12 +11,12 @@ import dagster as dg
 import pytest
 
 from segpipe.manifests.partition import Partition
-from segpipe.pipeline.assets import assets_of
+from segpipe.pipeline.assets import run_selection
 from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.following import FRESH
+from segpipe.pipeline.freshness_check import FRESH
 from segpipe.pipeline.instance import register
-from segpipe.pipeline.mount import Mount
 from segpipe.pipeline.partitions import partition_key
+from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.predictions.view import View
 from segpipe.root import Root
 from segpipe.settings import Settings
@@ -113,7 +113,7 @@ def test_an_upload_that_a_check_blocked_is_not_tried_again_by_itself(
     landing.manifest([{**landing.row(f"bad {n}"), "height": 7} for n in range(3)])
     job = daemon.definitions.resolve_job_def(JOB)
     key = partition_key(PARTITION)
-    every = assets_of(Mount(Root.open(str(landing.root))), View.GIVEN)
+    every = run_selection(PrefixedRoot(Root.open(str(landing.root))), View.GIVEN)
     selection = every if asked_by == "the sensor" else None
     result = job.execute_in_process(
         instance=daemon.instance,
@@ -144,7 +144,7 @@ def test_the_check_names_the_model_runs_that_are_late(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
     today = datetime.now(UTC).date()
-    current, silent = Partition("current", str(today)), Partition("silent", "2026-01-05")
+    current, no_progress = Partition("current", str(today)), Partition("no_progress", "2026-01-05")
     policies = Policies.read(
         {
             "policy": {"max_age_hours": 30},
@@ -154,7 +154,7 @@ def test_the_check_names_the_model_runs_that_are_late(
     )
     definitions = build_definitions(replace(root.settings, policies=policies))
     job = definitions.resolve_job_def(JOB)
-    for partition in (current, silent, Partition("over", "2026-01-05")):
+    for partition in (current, no_progress, Partition("over", "2026-01-05")):
         landing.manifest([landing.row("a", partition=partition)], partition)
         register(instance, partition)
         result = job.execute_in_process(instance=instance, partition_key=partition_key(partition))
@@ -170,7 +170,7 @@ def test_the_check_names_the_model_runs_that_are_late(
     assert evaluation.severity is dg.AssetCheckSeverity.WARN
     words = evaluation.description or ""
     assert words.startswith(
-        "awaited: nothing is published; never: nothing is published; silent: 2026-01-05 is"
+        "awaited: nothing is published; never: nothing is published; no_progress: 2026-01-05 is"
     )
     assert "current" not in words
     assert "over" not in words

@@ -1,4 +1,4 @@
-"""The views of a partition as assets: derived masks, and the segment table that goes with them."""
+"""The assets of a partition's derived views: consolidated masks and their segment table."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 from collections.abc import Iterator, Mapping
@@ -10,11 +10,11 @@ from segpipe.errors import TableError
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.label_colours import Colour, colours_of
 from segpipe.pipeline import checks, previews, schemas
-from segpipe.pipeline.mount import Event, Mount
+from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
-from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
-from segpipe.pipeline.validating import table_place
+from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
+from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
+from segpipe.pipeline.validation_assets import table_link
 from segpipe.predictions.view import View
 from segpipe.root import Root
 from segpipe.validation.distributions import distribution_of
@@ -26,35 +26,35 @@ from segpipe.views.summary import ViewSummary
 
 # The tag under which Dagster keeps an asset's data version.
 _DATA_VERSION = "dagster/data_version"
-#: The step that makes views.
+#: Name of the step that materializes views.
 CONSOLIDATE = "consolidate_masks"
-#: The views that are made; predictions as given are there already.
-MADE = (View.INSTANCE, View.SEMANTIC)
+#: Views derived from the validated predictions; ``View.GIVEN`` is those predictions themselves.
+DERIVED_VIEWS = (View.INSTANCE, View.SEMANTIC)
 _MEANINGS = {
     View.INSTANCE: "stuff and crowds merged into background, things one Segment each",
     View.SEMANTIC: "one Segment per label",
 }
 
 
-def masks_key(view: View) -> str:
-    """Name of the asset of a view's masks."""
+def masks_asset(view: View) -> str:
+    """Name of the asset of a view's masks, without key prefix."""
     return f"{view}_masks"
 
 
-def segments_key(view: View) -> str:
-    """Name of the asset of a view's segment table."""
+def segments_asset(view: View) -> str:
+    """Name of the asset of a view's segment table, without key prefix."""
     return f"{view}_segments"
 
 
 def _specs() -> list[dg.AssetSpec]:
-    """Two assets per view."""
-    labels = {**LABELS, "code_version": f"{CODE_VERSION}.{views.CODE_VERSION}"}
+    """Specs of the two assets of each view."""
+    labels = {**ASSET_ATTRIBUTES, "code_version": f"{CODE_VERSION}.{views.CODE_VERSION}"}
     return [
         spec
-        for view in MADE
+        for view in DERIVED_VIEWS
         for spec in (
             dg.AssetSpec(
-                masks_key(view),
+                masks_asset(view),
                 deps=["validated_masks", "segments"],
                 kinds={"parquet", "png"},
                 description=f"The {view} view of the validated predictions: {_MEANINGS[view]}. "
@@ -64,7 +64,7 @@ def _specs() -> list[dg.AssetSpec]:
                 **labels,
             ),
             dg.AssetSpec(
-                segments_key(view),
+                segments_asset(view),
                 deps=["validated_masks", "segments"],
                 kinds={"parquet"},
                 description=f"One row per prediction and Segment of the {view} view.",
@@ -75,57 +75,61 @@ def _specs() -> list[dg.AssetSpec]:
     ]
 
 
-def views_assets(mount: Mount) -> dg.AssetsDefinition:
-    """The views of a partition: those that are picked, in one step."""
+def view_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
+    """The assets of all derived views; one step materializes those that are selected."""
 
     @dg.multi_asset(
-        name=mount.name(CONSOLIDATE),
-        specs=mount.specs(_specs()),
-        retry_policy=RETRIES,
+        name=prefixed.name(CONSOLIDATE),
+        specs=prefixed.specs(_specs()),
+        retry_policy=RETRY_POLICY,
         check_specs=checks.partitioned(
-            [one for view in MADE for one in checks.of_view(masks_key(view), segments_key(view))],
-            mount,
+            [
+                one
+                for view in DERIVED_VIEWS
+                for one in checks.view_checks(masks_asset(view), segments_asset(view))
+            ],
+            prefixed,
         ),
         can_subset=True,
     )
     def consolidate_masks(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        picked = mount.selected(context.selected_asset_keys)
-        checked = mount.selected(key.asset_key for key in context.selected_asset_check_keys)
+        selected = prefixed.asset_names(context.selected_asset_keys)
+        checked = prefixed.asset_names(key.asset_key for key in context.selected_asset_check_keys)
         partition = partition_of(context)
-        with plain_failures():
-            for view in MADE:
-                names = (picked | checked) & names_of(view)
+        with dagster_failures():
+            for view in DERIVED_VIEWS:
+                names = (selected | checked) & asset_names_of(view)
                 if not names:
                     continue
-                made = _materialized(mount, partition, view) if picked & names else {}
-                yield from mount.placed(one for name, one in made.items() if name in picked)
-                found = _checked(mount.root, partition, view)
-                yield from mount.placed(one for name, one in found.items() if name in checked)
+                made = _materialize(prefixed, partition, view) if selected & names else {}
+                yield from prefixed.with_keys(one for name, one in made.items() if name in selected)
+                found = _check_results(prefixed.root, partition, view)
+                yield from prefixed.with_keys(one for name, one in found.items() if name in checked)
 
     return consolidate_masks
 
 
-def names_of(view: View) -> set[str]:
-    """The assets of a view; none for predictions as given."""
-    return {masks_key(view), segments_key(view)} if view in MADE else set()
+def asset_names_of(view: View) -> set[str]:
+    """Names of a view's assets, without key prefix; empty for predictions as given."""
+    return {masks_asset(view), segments_asset(view)} if view in DERIVED_VIEWS else set()
 
 
-def ensure(
-    context: dg.AssetExecutionContext, mount: Mount, partition: Partition, view: View
+def ensure_view(
+    context: dg.AssetExecutionContext, prefixed: PrefixedRoot, partition: Partition, view: View
 ) -> None:
-    """Make a view that is to be published, where it is not there or is out of date.
+    """Materialize a view that is missing or out of date, before it is published.
 
-    That it was made is recorded as if its assets had been part of the run.
+    The materialization is recorded as if the view's assets had been part of the run.
 
     Raises:
-        SegpipeError: if it cannot be made.
+        SegpipeError: if the view cannot be materialized.
     """
-    if view not in MADE:
+    if view not in DERIVED_VIEWS:
         return
     try:
-        mount.root.view(partition, view)
+        prefixed.root.view(partition, view)
     except TableError:
-        for made in mount.placed(_materialized(mount, partition, view).values()):
+        for made in prefixed.with_keys(_materialize(prefixed, partition, view).values()):
             if isinstance(made, dg.MaterializeResult) and made.data_version is not None:
                 context.log_event(
                     dg.AssetMaterialization(
@@ -137,15 +141,15 @@ def ensure(
                 )
 
 
-def _materialized(
-    mount: Mount, partition: Partition, view: View
+def _materialize(
+    prefixed: PrefixedRoot, partition: Partition, view: View
 ) -> dict[str, dg.MaterializeResult[Any]]:
-    """Make a view, both its tables: they belong together."""
-    root, masks, segments = mount.root, masks_key(view), segments_key(view)
+    """Materialize a view: always both assets, because their tables belong together."""
+    root, masks, segments = prefixed.root, masks_asset(view), segments_asset(view)
     summary = root.materialize_view(
         partition,
         view=view,
-        progress=lambda *rows: mount.progress(f"consolidating ({view})", *rows),
+        progress=lambda *rows: prefixed.progress(f"consolidating ({view})", *rows),
     )
     predictions = root.view(partition, view)
     colours = colours_of(
@@ -157,10 +161,10 @@ def _materialized(
     }
 
 
-def _checked(root: Root, partition: Partition, view: View) -> dict[str, dg.AssetCheckResult]:
-    """The check of each of a view's two assets."""
+def _check_results(root: Root, partition: Partition, view: View) -> dict[str, dg.AssetCheckResult]:
+    """Result of the check of each of a view's two assets, by asset name."""
     validated, tables = root.tables(partition), root.view_tables(partition, view)
-    masks, segments = masks_key(view), segments_key(view)
+    masks, segments = masks_asset(view), segments_asset(view)
     return {
         masks: checks.predictions_as_validated(validated, tables, masks),
         segments: checks.every_pixel_explained(tables, segments),
@@ -185,8 +189,8 @@ def _masks_result(
             "dagster/row_count": summary.predictions,
             "changed_masks": summary.changed,
             **(undecided if summary.undecided else {}),
-            "table": table_place(root, predictions, VALIDATED_FILE),
-            "masks": place(root.settings, root.masks.folder.url),
+            "table": table_link(root, predictions, VALIDATED_FILE),
+            "masks": file_link(root.settings, root.masks.folder.url),
         },
         data_version=dg.DataVersion(summary.digest),
     )
@@ -200,7 +204,7 @@ def _segments_result(
         metadata={
             "dagster/row_count": summary.segments,
             "given_segments": summary.given_segments,
-            "table": table_place(root, predictions, SEGMENTS_FILE),
+            "table": table_link(root, predictions, SEGMENTS_FILE),
         },
         data_version=dg.DataVersion(summary.digest),
     )

@@ -1,4 +1,4 @@
-"""A root mounted in a Dagster code location, and what its things are called there."""
+"""A root in a Dagster code location: its key prefix, and the keys and names that follow."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ import dagster as dg
 
 from segpipe.errors import SettingsError
 from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run
-from segpipe.pipeline.steps import StepProgress, silent
+from segpipe.pipeline.steps import StepProgress, no_progress
 from segpipe.root import Root
 from segpipe.validation.inputs import validation_key
 
-# What Dagster allows in the names of jobs, sensors, pools and the like. Two underscores are kept
-# for joining parts: else the prefixes "a_b" and ["a", "b"] would lead to the same names.
+# What Dagster allows in names of jobs, sensors, pools and the like. A double underscore only joins
+# parts: otherwise the prefixes "a_b" and ["a", "b"] would give the same names.
 _NAME = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
 
 Event = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
 
 
 @dataclass(frozen=True)
-class Mount:
-    """One root's assets in a code location.
+class PrefixedRoot:
+    """One root in a code location, with the key prefix of its assets.
 
-    Several roots may be mounted beside each other, each with a key prefix of its own. Within
-    segpipe assets are called by their own names (``validated_masks``); a mount turns these into
-    keys and names that are unique in the code location.
+    A code location can hold several roots, each with its own key prefix. Within segpipe, assets
+    have short names (``validated_masks``); this class turns them into keys and names that are
+    unique in the code location.
 
     Attributes:
         root: the root whose partitions the assets are.
-        key_prefix: put before all asset keys, and joined by ``__`` before all other names.
-        progress: told how far a step is; the command line draws its bar with it.
-        pooled: whether uploads wait for a place in their pool. A run outside Dagster's daemon does
-            not: nobody would give back the place of one that was killed.
+        key_prefix: prepended to all asset keys and, joined by ``__``, to all other names.
+        progress: called with a step's progress; the command line draws its bar with it.
+        pooled: whether uploads wait for a slot in their pool. A run outside Dagster's daemon does
+            not: nothing would free the slot of a run that was killed.
 
     Raises:
-        SettingsError: if the prefix has parts Dagster does not allow in names.
+        SettingsError: if the prefix has parts that Dagster does not allow in names.
     """
 
     root: Root
     key_prefix: tuple[str, ...] = ()
-    progress: StepProgress = silent
+    progress: StepProgress = no_progress
     pooled: bool = True
 
     def __post_init__(self) -> None:
@@ -56,30 +56,30 @@ class Mount:
                     "digits and underscores; here no two beside each other, nor at an end"
                 )
 
-    def root_of_now(self) -> Root:
-        """The root with the policies its settings file has now.
+    def root_with_current_policies(self) -> Root:
+        """The root with its policies read again from the settings file.
 
         Raises:
-            SettingsError: if the file cannot be used any more.
+            SettingsError: if the file is not valid any more.
         """
-        return Root(self.root.settings.with_policies_of_now())
+        return Root(self.root.settings.with_current_policies())
 
     @cached_property
     def model_runs(self) -> dg.DynamicPartitionsDefinition:
-        """Model runs, registered when their first manifest arrives."""
+        """The model runs, each registered when its first manifest lands."""
         return dg.DynamicPartitionsDefinition(name=self.name(MODEL_RUNS))
 
     @cached_property
     def partitions(self) -> dg.MultiPartitionsDefinition:
-        """All days from the first to tomorrow, for every registered model run."""
+        """All days from the first date to tomorrow, for every registered model run."""
         return day_by_model_run(self.root.settings.first_date, self.model_runs)
 
     @cached_property
     def _policy_version(self) -> str:
-        """Another one when rules change: a part of every code version.
+        """A digest of the rules, part of every code version.
 
-        Dagster knows one code version for all partitions, so a model run's own rules count for all;
-        a rerun reads no mask where they did not change.
+        Dagster has one code version for all partitions, so the digest covers every model run's own
+        rules; a rerun still reads no mask of a model run whose rules did not change.
         """
         policies = self.root.settings.policies
         rules = {name: validation_key(policy) for name, policy in policies.by_model_run.items()}
@@ -88,16 +88,16 @@ class Mount:
         return hashlib.sha256(repr([common, *own]).encode()).hexdigest()[:8]
 
     def name(self, name: str) -> str:
-        """What a job, step, sensor, schedule, pool or group is called."""
+        """The prefixed name of a job, step, sensor, schedule, pool or group."""
         return "_".join(["__".join(self.key_prefix), name]) if self.key_prefix else name
 
     def key(self, asset: dg.AssetKey | str) -> dg.AssetKey:
-        """The key of an asset of segpipe."""
+        """The prefixed key of a segpipe asset."""
         path = [asset] if isinstance(asset, str) else asset.path
         return dg.AssetKey([*self.key_prefix, *path])
 
     def specs(self, specs: Iterable[dg.AssetSpec]) -> list[dg.AssetSpec]:
-        """Assets as they are called here, in their group and with their partitions."""
+        """Asset specs with prefixed keys and group, their partitions and full code version."""
         return [
             spec.replace_attributes(
                 key=self.key(spec.key),
@@ -109,13 +109,17 @@ class Mount:
             for spec in specs
         ]
 
-    def selected(self, keys: Iterable[dg.AssetKey]) -> set[str]:
-        """Names of the assets of segpipe among the keys a step is to materialize."""
+    def asset_names(self, keys: Iterable[dg.AssetKey]) -> set[str]:
+        """Unprefixed names of this root's assets among some keys."""
         depth = len(self.key_prefix)
         return {key.path[depth] for key in keys if tuple(key.path[:depth]) == self.key_prefix}
 
-    def placed(self, events: Iterable[Event]) -> Iterator[Event]:
-        """What a step reports of assets by their own names, with their keys here."""
+    def with_keys(self, events: Iterable[Event]) -> Iterator[Event]:
+        """A step's events about unprefixed assets, with prefixed keys.
+
+        Raises:
+            ValueError: for an event without an asset key.
+        """
         for event in events:
             if event.asset_key is None:
                 raise ValueError(f"of which asset is {event!r}?")

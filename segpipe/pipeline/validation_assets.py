@@ -1,4 +1,4 @@
-"""The manifest of a partition, and what one pass over its masks makes of it."""
+"""The assets of a partition's manifest and of its validation: masks, segments, rejections."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,10 @@ from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.label_colours import Colour, colours_of
 from segpipe.pipeline import checks, previews, schemas
-from segpipe.pipeline.mount import Event, Mount
+from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
-from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
+from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
+from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
 from segpipe.root import REPORT_FILE, Root
 from segpipe.validation.coverage import coverage_of
 from segpipe.validation.distributions import Distribution, distribution_of, drift_between
@@ -30,7 +30,7 @@ from segpipe.validation.summary import (
 )
 from segpipe.validation.validated import ValidatedPredictions
 
-#: The manifest's asset and step, and the step of the pass over the masks.
+#: Name of the manifest's asset and step; name of the validation step.
 MANIFEST, VALIDATE = "prediction_manifest", "validate_masks"
 _DEPS = [MANIFEST]
 _CHECKS = [
@@ -47,7 +47,7 @@ _MANIFEST_SPEC = dg.AssetSpec(
     description="The Parquet manifest of one model run and day: its files, checked to be "
     "readable and to have the columns segpipe needs.",
     metadata={"dagster/column_schema": schemas.prediction_manifest(pa.schema([]))},
-    **LABELS,
+    **ASSET_ATTRIBUTES,
 )
 _SPECS = [
     dg.AssetSpec(
@@ -57,7 +57,7 @@ _SPECS = [
         description="One row per prediction whose mask was found whole, of its image's size "
         "and explained by its Segments pixel for pixel; its canonical mask file stored.",
         metadata={"dagster/column_schema": schemas.validated_masks},
-        **LABELS,
+        **ASSET_ATTRIBUTES,
     ),
     dg.AssetSpec(
         "segments",
@@ -66,7 +66,7 @@ _SPECS = [
         description="One row per prediction and Segment: label, confidence, area, box and "
         "centroid.",
         metadata={"dagster/column_schema": schemas.segments},
-        **LABELS,
+        **ASSET_ATTRIBUTES,
     ),
     dg.AssetSpec(
         "rejected_predictions",
@@ -75,28 +75,28 @@ _SPECS = [
         description="Quarantine: every finding of every row that was not accepted, with what "
         "was found, what was expected and what to do.",
         metadata={"dagster/column_schema": schemas.rejected_predictions},
-        **LABELS,
+        **ASSET_ATTRIBUTES,
     ),
 ]
 
 
-def manifest_asset(mount: Mount) -> dg.AssetsDefinition:
+def manifest_asset(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
     """The asset ``prediction_manifest``."""
 
     @dg.multi_asset(
-        name=mount.name(MANIFEST),
-        specs=mount.specs([_MANIFEST_SPEC]),
-        retry_policy=RETRIES,
-        check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], mount),
+        name=prefixed.name(MANIFEST),
+        specs=prefixed.specs([_MANIFEST_SPEC]),
+        retry_policy=RETRY_POLICY,
+        check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], prefixed),
     )
     def prediction_manifest(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        with plain_failures():
-            yield from mount.placed(_opened(mount.root, partition_of(context)))
+        with dagster_failures():
+            yield from prefixed.with_keys(_manifest_events(prefixed.root, partition_of(context)))
 
     return prediction_manifest
 
 
-def _opened(root: Root, partition: Partition) -> Iterator[Event]:
+def _manifest_events(root: Root, partition: Partition) -> Iterator[Event]:
     try:
         manifest = root.manifest(partition)
     except ManifestError as error:
@@ -111,14 +111,14 @@ def _opened(root: Root, partition: Partition) -> Iterator[Event]:
             "files": [file.shown for file in manifest.files],
             "carried_columns": manifest.extras.names,
             "dagster/column_schema": schemas.prediction_manifest(manifest.extras),
-            "folder": place(root.settings, manifest.files[0].folder.url),
+            "folder": file_link(root.settings, manifest.files[0].folder.url),
         },
         data_version=dg.DataVersion(digest),
     )
 
 
 class ValidateConfig(dg.Config):
-    """How to validate."""
+    """Run configuration of validation."""
 
     force: bool = Field(
         default=False,
@@ -127,30 +127,34 @@ class ValidateConfig(dg.Config):
     )
 
 
-def validation_assets(mount: Mount) -> dg.AssetsDefinition:
-    """``validated_masks``, ``segments`` and ``rejected_predictions``: one pass, one step."""
+def validation_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
+    """``validated_masks``, ``segments`` and ``rejected_predictions``, from one pass in one step."""
 
     @dg.multi_asset(
-        name=mount.name(VALIDATE),
-        specs=mount.specs(_SPECS),
-        retry_policy=RETRIES,
-        check_specs=checks.partitioned(_CHECKS, mount),
+        name=prefixed.name(VALIDATE),
+        specs=prefixed.specs(_SPECS),
+        retry_policy=RETRY_POLICY,
+        check_specs=checks.partitioned(_CHECKS, prefixed),
     )
     def validate_masks(
         context: dg.AssetExecutionContext, config: ValidateConfig
     ) -> Iterator[Event]:
-        with plain_failures():
-            yield from mount.placed(_validated(mount, partition_of(context), config))
+        with dagster_failures():
+            yield from prefixed.with_keys(
+                _validation_events(prefixed, partition_of(context), config)
+            )
 
     return validate_masks
 
 
-def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> Iterator[Event]:
-    root = mount.root
+def _validation_events(
+    prefixed: PrefixedRoot, partition: Partition, config: ValidateConfig
+) -> Iterator[Event]:
+    root = prefixed.root
     summary = root.materialize(
         partition,
         force=config.force,
-        progress=lambda *rows: mount.progress("validating", *rows),
+        progress=lambda *rows: prefixed.progress("validating", *rows),
     )
     page = _report_page(root, partition, rewrite=not summary.reused)
     blocked: list[str] = []
@@ -158,20 +162,22 @@ def _validated(mount: Mount, partition: Partition, config: ValidateConfig) -> It
     yield _masks_result(root, validated, summary, labels)
     yield _segments_result(root, validated, summary, labels)
     yield _rejections_result(root, validated, summary, page)
-    for check in _checked(root, partition, summary, labels):
+    for check in _check_results(root, partition, summary, labels):
         yield check
         if checks.blocks(check):
             blocked.append(f"check {check.check_name} failed: {check.description}")
-    if blocked:  # else Dagster would name the checks alone, without what to do
+    if blocked:  # Dagster itself would name the checks only, without their descriptions
         raise dg.Failure("; ".join(blocked), allow_retries=False)
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a partition, beside those of the model run's partition before.
+    """The label distribution of a partition, and of the model run's previous partition.
 
     Attributes:
-        before: the partition before and its distribution; None where there is none.
+        now: of the partition.
+        before: the previous partition and its distribution; None if there is none.
+        colours: display colour of each label.
     """
 
     now: Distribution
@@ -180,13 +186,13 @@ class Labels:
 
     @classmethod
     def of(cls, root: Root, partition: Partition) -> "Labels":
-        """Read the tables of both."""
+        """Read both distributions from the partitions' tables."""
         now, earlier = distribution_of(root.tables(partition)), _partition_before(root, partition)
         before = None if earlier is None else (earlier, distribution_of(root.tables(earlier)))
         return cls(now, before, colours_of(root.settings, partition.model_run, now.pixels))
 
 
-def _checked(
+def _check_results(
     root: Root, partition: Partition, summary: Summary, labels: Labels
 ) -> Iterator[dg.AssetCheckResult]:
     policy = root.settings.policies.of(partition.model_run)
@@ -211,7 +217,7 @@ def _masks_result(
     return dg.MaterializeResult(
         asset_key="validated_masks",
         metadata={
-            **previews.sheets(validated, root.settings, labels.colours, anew=not summary.reused),
+            **previews.sheets(validated, root.settings, labels.colours, redraw=not summary.reused),
             "dagster/row_count": summary.accepted,
             "rows": summary.rows,
             "rejected": summary.rejected,
@@ -219,8 +225,8 @@ def _masks_result(
             "rejection_rate": round(summary.rejection_rate, 6),
             "masks_read_again": not summary.reused,
             **findings,
-            "table": table_place(root, validated, VALIDATED_FILE),
-            "masks": place(root.settings, root.masks.folder.url),
+            "table": table_link(root, validated, VALIDATED_FILE),
+            "masks": file_link(root.settings, root.masks.folder.url),
         },
         data_version=dg.DataVersion(summary.validated_digest),
     )
@@ -240,7 +246,7 @@ def _segments_result(
             "segments_per_mask": round(summary.segments / max(1, summary.accepted), 3),
             "without_confidence": now.without_confidence,
             **({} if median is None else {"median_confidence": round(median, 4)}),
-            "table": table_place(root, validated, SEGMENTS_FILE),
+            "table": table_link(root, validated, SEGMENTS_FILE),
         },
         data_version=dg.DataVersion(summary.validated_digest),
     )
@@ -254,21 +260,21 @@ def _rejections_result(
         asset_key="rejected_predictions",
         metadata={
             "rejected_rows": summary.rejected,
-            "report": place(root.settings, page),
+            "report": file_link(root.settings, page),
             **({} if rejections is None else {"first_rejections": rejections}),
-            "table": table_place(root, validated, REJECTED_FILE),
+            "table": table_link(root, validated, REJECTED_FILE),
         },
         data_version=dg.DataVersion(summary.rejected_digest),
     )
 
 
-def table_place(root: Root, predictions: ValidatedPredictions, name: str) -> dg.MetadataValue[Any]:
-    """Where a table of these predictions is."""
-    return place(root.settings, f"{predictions.folder.url}/{name}")
+def table_link(root: Root, predictions: ValidatedPredictions, name: str) -> dg.MetadataValue[Any]:
+    """Metadata that points to a table of these predictions."""
+    return file_link(root.settings, f"{predictions.folder.url}/{name}")
 
 
 def _partition_before(root: Root, partition: Partition) -> Partition | None:
-    """The model run's materialized partition of the last day before; None without one."""
+    """The model run's previous materialized partition, by day; None if there is none."""
     days = Landing(root.settings.folder("validated")).days(partition.model_run)
     for day in reversed([day for day in days if day < partition.date]):
         before = Partition(partition.model_run, day)
@@ -278,7 +284,7 @@ def _partition_before(root: Root, partition: Partition) -> Partition | None:
 
 
 def _report_page(root: Root, partition: Partition, *, rewrite: bool) -> str:
-    """URL of the report page; written where there is none, or ``rewrite``."""
+    """URL of the report page, which is written if it is missing, or with ``rewrite``."""
     tables = root.tables(partition)
     if rewrite or not tables.exists(REPORT_FILE):
         return root.write_report_page(partition)

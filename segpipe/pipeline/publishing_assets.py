@@ -1,4 +1,4 @@
-"""Publishing a partition: an upload to each destination, in the view that is asked for."""
+"""The assets of published predictions: one for each destination, in the requested view."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 from collections.abc import Iterator
@@ -10,13 +10,14 @@ from pydantic import Field
 
 from segpipe.errors import CatalogError
 from segpipe.manifests.partition import Partition
-from segpipe.pipeline import checks, schemas, views
-from segpipe.pipeline.following import follows
-from segpipe.pipeline.mount import Event, Mount
+from segpipe.pipeline import checks, schemas
+from segpipe.pipeline.declarative_automation import upstream_updated
+from segpipe.pipeline.destinations import DestinationAsset
+from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
-from segpipe.pipeline.places import place
-from segpipe.pipeline.steps import LABELS, RETRIES, plain_failures
-from segpipe.pipeline.uploads import Upload
+from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
+from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
+from segpipe.pipeline.view_assets import DERIVED_VIEWS, ensure_view, masks_asset, segments_asset
 from segpipe.predictions.view import View
 from segpipe.publishing.destinations import CATALOG, DESTINATIONS
 from segpipe.publishing.outcomes import Provenance
@@ -24,13 +25,12 @@ from segpipe.publishing.publication import VERIFIED_MASKS
 from segpipe.publishing.verification import Verification
 from segpipe.root import Root
 
-#: A run or backfill with this tag set to ``true`` publishes with ``update``, as its configuration
-#: would: tags are what the dialog of a backfill takes.
+#: Run tag equivalent to the configuration ``update: true``; the backfill dialog only takes tags.
 UPDATE_TAG = "segpipe/update"
 
 
 class PublishConfig(dg.Config):
-    """How to publish."""
+    """Run configuration of publishing."""
 
     update: bool = Field(
         default=False,
@@ -53,58 +53,63 @@ class PublishConfig(dg.Config):
     )
 
 
-def publishing_asset(mount: Mount, upload: Upload) -> dg.AssetsDefinition:
-    """The asset of what is published to a destination."""
+def publishing_asset(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.AssetsDefinition:
+    """The asset of the predictions published to a destination."""
 
     @dg.multi_asset(
-        name=mount.name(upload.asset),
-        pool=mount.name(upload.pool) if mount.pooled else None,
-        specs=mount.specs([_spec(mount, upload)]),
-        retry_policy=RETRIES,
-        check_specs=checks.partitioned(checks.of_upload(upload.asset), mount),
-        can_subset=True,  # a dry run publishes nothing that could be checked
+        name=prefixed.name(target.asset),
+        pool=prefixed.name(target.pool) if prefixed.pooled else None,
+        specs=prefixed.specs([_spec(prefixed, target)]),
+        retry_policy=RETRY_POLICY,
+        check_specs=checks.partitioned(checks.publishing_checks(target.asset), prefixed),
+        can_subset=True,  # a dry run publishes nothing to check
     )
     def publish_predictions(
         context: dg.AssetExecutionContext, config: PublishConfig
     ) -> Iterator[Event]:
-        with plain_failures():
-            yield from mount.placed(_published(context, mount, upload, config))
+        with dagster_failures():
+            yield from prefixed.with_keys(_published(context, prefixed, target, config))
 
     return publish_predictions
 
 
-def _spec(mount: Mount, upload: Upload) -> dg.AssetSpec:
-    made = [key(view) for view in views.MADE for key in (views.masks_key, views.segments_key)]
+def _spec(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.AssetSpec:
+    of_views = [key(view) for view in DERIVED_VIEWS for key in (masks_asset, segments_asset)]
     return dg.AssetSpec(
-        upload.asset,
-        deps=["validated_masks", "segments", *made],
-        kinds={upload.kind},
+        target.asset,
+        deps=["validated_masks", "segments", *of_views],
+        kinds={target.kind},
         skippable=True,
-        automation_condition=follows(dg.AssetSelection.assets(mount.key("validated_masks"))),
-        description=f"The predictions of the partition, published {upload.words}: inserted, "
+        automation_condition=upstream_updated(
+            dg.AssetSelection.assets(prefixed.key("validated_masks"))
+        ),
+        description=f"The predictions of the partition, published {target.phrase}: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
         metadata={"dagster/column_schema": schemas.published_predictions}
-        if upload.destination == CATALOG
+        if target.destination == CATALOG
         else {},
-        **LABELS,
+        **ASSET_ATTRIBUTES,
     )
 
 
 def _published(
-    context: dg.AssetExecutionContext, mount: Mount, upload: Upload, config: PublishConfig
+    context: dg.AssetExecutionContext,
+    prefixed: PrefixedRoot,
+    target: DestinationAsset,
+    config: PublishConfig,
 ) -> Iterator[Event]:
-    root, partition = mount.root, partition_of(context)
+    root, partition = prefixed.root, partition_of(context)
     published_as = config.publish_as or root.settings.policies.of(partition.model_run).publish_as
-    views.ensure(context, mount, partition, published_as)
+    ensure_view(context, prefixed, partition, published_as)
     provenance = _provenance(context, root, partition, config)
     publication = root.publish(
         partition,
         provenance=provenance,
-        destination=upload.destination,
+        destination=target.destination,
         view=published_as,
         dry_run=config.dry_run,
         verify_masks=None if config.verify_all else VERIFIED_MASKS,
-        progress=lambda *rows: mount.progress(f"publishing {upload.words}", *rows),
+        progress=lambda *rows: prefixed.progress(f"publishing {target.phrase}", *rows),
     )
     metadata: dict[str, Any] = {
         **publication.outcomes,
@@ -113,23 +118,21 @@ def _published(
         "dry_run": config.dry_run,
     }
     content, verification = publication.content, publication.verification
-    if (
-        content is None or verification is None
-    ):  # a dry run: nothing was published, nothing read back
-        yield dg.AssetObservation(upload.asset, partition=context.partition_key, metadata=metadata)
+    if content is None or verification is None:  # dry run
+        yield dg.AssetObservation(target.asset, partition=context.partition_key, metadata=metadata)
         return
-    yield checks.nothing_failed(publication, upload.asset)
-    yield checks.published_equals_validated(verification, upload.asset)
-    _confirm(verification)
+    yield checks.nothing_failed(publication, target.asset)
+    yield checks.published_equals_validated(verification, target.asset)
+    _check_confirmed(verification)
     yield dg.MaterializeResult(
-        asset_key=upload.asset,
+        asset_key=target.asset,
         metadata={
             **metadata,
             "dagster/row_count": content.predictions,
-            "receipts": place(root.settings, publication.receipts or ""),
-            **_whereabouts(root, upload),
+            "receipts": file_link(root.settings, publication.receipts or ""),
+            **_location_metadata(root, target),
         },
-        # Of what is there now: a run that left a changed prediction alone has the version before.
+        # Digest of what is published now: ignoring a changed prediction keeps the data version.
         data_version=dg.DataVersion(content.digest),
     )
 
@@ -141,13 +144,13 @@ def _provenance(
         root.settings.dataset,
         partition.model_run,
         partition.date,
-        context.run.root_run_id or context.run.run_id,  # the same when a run is retried
+        context.run.root_run_id or context.run.run_id,  # stays the same when a run is retried
         datetime.now(UTC),
         config.update or context.run.tags.get(UPDATE_TAG) == "true",
     )
 
 
-def _confirm(verification: Verification) -> None:
+def _check_confirmed(verification: Verification) -> None:
     mismatches = verification.mismatches
     if mismatches:
         first = mismatches[0]
@@ -157,13 +160,13 @@ def _confirm(verification: Verification) -> None:
         )
 
 
-def _whereabouts(root: Root, upload: Upload) -> dict[str, Any]:
-    """Where the published predictions are."""
-    if upload.destination != CATALOG:
-        entry = DESTINATIONS[upload.destination]
+def _location_metadata(root: Root, target: DestinationAsset) -> dict[str, Any]:
+    """Metadata that says where the published predictions are."""
+    if target.destination != CATALOG:
+        entry = DESTINATIONS[target.destination]
         return dict(entry.metadata(root.settings.of_destination(entry)))
     version = root.catalog.version()
     return {
         "catalog_version": -1 if version is None else version,
-        "catalog": place(root.settings, root.catalog.uri),
+        "catalog": file_link(root.settings, root.catalog.uri),
     }
