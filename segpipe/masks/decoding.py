@@ -1,8 +1,7 @@
-"""PNG bytes <-> H x W uint8 masks, and the canonical form masks are stored in.
+"""Decoding index masks: PNG bytes to H x W uint8.
 
-A mask is a table of numbers: samples are accepted when they are unambiguous 8-bit numbers,
-converted when there is exactly one lossless reading, and refused otherwise. Gamma, palettes'
-colours, alpha and orientation are never applied.
+Samples are accepted if they are 8-bit index values, converted if exactly one lossless conversion
+exists, and refused otherwise. Gamma, palette colours, alpha and orientation are never applied.
 """
 
 from __future__ import annotations
@@ -15,48 +14,52 @@ from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
 from segpipe.masks import png
-from segpipe.masks.fast_path import Samples, read_samples
+from segpipe.masks.fast_path import FastSamples, read_samples
 from segpipe.masks.index_values import check_palette, index_values_of
 from segpipe.masks.orientation import orientation_of
 from segpipe.masks.png import PngError, PngFile, PngHeader
 from segpipe.masks.refusal import MaskRefused, Remark
-from segpipe.masks.runs import Measured
+from segpipe.masks.runs import KernelMeasures
 
-#: Default limit on width x height, checked in the header before anything is decoded.
+#: Default limit on width x height in pixels, checked in the header before anything is decoded.
 MAX_PIXELS = 100_000_000
-#: Default limit on the bytes of one mask file, checked before it is read.
+#: Default limit on the size of a mask file in bytes, checked before it is read.
 MAX_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedMask:
-    """A mask as numbers.
+    """A decoded mask.
 
     Attributes:
-        samples: its pixels, or what they are made from when they are asked for.
-        header: of the PNG it came from.
-        remarks: conversions made and oddities seen.
-        canonical: True when the source bytes already are the canonical form.
+        samples: H x W uint8; or the fast path's samples, which make pixels on demand.
+        header: of the PNG.
+        remarks: conversions and oddities.
+        canonical: True if the source bytes already have the canonical form.
     """
 
-    samples: NDArray[np.uint8] | Samples
+    samples: NDArray[np.uint8] | FastSamples
     header: PngHeader
     remarks: tuple[Remark, ...]
     canonical: bool
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """H x W uint8, read-only where it aliases the decoder's memory."""
-        return self.samples.pixels if isinstance(self.samples, Samples) else self.samples
+        """H x W uint8; read-only if it shares the decoder's memory."""
+        return self.samples.pixels if isinstance(self.samples, FastSamples) else self.samples
 
     @property
-    def measured(self) -> Measured | None:
-        """Measures of its values, where they come from other than its pixels as an array."""
-        return self.samples.measured if isinstance(self.samples, Samples) else None
+    def kernel_measures(self) -> KernelMeasures | None:
+        """Measures the fast path took while decoding; None without the fast path."""
+        return self.samples.kernel_measures if isinstance(self.samples, FastSamples) else None
 
 
 def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
     """Decode an index mask from PNG bytes.
+
+    Args:
+        data: the whole file.
+        max_pixels: limit on width x height.
 
     Raises:
         MaskRefused: naming the rule (FILE-NOT-PNG, PNG-UNREADABLE, TOO-LARGE, MASK-COLOUR,
@@ -68,11 +71,11 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
     canonical = (
         file.minimal and header.colour == png.GREY and header.depth == 8 and not header.interlaced
     )
-    if isinstance(samples, Samples):
+    if isinstance(samples, FastSamples):
         conversion = None
         if header.colour == png.PALETTE:
             conversion = check_palette(samples.values, file)
-        pixels: NDArray[np.uint8] | Samples = samples
+        pixels: NDArray[np.uint8] | FastSamples = samples
     else:
         read, conversion = index_values_of(samples, file)
         pixels = np.ascontiguousarray(read)
@@ -83,10 +86,11 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
 def decode_samples(
     data: bytes, max_pixels: int = MAX_PIXELS
 ) -> tuple[NDArray[np.generic], PngFile]:
-    """The samples of a PNG as stored, for formats that mean something by colours or 16 bits.
+    """Decode a PNG's samples as stored, for formats that encode ids in colours or 16 bits.
 
     Returns:
-        H x W, or H x W x channels; palette indexes for palette PNGs; and the file's parts.
+        H x W, or H x W x channels (palette indexes for palette PNGs), uint8 or as Pillow decodes
+        16 bits; and the parsed file.
 
     Raises:
         MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
@@ -95,12 +99,12 @@ def decode_samples(
     return _array(samples), file
 
 
-def _array(samples: NDArray[np.generic] | Samples) -> NDArray[np.generic]:
-    return samples.pixels if isinstance(samples, Samples) else samples
+def _array(samples: NDArray[np.generic] | FastSamples) -> NDArray[np.generic]:
+    return samples.pixels if isinstance(samples, FastSamples) else samples
 
 
-def _read(data: bytes, max_pixels: int) -> tuple[NDArray[np.generic] | Samples, PngFile]:
-    """The samples by the fast path, or as an array by Pillow; see :func:`decode_samples`."""
+def _read(data: bytes, max_pixels: int) -> tuple[NDArray[np.generic] | FastSamples, PngFile]:
+    """Samples from the fast path, or an array decoded by Pillow; see :func:`decode_samples`."""
     try:
         header = png.read_header(data)
         _check_pixels(header, max_pixels)
@@ -108,9 +112,9 @@ def _read(data: bytes, max_pixels: int) -> tuple[NDArray[np.generic] | Samples, 
     except PngError as error:
         rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
         raise MaskRefused(rule, str(error), found=str(error), expected="a whole PNG") from None
-    short = read_samples(file)
-    if short is not None:
-        return short, file
+    fast = read_samples(file)
+    if fast is not None:
+        return fast, file
     samples = _decode_samples(file)
     _check_complete(samples, file)
     return samples, file
@@ -130,7 +134,7 @@ def _check_pixels(header: PngHeader, max_pixels: int) -> None:
 def _decode_samples(file: PngFile) -> NDArray[np.generic]:
     header = file.header
     try:
-        # The plugin directly: Image.open would apply a process-wide pixel limit of its own.
+        # The plugin class, because Image.open applies a process-wide pixel limit.
         with PngImagePlugin.PngImageFile(io.BytesIO(file.image_data)) as image:
             image.load()
             if header.colour == png.GREY and header.depth == 1:
@@ -146,8 +150,8 @@ def _decode_samples(file: PngFile) -> NDArray[np.generic]:
 
 
 def _check_complete(samples: NDArray[np.generic], file: PngFile) -> None:
-    # Pillow takes a stream that ends early for a whole one and leaves the missing rows zero. Rows
-    # are decoded in order, so anything but zeros in the last one proves that none is missing.
+    # Pillow accepts a stream that ends early and leaves the missing rows zero. Rows are decoded in
+    # order, so a last row that is not all zeros proves that none is missing.
     if not file.header.interlaced and samples[-1].any():
         return
     share = png.image_data_share(file)

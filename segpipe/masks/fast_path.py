@@ -1,12 +1,12 @@
-"""The fast path from a PNG of one byte a pixel to its runs, their measures, and its pixels.
+"""The fast path: from an 8-bit PNG to its runs, measures and pixels with compiled code.
 
 It needs two packages (the extra ``segpipe[fast]``): libdeflate, which inflates several times as
-fast as zlib and checks as much, and numba, which compiles :mod:`segpipe.masks.kernel`. They decide
-nothing: the fast path is taken where a file is well-formed to the last byte, and gives the same
-pixels and measures as the reference path; anything unusual is left to Pillow, which has the last
-word on what can be read.
+fast as zlib with the same checks, and numba, which compiles :mod:`segpipe.masks.kernel`. Results
+do not depend on it: it only accepts files that are well-formed to the last byte, and gives the same
+pixels and measures as the reference path. Everything else is left to Pillow, which decides what
+can be decoded.
 
-numba takes half a second to load, so the packages are loaded only where they pay.
+Importing numba takes half a second, so the packages are loaded only where that pays off.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from segpipe.masks import png
 from segpipe.masks.png import PngFile
-from segpipe.masks.runs import Measured, Runs, most_runs
+from segpipe.masks.runs import KernelMeasures, Runs, max_listed_runs
 
-#: Masks from which on loading the packages costs less than it saves.
+#: Number of masks from which loading the packages saves time.
 FAST_PATH_MASKS = 1000
-# Image data that hardly gets smaller has too many runs to list.
-_SHARE_OF_MANY_RUNS = 1 / 8
+# Above this ratio of compressed to raw size, a mask has too many runs to list.
+_MAX_COMPRESSION_RATIO = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ _tried = False
 
 
 def load_fast_path() -> bool:
-    """Load the packages, once in a process; whether they are there."""
+    """Load the packages, once per process; returns whether they are installed."""
     global _packages, _tried
     with _lock:
         if not _tried:
@@ -60,13 +60,13 @@ def load_fast_path() -> bool:
 
 
 def is_loaded() -> bool:
-    """Whether this process takes the fast path."""
+    """Whether this process has loaded the fast path."""
     return _packages is not None
 
 
 @contextmanager
 def disabled() -> Iterator[None]:
-    """Only the reference path, in the whole process, until the block ends: to compare the two."""
+    """Use only the reference path, in the whole process, until the block ends; for comparisons."""
     global _packages
     packages, _packages = _packages, None
     try:
@@ -75,12 +75,13 @@ def disabled() -> Iterator[None]:
         _packages = packages
 
 
-class Samples:
-    """The samples of a grey or palette PNG of 8 bits, of which every byte is as it should be.
+class FastSamples:
+    """The samples of a well-formed 8-bit grey or palette PNG, decoded by the fast path.
 
     Args:
-        given: the runs, and what the kernel keeps behind the last; or H x W uint8 where they are
-            too many.
+        given: the runs, with the kernel's sentinel after the last; or H x W uint8 if there are too
+            many runs to list.
+        height, width: of the image, in pixels.
     """
 
     def __init__(
@@ -91,8 +92,8 @@ class Samples:
         self._pixels = given if isinstance(given, np.ndarray) else None
 
     @cached_property
-    def measured(self) -> Measured:
-        """Measures of the values."""
+    def kernel_measures(self) -> KernelMeasures:
+        """Measures of all values; taken on first use."""
         if self._runs is None:
             assert self._pixels is not None
             return _measured_pixels(self._kernel, self._pixels)
@@ -100,13 +101,13 @@ class Samples:
 
     @property
     def values(self) -> list[int]:
-        """The values that are there, ascending."""
-        present: list[int] = self.measured.found[self._kernel.VALUE].tolist()
+        """The values that occur, ascending."""
+        present: list[int] = self.kernel_measures.per_value[self._kernel.VALUE].tolist()
         return present
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """H x W uint8; made when they are asked for."""
+        """H x W uint8; made on first use."""
         if self._pixels is None:
             assert self._runs is not None
             starts, values = self._runs
@@ -115,12 +116,12 @@ class Samples:
         return self._pixels
 
 
-def read_samples(file: PngFile) -> Samples | None:
-    """The samples of a PNG.
+def read_samples(file: PngFile) -> FastSamples | None:
+    """Decode a PNG by the fast path.
 
     Returns:
-        None where the fast path is not loaded, the file is another kind of PNG, or anything in its
-        image data is not as it should be.
+        None if the fast path is not loaded, the file is not an 8-bit grey or palette PNG without
+        interlacing, or its image data is not well-formed.
     """
     packages, header = _packages, file.header
     if (
@@ -139,24 +140,24 @@ def read_samples(file: PngFile) -> Samples | None:
         return None
     filtered = np.frombuffer(lines, np.uint8)
     kernel, height, width = packages.kernel, header.height, header.width
-    if len(compressed) <= _SHARE_OF_MANY_RUNS * header.raw_size:
+    if len(compressed) <= _MAX_COMPRESSION_RATIO * header.raw_size:
         runs = _listed(height, width, partial(kernel.runs_of_lines, filtered, height, width))
         if runs is not None:
-            return Samples(kernel, runs, height, width)
+            return FastSamples(kernel, runs, height, width)
     pixels = np.empty((height, width), np.uint8)
-    return Samples(kernel, pixels, height, width) if kernel.unfilter(filtered, pixels) else None
+    return FastSamples(kernel, pixels, height, width) if kernel.unfilter(filtered, pixels) else None
 
 
-def measure_pixels(mask: NDArray[np.uint8]) -> Measured | None:
-    """A mask's values measured by the compiled kernel; None where it is not open.
+def measure_pixels(mask: NDArray[np.uint8]) -> KernelMeasures | None:
+    """Measure a mask with the compiled kernel; None if the fast path is not loaded.
 
     Args:
-        mask: H x W uint8, contiguous.
+        mask: H x W uint8, C-contiguous.
     """
     return None if _packages is None else _measured_pixels(_packages.kernel, mask)
 
 
-def _measured_pixels(kernel: Any, mask: NDArray[np.uint8]) -> Measured:
+def _measured_pixels(kernel: Any, mask: NDArray[np.uint8]) -> KernelMeasures:
     height, width = mask.shape
     runs = _listed(height, width, partial(kernel.runs_of_pixels, mask))
     if runs is not None:
@@ -167,14 +168,14 @@ def _measured_pixels(kernel: Any, mask: NDArray[np.uint8]) -> Measured:
 def _listed(
     height: int, width: int, find: Callable[[NDArray[np.uint32], NDArray[np.uint8]], int]
 ) -> Runs | None:
-    """The runs of a mask, with what the kernel keeps behind the last; None where it fails."""
-    room = most_runs(height, width) + width + 1
+    """A mask's runs, with the kernel's sentinel after the last; None if ``find`` fails."""
+    room = max_listed_runs(height, width) + width + 1
     starts, values = np.empty(room, np.uint32), np.empty(room, np.uint8)
     count = find(starts, values)
     return Runs(starts[: count + 1], values[: count + 1]) if count >= 0 else None
 
 
-def _measured_runs(kernel: Any, runs: Runs, height: int, width: int) -> Measured:
+def _measured_runs(kernel: Any, runs: Runs, height: int, width: int) -> KernelMeasures:
     listed = Runs(runs.starts[:-1], runs.values[:-1])
     return _measured(kernel, listed, partial(kernel.measure_runs, *runs, height, width))
 
@@ -183,8 +184,13 @@ def _measured(
     kernel: Any,
     runs: Runs | None,
     measure: Callable[[NDArray[np.int64], NDArray[np.float64]], tuple[int, int, int]],
-) -> Measured:
-    found, centroids = np.empty((kernel.FOUND, 256), np.int64), np.empty((2, 256), np.float64)
-    count, edges, between = measure(found, centroids)
-    # Copies, so that a mask of three values is not kept as one of 256.
-    return Measured(found[:, :count].copy(), centroids[:, :count].copy(), edges, between, runs)
+) -> KernelMeasures:
+    per_value, centroids = (
+        np.empty((kernel.MEASURES, 256), np.int64),
+        np.empty((2, 256), np.float64),
+    )
+    count, edges, between = measure(per_value, centroids)
+    # Copies, so that a mask of three values does not keep arrays for 256.
+    return KernelMeasures(
+        per_value[:, :count].copy(), centroids[:, :count].copy(), edges, between, runs
+    )

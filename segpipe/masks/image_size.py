@@ -1,7 +1,7 @@
 """The size of an image, from its header: JPEG, PNG, WebP and TIFF.
 
-Pillow's plugins read the headers they can read without the rest of the file; their classes are used
-directly, because ``Image.open`` applies a process-wide pixel limit that a header does not need.
+Only headers are read, never pixels. Pillow's plugin classes are used directly, because
+``Image.open`` applies a process-wide pixel limit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TIFF_WIDTH = TiffImagePlugin.IMAGEWIDTH
 
 @dataclass(frozen=True, slots=True)
 class ImageSize:
-    """Pixels as stored, and the EXIF orientation (1 to 8), which is reported and never applied."""
+    """Height and width in pixels as stored, and the EXIF orientation (1 to 8), never applied."""
 
     height: int
     width: int
@@ -28,7 +28,14 @@ class ImageSize:
 
 
 def read_image_size(file: IO[bytes]) -> ImageSize | None:
-    """The size of the image in an open file; None for other formats and damaged headers."""
+    """Read the size of an image.
+
+    Args:
+        file: seekable, at its start.
+
+    Returns:
+        None for other formats and for damaged headers.
+    """
     start = file.read(33)
     file.seek(0)
     try:
@@ -42,7 +49,7 @@ def read_image_size(file: IO[bytes]) -> ImageSize | None:
             return ImageSize(image.height, image.width, _orientation(image))
         if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             tiff = TiffImagePlugin.TiffImageFile(file)
-            # The tags, because Pillow's own size is that of the rotated image.
+            # From the tags, because Pillow's size is that of the rotated image.
             height, width = tiff.tag_v2[TiffImagePlugin.IMAGELENGTH], tiff.tag_v2[_TIFF_WIDTH]
             return ImageSize(int(height), int(width), _orientation(tiff))
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, EOFError, struct.error):
@@ -53,7 +60,7 @@ def read_image_size(file: IO[bytes]) -> ImageSize | None:
 def _orientation(image: JpegImagePlugin.JpegImageFile | TiffImagePlugin.TiffImageFile) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # any damage in metadata that is only reported
+    except Exception:  # metadata is only reported, so any damage is ignored
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 

@@ -1,4 +1,4 @@
-"""The one lossless reading of a PNG's samples as index values, where there is one."""
+"""Lossless conversion of PNG samples to 8-bit index values, if it is unambiguous."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ _PILLOW_SCALE = {1: 255, 2: 85, 4: 17}
 def index_values_of(
     samples: NDArray[np.generic], file: PngFile
 ) -> tuple[NDArray[np.uint8], Remark | None]:
-    """The one lossless reading of the samples as index values, and the conversion it took."""
+    """Convert a PNG's samples to index values.
+
+    Args:
+        samples: H x W, or H x W x channels, as Pillow decodes them.
+
+    Returns:
+        H x W uint8, and a remark on the conversion; None if there was nothing to convert.
+
+    Raises:
+        MaskRefused: PNG-UNREADABLE, MASK-16BIT, MASK-COLOUR or MASK-ALPHA.
+    """
     header = file.header
     if header.colour == png.PALETTE:
         indexes = samples.astype(np.uint8, copy=False)
@@ -35,6 +45,14 @@ def index_values_of(
 
 
 def check_palette(present: list[int], file: PngFile) -> Remark:
+    """Check that a palette PNG's palette has an entry for every index.
+
+    Args:
+        present: the indexes that occur, ascending.
+
+    Raises:
+        MaskRefused: PNG-UNREADABLE if an entry is missing.
+    """
     entries = file.palette_entries or 0
     highest = present[-1]
     if highest >= entries:
@@ -88,7 +106,7 @@ def _grey_of_colour(
             found=f"alpha with {distinct} values",
             expected="no alpha, or 255 everywhere",
         )
-    if header.depth == 16:  # Pillow keeps the high byte only: nothing left to read losslessly
+    if header.depth == 16:  # Pillow only decodes the high byte, which is lossy
         raise MaskRefused(
             "MASK-16BIT",
             f"{name}: write the mask as 8-bit greyscale",
@@ -110,7 +128,7 @@ def _colours(colour: NDArray[np.generic]) -> str:
 
 
 def _present(values: NDArray[np.uint8]) -> list[int]:
-    """The values that are there, ascending."""
+    """The values that occur, ascending."""
     present: list[int] = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
     return present
 

@@ -1,13 +1,13 @@
-"""The loops over pixels that decide what a mask costs, compiled by numba.
+"""The fast path's loops over scan lines, runs and pixels, compiled by numba.
 
-``runs_of_lines`` goes from a PNG's filtered scan lines (PNG specification, third edition, section
-9) to the mask's runs without making a pixel, ``unfilter`` makes the pixels, and ``measure_runs``
-finds the measures of every value. They stop only where something changes, for a mask is mostly its
-neighbours; ``measure_pixels`` is for those that are not. Only :mod:`segpipe.masks.fast_path`
-imports this module: numba takes time to import, and segpipe does without it where it is absent.
+``runs_of_lines`` turns a PNG's filtered scan lines (PNG specification, third edition, section 9)
+into the mask's runs without making pixels, ``unfilter`` makes the pixels, and ``measure_runs``
+measures every value. Most pixels of a mask equal their neighbours, so the loops over runs only
+visit changes; ``measure_pixels`` is for masks where most pixels differ. Only
+:mod:`segpipe.masks.fast_path` imports this module: numba is slow to import, and optional.
 
-Indexes are unsigned where they can be: numba gives signed ones Python's meaning of negative
-indexes, which keeps loops from being vectorized.
+Array indexes are unsigned where possible: numba applies Python's negative indexing to signed ones,
+which prevents vectorization.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import numpy as np
 from numba import int32, int64, uint8, uint64
 from numpy.typing import NDArray
 
-#: What is found of a value, in the order of the rows ``measure_...`` write.
+#: Measures of a value: the rows of the table that ``measure_...`` functions write.
 VALUE, AREA, LEFT, RIGHT, TOP, BOTTOM, FIRST = range(7)
-FOUND = 7
-# Kept beside these while a mask is measured; the value is the row's number.
+MEASURES = 7
+# Sums kept in a value's entry while measuring; the entry's number is the value itself.
 _COLUMNS_TWICE, _ROWS = 0, 7
 _ENTRY = 8
-_NARROW = 128  # columns; in fewer there is less to count than values to count it for
+_NARROW = 128  # columns; in narrower masks, resetting counts per row costs more than it saves
 _ONE = np.uint64(1)
 _EIGHT = np.uint64(8)
 
-#: Instead of a number of runs: a filter does not exist, or there are more runs than asked for.
+#: Returned instead of a number of runs: invalid filter type, or more runs than there is room for.
 NO_SUCH_FILTER, TOO_MANY_RUNS = -1, -2
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Machine code for a function, kept on disk where there is a place for it; frees the GIL."""
+    """Compile a function; cached on disk if possible. The compiled function releases the GIL."""
     options: Any = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
     compiled: Callable[..., Any]
     try:
@@ -57,15 +57,15 @@ def _list_differing(
     marks: NDArray[np.uint8],
     places: NDArray[np.uint64],
 ) -> int:
-    """Places where two arrays differ.
+    """List the positions at which two arrays differ.
 
     Args:
         one, other: N uint8 each.
-        marks: N uint8 and as many more as make whole words, these zero; written.
-        places: N + 8 uint64, written: ascending.
+        marks: scratch: N uint8, zero-padded to a multiple of 8.
+        places: output: N + 8 uint64; the positions, ascending.
 
     Returns:
-        How many there are.
+        The number of positions.
     """
     for place in range(one.size):
         marks[place] = uint8(one[place] != other[place])
@@ -82,7 +82,7 @@ def _list_differing(
 
 @_compiled
 def _paeth(left: int, up: int, corner: int) -> int:
-    """Whichever of three neighbours is nearest to left + up - corner."""
+    """The Paeth predictor: the neighbour nearest to left + up - corner."""
     to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
     if to_left <= to_up and to_left <= to_corner:
         return left
@@ -97,20 +97,20 @@ def runs_of_lines(
     starts: NDArray[np.uint32],
     values: NDArray[np.uint8],
 ) -> int:
-    """Filtered scan lines of one byte a pixel to the runs of the mask.
+    """Convert filtered scan lines of one byte per pixel to the runs of the mask.
 
-    Between the places where a line's filter adds something and those where the line above changes,
-    every filter repeats the pixel to the left (Up the one above, Average until it is the same), so
-    that only these are looked at.
+    A pixel can differ from its left neighbour only where the line's residual is not zero or the
+    line above changes (with Up it repeats the pixel above, with Average it converges to it), so
+    only these positions are visited.
 
     Args:
-        lines: H * (1 + W) uint8: of each line its filter's number and its filtered bytes.
-        starts: N + W + 1 uint32, written: flat (row-major) positions of the runs, and H * W after
-            the last. Runs end with their row.
-        values: N + W + 1 uint8, written: their values.
+        lines: H * (1 + W) uint8: for each line its filter type and its filtered bytes.
+        starts: output: N + W + 1 uint32; flat (row-major) positions of the runs, then H * W as
+            sentinel. Runs do not continue across rows.
+        values: output: N + W + 1 uint8; the runs' pixel values.
 
     Returns:
-        How many there are, at most about N; or why they were not found.
+        The number of runs, at most about N; or ``NO_SUCH_FILTER`` or ``TOO_MANY_RUNS``.
     """
     most = uint64(starts.size - width - 1)
     nothing = np.zeros(width, np.uint8)
@@ -125,13 +125,13 @@ def runs_of_lines(
         if kind > 4:
             return NO_SUCH_FILTER
         own = lines[begin : begin + width]
-        if kind == 0:  # nothing is added to what is repeated
+        if kind == 0:  # no prediction: the line holds pixels, so compare with the left neighbour
             changes = _list_differing(own, lines[begin - 1 : begin - 1 + width], marks, places)
         else:
             changes = _list_differing(own, nothing, marks, places)
         places[changes] = wide
         given, here = uint64(begin), uint64(y * width)
-        # The line above ends where this one begins; the one above the first is zero everywhere.
+        # The runs of the line above end where this line's begin; above the first line all is zero.
         first = runs
         starts[first] = here
         alone = y == 0 or kind < 2
@@ -174,11 +174,14 @@ def runs_of_lines(
 def runs_of_pixels(
     pixels: NDArray[np.uint8], starts: NDArray[np.uint32], values: NDArray[np.uint8]
 ) -> int:
-    """The runs of a mask.
+    """List the runs of a mask.
 
     Args:
-        pixels: H x W uint8, rows without gaps.
-        starts, values: as of :func:`runs_of_lines`, which see.
+        pixels: H x W uint8, C-contiguous.
+        starts, values: outputs, as in :func:`runs_of_lines`.
+
+    Returns:
+        The number of runs, or ``TOO_MANY_RUNS``.
     """
     height, width = pixels.shape
     most = uint64(starts.size - width - 1)
@@ -202,14 +205,14 @@ def runs_of_pixels(
 
 @_compiled
 def unfilter(lines: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
-    """Filtered scan lines of one byte a pixel to pixels, where the runs are too many to list.
+    """Convert filtered scan lines of one byte per pixel to pixels, if there are too many runs.
 
     Args:
-        lines: as of :func:`runs_of_lines`.
-        pixels: H x W uint8, written.
+        lines: as in :func:`runs_of_lines`.
+        pixels: output: H x W uint8.
 
     Returns:
-        False where a filter's number does not exist.
+        False if a filter type is invalid.
     """
     height, width = pixels.shape
     up = np.zeros(width, np.uint8)
@@ -244,7 +247,7 @@ def unfilter(lines: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
 
 @_compiled
 def _no_runs(width: int) -> NDArray[np.int64]:
-    """A table for :func:`_add_run`: a row per value."""
+    """An empty table for :func:`_add_run`: 256 x 8 int64, one entry per pixel value."""
     table = np.zeros((256, _ENTRY), np.int64)
     table[:, LEFT] = width
     return table
@@ -268,17 +271,17 @@ def _add_run(
 
 
 @_compiled
-def _sum_up(
-    table: NDArray[np.int64], found: NDArray[np.int64], centroids: NDArray[np.float64]
+def _compact(
+    table: NDArray[np.int64], per_value: NDArray[np.int64], centroids: NDArray[np.float64]
 ) -> int:
-    """The values that are there, put side by side; how many there are."""
+    """Write the measures of the values that occur to the first columns; returns their number."""
     count = int64(0)
     for value in range(256):
         entry = table[value]
         if entry[AREA] > 0:
-            found[VALUE, count] = value
-            for what in range(AREA, FOUND):
-                found[what, count] = entry[what]
+            per_value[VALUE, count] = value
+            for measure in range(AREA, MEASURES):
+                per_value[measure, count] = entry[measure]
             area = float(entry[AREA])
             centroids[0, count] = float(entry[_COLUMNS_TWICE]) / (2.0 * area)
             centroids[1, count] = float(entry[_ROWS]) / area
@@ -292,19 +295,19 @@ def measure_runs(
     values: NDArray[np.uint8],
     height: int,
     width: int,
-    found: NDArray[np.int64],
+    per_value: NDArray[np.int64],
     centroids: NDArray[np.float64],
 ) -> tuple[int, int, int]:
     """Measure every value of a mask whose runs are known.
 
     Args:
-        starts, values: of :func:`runs_of_lines`.
-        found: 7 x 256 int64, written: a row per constant above, a column per value that is there.
-        centroids: 2 x 256 float64, written: mean column and mean row of each.
+        starts, values: from :func:`runs_of_lines` or :func:`runs_of_pixels`.
+        per_value: output: 7 x 256 int64; one row per constant above, one column per value.
+        centroids: output: 2 x 256 float64; mean column and mean row of each value.
 
     Returns:
-        How many values there are; edge pixels, and those of them strictly between their neighbours
-        (see :class:`segpipe.masks.measures.Measures`).
+        The number of values that occur, of edge pixels and of between pixels (see
+        :class:`segpipe.masks.measures.Measures`).
     """
     table = _no_runs(width)
     edges, between, run = 0, 0, 0
@@ -316,7 +319,7 @@ def measure_runs(
             stop = int64(starts[run + 1]) - here
             value = values[run]
             _add_run(table, value, y, start, stop, width)
-            # Only a run's ends can be edge pixels, and only a run of one pixel can lie between.
+            # Only a run's ends can be edge pixels, only a run of one pixel a between pixel.
             if stop - start > 1:
                 edges += int64(start > 0) + int64(stop < width)
             elif start > 0 and stop < width:
@@ -325,17 +328,17 @@ def measure_runs(
                     edges += 1
                     between += int64(min(one, other) < value and value < max(one, other))
             run += 1
-    return _sum_up(table, found, centroids), edges, between
+    return _compact(table, per_value, centroids), edges, between
 
 
 @_compiled
 def measure_pixels(
-    pixels: NDArray[np.uint8], found: NDArray[np.int64], centroids: NDArray[np.float64]
+    pixels: NDArray[np.uint8], per_value: NDArray[np.int64], centroids: NDArray[np.float64]
 ) -> tuple[int, int, int]:
-    """:func:`measure_runs` for masks whose runs are too many to list: pixel by pixel.
+    """:func:`measure_runs` for masks with too many runs to list: pixel by pixel.
 
     Args:
-        pixels: H x W uint8, rows without gaps.
+        pixels: H x W uint8, C-contiguous.
     """
     height, width = pixels.shape
     table = _no_runs(width)
@@ -378,4 +381,4 @@ def measure_pixels(
                 entry[BOTTOM] = y
                 entry[_COLUMNS_TWICE] += 2 * columns[value]
                 entry[_ROWS] += area[value] * y
-    return _sum_up(table, found, centroids), edges, between
+    return _compact(table, per_value, centroids), edges, between

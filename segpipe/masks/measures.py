@@ -1,7 +1,7 @@
-"""Measuring the segments of a mask, all labels at once.
+"""Measures of a mask: area, box and centroid of every value, and its pixels' digest, in one pass.
 
-One pass over the mask's horizontal runs (stretches of equal value within a row) gives presence,
-area, bounding box and centroid of every value; no value is looked for separately.
+The pass goes over the mask's horizontal runs (stretches of equal value within a row) and measures
+all values at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.masks.fast_path import measure_pixels
-from segpipe.masks.runs import Measured, Runs, most_runs
+from segpipe.masks.runs import KernelMeasures, Runs, max_listed_runs
 
 if TYPE_CHECKING:
     from segpipe.masks.decoding import DecodedMask
@@ -23,20 +23,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is true of each value present in a mask; every array has one entry per value.
+    """Measures of each value in a mask; every array has shape V, one entry per value.
 
     Attributes:
         height, width: of the mask, pixels.
-        values: the values present, ascending, int64.
-        area: pixels of each value, int64.
+        values: the pixel values that occur, ascending, int64.
+        area: number of pixels of each value, int64.
         left, top, right, bottom: first and last column and row of each value, int64, inclusive.
-        centroid_x, centroid_y: mean column and row of its pixels, float64; a pixel's own
-            coordinates are whole numbers.
+        centroid_x, centroid_y: mean column and row of its pixels, float64; pixel centres have
+            integer coordinates.
         first: flat (row-major) position of its first pixel, int64.
         edge_pixels: pixels whose left and right neighbours differ.
-        between_pixels: of these, those of a value strictly between the two. In a mask of class
-            numbers that happens by chance only; interpolation makes a third of them so.
-        pixels_digest: SHA-256 (hex) of the pixels: of masks of one size, equal for equal ones only.
+        between_pixels: edge pixels whose value lies strictly between their two neighbours'. In an
+            index mask this is rare; after interpolation it is about a third of the edge pixels.
+        pixels_digest: SHA-256 (hex) of the pixels; masks of one size have the same digest only if
+            all pixels are equal.
     """
 
     height: int
@@ -56,11 +57,11 @@ class Measures:
 
     @property
     def pixels(self) -> int:
-        """Height times width."""
+        """Number of pixels: height times width."""
         return self.height * self.width
 
     def place_of(self, index: int) -> int | None:
-        """Position of a pixel value in the arrays; None where the mask does not hold it."""
+        """Position of a pixel value in the arrays; None if it does not occur in the mask."""
         place = int(np.searchsorted(self.values, index))
         if place < self.values.size and self.values[place] == index:
             return place
@@ -77,18 +78,18 @@ def measure(mask: NDArray[np.uint8]) -> Measures:
 
 
 def measure_decoded(mask: DecodedMask) -> Measures:
-    """The same of a mask that was decoded; no pixel is made where its runs are known already."""
-    measured = mask.measured
+    """Measure a decoded mask; makes no pixels if the fast path has its runs already."""
+    measured = mask.kernel_measures
     if measured is None:
         return measure(mask.pixels)
     return _measures_of(mask.header.height, mask.header.width, measured, lambda: mask.pixels)
 
 
 def _runs_digest(runs: Runs) -> str:
-    """SHA-256 (hex) of a mask's pixels, where the list of its runs is not longer than they are.
+    """SHA-256 (hex) of a mask, for masks whose list of runs is no larger than their pixels.
 
-    Masks mostly are a tenth as long in runs, and hashing would otherwise take as long as all the
-    rest that is done with them. Which of both is hashed follows from the pixels alone.
+    The runs of most masks take a tenth of the bytes, and hashing pixels would take as long as all
+    other work on a mask. Whether runs or pixels are hashed depends on the pixels alone.
     """
     digest = hashlib.sha256(b"runs\n")
     digest.update(runs.starts.astype("<u4", copy=False).data)
@@ -97,15 +98,15 @@ def _runs_digest(runs: Runs) -> str:
 
 
 def _pixels_digest(mask: NDArray[np.uint8]) -> str:
-    """The same where it is longer."""
+    """SHA-256 (hex) of a mask, for masks whose list of runs is larger than their pixels."""
     return hashlib.sha256(b"pixels\n" + mask.tobytes()).hexdigest()
 
 
 def _measures_of(
-    height: int, width: int, measured: Measured, pixels: Callable[[], NDArray[np.uint8]]
+    height: int, width: int, measured: KernelMeasures, pixels: Callable[[], NDArray[np.uint8]]
 ) -> Measures:
-    """Of what the compiled kernel found."""
-    values, area, left, right, top, bottom, first = measured.found
+    """Measures from those of the compiled kernel, with the digest."""
+    values, area, left, right, top, bottom, first = measured.per_value
     centroid_x, centroid_y = measured.centroids
     runs = measured.runs
     return Measures(
@@ -127,7 +128,7 @@ def _measures_of(
 
 
 def _measured_by_numpy(mask: NDArray[np.uint8]) -> Measures:
-    """The same by numpy, where the kernel is not there."""
+    """The same measures by numpy: the reference path, without the compiled kernel."""
     height, width = mask.shape
     flat = mask.reshape(-1)
     begins = np.empty(flat.size, dtype=bool)
@@ -166,7 +167,7 @@ def _measured_by_numpy(mask: NDArray[np.uint8]) -> Measures:
         between_pixels=between_pixels,
         pixels_digest=(
             _runs_digest(Runs(starts.astype(np.uint32), values))
-            if starts.size <= most_runs(height, width)
+            if starts.size <= max_listed_runs(height, width)
             else _pixels_digest(mask)
         ),
     )
@@ -175,9 +176,9 @@ def _measured_by_numpy(mask: NDArray[np.uint8]) -> Measures:
 def _edges(
     values: NDArray[np.uint8], lengths: NDArray[np.int64], left: NDArray[np.int64], width: int
 ) -> tuple[int, int]:
-    """Edge pixels, and those strictly between their neighbours, from the runs alone.
+    """Number of edge pixels and of between pixels, from the runs alone.
 
-    Only the ends of a run can be edge pixels; only a run of one pixel can lie between.
+    Only the ends of a run can be edge pixels; only a run of one pixel can be a between pixel.
     """
     long = lengths > 1
     after, before = left > 0, left + lengths < width

@@ -1,4 +1,4 @@
-"""The orientation that EXIF or XMP data in a PNG claims; it is reported and never applied."""
+"""The orientation in a PNG's EXIF or XMP data; it is reported and never applied."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([2-8])")
 
 
 def orientation_of(file: PngFile) -> int:
-    """EXIF or XMP orientation, 1 (as stored) where there is none or it cannot be read."""
+    """EXIF or XMP orientation, 1 to 8; 1 (as stored) if there is none or it cannot be read."""
     for kind, body in file.ancillary:
         if kind == b"eXIf":
             value = exif_orientation(body)
@@ -27,7 +27,7 @@ def orientation_of(file: PngFile) -> int:
 
 
 def exif_orientation(body: bytes) -> int:
-    """Orientation (1 to 8) from EXIF data; 1 where it says nothing, or is damaged."""
+    """Orientation, 1 to 8, from the body of an eXIf chunk; 1 if it has none or is damaged."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])
     if order is None or len(body) < 10:
         return 1

@@ -35,14 +35,14 @@ _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
 )  # fmt: skip
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-# Enough to find an orientation; a larger chunk is never copied, let alone inflated.
+# Bytes that suffice to find an orientation; larger chunks are never copied or inflated.
 _KEPT_ANCILLARY = {b"eXIf": 65_536, b"iTXt": 65_536}
 
-# A file of empty chunks would cost a hundred times its size in memory. Encoders write image data in
-# chunks of 8 kB and more, of which this many are half a gigabyte.
-_MOST_CHUNKS = 65_536
+# A file of empty chunks would take a hundred times its size in memory. Encoders write image data in
+# chunks of 8 kB or more, so this many hold half a gigabyte.
+_MAX_CHUNKS = 65_536
 
-# What people upload by mistake under a .png name, by magic bytes.
+# Other formats found under a .png name, by magic bytes.
 _OTHER_FORMATS = (
     (b"\xff\xd8\xff", "JPEG data (lossy: class numbers are damaged); export PNG from the array"),
     (b"GIF8", "a GIF image; export an 8-bit greyscale PNG from the array"),
@@ -60,7 +60,7 @@ _OTHER_FORMATS = (
 
 
 class PngError(ValueError):
-    """The bytes are not a whole PNG. ``is_png`` tells a damaged PNG from something else."""
+    """The bytes are not a complete PNG. ``is_png`` is False for files of another format."""
 
     def __init__(self, message: str, *, is_png: bool = True) -> None:
         super().__init__(message)
@@ -69,7 +69,7 @@ class PngError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PngHeader:
-    """IHDR: size in pixels, bits per sample, colour type (see ``COLOUR_NAMES``)."""
+    """IHDR: width and height in pixels, bits per sample, colour type (see ``COLOUR_NAMES``)."""
 
     width: int
     height: int
@@ -79,7 +79,7 @@ class PngHeader:
 
     @property
     def raw_size(self) -> int:
-        """Bytes of filtered scan lines the image data of this header inflates to."""
+        """Bytes of filtered scan lines that complete image data inflates to."""
         if not self.interlaced:
             return self._lines(self.width, self.height)
         return sum(
@@ -95,13 +95,17 @@ class PngHeader:
 
 @dataclass(frozen=True, slots=True)
 class PngFile:
-    """A PNG whose structure and critical checksums are right.
+    """A PNG with valid structure and valid checksums of its critical chunks.
 
     Attributes:
+        header: IHDR.
         data: the whole file.
-        kept: where in it IHDR, PLTE, IDAT and IEND begin and end, in order.
-        minimal: whether the file holds nothing else.
-        ancillary: kind and body of the chunks that may hold an orientation.
+        kept: start and end byte of IHDR, PLTE, IDAT and IEND in it, in order.
+        palette_entries: number of colours; None without a palette.
+        transparency: whether there is a tRNS chunk.
+        trailing_bytes: bytes after IEND.
+        minimal: whether the file has no other chunks and no trailing bytes.
+        ancillary: type and body of the chunks that may hold an orientation.
     """
 
     header: PngHeader
@@ -115,7 +119,7 @@ class PngFile:
 
     @property
     def image_data(self) -> bytes:
-        """The file reduced to the chunks that are kept: safe to give to a decoder."""
+        """The file reduced to its kept chunks, safe to pass to a decoder."""
         if self.minimal:
             return self.data
         view = memoryview(self.data)
@@ -123,13 +127,13 @@ class PngFile:
 
     @property
     def compressed(self) -> bytes | memoryview:
-        """The image data: a zlib stream."""
+        """The image data: a zlib stream, without copying if it is in one chunk."""
         pieces = _image_pieces(memoryview(self.data), self.kept)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _image_pieces(data: memoryview, chunks: Sequence[tuple[int, int]]) -> list[memoryview]:
-    """The bodies of the IDAT chunks among those that begin and end here."""
+    """The bodies of the IDAT chunks among chunks given by start and end."""
     return [
         data[start + 8 : stop - 4]
         for start, stop in chunks
@@ -138,7 +142,7 @@ def _image_pieces(data: memoryview, chunks: Sequence[tuple[int, int]]) -> list[m
 
 
 def read_header(data: bytes) -> PngHeader:
-    """IHDR of a PNG from (at least) its first 33 bytes.
+    """Read IHDR from at least the first 33 bytes of a PNG.
 
     Raises:
         PngError: if the bytes are not a PNG, or IHDR is damaged.
@@ -169,10 +173,10 @@ def read_png(data: bytes, header: PngHeader | None = None) -> PngFile:
     """Check signature, IHDR, chunk order and critical checksums of a whole PNG; decode nothing.
 
     Args:
-        header: where it was read already.
+        header: IHDR, if it has been read already.
 
     Raises:
-        PngError: saying what is damaged and, for a cut file, how much of the image is there.
+        PngError: naming the damage and, for a truncated file, the share of the image it holds.
     """
     header = header or read_header(data)
     view = memoryview(data)
@@ -185,8 +189,8 @@ def read_png(data: bytes, header: PngHeader | None = None) -> PngFile:
         if place + 12 > len(data):
             raise PngError(_cut(data, header, spans, place))
         chunks += 1
-        if chunks > _MOST_CHUNKS:
-            raise PngError(f"it has more than {_MOST_CHUNKS:,} chunks; write the file again")
+        if chunks > _MAX_CHUNKS:
+            raise PngError(f"it has more than {_MAX_CHUNKS:,} chunks; write the file again")
         length = int.from_bytes(view[place : place + 4], "big")
         kind = bytes(view[place + 4 : place + 8])
         end = place + 12 + length
@@ -199,7 +203,7 @@ def read_png(data: bytes, header: PngHeader | None = None) -> PngFile:
                     f"CRC of {kind.decode()} is wrong: the file is damaged; "
                     "write or download it again"
                 )
-            # A palette beside grey or colour samples is only a suggestion: left out.
+            # A palette of a grey or colour PNG is only a suggestion for display, and is dropped.
             if kind != b"PLTE" or header.colour == PALETTE:
                 spans.append((place, end))
         if kind == b"IDAT":
@@ -252,7 +256,7 @@ def _check_signature(data: bytes) -> None:
 
 
 def describe_bytes(data: bytes) -> str:
-    """What the bytes of something that is not a PNG look like, in words for a message."""
+    """Describe the bytes of a file that is not a PNG, for a message."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "a WebP image; export an 8-bit greyscale PNG from the array"
     for magic, words in _OTHER_FORMATS:
@@ -271,7 +275,7 @@ def describe_bytes(data: bytes) -> str:
 
 
 def _cut(data: bytes, header: PngHeader, spans: list[tuple[int, int]], place: int) -> str:
-    """Say where a cut file ends; how much of the image survives tells a cut from a lost tail."""
+    """The message for a truncated file: where it ends, and how much of the image it holds."""
     pieces = _image_pieces(memoryview(data), spans)
     if data[place + 4 : place + 8] == b"IDAT":
         pieces.append(memoryview(data)[place + 8 :])
@@ -285,9 +289,9 @@ def _cut(data: bytes, header: PngHeader, spans: list[tuple[int, int]], place: in
 
 
 def image_data_share(file: PngFile) -> float:
-    """How much of its pixels a PNG's image data holds, 0 to 1; memory is bounded.
+    """The share of its pixels that a PNG's image data holds, 0 to 1; in bounded memory.
 
-    Decoders differ in what they do with a stream that ends early: some fill up with zeros.
+    Some decoders accept a stream that ends early, and fill up with zeros.
     """
     pieces = _image_pieces(memoryview(file.data), file.kept)
     try:
@@ -297,7 +301,7 @@ def image_data_share(file: PngFile) -> float:
 
 
 def _inflated(pieces: Sequence[memoryview], enough: int) -> int:
-    """Bytes the pieces of a zlib stream inflate to, at most about ``enough``."""
+    """Bytes that the pieces of a zlib stream inflate to, at most ``enough``."""
     inflater, size = zlib.decompressobj(), 0
     for body in pieces:
         piece: bytes | memoryview = body

@@ -1,4 +1,4 @@
-"""Why a file is not taken for a mask, and what is worth telling of one that is."""
+"""Why a file is refused as a mask, and remarks about files that are accepted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something worth telling of a mask that was accepted: a rule's id and the words for it."""
+    """A conversion or oddity of an accepted mask: the rule's id and its message."""
 
     rule: str
     message: str
 
 
 class MaskRefused(Exception):
-    """A mask file is not an index mask. ``rule`` is the id of the rule it breaks."""
+    """A file is not an index mask, or may not be read.
+
+    Args:
+        rule: id of the rule it breaks.
+        message: what was found and what to do.
+        found: the value found, for tables.
+        expected: the value expected, for tables.
+    """
 
     def __init__(self, rule: str, message: str, found: str = "", expected: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""A mask as runs, and what is measured of them."""
+"""A mask as horizontal runs, and the measures the compiled kernel takes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 
 class Runs(NamedTuple):
-    """A mask as stretches of one value within a row.
+    """A mask as runs: horizontal stretches of one value within a row.
 
     Attributes:
-        starts: R uint32, flat (row-major) positions.
-        values: R uint8.
+        starts: R uint32, flat (row-major) position of each run's first pixel.
+        values: R uint8, the pixel value of each run.
     """
 
     starts: NDArray[np.uint32]
@@ -22,25 +22,25 @@ class Runs(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What the compiled kernel finds in a mask.
+class KernelMeasures:
+    """What the compiled kernel measures of a mask with V distinct values.
 
     Attributes:
-        found: 7 x V int64: a row per measure, as ``segpipe.masks.kernel`` numbers them, and a
-            column per value that is there.
-        centroids: 2 x V float64: their mean columns and mean rows.
+        per_value: 7 x V int64: one row per measure, in the order of the constants in
+            ``segpipe.masks.kernel``, and one column per value, ascending.
+        centroids: 2 x V float64: mean column and mean row of each value, in pixels.
         edge_pixels, between_pixels: see ``segpipe.masks.measures.Measures``.
-        runs: None where the list of them would be longer than the pixels.
+        runs: None if their list would take more bytes than the pixels.
     """
 
-    found: NDArray[np.int64]
+    per_value: NDArray[np.int64]
     centroids: NDArray[np.float64]
     edge_pixels: int
     between_pixels: int
     runs: Runs | None
 
 
-def most_runs(height: int, width: int) -> int:
-    """Runs whose list (4 bytes for the place, 1 for the value) is not longer than the pixels."""
+def max_listed_runs(height: int, width: int) -> int:
+    """The most runs whose list (4 + 1 bytes each) is no larger than the pixels."""
     pixels = height * width
     return pixels // 5 if pixels < 2**32 else 0

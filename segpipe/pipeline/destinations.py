@@ -18,14 +18,14 @@ class DestinationAsset:
         pool: limits concurrent uploads; ``default_limit`` in dagster.yaml applies to a pool without
             a limit of its own.
         kind: shown on the asset.
-        words: where the predictions are published, for descriptions and progress.
+        phrase: where the predictions are published, for descriptions.
     """
 
     destination: str
     asset: str
     pool: str
     kind: str
-    words: str
+    phrase: str
 
 
 def destination_assets(settings: Settings) -> list[DestinationAsset]:

@@ -121,7 +121,7 @@ def test_measures_of_a_file_are_those_of_its_pixels(
     data = png(mask, filters=filters, colour=colour, palette=palette)
     with pytest.MonkeyPatch.context() as patch:
         # From its lines, or from its pixels as where image data hardly gets smaller.
-        patch.setattr(fast_path, "_SHARE_OF_MANY_RUNS", share)
+        patch.setattr(fast_path, "_MAX_COMPRESSION_RATIO", share)
         fast = measure_decoded(decode_mask(data))
     with disabled():
         reference = measure(mask)
@@ -135,7 +135,7 @@ def test_measures_of_filtered_bytes_of_any_kind_are_those_of_their_pixels(
 ) -> None:
     data = of_filtered(lines, filters)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast_path, "_SHARE_OF_MANY_RUNS", 100.0)
+        patch.setattr(fast_path, "_MAX_COMPRESSION_RATIO", 100.0)
         fast = decode_mask(data)
         measures = measure_decoded(fast)
     with disabled():
@@ -148,7 +148,7 @@ def test_an_ordinary_mask_is_measured_without_making_its_pixels() -> None:
     mask = np.zeros((40, 50), np.uint8)
     mask[5:20, 7:30] = 3
     decoded = decode_mask(png(mask))
-    assert isinstance(decoded.samples, fast_path.Samples)
+    assert isinstance(decoded.samples, fast_path.FastSamples)
     assert measure_decoded(decoded).area.tolist() == [40 * 50 - 15 * 23, 15 * 23]
     assert decoded.samples._pixels is None
     assert np.array_equal(decoded.pixels, mask)
