@@ -13,7 +13,7 @@ import segpipe
 from segpipe.errors import SettingsError
 from segpipe.pipeline import run_partition
 from segpipe.publishing.destinations import DESTINATIONS
-from tests.conftest import PARTITION, LandingWriter, striped_mask
+from tests.fixtures.landing import PARTITION, LandingWriter, striped_mask
 from tests.extensions.sqlite_destination import SQLITE, SqliteDestination
 
 _TO_SQLITE: dict[str, Any] = {"destination": "sqlite", "verify_masks": None}

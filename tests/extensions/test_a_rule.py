@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import segpipe
-from tests.conftest import LandingWriter
+from tests.fixtures.landing import LandingWriter
 
 _MODULE = "tests.extensions.checkerboard_rule"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import segpipe
-from tests.conftest import LandingWriter
+from tests.fixtures.landing import LandingWriter
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
