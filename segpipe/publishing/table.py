@@ -125,7 +125,7 @@ class PredictionsTable:
                 )
 
     def create(self) -> DeltaTable:
-        """The table, made anew where there is none.
+        """The table; created if there is none yet.
 
         Raises:
             StorageError: if it cannot be made.
