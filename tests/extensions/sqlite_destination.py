@@ -24,7 +24,6 @@ from segpipe.publishing.destinations import DestinationContext, DestinationEntry
 from segpipe.publishing.outcomes import Outcome, Provenance, plan, receipts
 from segpipe.publishing.verification import Mismatch, Verification
 from segpipe.storage.mask_store import MaskStore
-from segpipe.tables.writing import column_array
 from segpipe.validation.validated import PredictionBatch
 
 _TABLE = """
@@ -52,17 +51,15 @@ class SqliteDestination:
         dry_run: bool = False,
     ) -> pa.Table:
         """See :meth:`segpipe.publishing.destination.Destination.publish`."""
-        ids = column_array(batch.rows, "reference_id")
-        prints = column_array(batch.rows, "fingerprint")
         if dry_run:  # not even the file is made
-            planned = plan(ids, prints, self._present(provenance), update=provenance.update)
-            return receipts(ids, prints, planned, provenance, {})
+            planned = plan(batch.rows, self._present(provenance), update=provenance.update)
+            return receipts(planned, provenance, {})
         failures: dict[str, str] = {}
         # One transaction reads what is there and writes: two publishers come one after the other,
         # and a crash leaves all of the batch or nothing.
         with self._writing() as database:
             present = _fingerprints(database, provenance)
-            planned = plan(ids, prints, present, update=provenance.update)
+            planned = plan(batch.rows, present, update=provenance.update)
             stored = planned.where(Outcome.INSERTED, Outcome.REPLACED).to_pylist()
             rows = zip(batch.rows.to_pylist(), batch.segments.to_pylist(), stored, strict=True)
             for row, segments, store in rows:
@@ -86,7 +83,7 @@ class SqliteDestination:
                         mask,
                     ),
                 )
-        return receipts(ids, prints, planned, provenance, failures)
+        return receipts(planned, provenance, failures)
 
     def verify(self, receipts: pa.Table, provenance: Provenance, masks: int | None) -> Verification:
         """See :meth:`segpipe.publishing.destination.Destination.verify`."""

@@ -13,8 +13,8 @@ import segpipe
 from segpipe.errors import SettingsError
 from segpipe.pipeline import run_partition
 from segpipe.publishing.destinations import DESTINATIONS
-from tests.fixtures.landing import PARTITION, LandingWriter, striped_mask
 from tests.extensions.sqlite_destination import SQLITE, SqliteDestination
+from tests.fixtures.landing import PARTITION, LandingWriter, striped_mask
 
 _TO_SQLITE: dict[str, Any] = {"destination": "sqlite", "verify_masks": None}
 
