@@ -34,7 +34,7 @@ class HasSettings(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a segpipe installation is told.
+    """All settings of a root.
 
     Attributes:
         root: fsspec URL or path that holds ``manifests/``, ``validated/``, ``views/``, ``masks/``
@@ -113,9 +113,9 @@ class Settings:
         return cls.load(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else root.settings
 
     def with_current_policies(self) -> Settings:
-        """The same with the policies the settings file has now, if these came from it.
+        """A copy with the policies read again, if they came from the settings file.
 
-        For a process that lives long. All else shapes what it has set up, and waits for its start.
+        For long-lived processes. All other settings take effect when the process starts.
 
         Raises:
             SettingsError: if the file cannot be used any more.

@@ -1,4 +1,4 @@
-"""What requests are answered from."""
+"""The endpoint's state: registry, jobs, segmentations and uploads of one root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segpipe.root import Root
 
 
 class Endpoint:
-    """What the routes work on."""
+    """The stores that the routes read and write."""
 
     def __init__(self, root: Root, database: Database, checks: Checks) -> None:
         self._database = database

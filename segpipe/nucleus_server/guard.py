@@ -1,4 +1,4 @@
-"""Who is let in, and with how much."""
+"""Access control: API key, local requests only without a key, and the body size limit."""
 
 from __future__ import annotations
 

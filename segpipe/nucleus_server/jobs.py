@@ -1,4 +1,4 @@
-"""Work the endpoint does after it answered, and the bodies it is done on."""
+"""Asynchronous jobs, and the request bodies uploaded for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segpipe.nucleus_server.database import Database, new_id
 
 @dataclass(frozen=True)
 class Job:
-    """Work the endpoint does after it answered."""
+    """An asynchronous job; ``asked`` is the request that created it."""
 
     id: str
     dataset: str
@@ -50,7 +50,7 @@ class Jobs:
         self._rows("UPDATE jobs SET status = 'Running' WHERE id = ?", job)
 
     def end(self, job: Job, status: str, message: Mapping[str, Any], errors: Sequence[str]) -> None:
-        """Say what a job came to; the body it worked on is not needed any more."""
+        """Record a job's result and delete its uploaded body."""
         told = (status, json.dumps(dict(message)), json.dumps(list(errors)), job.id)
         with self._database.transaction():
             statement = "UPDATE jobs SET status = ?, message = ?, errors = ? WHERE id = ?"

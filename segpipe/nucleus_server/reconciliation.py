@@ -1,10 +1,10 @@
-"""What the API answers is what the catalog holds, whoever changed the catalog.
+"""Keeps the registry consistent with the catalog, whoever changed the catalog.
 
 The registry has every segmentation as it was sent, with the fingerprint of the catalog's row. Where
 the catalog has moved on without the endpoint (``segpipe restore``, ``unpublish``, a run that
-publishes), the registry is told before it is asked: what is gone from the catalog is gone here, and
-what is there now is answered as the catalog has it. Masks that the catalog does not take are the
-endpoint's alone and stay.
+publishes), the registry is updated before it is read: rows removed from the catalog are removed,
+and new or changed rows are taken over. Masks that the catalog does not accept exist in the registry
+only, and stay.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Reconciliation:
         self._seen: int | None = None  # the catalog's version that the registry agrees with
 
     def run_id(self) -> str:
-        """The id of a commit that the registry will be told of by who makes it."""
+        """A run id for a commit of the endpoint itself, which updates the registry on its own."""
         self._commits += 1
         return f"{self._mark}-{self._commits}"
 

@@ -1,11 +1,11 @@
-"""Segmentations that come in: validated, decided on, and put into the catalog.
+"""Stores received segmentations: validates them and publishes them to the catalog.
 
-Requests are validated side by side. One thread then decides what each comes to, in the order they
-came, and publishes what is waiting in one commit: the client sends ten masks at a time, and a
+Requests are validated concurrently. One thread then decides their outcomes, in the order they
+arrived, and publishes all waiting ones in one commit: the client sends ten masks at a time, and a
 commit costs the same for ten as for a thousand.
 
-The catalog is written before the registry. Who is killed in between answered nobody: what was sent
-is sent again, and finds its masks in place.
+The catalog is written before the registry. A process killed in between has not answered: the
+client sends the request again, and its masks are in place already.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _logger = logging.getLogger("segpipe.nucleus_server")
 
 
 class Checks(StrEnum):
-    """What becomes of masks segpipe would reject."""
+    """Whether masks that segpipe would reject are refused or accepted with findings."""
 
     STRICT = "strict"
     AS_NUCLEUS = "as-nucleus"
@@ -49,7 +49,7 @@ class Checks(StrEnum):
 
 @dataclass(frozen=True)
 class Segmentation:
-    """One segmentation of a request, looked at.
+    """One validated segmentation of a request.
 
     Attributes:
         sent: as it was sent.
@@ -76,7 +76,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a request came to."""
+    """Outcome of a request: segmentations processed and ignored, and an error for each refusal."""
 
     processed: int
     ignored: int
@@ -231,7 +231,7 @@ class SegmentationStore:
     def _decided(
         self, dataset: str, owner: str, group: list[_Waiting]
     ) -> tuple[list[Segmentation], list[Counts]]:
-        """What is to be stored of some requests, and what each of them comes to."""
+        """The segmentations to store from some requests, and the counts of each request."""
         stored: dict[str, Segmentation] = {}
         counts = []
         for waiting in group:

@@ -1,4 +1,4 @@
-"""What requests ask to be stored: items, predictions, annotations; at once or as a job."""
+"""Stores uploaded items, predictions and annotations, synchronously or as a job."""
 
 from __future__ import annotations
 

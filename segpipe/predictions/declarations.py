@@ -1,4 +1,4 @@
-"""What a manifest row declares: its Segments, read from any of the column's forms, not judged.
+"""Parses the Segments a manifest row declares, in any of the column's forms, without validating.
 
 The forms are lists of structs, lists in JSON text, and within both metadata as struct, map or JSON
 text. Whatever cannot be read keeps its raw value, so that a rule can show it.
@@ -66,7 +66,7 @@ class Declaration:
     def with_ignored(
         self, ignore_values: Mapping[int, str], present: Collection[int]
     ) -> Declaration:
-        """The same with a visible Segment for each ignored value that is present and has none."""
+        """A copy with a Segment for each ignore value that occurs but is not declared."""
         missing = [v for v in ignore_values if v in present and v not in self.indexes]
         if not missing or self.problem is not None:
             return self

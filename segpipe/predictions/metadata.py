@@ -8,13 +8,9 @@ from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segpipe.errors import MetadataError
-
-if TYPE_CHECKING:
-    pass
-
 
 # json.dumps would build such an encoder for every call.
 _CANONICAL_JSON = json.JSONEncoder(
@@ -61,8 +57,8 @@ def metadata_json(canonical: Mapping[str, Any]) -> str:
 def canonical_form(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     """:func:`canonical_metadata` of metadata and its :func:`metadata_json`.
 
-    Most metadata is a few plain values, which are as they should be: that is told, and their text
-    is made, in a fraction of the time.
+    Fast path: most metadata is a few plain values that are canonical already, and is recognized
+    and serialized in a fraction of the time.
 
     Raises:
         MetadataError: as :func:`canonical_metadata` does.

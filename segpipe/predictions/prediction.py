@@ -1,17 +1,15 @@
-"""Segments, segmentation predictions, and what a prediction *means* (its fingerprint).
+"""The data classes of a prediction: ``Segment`` and ``SegmentationPrediction``.
 
 ``Segment`` and ``SegmentationPrediction`` carry the same fields as the Scale Nucleus SDK's classes
-of these names, plus the image's size where the manifest knows it.
+of these names, plus the image's size if the manifest has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
 from segpipe.predictions.metadata import confidence_of
 
 
@@ -37,7 +35,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentationPrediction:
-    """What a model run says of one dataset item: a mask and the Segments that explain it.
+    """A model run's prediction for one dataset item: a mask and the Segments that explain it.
 
     Args:
         reference_id: the dataset item.

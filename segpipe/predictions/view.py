@@ -1,4 +1,4 @@
-"""The views of a prediction: how coarsely it is said."""
+"""The views of a prediction: as given, per instance, or per class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class View(StrEnum):
-    """How coarsely a prediction is said."""
+    """Which Segments a prediction is consolidated to: as given, per instance, or per class."""
 
     GIVEN = "given"
     INSTANCE = "instance"

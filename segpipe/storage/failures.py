@@ -1,4 +1,4 @@
-"""What went wrong with storage, in words that say what to do."""
+"""Turns storage exceptions into ``StorageError`` with a message that says what to do."""
 
 from __future__ import annotations
 

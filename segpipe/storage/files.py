@@ -1,4 +1,4 @@
-"""Files under any fsspec URL: whole or not at all, and masks named by their content."""
+"""Folders and files under any fsspec URL, written atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Canonical masks, named by their content."""
+"""The content-addressed store of canonical mask files."""
 
 from __future__ import annotations
 

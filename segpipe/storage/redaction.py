@@ -1,4 +1,4 @@
-"""URLs and messages without what may be a secret."""
+"""Removes possible secrets from URLs and messages."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Where chunks are run: here, in processes of this machine, or on a cluster.
+"""Maps work over chunks: in this process, in processes of this machine, or on a Dask cluster.
 
-Threads would share what Python does with a chunk, which is half of it: they never were faster than
-none, and are for waiting only. Results always come in the chunks' order and are the same wherever
-they were made. What is in memory at a time is bounded by the number of workers, not by the number
-of chunks.
+Threads are only used to wait for I/O: half of the work on a chunk holds Python's GIL, and threads
+were never faster than a single one. Results come in the chunks' order and do not depend on where
+they were computed. Memory is bounded by the number of workers, not by the number of chunks.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from itertools import chain
 from time import perf_counter
 from typing import TypeVar
 
-#: Files fetched at a time by one worker, where each waits for a network.
+#: Concurrent fetches per worker from remote storage.
 FETCHED_AT_ONCE = 16
-#: Work left, in seconds, from which on processes are worth the time they take to start.
+#: Remaining work, in seconds, from which starting processes pays off.
 SECONDS_FOR_PROCESSES = 3.0
 
-# Objects made between two looks for cycles, and how many of those make a longer look.
+# Thresholds of the garbage collector while a chunk is worked on; see gc.set_threshold.
 _SELDOM = (100_000, 50, 100)
 
 Chunk = TypeVar("Chunk")
@@ -34,11 +33,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Workers:
-    """Who works on the chunks of one step.
+    """The workers for the chunks of one step.
 
     Attributes:
         count: workers on this machine; 0 means one per processor.
-        scheduler: address of a Dask scheduler whose workers do it instead; empty for none.
+        scheduler: address of a Dask scheduler whose workers are used instead; empty for none.
     """
 
     count: int = 0
@@ -49,14 +48,15 @@ class Workers:
     ) -> Iterator[Result]:
         """``work`` on every chunk; results in order, whatever finishes first.
 
-        An exception of one chunk is raised when its turn comes; chunks not begun by then are not
-        begun at all, and those under way have ended when this does.
+        A chunk's exception is raised when its result is due; chunks not started by then are not
+        started, and running ones have finished when it is raised.
 
         Args:
-            count: of the chunks, about.
+            work: picklable, unless it runs in this process only.
+            count: approximate number of chunks.
 
         Raises:
-            ChunkError: naming the chunk, if it ends its worker each time it is tried.
+            ChunkError: naming the chunk, if its worker dies every time it is tried.
             SettingsError: if the scheduler cannot be reached.
         """
         if self.scheduler:
@@ -80,13 +80,13 @@ class Workers:
 def _until_worthwhile(
     work: Callable[[Chunk], Result], chunks: Iterator[Chunk], count: int
 ) -> Iterator[Result]:
-    """Results of the first chunks, worked on here, until it is known that the rest takes long
-    enough for processes of their own to pay."""
+    """Results of the first chunks, computed in this process until the remaining work is known to
+    take long enough for worker processes to pay off."""
     seconds = 0.0
     for done, chunk in enumerate(chunks):
         begun = perf_counter()
         result = work(chunk)
-        if done > 0:  # the first also loads what all need
+        if done > 0:  # the first also loads packages and caches
             seconds += perf_counter() - begun
         yield result
         if done > 0 and seconds / done * (count - done - 1) > SECONDS_FOR_PROCESSES:
@@ -99,10 +99,10 @@ _seldom: list[tuple[int, int, int]] = []  # the usual thresholds, once for each 
 
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Python's collector looks for cycles less often while a chunk is worked on.
+    """Run Python's cyclic garbage collector less often while a chunk is worked on.
 
-    A chunk makes thousands of objects, holds them until it is done, and leaves no cycles; looking
-    through all of them again and again takes a tenth of the time.
+    A chunk holds thousands of objects until it is done and leaves no cycles; collecting at the
+    usual rate takes a tenth of the time.
     """
     with _collecting:
         _seldom.append(_seldom[0] if _seldom else gc.get_threshold())

@@ -1,8 +1,8 @@
-"""Chunks worked on by a Dask cluster: the same work on other machines.
+"""Maps work over chunks on a Dask cluster.
 
-The cluster's workers need segpipe in the version of whoever asks, and access to the root's storage;
-nothing else is shared. A worker that dies costs its chunks another try, which the scheduler gives
-to the others; workers that come later take part.
+The cluster's workers need the same version of segpipe as the client and access to the root's
+storage; nothing else is shared. The scheduler reassigns the chunks of a worker that dies; workers
+that join later get chunks too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 30
-# Chunks handed over for every thread of the cluster: one that is worked on and one that waits.
+# Chunks submitted per thread of the cluster: one that runs and one that waits.
 _AHEAD = 2
 _FIRST_WORKER_SECONDS = 120
 # Adaptive clusters take minutes to replace workers.
@@ -67,7 +67,7 @@ def _result(client: Any, chunk: object, future: Any, killed: type[Exception]) ->
 
 
 def _awaited(client: Any, chunk: object, future: Any) -> Any:
-    """What comes of a chunk; Dask itself would wait for ever for workers that do not come back."""
+    """A chunk's result, with a timeout: Dask itself would wait forever for lost workers."""
     deserted: float | None = None  # since when there has been no worker
     while True:
         try:
@@ -90,7 +90,7 @@ def _awaited(client: Any, chunk: object, future: Any) -> Any:
 
 @contextmanager
 def _client(scheduler: str) -> Iterator[Any]:
-    """A client of a cluster that has workers; what it asked for is given up with the block."""
+    """A client of a cluster that has workers; pending futures are released when the block ends."""
     try:
         from distributed import Client
     except ImportError:

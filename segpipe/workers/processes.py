@@ -1,8 +1,7 @@
-"""Chunks worked on in processes of this machine.
+"""Maps work over chunks in processes of this machine.
 
-Half of the work on a mask is Python's, which threads of one process cannot share. loky starts the
-processes: they begin anew instead of forking what may hold locks, and a script that uses segpipe
-needs no ``if __name__ == "__main__"``.
+Half of the work on a mask holds Python's GIL, so threads do not help. loky spawns fresh processes
+instead of forking one that may hold locks, and needs no ``if __name__ == "__main__"`` in scripts.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def map_processes(
 ) -> Iterator[Result]:
     """``work`` on every chunk, in other processes; results in order.
 
-    A process that dies costs its chunk a second try, alone; the others go on.
+    The chunks of a process that died are tried a second time, each in its own process.
 
     Raises:
         ChunkError: if a chunk ended two processes.
@@ -65,7 +64,7 @@ def map_processes(
 
 
 def _alone(work: Callable[[Chunk], Result], chunk: Chunk) -> Result:
-    """One chunk in a process of its own, to learn whether it is what ends processes."""
+    """Run one chunk in its own process, to find out whether it is the one that kills processes."""
     from loky.process_executor import BrokenProcessPool
 
     try:
@@ -88,7 +87,7 @@ def _how(error: BaseException) -> str:
 
 @contextmanager
 def _pool(work: Callable[[Any], Any], processes: int) -> Iterator[Any]:
-    """Processes that have ``work``; what they were given has ended when the block does."""
+    """A pool whose processes hold ``work``; submitted chunks have finished when the block ends."""
     from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(
@@ -107,7 +106,7 @@ def _pool(work: Callable[[Any], Any], processes: int) -> Iterator[Any]:
 
 
 def _begin(work: bytes, parent: int) -> None:
-    """In a new process: what is needed for every chunk."""
+    """Initialize a new process: unpickle the work, load the fast path, watch the parent."""
     global _work
     # A terminal sends Ctrl-C to all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -120,7 +119,7 @@ def _begin(work: bytes, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process once its parent has died, and can take no result any more."""
+    """Exit this process once its parent has died."""
     while os.getppid() == parent:
         time.sleep(_PARENT_LOOKED_FOR_SECONDS)
     os._exit(1)
