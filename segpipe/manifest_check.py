@@ -1,4 +1,4 @@
-"""Validating manifests by themselves: no root, no Dagster, and nothing is published."""
+"""Validation of manifests without a root or Dagster; nothing is published."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def validate(
         allowed_roots: more folders or URLs masks may be read from, besides the manifests' own.
         policy: a TOML file with a ``[policy]`` table.
         html: file for a page with a picture per rule.
-        workers: who work on the masks at a time; 0 means one per processor.
-        progress: called with the rows done and the rows there are.
+        workers: number of worker processes; 0 means one per processor.
+        progress: called with the number of rows done and of all rows.
 
     Raises:
         ManifestError: if there is no such manifest, or it cannot be used.
@@ -112,11 +112,11 @@ class _Check:
         return cls(manifest, validation, folder)
 
     def run(self, workers: int = 0, progress: Progress | None = None) -> ValidationReport:
-        """Validate every row, write tables and masks, and say what was found.
+        """Validate every row, write tables and masks, and return the report.
 
         Args:
-            workers: who work on the masks at a time; 0 means one per processor.
-            progress: called with the rows done and the rows there are.
+            workers: number of worker processes; 0 means one per processor.
+            progress: called with the number of rows done and of all rows.
 
         Raises:
             ManifestError: if a file turns out to be damaged.

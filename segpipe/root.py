@@ -1,7 +1,7 @@
-"""The front door: a segpipe root, and what one can do with it.
+"""The public entry point: a segpipe root and its operations.
 
 A root holds one dataset's manifests, validated tables, views, masks and catalog. The command line
-and the Dagster assets call what stands here.
+and the Dagster assets call these methods.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from segpipe.workers.chunks import Workers
 #: The report page beside a partition's tables.
 REPORT_FILE = "report.html"
 
-#: A partition; or a model run's name, with the date beside it.
+#: A partition; or a model run's name, together with a date argument.
 PartitionLike = Partition | str
-#: ``YYYY-MM-DD``, or a date; None beside a :class:`Partition`, which has its own.
+#: ``YYYY-MM-DD``, or a date; None together with a :class:`Partition`, which has its own.
 DateLike = str | datetime.date | None
 
 
 @dataclass(frozen=True)
 class Root:
-    """The places of a root, opened."""
+    """A root: its settings, its folders and stores, and the operations on its partitions."""
 
     settings: Settings
 
@@ -61,7 +61,8 @@ class Root:
         """The root at a path or fsspec URL, with its ``segpipe.toml``.
 
         Args:
-            must_exist: refuse a local path that is no folder. Otherwise that is an empty root.
+            must_exist: raise for a local path that is not a folder, instead of opening an empty
+                root.
 
         Raises:
             SettingsError: if the settings file cannot be used.
@@ -116,7 +117,7 @@ class Root:
         return self._sent(destination).folder("receipts")
 
     def _sent(self, destination: str) -> Folder:
-        """Where it is kept what was sent to a destination other than the catalog."""
+        """Folder of the records of what was sent to a destination other than the catalog."""
         return self.settings.folder("sent").folder(destination)
 
     def tables(self, partition: Partition) -> Folder:
@@ -142,13 +143,13 @@ class Root:
         """Validate a partition's masks and write its tables: validated, segments, rejected.
 
         Args:
-            partition: the model run's name, and ``date`` beside it; or a :class:`Partition`.
-            date: ``YYYY-MM-DD``.
-            force: read every mask, also where nothing changed since the last time.
-            progress: called with the rows done and the rows there are.
+            partition: the model run's name, together with ``date``; or a :class:`Partition`.
+            date: ``YYYY-MM-DD``, or a date.
+            force: read every mask again, even if nothing changed since the last pass.
+            progress: called with the number of rows done and of all rows.
 
         Raises:
-            SettingsError: if that is no model run's name, or no day.
+            SettingsError: if the model run's name or the date is not valid.
             ManifestError: if there is no manifest, or it cannot be used.
             StorageError: if storage fails; the tables of an earlier pass are then untouched.
         """
@@ -202,7 +203,7 @@ class Root:
 
         Args:
             view: ``instance`` or ``semantic``.
-            force: make it also where nothing changed since the last time.
+            force: materialize it again, even if nothing changed since the last time.
 
         Raises:
             SettingsError: if the model run's taxonomy cannot serve the view.
@@ -290,19 +291,19 @@ class Root:
         receipt for each.
 
         Args:
-            partition: the model run's name, and ``date`` beside it; or a :class:`Partition`.
-            date: ``YYYY-MM-DD``.
+            partition: the model run's name, together with ``date``; or a :class:`Partition`.
+            date: ``YYYY-MM-DD``, or a date.
             update: replace predictions that are there already and differ; otherwise they are
                 ignored, and what is published stays.
             destination: where to, ``catalog`` or ``nucleus``.
-            view: ``given``, ``instance`` or ``semantic``; where None, as the model run's policy
-                says. A view other than given has to be materialized before.
-            dry_run: say what would happen, and touch nothing.
-            verify_masks: masks of each batch to read back and decode; all where None.
-            run_id: tells this run from others in rows, receipts and history; give the same when a
-                run is repeated. One of its own where None.
-            provenance: all of update, run id, time and dataset at once, in place of those.
-            progress: called with the predictions done and those there are.
+            view: ``given``, ``instance`` or ``semantic``; None for the one in the model run's
+                policy. A view other than given has to be materialized first.
+            dry_run: report what would happen, and change nothing.
+            verify_masks: number of masks of each batch to read back and decode; None for all.
+            run_id: identifies this run in rows, receipts and history; pass the same id when a run
+                is repeated. None for a new id.
+            provenance: update, run id, time and dataset in one object, instead of the arguments.
+            progress: called with the number of predictions done and of all predictions.
 
         Raises:
             TableError: if the partition was not materialized completely, or more of it was
@@ -385,10 +386,10 @@ class Root:
     def vacuum(self, retention_hours: int = 168, *, dry_run: bool = True) -> maintenance.Vacuumed:
         """Delete table files and masks that no version within the retention needs.
 
-        A mask store that was named apart is left alone: other roots may use it.
+        A mask store configured outside the root is left alone: other roots may use it.
 
         Args:
-            dry_run: only say what would go.
+            dry_run: only report what would be deleted.
 
         Raises:
             CatalogError, StorageError: if something cannot be read; nothing more is deleted then.

@@ -1,4 +1,4 @@
-"""Where masks and images may be read from, and reading them.
+"""Reads masks and images, from allowed roots only.
 
 A manifest is data from somewhere else: what it names is read only from the roots its operator
 allowed, whatever ``..``, symbolic links or absolute URLs it uses.
@@ -51,7 +51,7 @@ class Source:
 
 
 class Fetched(NamedTuple):
-    """What came of reading a file.
+    """The result of reading a file.
 
     Attributes:
         data: its bytes; none where it was refused.

@@ -1,4 +1,4 @@
-"""Reading masks and images over http and https, with nothing but what was asked for.
+"""Reads masks and images over http and https, without redirects or private addresses.
 
 Redirects are never followed, and private addresses are asked only where an allowed root names that
 very address: a manifest must not be able to make segpipe talk to what is behind the firewall.
