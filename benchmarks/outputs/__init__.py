@@ -1,0 +1,1 @@
+"""Digests of everything segpipe makes, to show that a change changes nothing."""
