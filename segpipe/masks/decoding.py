@@ -63,10 +63,19 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
 
     Raises:
         MaskRefused: naming the rule (FILE-NOT-PNG, PNG-UNREADABLE, TOO-LARGE, MASK-COLOUR,
-            MASK-ALPHA, MASK-16BIT), what was found and what was expected.
+            MASK-ALPHA, MASK-16BIT), what was found and what was expected. It holds the header
+            unless that is damaged.
     """
-    samples, file = _read(data, max_pixels)
-    header = file.header
+    header = _header(data)
+    try:
+        return _decoded(data, header, max_pixels)
+    except MaskRefused as refusal:
+        refusal.header = header
+        raise
+
+
+def _decoded(data: bytes, header: PngHeader, max_pixels: int) -> DecodedMask:
+    samples, file = _read(data, header, max_pixels)
     remarks = tuple(_remarks(file))
     canonical = (
         file.minimal and header.colour == png.GREY and header.depth == 8 and not header.interlaced
@@ -95,7 +104,7 @@ def decode_samples(
     Raises:
         MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
     """
-    samples, file = _read(data, max_pixels)
+    samples, file = _read(data, _header(data), max_pixels)
     return _array(samples), file
 
 
@@ -103,15 +112,29 @@ def _array(samples: NDArray[np.generic] | FastSamples) -> NDArray[np.generic]:
     return samples.pixels if isinstance(samples, FastSamples) else samples
 
 
-def _read(data: bytes, max_pixels: int) -> tuple[NDArray[np.generic] | FastSamples, PngFile]:
-    """Samples from the fast path, or an array decoded by Pillow; see :func:`decode_samples`."""
+def _header(data: bytes) -> PngHeader:
     try:
-        header = png.read_header(data)
-        _check_pixels(header, max_pixels)
+        return png.read_header(data)
+    except PngError as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: PngError) -> MaskRefused:
+    rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
+    return MaskRefused(
+        rule, str(error), found=str(error), expected="a whole PNG", remedy=error.remedy
+    )
+
+
+def _read(
+    data: bytes, header: PngHeader, max_pixels: int
+) -> tuple[NDArray[np.generic] | FastSamples, PngFile]:
+    """Samples from the fast path, or an array decoded by Pillow; see :func:`decode_samples`."""
+    _check_pixels(header, max_pixels)
+    try:
         file = png.read_png(data, header)
     except PngError as error:
-        rule = "PNG-UNREADABLE" if error.is_png else "FILE-NOT-PNG"
-        raise MaskRefused(rule, str(error), found=str(error), expected="a whole PNG") from None
+        raise _unreadable(error) from None
     fast = read_samples(file)
     if fast is not None:
         return fast, file

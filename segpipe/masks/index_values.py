@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.masks import png
+from segpipe.masks.beyond_8_bits import refusal_of_grey16
 from segpipe.masks.png import PngFile, PngHeader
 from segpipe.masks.refusal import MaskRefused, Remark
 
@@ -61,6 +62,9 @@ def check_palette(present: list[int], file: PngFile) -> Remark:
             f"pixels have palette index {highest}, but the palette has only {entries} entries",
             found=f"index {highest}",
             expected=f"0..{entries - 1}",
+            remedy="Write a palette with an entry for every index (256 entries always suffice), or "
+            "the indexes as 8-bit greyscale; writing or uploading the same file again changes "
+            "nothing.",
         )
     return Remark("CONV-PALETTE", f"palette PNG: took the indexes {_some(present)}")
 
@@ -69,15 +73,7 @@ def _narrow_grey16(samples: NDArray[np.generic]) -> tuple[NDArray[np.uint8], Rem
     values = samples.astype(np.int64)
     highest = int(values.max())
     if highest > 255:
-        distinct = np.unique(values).size
-        advice = "fits after a remap" if distinct <= 256 else "too many ids for one 8-bit mask"
-        raise MaskRefused(
-            "MASK-16BIT",
-            f"16-bit grey, max {highest}, {distinct} distinct values: {advice}; remap the ids "
-            "to 0..255",
-            found=f"max {highest}, {distinct} distinct",
-            expected="values 0..255",
-        )
+        raise refusal_of_grey16(values)
     return values.astype(np.uint8), Remark("CONV-G16-SMALL", "16-bit grey: every value fits 8 bits")
 
 
@@ -112,6 +108,8 @@ def _grey_of_colour(
             f"{name}: write the mask as 8-bit greyscale",
             found=name,
             expected="8-bit greyscale or palette",
+            remedy="Write one channel as 8-bit greyscale; divide values that are all multiples of "
+            "257 by it.",
         )
     return colour[..., 0].astype(np.uint8), Remark(
         "CONV-GREY-IN-RGB", f"{name} with equal channels: took one of them"

@@ -60,11 +60,15 @@ _OTHER_FORMATS = (
 
 
 class PngError(ValueError):
-    """The bytes are not a complete PNG. ``is_png`` is False for files of another format."""
+    """The bytes are not a complete PNG. ``is_png`` is False for files of another format.
 
-    def __init__(self, message: str, *, is_png: bool = True) -> None:
+    ``remedy`` says what to do where writing the file again would not help.
+    """
+
+    def __init__(self, message: str, *, is_png: bool = True, remedy: str = "") -> None:
         super().__init__(message)
         self.is_png = is_png
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,10 @@ def read_png(data: bytes, header: PngHeader | None = None) -> PngFile:
             elif kind == b"tRNS":
                 transparency = True
             elif kind == b"acTL":
-                raise PngError("it is an animated PNG (acTL): one mask per file, please")
+                raise PngError(
+                    "it is an animated PNG (acTL): one mask per file, please",
+                    remedy="Write each frame as a PNG of its own, with a row for each.",
+                )
             elif kind == b"IHDR":
                 raise PngError("a second IHDR chunk")
             elif kind not in _CRITICAL and not kind[0] & 0x20:

@@ -91,7 +91,7 @@ def _section(rule: RuleReport, picture: str | None) -> Iterator[str]:
                 f"<td>{html.escape(example['message'])}</td></tr>"
             )
         yield "</table>"
-    yield f"<p class='remedy'>{html.escape(known.remedy)}</p>"
+    yield from (f"<p class='remedy'>{html.escape(line)}</p>" for line in rule.advice)
 
 
 def _pictures(

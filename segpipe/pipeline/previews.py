@@ -97,8 +97,8 @@ def _picture(
 
 
 def first_rejections(table: pa.Table) -> dg.TableMetadataValue | None:
-    """A table of findings with their messages; None if there are none."""
-    columns = ["reference_id", "rule", "message", "manifest_row"]
+    """A table of findings with their messages and remedies; None if there are none."""
+    columns = ["reference_id", "rule", "message", "remedy", "manifest_row"]
     records = [
         dg.TableRecord({name: _cell(row[name]) for name in columns}) for row in table.to_pylist()
     ]

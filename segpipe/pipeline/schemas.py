@@ -42,6 +42,7 @@ _MEANINGS = {
     "message": "what was found and what to do",
     "found": "the value found",
     "expected": "the value expected",
+    "remedy": "what to do about it",
     "segments": "list of label, index, metadata, confidence, area, box and centroid",
     "partition": "day of the manifest",
     "run_id": "the run that published this prediction",

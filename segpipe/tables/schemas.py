@@ -50,7 +50,9 @@ MEASURED = [
 #: One row per (prediction, segment), in the order of VALIDATED and by index within a prediction.
 SEGMENTS = pa.schema([*IDENTITY, *MEASURED])
 #: One row per finding of a rejected row; all findings, not only the first.
-REJECTED = pa.schema([*IDENTITY, *_MANIFEST_ROW, *_FINDING, *_strings("found", "expected")])
+REJECTED = pa.schema(
+    [*IDENTITY, *_MANIFEST_ROW, *_FINDING, *_strings("found", "expected", "remedy")]
+)
 #: What happened to each prediction when it was published.
 RECEIPTS = pa.schema(
     [

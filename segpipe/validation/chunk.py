@@ -199,7 +199,15 @@ def _evidence(
             raise fetched.refusal
         mask = decode_mask(fetched.data, policy.max_pixels)
     except MaskRefused as refusal:
-        return Evidence(row, declared, policy, refusal=refusal, known_item=known_item)
+        return Evidence(
+            row,
+            declared,
+            policy,
+            size=(size.height, size.width),
+            image_orientation=size.orientation,
+            refusal=refusal,
+            known_item=known_item,
+        )
     measures = measure_decoded(mask)
     return Evidence(
         row,
@@ -321,6 +329,7 @@ def rejected_table(
             "message": [found.message for _, found in findings],
             "found": [found.found for _, found in findings],
             "expected": [found.expected for _, found in findings],
+            "remedy": [found.remedy for _, found in findings],
         },
         REJECTED,
     )

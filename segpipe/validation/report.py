@@ -16,6 +16,9 @@ from segpipe.validation.rules import CATALOGUE, Severity
 from segpipe.validation.summary import REJECTED_FILE, VALIDATED_FILE, Summary
 
 _EXAMPLES = 3
+_REMEDIES = 3
+# Different remedies counted per rule. Bounded, because they may name values of their rows.
+_COUNTED_REMEDIES = 1000
 _EXAMPLE_KEYS = ("reference_id", "manifest", "manifest_row", "message")
 
 
@@ -25,8 +28,10 @@ class RuleReport:
 
     Attributes:
         rows: number of rows with a finding of the rule, accepted rows included.
+        remedy: what to do; the rule's own, which is true of every case.
         rejected_rows: those of them that were rejected (by this rule or by another).
         examples: the first few: reference id, manifest, row and message.
+        remedies: what to do, as made from what was found in the rejected rows -> number of rows.
     """
 
     rule: str
@@ -35,13 +40,25 @@ class RuleReport:
     rows: int
     rejected_rows: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list)
+    remedies: dict[str, int] = field(default_factory=dict)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a finding: the first sets the severity, and the first few become examples."""
+        remedy = row.get("remedy")
+        if remedy and (remedy in self.remedies or len(self.remedies) < _COUNTED_REMEDIES):
+            self.remedies[remedy] = self.remedies.get(remedy, 0) + 1
         if not self.examples:
             self.severity = row["severity"]
         if len(self.examples) < _EXAMPLES:
             self.examples.append({key: row[key] for key in _EXAMPLE_KEYS})
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do, for people: the commonest remedies, with their rows where they differ."""
+        ranked = sorted(self.remedies.items(), key=lambda one: -one[1])
+        if len(ranked) < 2:
+            return [ranked[0][0] if ranked else self.remedy]
+        return [f"{_rows(rows)}: {remedy}" for remedy, rows in ranked[:_REMEDIES]]
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,7 +106,7 @@ class ValidationReport:
                 rule.rows,
                 rule.rejected_rows,
                 "; ".join(str(one["message"]) for one in rule.examples[:1]),
-                rule.remedy,
+                " ".join(rule.advice),
             )
             for rule in self.rules
         )
@@ -120,7 +137,7 @@ class ValidationReport:
                 yield from _example_lines(rule)
                 if rule.rejected_rows > len(rule.examples):
                     yield f"  and {rule.rejected_rows - len(rule.examples)} more"
-                yield f"  -> {rule.remedy}"
+                yield from (f"  -> {line}" for line in rule.advice)
         notes = [rule for rule in self.rules if rule.severity != Severity.REJECT]
         if notes:
             yield ""

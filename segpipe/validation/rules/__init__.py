@@ -3,7 +3,16 @@
 To add a rule, write its function in the file of its kind; nothing else has to change.
 """
 
-from segpipe.validation.rules import files, imports, labels, pixels, rows, sizes
+from segpipe.validation.rules import (
+    files,
+    imports,
+    interpolation,
+    labels,
+    numbering,
+    pixels,
+    rows,
+    sizes,
+)
 from segpipe.validation.rules.catalogue import CATALOGUE, Finding, Found, Rule, Severity
 from segpipe.validation.rules.evidence import Evidence
 from segpipe.validation.rules.judging import finding, judge, rules_in_force
@@ -21,8 +30,10 @@ __all__ = [
     "files",
     "finding",
     "imports",
+    "interpolation",
     "judge",
     "labels",
+    "numbering",
     "pixels",
     "rows",
     "rules_in_force",

@@ -30,23 +30,26 @@ class Found:
         message: for people, with the remedy.
         found, expected: the values alone, for programs.
         severity: of this case, if it differs from the rule's default.
+        remedy: what to do in this case; empty if the rule's own remedy says it.
     """
 
     message: str
     found: str = ""
     expected: str = ""
     severity: Severity | None = None
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule broken by a row, with the severity that applied."""
+    """A rule broken by a row, with the severity that applied and what to do about it."""
 
     rule: str
     severity: Severity
     message: str
     found: str = ""
     expected: str = ""
+    remedy: str = ""
 
 
 # Takes the Evidence of one row. That module imports this one, so its type is not named here.
@@ -60,7 +63,7 @@ class Rule:
     Attributes:
         severity: the default; a policy may set another.
         meaning: why this is wrong, in one sentence.
-        remedy: what to do, in one sentence.
+        remedy: what to do, in one sentence that is true of every case.
         example: a short example.
         yields_to: rules that explain the same symptom better. If one of them has a finding for the
             row that is at least as severe, this rule reports nothing: one cause, one finding.

@@ -9,6 +9,7 @@ from typing import TypeGuard
 from segpipe.manifests.rows import ManifestRow
 from segpipe.masks.decoding import DecodedMask
 from segpipe.masks.measures import Measures
+from segpipe.masks.png import PngHeader
 from segpipe.masks.refusal import MaskRefused
 from segpipe.predictions.declarations import Declaration, DeclaredSegment
 from segpipe.validation.rules.policy import Policy
@@ -40,6 +41,13 @@ class Evidence:
     declares_taxonomy: bool = False
     known_item: bool | None = None
     image_orientation: int = 1
+
+    @property
+    def header(self) -> PngHeader | None:
+        """The header of the mask's PNG, also of one whose pixels were refused; None if unread."""
+        if self.mask is not None:
+            return self.mask.header
+        return None if self.refusal is None else self.refusal.header
 
     @cached_property
     def reported(self) -> frozenset[str]:

@@ -16,7 +16,7 @@ def _refused(id: str) -> Check:
     def check(evidence: Evidence) -> Iterator[Found]:
         refusal = evidence.refusal
         if refusal is not None and refusal.rule == id:
-            yield Found(refusal.message, refusal.found, refusal.expected)
+            yield Found(refusal.message, refusal.found, refusal.expected, remedy=refusal.remedy)
 
     return check
 
@@ -84,7 +84,8 @@ _refusal(
 _refusal(
     "MASK-COLOUR",
     "The PNG holds colours, not index values.",
-    "Write index values as 8-bit greyscale, or translate the colours with their table.",
+    "Write index values as 8-bit greyscale, or translate the colours with their table: `segpipe "
+    "import colour-map`; for panoptic ids written as colours, `segpipe import coco-panoptic`.",
     "a Cityscapes-style colour export, road painted (128, 64, 128)",
 )
 _refusal(
@@ -96,7 +97,8 @@ _refusal(
 _refusal(
     "MASK-16BIT",
     "The PNG has 16-bit values beyond 255, as instance ids or probabilities have.",
-    "Remap the ids to 0..255.",
+    "Remap ids to 0..255, or import them from arrays with --over-256; divide values that are all "
+    "multiples of 257 by it; apply argmax or a threshold to scores.",
     "instance ids up to 33003 in a 16-bit PNG",
 )
 _conversion(

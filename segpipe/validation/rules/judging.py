@@ -66,6 +66,7 @@ def finding(rule: Rule, policy: Policy, found: Found) -> Finding:
         _encodable(found.message),
         _encodable(found.found),
         _encodable(found.expected),
+        _encodable(found.remedy or rule.remedy),
     )
 
 

@@ -6,10 +6,13 @@ import difflib
 from collections import Counter
 from collections.abc import Iterator
 
+from segpipe.predictions.declarations import DeclaredSegment
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
 from segpipe.validation.rules.wording import listed
 
+# What importers call the pixels that no object covers; always at this index.
+_BACKGROUND, _BACKGROUND_INDEX = "background", 0
 # With fewer classes, each may have exactly one instance by chance.
 _SUSPICIOUSLY_MANY = 10
 
@@ -38,7 +41,8 @@ def label_empty(evidence: Evidence) -> Iterator[Found]:
 @rule(
     "LABEL-UNKNOWN",
     Severity.WARN,
-    meaning="A label is not in the taxonomy: a typo, or another numbering of the classes.",
+    meaning="A label is not in the taxonomy: a typo, or another numbering of the classes. Ignored "
+    "Segments and the background that importers write need not be in it.",
     remedy="Correct the label, or add it to [policy.taxonomy].",
     example="'building ' where the taxonomy has 'Building'",
 )
@@ -48,7 +52,11 @@ def label_unknown(evidence: Evidence) -> Iterator[Found]:
         return
     allowed = {*taxonomy, *evidence.policy.ignore_values.values()}
     unknown = sorted(
-        {s.label for s in evidence.declaration.segments if s.label and s.label not in allowed}
+        {
+            s.label
+            for s in evidence.declaration.segments
+            if s.label and s.label not in allowed and not _is_no_class(s)
+        }
     )
     if unknown:
         folded = {label.strip().casefold(): label for label in allowed}
@@ -58,6 +66,16 @@ def label_unknown(evidence: Evidence) -> Iterator[Found]:
             found=listed([repr(label) for label in unknown]),
             expected=listed(sorted(taxonomy)),
         )
+
+
+def _is_no_class(segment: DeclaredSegment) -> bool:
+    """Whether a Segment is marked as ignored, or is the background that importers write."""
+    if segment.label == _BACKGROUND and segment.index == _BACKGROUND_INDEX:
+        return True
+    ignored = segment.metadata.get("ignore")
+    if isinstance(ignored, str):
+        return ignored.strip().lower() in ("true", "1")
+    return isinstance(ignored, (bool, int, float)) and ignored == 1
 
 
 def _nearest(label: str, folded: dict[str, str]) -> str:

@@ -9,16 +9,21 @@ from fractions import Fraction
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
 
+_PADDING = (
+    "Undo the padding or cropping of the network's input, or resize the output to the image with "
+    "nearest neighbour if the input was stretched; then write it."
+)
+
 
 def _sizes(evidence: Evidence) -> tuple[int, int, int, int] | None:
-    """Height and width of the mask, then of the image; None without a mask or an image size.
+    """Height and width of the mask, then of the image; None without a header or an image size.
 
     If only one side of the image is known, the mask's stands for the other.
     """
     height, width = evidence.size
-    if evidence.mask is None or (height is None and width is None):
+    header = evidence.header
+    if header is None or (height is None and width is None):
         return None
-    header = evidence.mask.header
     return (
         header.height,
         header.width,
@@ -43,24 +48,26 @@ def size_mismatch(evidence: Evidence) -> Iterator[Found]:
     sizes = _sizes(evidence)
     if sizes is None or sizes[:2] == sizes[2:]:
         return
-    yield _other_size(sizes, _difference(*sizes))
+    yield _other_size(sizes, *_difference(*sizes))
 
 
-def _other_size(sizes: tuple[int, int, int, int], explanation: str) -> Found:
+def _other_size(sizes: tuple[int, int, int, int], explanation: str, remedy: str = "") -> Found:
     mask, image = _shown(*sizes[:2]), _shown(*sizes[2:])
     return Found(
         f"the mask is {mask}, its image {image} (width x height): {explanation}",
         found=mask,
         expected=image,
+        remedy=remedy,
     )
 
 
-def _difference(height: int, width: int, image_height: int, image_width: int) -> str:
+def _difference(height: int, width: int, image_height: int, image_width: int) -> tuple[str, str]:
+    """How the sizes differ, and a remedy; empty if the rule's own remedy fits."""
     across, down = Fraction(width, image_width), Fraction(height, image_height)
     if across == down:
         simple = across.denominator <= 16 and across.numerator <= 16
         ratio = f"exactly {across}" if simple else f"{float(across):.3f}"
-        return f"{ratio} of its size; resize it with nearest neighbour"
+        return f"{ratio} of its size; resize it with nearest neighbour", ""
     off = []
     for found, wanted, smaller, larger in (
         (width, image_width, "narrower", "wider"),
@@ -68,7 +75,8 @@ def _difference(height: int, width: int, image_height: int, image_width: int) ->
     ):
         if found != wanted:
             off.append(f"{abs(found - wanted)} px {smaller if found < wanted else larger}")
-    return " and ".join(off) + "; check the padding or cropping of the network's output"
+    explanation = f"{' and '.join(off)}; check the padding or cropping of the network's output"
+    return explanation, _PADDING
 
 
 @rule(
@@ -129,7 +137,7 @@ def _is_pixels(value: object) -> bool:
     yields_to=("SIZE-INVALID",),
 )
 def size_unverified(evidence: Evidence) -> Iterator[Found]:
-    if evidence.mask is not None and None in evidence.size:
+    if evidence.header is not None and None in evidence.size:
         yield Found(
             "the image's size is unknown: add height and width to the manifest, or an image_url "
             "that can be read"
