@@ -64,5 +64,9 @@ def refused(reference_id: str, source: str, *findings: ImportFinding, **other: A
 def finding_of(refusal: MaskRefused, source: str) -> ImportFinding:
     """The finding for a refused mask; its message names the source."""
     return ImportFinding(
-        refusal.rule, f"{source}: {refusal.message}", refusal.found, refusal.expected
+        refusal.rule,
+        f"{source}: {refusal.message}",
+        refusal.found,
+        refusal.expected,
+        refusal.remedy,
     )

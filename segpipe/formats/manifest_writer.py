@@ -221,4 +221,5 @@ def _finding(finding: ImportFinding) -> dict[str, str]:
         "message": finding.message,
         "found": finding.found,
         "expected": finding.expected,
+        "remedy": finding.remedy,
     }

@@ -17,9 +17,8 @@ TEXT_COLUMNS = ("reference_id", "mask_url", "annotation_id", "image_url")
 SIZE_COLUMNS = ("height", "width")
 #: Column of what importers found wrong with the records they read.
 FINDINGS_COLUMN = "import_findings"
-FINDINGS_TYPE = pa.list_(
-    pa.struct([pa.field(name, pa.string()) for name in ("rule", "message", "found", "expected")])
-)
+_FINDING = ("rule", "message", "found", "expected", "remedy")
+FINDINGS_TYPE = pa.list_(pa.struct([pa.field(name, pa.string()) for name in _FINDING]))
 # A carried column with one of these names gets the prefix "manifest_".
 _TAKEN = frozenset([*VALIDATED.names, "date"])
 _EXPECTED_SEGMENTS = "list<struct<label, index, metadata>> or the same as a JSON string"

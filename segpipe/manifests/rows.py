@@ -29,12 +29,14 @@ class ImportFinding:
         rule: id in the catalogue of rules.
         message: for people.
         found, expected: the values alone, for programs.
+        remedy: what to do in this very case; empty if the rule's own remedy says it.
     """
 
     rule: str
     message: str
     found: str = ""
     expected: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def _findings(cell: Any) -> tuple[ImportFinding, ...]:
             str(one["message"]),
             str(one.get("found") or ""),
             str(one.get("expected") or ""),
+            str(one.get("remedy") or ""),
         )
         for one in cell or ()
         if one is not None and one["rule"] is not None

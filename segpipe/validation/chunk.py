@@ -149,7 +149,7 @@ def import_findings(row: ManifestRow, policy: Policy) -> list[Finding]:
         finding(
             CATALOGUE.get(one.rule, IMPORT_UNREADABLE),
             policy,
-            Found(one.message, one.found, one.expected),
+            Found(one.message, one.found, one.expected, remedy=one.remedy),
         )
         for one in row.import_findings
         if one.rule not in CATALOGUE or policy.severity_of(CATALOGUE[one.rule]) is not Severity.OFF

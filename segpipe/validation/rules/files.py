@@ -72,7 +72,8 @@ _refusal(
 _refusal(
     "FILE-NOT-PNG",
     "The file's bytes are not a PNG, whatever its name says.",
-    "Export the mask as PNG from the array; fetch an expired link again.",
+    "Export the mask as PNG from the array; fetch an expired link again; unpack an archive; run "
+    "`git lfs pull` where the file is a pointer.",
     "an expired signed URL, saved as an HTML page under a .png name",
 )
 _refusal(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from segpipe.manifests.partition import Partition
 from segpipe.masks.decoding import decode_mask
@@ -171,6 +171,20 @@ def scores(pixels: np.ndarray) -> np.ndarray:
     return (127 + 120 * np.sin(x / 37) * np.cos(y / 23)).astype(np.uint8)
 
 
+def thresholdable(pixels: np.ndarray) -> np.ndarray:
+    """Scores of the commonest class, 0 to 255: sure far from its edges, less so near them."""
+    commonest = np.argmax(np.bincount(pixels.ravel()))
+    image = Image.fromarray(np.where(pixels == commonest, 255, 0).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(4)))
+
+
+def through_jpeg(pixels: np.ndarray) -> np.ndarray:
+    """Stored as JPEG and read again."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=90)
+    return np.asarray(Image.open(buffer))
+
+
 def coloured(pixels: np.ndarray) -> np.ndarray:
     """A colour export."""
     values = np.arange(256)
@@ -259,6 +273,10 @@ DEFECTS: dict[str, tuple[Defect, set[str]]] = {
         ),
         {"OFF-BY-ONE"},
     ),
+    "reduced, so that 0 became 255": (
+        lambda p, s: (dense_mask(p, s, lambda v: (v - 1) % 256), {"segments": dense(s)}),
+        {"OFF-BY-ONE"},
+    ),
     "stretched to be seen": (
         lambda p, s: (dense_mask(p, s, lambda v: v * (255 // len(s))), {"segments": dense(s)}),
         {"VALUES-STRETCHED"},
@@ -267,6 +285,18 @@ DEFECTS: dict[str, tuple[Defect, set[str]]] = {
     "scores": (
         lambda p, s: (png(scores(p)), {"segments": [{"label": "object", "index": 1}]}),
         {"PROBABILITY-MAP"},
+    ),
+    "scores of one class": (
+        lambda p, s: (
+            png(thresholdable(p)),
+            {"segments": [{"label": "off", "index": 0}, {"label": "on", "index": 1}]},
+        ),
+        {"PROBABILITY-MAP"},
+    ),
+    "stored as JPEG on the way": (lambda p, s: (png(through_jpeg(p)), {}), {"VALUES-INTERPOLATED"}),
+    "colours, half the size": (
+        lambda p, s: (png(coloured(p[::2, ::2])), {}),
+        {"MASK-COLOUR", "SIZE-MISMATCH"},
     ),
     "an index twice": (
         lambda p, s: (png(p), {"segments": [*s, {**s[0], "label": "again"}]}),
