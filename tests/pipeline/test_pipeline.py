@@ -223,6 +223,7 @@ def test_what_a_person_sees_is_in_the_metadata(
     rejections = metadata("rejected_predictions")["first_rejections"]
     assert isinstance(rejections, dg.TableMetadataValue)
     assert [record.data["rule"] for record in rejections.records] == ["SIZE-MISMATCH"]
+    assert "padding or cropping" in str(rejections.records[0].data["remedy"])
     assert metadata("published_predictions")["inserted"].value == 1
 
 

@@ -151,3 +151,11 @@ def test_the_catalogue_holds_the_whole_specification() -> None:
         (converting, Severity.CONVERT),
     ):
         assert {CATALOGUE[id].severity for id in ids.split()} == {severity}
+
+
+def test_the_page_says_what_to_do_about_what_was_found(landing: LandingWriter, root: Root) -> None:
+    landing.manifest([landing.row("a", (0, 1), segments=segment_cells([1]))])
+    root.materialize(PARTITION)
+    page = Path(root.write_report_page(PARTITION)).read_text()
+    (remedy,) = re.findall("<p class='remedy'>([^<]*)</p>", page)
+    assert remedy.startswith("Set ignore_values = {0 = &quot;void&quot;} in the policy if its")
