@@ -22,6 +22,12 @@ _COMMON_OPTIONS = [
     click.option("--root", required=True, metavar="DIR", help="Folder or URL of the root."),
     click.option("--model-run", required=True, metavar="M"),
     click.option("--date", metavar="YYYY-MM-DD", help="The partition's day; today by default."),
+    click.option(
+        "--name", metavar="NAME", help="Of the manifest file; made of format and SOURCE by default."
+    ),
+    click.option(
+        "--replace", is_flag=True, help="Replace a manifest of that name from another source."
+    ),
 ]
 
 
@@ -102,7 +108,8 @@ def import_group() -> None:
     """Write a manifest, and its masks, from predictions in another format.
 
     What cannot be read is refused with the reason and shows up in the rejected table when the
-    partition is run; everything else goes through. Importing the same again changes nothing.
+    partition is run; everything else goes through. Importing the same SOURCE again replaces its
+    manifest; other sources stand beside it.
     """
 
 
@@ -114,10 +121,10 @@ def _option(entry: ImportFormat, name: str) -> Any:
 
 
 def _command(entry: ImportFormat) -> click.Command:
-    def command(source: Path, root: str, model_run: str, date: str | None, **options: Any) -> int:
-        if "ignore" in options:
-            options["ignore"] = _ignored(options["ignore"])
-        return _import(entry, source, root, model_run, date, options)
+    def command(root: str, model_run: str, date: str | None, **given: Any) -> int:
+        if "ignore" in given:
+            given["ignore"] = _ignored(given["ignore"])
+        return _import(entry, root, model_run, date, given)
 
     command.__doc__ = cleandoc(entry.help)
     for option in reversed([*_COMMON_OPTIONS, *(_option(entry, name) for name in entry.options)]):
@@ -126,33 +133,34 @@ def _command(entry: ImportFormat) -> click.Command:
 
 
 def _import(
-    entry: ImportFormat,
-    source: Path,
-    root: str,
-    model_run: str,
-    date: str | None,
-    options: dict[str, Any],
+    entry: ImportFormat, root: str, model_run: str, date: str | None, given: dict[str, Any]
 ) -> int:
-    """Import a source and print the result; returns the exit status."""
+    """Import a source and print the result; returns the exit status.
+
+    Args:
+        given: source, name, replace and the format's options.
+    """
     from segpipe.formats.importing import import_masks
 
     day = date or datetime.now(UTC).date().isoformat()
     with step_progress() as progress:
         summary = import_masks(
             entry.name,
-            source,
             root=root,
             model_run=model_run,
             date=day,
             progress=lambda *done: progress("importing", *done),
-            **options,
+            **given,
         )
     for message in summary.messages:
         say(message)
     total = sum(summary.findings.values())
     if total > len(summary.messages):
         say(f"... and {total - len(summary.messages)} more; the rejected table will name them all")
-    print(f"{summary.imported} imported, {summary.refused} refused: {summary.folder}")
+    if summary.replaced_rows is not None:
+        say(f"in place of the {summary.replaced_rows} rows that {summary.manifest} had")
+    place = f"{summary.folder}/{summary.manifest}"
+    print(f"{summary.imported} imported, {summary.refused} refused: {place}")
     print(f"next: segpipe run --root {root} --model-run '{model_run}' --date {day}")
     return SOME_REJECTED if summary.refused else ALL_ACCEPTED
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+from segpipe.errors import ManifestError
 from segpipe.formats.imported import Format, Imported
 from segpipe.formats.manifest_writer import ManifestWriter
 from segpipe.formats.opening import open_source
-from segpipe.settings import HasSettings
+from segpipe.manifests.delivery import digest_of, is_import_of_unknown_source, source_in
+from segpipe.manifests.landing import Landing
+from segpipe.manifests.partition import Partition
+from segpipe.manifests.rows import ImportFinding
+from segpipe.settings import HasSettings, Settings
 from segpipe.validation.rules.catalogue import CATALOGUE, Severity
 
 _MOST_MESSAGES = 10
+_LONGEST_WORDS = 40
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,8 @@ class ImportSummary:
         findings: rule -> number of records with a finding of it.
         messages: the first findings' messages.
         folder: where the manifest is, for messages.
+        manifest: name of its file.
+        replaced_rows: number of rows of the file it replaced; None where there was none.
     """
 
     imported: int
@@ -35,6 +46,8 @@ class ImportSummary:
     findings: Mapping[str, int]
     messages: tuple[str, ...]
     folder: str = ""
+    manifest: str = ""
+    replaced_rows: int | None = None
 
 
 def import_masks(
@@ -44,6 +57,8 @@ def import_masks(
     root: str | PathLike[str] | HasSettings,
     model_run: str,
     date: str | datetime.date | None = None,
+    name: str | None = None,
+    replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> ImportSummary:
@@ -64,6 +79,10 @@ def import_masks(
         root: the root, or its path or URL; the manifest goes where the root expects it.
         model_run: name of the model run.
         date: the partition's day, ``YYYY-MM-DD``; today (UTC) by default.
+        name: of the manifest file, without ``.parquet``. By default it is made from the format and
+            the source, so that imports of different sources stand beside each other, and the same
+            source again replaces its own.
+        replace: whether a file of that name is replaced which another source wrote.
         progress: called with the number of records done and of all records.
         options: those of the commands, with ``_`` for ``-``: ``labels``, ``objects``,
             ``ignore`` (value -> label), ``colours``, ``annotations``, ``categories``, ``images``,
@@ -72,14 +91,62 @@ def import_masks(
 
     Raises:
         SettingsError: if the format is unknown, an option is missing or not one of the format's,
-            or the source cannot be used.
+            or the source or ``name`` cannot be used.
+        ManifestError: if there is a manifest of that name that must not be replaced.
         StorageError: if a mask or the manifest cannot be written.
     """
     opened = open_source(kind, source, **options)
     day = date or datetime.datetime.now(datetime.UTC).date()
-    writer = ManifestWriter(root, model_run, day, carried=opened.carried, importing=True)
+    identity = _identity(kind, source, options)
+    writer = ManifestWriter(
+        root,
+        model_run,
+        day,
+        name=name or _own_name(root, Partition(model_run, str(day)), kind, Path(source), identity),
+        replace=replace,
+        source=identity,
+        carried=opened.carried,
+        importing=True,
+    )
+    replaced_rows = writer.delivery.replaced_rows()
     with writer:
-        return import_format(opened, writer, progress)
+        summary = import_format(opened, writer, progress)
+    return dataclasses.replace(summary, replaced_rows=replaced_rows if writer.rows else None)
+
+
+def _identity(kind: str, source: str | PathLike[str], options: Mapping[str, Any]) -> str:
+    """What tells a source from others: the format, its place, and the file that explains it."""
+    explained_by = options.get("annotations")
+    places = [source] if explained_by is None else [source, explained_by]
+    return "\n".join([kind, *(str(Path(place).resolve()) for place in places)])
+
+
+def _own_name(
+    root: str | PathLike[str] | HasSettings,
+    partition: Partition,
+    kind: str,
+    source: Path,
+    identity: str,
+) -> str:
+    """The name of the manifest of a source: the one it has, or one made of format and place.
+
+    Raises:
+        ManifestError: if there is an import of which nobody knows whether it is the same source.
+    """
+    manifests = Settings.of(root).folder("manifests")
+    digest = digest_of(identity)
+    for entry in Landing(manifests).files([partition.folders[0]], partition.date):
+        if source_in(entry.folder, entry.name) == digest:
+            return entry.name.removesuffix(".parquet")
+    folder = manifests.folder(*partition.folders)
+    if is_import_of_unknown_source(folder, "predictions.parquet"):
+        raise ManifestError(
+            f"{folder.shown}/predictions.parquet is an import that did not record its source: "
+            "name='predictions', replace=True (--name predictions --replace) puts this one in its "
+            "place; another name=... (--name) puts it beside it"
+        )
+    words = "-".join(re.findall(r"[A-Za-z0-9]+", source.resolve().stem))[:_LONGEST_WORDS]
+    return "-".join([kind, *([words.lower()] if words else []), digest[:8]])
 
 
 def import_format(
@@ -99,23 +166,42 @@ def import_format(
     messages: list[str] = []
     total = len(source)
     for done, record in enumerate(source.predictions(), 1):
-        findings.update({finding.rule for finding in record.findings})
-        messages += [finding.message for finding in record.findings][
-            : max(0, _MOST_MESSAGES - len(messages))
-        ]
-        refused += not _write(record, writer)
+        found, imported = _write(record, writer)
+        findings.update({finding.rule for finding in found})
+        messages += [finding.message for finding in found][: max(0, _MOST_MESSAGES - len(messages))]
+        refused += not imported
         if progress is not None:
             progress(done, max(done, total))
     return ImportSummary(
-        writer.rows - refused, refused, dict(findings), tuple(messages), writer.folder.shown
+        writer.rows - refused,
+        refused,
+        dict(findings),
+        tuple(messages),
+        writer.folder.shown,
+        writer.delivery.file,
     )
 
 
-def _write(record: Imported, writer: ManifestWriter) -> bool:
-    """Write a record; whether it was imported and not refused."""
-    if record.mask is None or any(_rejects(finding.rule) for finding in record.findings):
-        writer.refuse(record.reference_id, record.findings, **record.carried)
-        return False
+def _write(record: Imported, writer: ManifestWriter) -> tuple[Sequence[ImportFinding], bool]:
+    """Write a record; its findings, and whether it was imported and not refused."""
+    refused = record.mask is None or any(_rejects(finding.rule) for finding in record.findings)
+    try:
+        if refused:
+            writer.refuse(record.reference_id, record.findings, **record.carried)
+        else:
+            _add(record, writer)
+    except ManifestError as error:
+        # One record that no manifest can hold costs no other.
+        readable = record.reference_id.encode("utf-8", "backslashreplace").decode("utf-8")
+        told = ImportFinding("IMPORT-UNREADABLE", f"{record.source}: {error}", str(error))
+        findings = [_readable(one) for one in (*record.findings, told)]
+        writer.refuse(readable, findings)
+        return findings, False
+    return record.findings, not refused
+
+
+def _add(record: Imported, writer: ManifestWriter) -> None:
+    assert record.mask is not None
     writer.add(
         record.reference_id,
         record.mask,
@@ -127,7 +213,14 @@ def _write(record: Imported, writer: ManifestWriter) -> bool:
         findings=record.findings,
         **record.carried,
     )
-    return True
+
+
+def _readable(finding: ImportFinding) -> ImportFinding:
+    """A finding as text that every table can hold."""
+    texts = (finding.rule, finding.message, finding.found, finding.expected)
+    return ImportFinding(
+        *(text.encode("utf-8", "backslashreplace").decode("utf-8") for text in texts)
+    )
 
 
 def _rejects(rule: str) -> bool:

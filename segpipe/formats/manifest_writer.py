@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from os import PathLike
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from segpipe.errors import ManifestError, MetadataError
+from segpipe.formats.given_masks import MaskLike, png_or_indexes
 from segpipe.manifests.columns import FINDINGS_COLUMN
+from segpipe.manifests.delivery import Delivery
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
-from segpipe.manifests.writer import RowWriter
+from segpipe.manifests.writer import RowWriter, whole_number
 from segpipe.masks.encoding import canonical_png
 from segpipe.predictions.metadata import canonical_form
 from segpipe.predictions.prediction import Segment
@@ -25,6 +24,7 @@ from segpipe.settings import HasSettings, Settings
 from segpipe.storage.mask_store import MaskStore
 
 _MASKS = "masks"
+_MEMBERS = frozenset({"label", "index", "metadata"})
 
 #: A Segment, or ``{"label": ..., "index": ..., "metadata": {...}}``.
 SegmentLike = Segment | Mapping[str, Any]
@@ -38,23 +38,31 @@ class ManifestWriter:
         with ManifestWriter("ROOT", model_run="unet-v1", date="2026-01-05") as writer:
             writer.add("frame-0001", mask, [Segment("Road", 0), Segment("Person", 1)])
 
-    The manifest appears when the block ends without an error, and not at all otherwise. Masks are
-    content-addressed, so writing the same predictions again changes nothing. Memory use does not
-    grow with the number of rows.
+    The manifest appears when the block ends without an error, and not at all otherwise. An
+    :meth:`add` that fails refuses its item alone; catch ``SegpipeError`` around it, and the others
+    are delivered. A manifest that is there is replaced only where ``replace`` or ``source`` says
+    so. Masks are content-addressed, so writing the same predictions again changes nothing. Memory
+    use does not grow with the number of rows.
 
     Args:
         root: the root, or its path or URL; the manifest goes where the root expects it.
         model_run: name of the model run.
         date: the day, ``YYYY-MM-DD``.
         name: of the manifest file, without ``.parquet``; several writers of one partition need
-            different names.
-        carried: name -> type of further columns, where known beforehand; otherwise the types are
-            inferred from the first rows.
+            different names, and so does a later delivery that stands beside the first.
+        replace: whether a file of that name is replaced when the block ends.
+        source: what the predictions come from, such as a camera or a folder's path: a file of that
+            name which was written with the same ``source`` is replaced.
+        carried: name -> type of further columns, where known beforehand. The others get the
+            narrowest type that holds all their values unaltered.
         importing: the rows come from an importer, which may refuse some. A manifest without
             rows is then no error.
 
     Raises:
-        SettingsError: if the root's settings, the model run's name or the date cannot be used.
+        SettingsError: if the root's settings, the model run's name, the date or ``name`` cannot be
+            used.
+        ManifestError: if there is a manifest of that name that must not be replaced.
+        StorageError: if the storage does not say.
     """
 
     def __init__(
@@ -64,6 +72,8 @@ class ManifestWriter:
         date: str | date,
         *,
         name: str = "predictions",
+        replace: bool = False,
+        source: str | None = None,
         carried: Mapping[str, pa.DataType] | None = None,
         importing: bool = False,
     ) -> None:
@@ -72,7 +82,8 @@ class ManifestWriter:
         self.folder = manifests.folder(*self.partition.folders)
         self._masks = MaskStore(self.folder.folder(_MASKS), _MASKS)
         self._importing = importing
-        self._file = RowWriter(self.folder, f"{name}.parquet", carried or {}, importing=importing)
+        self.delivery = Delivery.named(self.folder, name, source, replace=replace)
+        self._file = RowWriter(self.delivery, carried or {}, importing=importing)
 
     @property
     def rows(self) -> int:
@@ -88,8 +99,18 @@ class ManifestWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.__exit__(kind, error, trace)
-        if kind is None and not self.rows and not self._importing:
+        if error is not None:
+            self._file.discard()
+            if self.rows:
+                error.add_note(
+                    f"{self.rows} predictions of {self.partition} were added before this and are "
+                    "in no manifest; their masks are stored. Run again, or catch "
+                    "segpipe.SegpipeError around add, so that the block ends without an error and "
+                    "delivers all others"
+                )
+            return
+        self._file.deliver()
+        if not self.rows and not self._importing:
             raise ManifestError(
                 f"no prediction was added, so no manifest of {self.partition} was written: a "
                 "partition without predictions has none"
@@ -98,55 +119,55 @@ class ManifestWriter:
     def add(
         self,
         reference_id: str,
-        mask: NDArray[Any] | bytes | PathLike[str],
+        mask: MaskLike,
         segments: Sequence[SegmentLike],
         *,
         annotation_id: str | None = None,
-        image_url: str | None = None,
+        image_url: str | PathLike[str] | None = None,
         height: int | None = None,
         width: int | None = None,
         findings: Sequence[ImportFinding] = (),
         **carried: Any,
     ) -> None:
-        """Write one prediction.
+        """Write one prediction. What raises ManifestError costs this item alone.
 
         Args:
             reference_id: the dataset item.
-            mask: H x W array of integers or bool, values 0 to 255; or a PNG, as bytes or a path,
-                which is stored unchanged and checked when the manifest is validated.
+            mask: H x W array of integers or bool, values 0 to 255 (NumPy, or anything with
+                ``__array__``, such as a tensor); a Pillow image of mode L, P, 1 or I;16; or a PNG,
+                as bytes or a path, which is stored unchanged and checked when the manifest is
+                validated.
             segments: one for each value in the mask.
             annotation_id: unique per item.
             image_url: of the item's image; absolute, or relative to the manifest file.
             height, width: of the item's image in pixels. Where neither they nor ``image_url`` are
                 given, the array's are written.
             findings: an importer's warnings about the prediction.
-            carried: values of further columns.
+            carried: values of further columns: numbers, text, times, lists and dicts of them.
 
         Raises:
             ManifestError: naming the item, if the array is no index mask, the PNG cannot be read,
-                a Segment is malformed, or a column changes type.
+                a Segment is malformed, or a value cannot be held unaltered beside those before it.
             StorageError: if the mask cannot be stored.
         """
-        if isinstance(mask, np.ndarray):
-            pixels = index_values(mask, reference_id)
-            if image_url is None and height is None and width is None:
-                height, width = pixels.shape
-            data = canonical_png(pixels)
-        else:
-            data = mask if isinstance(mask, bytes) else _read(Path(mask), reference_id)
-        self._file.write(
+        given = png_or_indexes(mask, str(reference_id))
+        if not isinstance(given, bytes) and image_url is None and height is None and width is None:
+            height, width = given.shape
+        row = self._file.checked(
             {
                 "reference_id": reference_id,
-                "mask_url": self._masks.path_of(self._masks.put(data)),
-                "segments": [_cell(segment, reference_id) for segment in segments],
+                "segments": segment_cells(segments, reference_id),
                 "annotation_id": annotation_id,
                 "height": height,
                 "width": width,
                 "image_url": image_url,
-                FINDINGS_COLUMN: list(map(_finding, findings)),
+                FINDINGS_COLUMN: _findings(findings, reference_id),
             },
             carried,
         )
+        data = given if isinstance(given, bytes) else canonical_png(given)
+        row.cells["mask_url"] = self._masks.path_of(self._masks.put(data))
+        self._file.append(row)
 
     def refuse(self, reference_id: str, findings: Sequence[ImportFinding], **carried: Any) -> None:
         """Write a row without a mask; validation rejects it with these findings.
@@ -156,63 +177,83 @@ class ManifestWriter:
             carried: values of further columns.
 
         Raises:
-            ManifestError: if a column changes type.
+            ManifestError: if a value cannot be held unaltered beside those before it.
         """
-        self._file.write(
-            {"reference_id": reference_id, FINDINGS_COLUMN: list(map(_finding, findings))}, carried
-        )
+        cells = {
+            "reference_id": reference_id,
+            FINDINGS_COLUMN: _findings(findings, reference_id),
+        }
+        self._file.append(self._file.checked(cells, carried))
 
 
-def index_values(mask: NDArray[Any], of: str) -> NDArray[np.uint8]:
-    """An array as mask indexes, H x W uint8; nothing is scaled or rounded.
+def segment_cells(segments: Sequence[SegmentLike], of: str) -> list[dict[str, Any]]:
+    """Segments as cells of a manifest: label, index, and metadata as canonical JSON.
 
     Args:
-        mask: H x W, integers or bool.
         of: the item, for messages.
 
     Raises:
-        ManifestError: if it has another shape or dtype, or values outside 0 to 255.
+        ManifestError: naming the item, if a Segment is malformed.
     """
-    if mask.ndim != 2 or 0 in mask.shape:
-        hint = ": scores per class? apply argmax over the classes" if mask.ndim == 3 else ""
-        raise ManifestError(f"the mask of {of!r} has shape {mask.shape}, expected H x W{hint}")
-    if mask.dtype == np.bool_:
-        return mask.astype(np.uint8)
-    if not np.issubdtype(mask.dtype, np.integer):
+    if isinstance(segments, (str, bytes, Mapping, Segment)) or not isinstance(segments, Iterable):
         raise ManifestError(
-            f"the mask of {of!r} holds {mask.dtype}, expected whole numbers: apply argmax or a "
-            "threshold to scores first"
+            f"the Segments of {of!r} are {str(segments)[:80]!r} ({type(segments).__name__}), "
+            "expected a list of segpipe.Segment"
         )
-    lowest, highest = int(mask.min()), int(mask.max())
-    if lowest < 0 or highest > 255:
-        worst = lowest if lowest < 0 else highest
+    return [_cell(segment, of) for segment in segments]
+
+
+def _cell(segment: SegmentLike, of: str) -> dict[str, Any]:
+    if isinstance(segment, Segment):
+        label, index, metadata = segment.label, segment.index, segment.metadata
+    elif isinstance(segment, Mapping):
+        for name in ("label", "index"):
+            if name not in segment:
+                raise ManifestError(f"a Segment of {of!r} has no {name!r}")
+        label, index, metadata = segment["label"], segment["index"], _metadata(segment, of)
+    else:
         raise ManifestError(
-            f"the mask of {of!r} holds the value {worst}, expected 0 to 255: give the "
-            f"{np.unique(mask).size} values that occur indexes of their own"
+            f"a Segment of {of!r} is {str(segment)[:80]!r} ({type(segment).__name__}), expected "
+            "segpipe.Segment(label, index)"
         )
-    return np.ascontiguousarray(mask, dtype=np.uint8)
-
-
-def _read(path: Path, reference_id: str) -> bytes:
+    if not isinstance(label, str):
+        raise ManifestError(
+            f"the label of a Segment of {of!r} is {label!r} ({type(label).__name__}), expected text"
+        )
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"the mask of {reference_id!r}, {path}: {error.strerror}") from None
-
-
-def _cell(segment: SegmentLike, reference_id: str) -> dict[str, Any]:
-    try:
-        if isinstance(segment, Segment):
-            label, index, metadata = segment.label, segment.index, segment.metadata
-        else:
-            label, index = segment["label"], segment["index"]
-            metadata = segment.get("metadata") or {}
+        if not label.isascii():
+            label.encode("utf-8")
         _, text = canonical_form(metadata)
-    except KeyError as error:
-        raise ManifestError(f"a Segment of {reference_id!r} has no {error}") from None
+    except UnicodeEncodeError:
+        raise ManifestError(f"the label {label!r} of {of!r} is not valid Unicode text") from None
     except (MetadataError, AttributeError, TypeError) as error:
-        raise ManifestError(f"a Segment of {reference_id!r} cannot be written: {error}") from None
-    return {"label": label, "index": index, "metadata": text}
+        raise ManifestError(f"a Segment of {of!r} cannot be written: {error}") from None
+    if type(index) is not int or not 0 <= index < 256:
+        index = whole_number(index, f"index of Segment {label!r} of {of!r}")
+    return {"label": str.__str__(label), "index": index, "metadata": text}
+
+
+def _metadata(segment: Mapping[str, Any], of: str) -> Mapping[str, Any]:
+    """The metadata of a Segment; members beside label and index belong to it, as in manifests."""
+    given = segment.get("metadata")
+    if given is not None and not isinstance(given, Mapping):
+        raise ManifestError(
+            f"a Segment of {of!r} cannot be written: its metadata is {given!r}, expected a dict"
+        )
+    beside = {name: one for name, one in segment.items() if name not in _MEMBERS}
+    twice = sorted(str(name) for name in beside if name in (given or {}))
+    if twice:
+        raise ManifestError(f"a Segment of {of!r} has {twice[0]!r} twice, beside its metadata")
+    return {**beside, **(given or {})}
+
+
+def _findings(findings: Sequence[ImportFinding], of: str) -> list[dict[str, str]]:
+    if isinstance(findings, str) or not all(isinstance(one, ImportFinding) for one in findings):
+        raise ManifestError(
+            f"{of!r}: 'findings' are an importer's ImportFindings; give a column of your own "
+            "another name"
+        )
+    return list(map(_finding, findings))
 
 
 def _finding(finding: ImportFinding) -> dict[str, str]:

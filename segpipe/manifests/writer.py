@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from types import TracebackType
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from segpipe.errors import ManifestError
-from segpipe.manifests.columns import FINDINGS_COLUMN, FINDINGS_TYPE
-from segpipe.storage.files import Folder
+from segpipe.errors import ManifestError, SegpipeError, StorageError
+from segpipe.manifests.carried_values import CarriedColumn, Unfit, plain_value
+from segpipe.manifests.columns import FINDINGS_COLUMN, FINDINGS_TYPE, TEXT_COLUMNS, carried_name
+from segpipe.manifests.delivery import SOURCE_KEY, Delivery
+from segpipe.manifests.spool import Spool
 
 _ROWS_PER_GROUP = 2000
 _SEGMENTS = pa.list_(
@@ -33,125 +34,204 @@ _COLUMNS = {
     "width": pa.int32(),
     "image_url": pa.string(),
 }
+_LONGEST_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRow:
+    """A row that can be appended as it is.
+
+    Attributes:
+        columns: the carried columns whose types it widens.
+    """
+
+    cells: dict[str, Any]
+    columns: Mapping[str, CarriedColumn]
 
 
 class RowWriter:
-    """Writes a manifest file row by row, as a context manager.
-
-    The file appears under its name when the block ends without an error.
+    """Writes a manifest file row by row; it is delivered whole, by :meth:`deliver`.
 
     Args:
-        folder: holds the file.
-        name: of the file.
-        carried: types of further columns, if known; otherwise they are inferred from the first
-            rows.
+        delivery: where the file goes.
+        carried: types of further columns, if known; otherwise each has the narrowest that holds
+            its values.
         importing: whether rows may have an importer's findings.
-
-    Raises:
-        StorageError: if the file cannot be written.
     """
 
     def __init__(
-        self, folder: Folder, name: str, carried: Mapping[str, pa.DataType], *, importing: bool
+        self, delivery: Delivery, carried: Mapping[str, pa.DataType], *, importing: bool
     ) -> None:
         self.rows = 0
-        self._folder = folder
-        self._name = name
-        self._carried = dict(carried)
+        self._delivery = delivery
         self._importing = importing
+        self._columns = {name: CarriedColumn(kind, declared=True) for name, kind in carried.items()}
+        self._tables_names = {carried_name(name): name for name in carried}
         self._waiting: list[dict[str, Any]] = []
-        self._stack = ExitStack()
-        self._writer: pq.ParquetWriter | None = None
-        self._schema: pa.Schema | None = None
+        self._spool = Spool()
+        self._failed: StorageError | None = None
 
-    def __enter__(self) -> RowWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self._stack.__exit__(kind, error, trace)
-            return
-        with self._stack:
-            self._flush()
-
-    def write(self, row: dict[str, Any], carried: Mapping[str, Any]) -> None:
-        """Append a row.
+    def checked(self, cells: dict[str, Any], carried: Mapping[str, Any]) -> CheckedRow:
+        """Check a row; nothing is written yet.
 
         Args:
-            row: reference_id, mask_url, segments and the other columns of manifests.
+            cells: reference_id, segments and the other columns of manifests.
             carried: values of further columns.
 
         Raises:
-            ManifestError: naming the item, if a column changes its type, or a carried column has
-                the name of a manifest column.
-            StorageError: if the file cannot be written.
+            ManifestError: naming the item, the column and the value, if a value cannot be held as
+                it is, or a carried column has the name of another.
         """
-        taken = [name for name in carried if name in _COLUMNS]
-        if taken:
-            raise ManifestError(f"{row['reference_id']!r}: {taken[0]!r} is a column of its own")
-        self._waiting.append({**row, **carried})
+        reference_id = _text(cells, "reference_id", cells.get("reference_id"))
+        if reference_id is None:
+            raise ManifestError("a prediction has no reference_id (found None), expected text")
+        checked = {**cells, "reference_id": reference_id}
+        for name in TEXT_COLUMNS[1:]:
+            if cells.get(name) is not None:
+                checked[name] = _text(cells, name, cells[name])
+        for name in ("height", "width"):
+            if cells.get(name) is not None:
+                checked[name] = whole_number(cells[name], f"{name} of {reference_id!r}")
+        widened = {}
+        for name, value in carried.items():
+            column = self._columns.get(name)
+            if column is None:
+                self._check_name(name, reference_id)
+                column = CarriedColumn(pa.null())
+            try:
+                checked[name], after = column.taking(value)
+            except Unfit as reason:
+                raise ManifestError(
+                    f"{reference_id!r}: {name} is {_shown(value)}: {reason}"
+                ) from None
+            if after is not column or name not in self._columns:
+                widened[name] = after
+        return CheckedRow(checked, widened)
+
+    def append(self, row: CheckedRow) -> None:
+        """Append a row that was checked since the last one was appended.
+
+        Raises:
+            StorageError: if rows cannot be kept; nothing is delivered then.
+        """
+        if self._failed is not None:
+            raise self._failed
+        self._columns.update(row.columns)
+        self._tables_names.update({carried_name(name): name for name in row.columns})
+        self._waiting.append(row.cells)
         self.rows += 1
         if len(self._waiting) >= _ROWS_PER_GROUP:
-            self._flush()
+            try:
+                self._spool.append(self._table())
+            except StorageError as error:
+                self._failed = error
+                raise
+            self._waiting = []
 
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        if self._schema is None:
-            self._schema = self._inferred_schema()
-        unknown = {name for row in self._waiting for name in row} - {*self._schema.names}
-        unknown -= {FINDINGS_COLUMN}
-        if unknown:
-            raise ManifestError(
-                f"the column {min(unknown)!r} appears first after {_ROWS_PER_GROUP} rows: give it "
-                "from the first row on, None where there is no value"
-            )
-        columns = [self._column(field) for field in self._schema]
-        if self._writer is None:
-            output = self._stack.enter_context(self._folder.open_output(self._name))
-            self._writer = pq.ParquetWriter(output, self._schema, compression="zstd")
-            self._stack.callback(self._writer.close)
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+    def deliver(self) -> None:
+        """Write the file under its name; no file if there are no rows.
+
+        Raises:
+            ManifestError: if another writer has taken the name; the rows are kept beside it.
+            StorageError: if the file cannot be written.
+        """
+        if self._failed is not None:
+            self.discard()
+            raise self._failed
+        if self.rows:
+            try:
+                last = [self._table()] if self._waiting else []
+                path = self._spool.write_parquet(self._delivery.file, self._schema(), last)
+            except SegpipeError:
+                self.discard()
+                raise
+            # Where the store fails, what was written stays where it is.
+            self._delivery.deliver(path, self.rows)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what was kept."""
         self._waiting = []
+        self._spool.remove()
 
-    def _column(self, field: pa.Field) -> pa.Array:
-        values = [row.get(field.name) for row in self._waiting]
+    def _check_name(self, name: str, reference_id: str) -> None:
+        if name in _COLUMNS or name == FINDINGS_COLUMN:
+            raise ManifestError(f"{reference_id!r}: {name!r} is a column of its own")
+        other = self._tables_names.get(carried_name(name))
+        if other is not None:
+            raise ManifestError(
+                f"{reference_id!r}: the column {name!r} would be carried as "
+                f"{carried_name(name)!r}, as {other!r} is; rename one of them"
+            )
         try:
-            return pa.array(values, field.type)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            for row, value in zip(self._waiting, values, strict=True):
-                if not _fits(value, field.type):
-                    raise ManifestError(
-                        f"{row['reference_id']!r}: {field.name} is {value!r}, expected "
-                        f"{field.type} as in the rows before"
-                    ) from None
-            raise
+            plain_value(name)
+        except Unfit as reason:
+            raise ManifestError(f"{reference_id!r}: a column is named {name!r}: {reason}") from None
 
-    def _inferred_schema(self) -> pa.Schema:
-        names = dict.fromkeys(name for row in self._waiting for name in row)
-        kinds = {**_COLUMNS, **self._carried}
+    def _schema(self) -> pa.Schema:
+        kinds = {**_COLUMNS, **{name: column.type for name, column in self._columns.items()}}
         if self._importing:
             kinds[FINDINGS_COLUMN] = FINDINGS_TYPE
-        for name in names:
-            if name not in kinds and name != FINDINGS_COLUMN:
-                values = [row.get(name) for row in self._waiting]
-                try:
-                    kinds[name] = pa.array(values).type
-                except (pa.ArrowException, TypeError, ValueError) as error:
-                    raise ManifestError(
-                        f"the column {name!r} holds values of several types: {error}"
-                    ) from None
-        return pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
+        schema = pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
+        source = self._delivery.source_digest
+        return schema.with_metadata({SOURCE_KEY: source}) if source else schema
+
+    def _table(self) -> pa.Table:
+        schema = self._schema()
+        return pa.Table.from_arrays(
+            [
+                pa.array([row.get(field.name) for row in self._waiting], field.type)
+                for field in schema
+            ],
+            schema=schema,
+        )
 
 
-def _fits(value: Any, kind: pa.DataType) -> bool:
+def whole_number(value: Any, what: str) -> int:
+    """A whole number in whatever numeric type: int, NumPy's, ``1.0``, ``Decimal("3")``.
+
+    Args:
+        what: the value, for messages.
+
+    Raises:
+        ManifestError: if it is none, or beyond 32 bits.
+    """
+    if type(value) is not int:
+        try:
+            given = plain_value(value)
+        except Unfit:
+            given = None
+        if isinstance(given, bool) or not isinstance(given, int | float | Decimal):
+            raise ManifestError(
+                f"the {what} is {_shown(value)} ({type(value).__name__}), expected a whole number"
+            )
+        if given % 1 != 0:  # also where it is NaN or infinite
+            raise ManifestError(f"the {what} is {_shown(value)}, expected a whole number")
+        value = int(given)
+    if not -(2**31) <= value < 2**31:
+        raise ManifestError(f"the {what} is {_shown(value)}, which is beyond 32 bits")
+    return int(value)
+
+
+def _text(cells: Mapping[str, Any], name: str, value: Any) -> str | None:
+    if type(value) is str and value.isascii():
+        return value
     try:
-        pa.array([value], kind)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return False
-    return True
+        given = plain_value(value)
+    except Unfit as reason:
+        raise ManifestError(f"{_item(cells)}: {name} is {_shown(value)}: {reason}") from None
+    if given is None or isinstance(given, str):
+        return given
+    raise ManifestError(
+        f"{_item(cells)}: {name} is {_shown(value)} ({type(value).__name__}), expected text: give "
+        f"str({_shown(value)}) where that is its name"
+    )
+
+
+def _item(cells: Mapping[str, Any]) -> str:
+    return repr(cells.get("reference_id"))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,3 +47,23 @@ def replacing_file(target: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def new_file(target: Path, source: Path) -> bool:
+    """Copy a file to a target that appears whole, unless there is one; whether it was copied."""
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        except OSError:
+            # A file system without links, such as a memory card's.
+            if target.exists():
+                return False
+            temporary.replace(target)
+        return True
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

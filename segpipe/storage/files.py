@@ -17,7 +17,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from segpipe.errors import SettingsError
-from segpipe.storage.atomic import replacing_file
+from segpipe.storage.atomic import new_file, replacing_file
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.object_store import filesystem_options, open_object_store
 from segpipe.storage.redaction import redacted
@@ -190,6 +190,26 @@ class Folder:
                     yield output
                     output.flush()
                     self.filesystem.put_file(output.name, self.path_of(name))
+
+    def put_new(self, name: str, source: Path) -> bool:
+        """Put a file of this machine there, unless there is one of that name; whether it was put.
+
+        Of several that put one name at the same time, one does.
+
+        Raises:
+            StorageError: if it cannot be written; nothing is left behind then.
+        """
+        target = self.path_of(name)
+        with storage_errors(f"writing {self.shown}/{name}"):
+            if self.is_local:
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                return new_file(Path(target), source)
+            if self.objects is not None:
+                return self.objects.create_from(target, source)
+            if self.filesystem.exists(target):
+                return False
+            self.filesystem.put_file(str(source), target)
+            return True
 
     def each(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """``work`` on every item, in order; several at once where each waits for a network.

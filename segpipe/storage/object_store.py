@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.errors import SettingsError
@@ -102,7 +104,7 @@ class ObjectStore:
                 None if larger else bytes(found.bytes()), meta["size"], _identity_of(meta)
             )
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes | mmap) -> bool:
         """Write an object unless there is one; whether it was written. One conditional request."""
         import obstore
 
@@ -112,6 +114,11 @@ class ObjectStore:
         except FileExistsError:
             return False
         return True
+
+    def create_from(self, path: str, source: Path) -> bool:
+        """:meth:`create` from a file of this machine, which is mapped and not read into memory."""
+        with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            return self.create(path, data)
 
     def write(self, path: str, data: bytes) -> None:
         """Write an object, in place of what is there."""
