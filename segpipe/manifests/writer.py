@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -92,11 +92,11 @@ class RowWriter:
         for name in ("height", "width"):
             if cells.get(name) is not None:
                 checked[name] = whole_number(cells[name], f"{name} of {reference_id!r}")
-        widened = {}
+        widened: dict[str, CarriedColumn] = {}
         for name, value in carried.items():
             column = self._columns.get(name)
             if column is None:
-                self._check_name(name, reference_id)
+                self._check_name(name, reference_id, widened)
                 column = CarriedColumn(pa.null())
             try:
                 checked[name], after = column.taking(value)
@@ -154,10 +154,11 @@ class RowWriter:
         self._waiting = []
         self._spool.remove()
 
-    def _check_name(self, name: str, reference_id: str) -> None:
+    def _check_name(self, name: str, reference_id: str, beside: Iterable[str]) -> None:
         if name in _COLUMNS or name == FINDINGS_COLUMN:
             raise ManifestError(f"{reference_id!r}: {name!r} is a column of its own")
-        other = self._tables_names.get(carried_name(name))
+        names = {**self._tables_names, **{carried_name(one): one for one in beside}}
+        other = names.get(carried_name(name))
         if other is not None:
             raise ManifestError(
                 f"{reference_id!r}: the column {name!r} would be carried as "
