@@ -86,9 +86,11 @@ class SourceFiles:
             return {}
         folder = path.parent.relative_to(self.source).as_posix()
         digits = reference_id.rpartition("/")[2]
+        # More digits are no count of frames, and beyond 64 bits.
+        numbered = digits.isascii() and digits.isdigit() and len(digits) < 19
         return {
             "sequence": None if folder == "." else folder,
-            "frame": int(digits) if digits.isascii() and digits.isdigit() else None,
+            "frame": int(digits) if numbered else None,
         }
 
     def __iter__(self) -> Iterator[Path]:
