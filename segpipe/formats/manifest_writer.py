@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from os import PathLike
 from types import TracebackType
 from typing import Any
@@ -224,13 +225,30 @@ def _cell(segment: SegmentLike, of: str) -> dict[str, Any]:
         if not label.isascii():
             label.encode("utf-8")
         _, text = canonical_form(metadata)
+        cut = _cut_decimal(metadata)
     except UnicodeEncodeError:
         raise ManifestError(f"the label {label!r} of {of!r} is not valid Unicode text") from None
     except (MetadataError, AttributeError, TypeError) as error:
         raise ManifestError(f"a Segment of {of!r} cannot be written: {error}") from None
+    if cut is not None:
+        raise ManifestError(
+            f"a Segment of {of!r} cannot be written: {cut} has more digits than a JSON number "
+            "holds: give it as text"
+        )
     if type(index) is not int or not 0 <= index < 256:
         index = whole_number(index, f"index of Segment {label!r} of {of!r}")
     return {"label": str.__str__(label), "index": index, "metadata": text}
+
+
+def _cut_decimal(metadata: Any) -> Decimal | None:
+    """A Decimal that a 64-bit float would cut; None where there is none."""
+    if isinstance(metadata, Decimal):
+        return None if Decimal(repr(float(metadata))) == metadata else metadata
+    if isinstance(metadata, Mapping):
+        metadata = metadata.values()
+    elif not isinstance(metadata, (list, tuple)):
+        return None
+    return next((cut for one in metadata if (cut := _cut_decimal(one)) is not None), None)
 
 
 def _metadata(segment: Mapping[str, Any], of: str) -> Mapping[str, Any]:

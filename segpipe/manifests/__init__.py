@@ -2,6 +2,6 @@
 
 May import ``tables``, ``storage``, ``predictions``, ``masks``. Others use ``manifest``
 (``Manifest`` and its chunks of ``rows``), ``partition`` (``Partition``), ``landing``
-(``Landing``), ``arrivals`` (new manifests), ``items`` (the dataset's items) and ``writer`` (rows to
-Parquet).
+(``Landing``), ``arrivals`` (new manifests), ``items`` (the dataset's items), ``writer`` (rows to
+Parquet) and ``delivery`` (its file, so that none replaces another's unseen).
 """

@@ -61,7 +61,7 @@ class CarriedColumn:
             return value, self
         given = plain_value(value)
         if self.declared:
-            _check_declared(given, self.type)
+            _check_held(given, self.type, f"expected {self.type}, as the column was declared")
             return given, self
         whole = _integers_in(given)
         negative = self.negative or any(one < 0 for one in whole)
@@ -75,6 +75,7 @@ class CarriedColumn:
             )
         if _has_empty_struct(joined):
             raise Unfit("an empty object has no form in Parquet: give None, or a member")
+        _check_held(given, joined, "Parquet cannot hold it: give text")
         return given, CarriedColumn(joined, False, negative, inexact)
 
 
@@ -320,16 +321,16 @@ def _has_empty_struct(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind)) and _has_empty_struct(kind.value_type)
 
 
-def _check_declared(value: Any, kind: pa.DataType) -> None:
-    """Raises Unfit unless the value reads back equal from a column of a declared type."""
+def _check_held(value: Any, kind: pa.DataType, otherwise: str) -> None:
+    """Raises Unfit, with the reason ``otherwise``, unless the value reads back equal."""
     try:
         back = pa.array([value], kind).to_pylist()[0]
     except (pa.ArrowException, TypeError, ValueError, OverflowError, KeyError):
-        raise Unfit(f"expected {kind}, as the column was declared") from None
+        raise Unfit(otherwise) from None
     # A person who declares fewer bits asks for their precision.
     near = 1e-2 if "halffloat" in str(kind) else 1e-6 if "float" in str(kind) else 0.0
     if not _same(value, back, near):
-        raise Unfit(f"expected {kind}, as the column was declared, and it would become {back!r}")
+        raise Unfit(f"{otherwise}; it would become {back!r}")
 
 
 def _same(value: Any, back: Any, near: float) -> bool:

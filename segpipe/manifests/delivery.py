@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,30 +80,41 @@ class Delivery:
                 file beside it that is not read, which the message names.
             StorageError: if the file cannot be written.
         """
-        try:
+        with self._kept(path, rows, self.file):
             if self.replace:
-                self._put(path)
-            elif not self.folder.put_new(self.file, path):
-                if self._taken():
-                    self._set_aside(path, rows)
-                self._put(path)
-        except StorageError as error:
-            raise StorageError(
-                f"{error}. The {rows} rows are kept in {path}: copy that file to "
-                f"{self.folder.shown}/{self.file}, or run again"
-            ) from None
+                self._put(path, self.file)
+                return
+            if self.folder.put_new(self.file, path):
+                return
+            taken = self._taken()
+            if not taken:
+                self._put(path, self.file)
+        if taken:
+            self._set_aside(path, rows)
 
     def _set_aside(self, path: Path, rows: int) -> None:
         beside = f"{self.file.removesuffix('.parquet')}-{uuid.uuid4().hex[:8]}.parquet"
-        replace(self, file=f"_{beside}")._put(path)
+        with self._kept(path, rows, beside):
+            self._put(path, f"_{beside}")
         raise ManifestError(
             self._taken_words("was written by another writer meanwhile")
             + f". The {rows} rows of this one are in {self.folder.shown}/_{beside}, which is not "
             f"read: rename it to {beside} to deliver them"
         )
 
-    def _put(self, path: Path) -> None:
-        with path.open("rb") as source, self.folder.open_output(self.file) as output:
+    @contextmanager
+    def _kept(self, path: Path, rows: int, target: str) -> Iterator[None]:
+        """Says where the rows are if the storage fails."""
+        try:
+            yield
+        except StorageError as error:
+            raise StorageError(
+                f"{error}. The {rows} rows are kept in {path}: copy that file to "
+                f"{self.folder.shown}/{target}, or run again"
+            ) from None
+
+    def _put(self, path: Path, file: str) -> None:
+        with path.open("rb") as source, self.folder.open_output(file) as output:
             shutil.copyfileobj(source, output, 1 << 20)
 
     def _taken(self) -> bool:

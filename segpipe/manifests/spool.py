@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,8 +61,8 @@ class Spool:
     def remove(self) -> None:
         """Remove the temporary folder."""
         if self._folder is not None:
-            if self._writer is not None:
-                self._writer.close()
+            with suppress(pa.ArrowException, OSError):  # of a full disk, which was told
+                self._end_file()
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
@@ -72,8 +73,8 @@ class Spool:
 
     def _end_file(self) -> None:
         if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            writer.close()
 
     def _kept(self) -> Iterator[pa.Table]:
         for path in self._files:

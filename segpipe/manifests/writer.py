@@ -145,8 +145,11 @@ class RowWriter:
             except SegpipeError:
                 self.discard()
                 raise
-            # Where the store fails, what was written stays where it is.
-            self._delivery.deliver(path, self.rows)
+            try:
+                self._delivery.deliver(path, self.rows)
+            except ManifestError:
+                self.discard()
+                raise  # but where the storage fails, what was written stays where it is
         self.discard()
 
     def discard(self) -> None:

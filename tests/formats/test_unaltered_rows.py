@@ -171,6 +171,7 @@ def test_a_declared_type_takes_what_it_holds(tmp_path: Path) -> None:
         (None, np.datetime64("2026-01-05T00:00:00.000000001"), "microseconds"),
         (None, dt.time(1, tzinfo=dt.UTC), "zone"),
         (None, dt.timedelta.max, "beyond 64 bits"),
+        (None, dt.datetime.min.replace(tzinfo=TOKYO), "Parquet cannot hold it"),
     ],
 )
 def test_a_value_that_does_not_fit_costs_its_item_alone(
@@ -241,6 +242,7 @@ def test_an_id_that_is_no_text_is_refused(tmp_path: Path, id: Any) -> None:
         ([Segment(3, 0)], "label of a Segment of 'item' is 3"),  # type: ignore[arg-type]
         ([Segment("\ud800", 0)], "not valid Unicode"),
         ([{"label": "Road", "index": 0, "metadata": 0}], "expected a dict"),
+        ([Segment("Road", 0, {"a": [Decimal("0.12345678901234567890")]})], "more digits"),
         ([{"label": "Road", "index": 0, "a": 1, "metadata": {"a": 2}}], "'a' twice"),
     ],
 )
