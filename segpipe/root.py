@@ -77,7 +77,7 @@ class Root:
     @cached_property
     def landing(self) -> Landing:
         """Where manifests arrive."""
-        return Landing(self.settings.folder("manifests"))
+        return Landing(self.settings.folder("manifests"), self.settings.sources())
 
     @cached_property
     def masks(self) -> MaskStore:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from segpipe.cli.console import say
 from segpipe.errors import SettingsError
+from segpipe.manifests.layout import Unread, listed
 from segpipe.pipeline.instance import open_instance, register_landed
 from segpipe.root import Root
 from segpipe.settings import ROOT_VARIABLE
@@ -27,10 +28,13 @@ def run_dev(root: str, host: str, port: int) -> int:
     url = opened.settings.root
     if "://" not in url and not Path(url).is_dir():
         raise SettingsError(f"there is no folder {root}; `segpipe demo --root {root}` makes one")
+    unread: list[Unread] = []
     with open_instance(url) as instance:
-        known = register_landed(instance, opened)
+        known = register_landed(instance, opened, unread.append)
     say(f"root            {url}")
     say(f"model runs      {', '.join(known) or 'none yet'}")
+    if unread:
+        say(f"not read        {len(unread)}: {listed(unread)}")
     say(f"Dagster home    {os.environ['DAGSTER_HOME']}")
     say(f"UI              http://{host}:{port}")
     workspace = str(files("segpipe.pipeline").joinpath("workspace.yaml"))

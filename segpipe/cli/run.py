@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from segpipe.cli.console import say, step_progress
 from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
+from segpipe.manifests.layout import listed
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import RunReport, run_partition
 from segpipe.predictions.view import View
@@ -32,6 +33,8 @@ def run_one(
     opened = Root(Settings.load(root).with_workers(workers, scheduler))
     partition = Partition(model_run, date)
     opened.manifest(partition)  # fails on a wrong name before Dagster stores the partition
+    if unread := opened.landing.unread_of(partition):
+        say(f"{len(unread)} not read in {opened.landing.folder.shown}: {listed(unread)}")
     with step_progress(str(partition)) as progress:
         report = run_partition(
             opened,

@@ -13,12 +13,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from segpipe.errors import StorageError
-from segpipe.manifests.landing import Landing, ManifestEntry
+from segpipe.manifests.landing import Delivered, Landing, ManifestEntry
+from segpipe.manifests.layout import Unread
 from segpipe.manifests.partition import Partition
 from segpipe.storage.failures import storage_errors
 
@@ -48,14 +49,20 @@ class Seen:
     Attributes:
         partitions: model run -> day -> digests of listing and content, 8 hex digits each.
         turn: model run and day of the old partition that was checked last.
+        masks_turn: the same of the partition that was checked last for masks that arrived late.
+        masks_requested: model run -> day -> what had arrived when a run was last requested for
+            masks that arrived late.
     """
 
     partitions: dict[str, dict[str, str]] = field(default_factory=dict)
     turn: tuple[str, str] = ("", "")
+    masks_turn: tuple[str, str] = ("", "")
+    masks_requested: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def to_text(self) -> str:
         """As a cursor: printable text, about a dozen bytes per partition."""
-        content = json.dumps([_VERSION, self.turn, self.partitions], separators=(",", ":"))
+        state = [_VERSION, self.turn, self.partitions, self.masks_turn, self.masks_requested]
+        content = json.dumps(state, separators=(",", ":"))
         return base64.b85encode(zlib.compress(content.encode(), 6)).decode()
 
     @classmethod
@@ -64,10 +71,14 @@ class Seen:
         if not text:
             return cls()
         try:
-            version, turn, partitions = json.loads(zlib.decompress(base64.b85decode(text)))
+            version, *state = json.loads(zlib.decompress(base64.b85decode(text)))
         except (ValueError, zlib.error):
             return cls()
-        return cls(partitions, (turn[0], turn[1])) if version == _VERSION else cls()
+        if version != _VERSION:
+            return cls()
+        # Cursors of earlier releases end after the partitions.
+        turn, partitions, masks_turn, masks_requested = [*state, ("", ""), {}][:4]
+        return cls(partitions, (turn[0], turn[1]), (masks_turn[0], masks_turn[1]), masks_requested)
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,11 @@ class Look:
         outside: partitions of other days; they count as not seen.
         unreadable: messages of partitions and model runs' folders that cannot be read; their state
             is kept, and they are checked again.
+        redelivered: partitions whose manifest was delivered again with the content it had.
+        unread: folders and files that are not read for their names; of those in days' folders, the
+            ones checked at this look.
+        unfinished: folders that a writer has not finished; their partitions wait.
+        within: the partitions within the days asked for, sorted.
     """
 
     arrivals: tuple[Arrival, ...]
@@ -93,6 +109,10 @@ class Look:
     waiting: int
     outside: tuple[Partition, ...] = ()
     unreadable: tuple[str, ...] = ()
+    redelivered: tuple[Arrival, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    within: tuple[Partition, ...] = ()
 
 
 def look(
@@ -112,7 +132,7 @@ def look(
         now: with a time zone.
         retired: whether a model run is skipped.
         days: the first and the last day of interest.
-        most_arrivals: limit per look; others wait for the next one.
+        most_arrivals: limit on the manifests read per look; others wait for a later one.
         most_old: limit on the partitions of older days that are checked at this look.
 
     Raises:
@@ -126,56 +146,85 @@ def look(
         unreadable.append(str(error))
 
     first, last = (day.isoformat() for day in days)
-    landed = [one for one in landing.landed(note) if not retired(one[0].model_run)]
+    unread: list[Unread] = []
+    landed = [one for one in landing.landed(note, unread.append) if not retired(one[0].model_run)]
     outside = tuple(one[0] for one in landed if not first <= one[0].date <= last)
     landed = [one for one in landed if first <= one[0].date <= last]
     chosen, turn = _chosen(landed, seen, now.date(), most_old)
     found = _still_there(landed, seen, unlisted)
     listings = sorted(_listings(landing, chosen, unreadable), key=_by_day)
-    arrivals, waiting = _arrivals(
+    for _, delivered in listings:
+        unread.extend(delivered.unread)
+    changes = _changes(
         listings, found, unreadable, now if landing.folder.is_local else None, most_arrivals
     )
-    counts = (len(landed), len(chosen), waiting)
-    return Look(tuple(arrivals), Seen(found, turn), *counts, outside, tuple(unreadable))
+    return Look(
+        tuple(changes.arrivals),
+        replace(seen, partitions=found, turn=turn),
+        len(landed),
+        len(chosen),
+        changes.waiting,
+        outside,
+        tuple(unreadable),
+        tuple(changes.redelivered),
+        tuple(sorted(unread)),
+        tuple(name for _, delivered in listings for name in delivered.unfinished),
+        tuple(one[0] for one in landed),
+    )
 
 
 _Landed = tuple[Partition, list[str]]
-_Listing = tuple[Partition, list[ManifestEntry]]
+_Listing = tuple[Partition, Delivered]
 
 
-def _arrivals(
+@dataclass
+class _Changes:
+    """See :class:`Look`."""
+
+    arrivals: list[Arrival] = field(default_factory=list)
+    redelivered: list[Arrival] = field(default_factory=list)
+    waiting: int = 0
+
+
+def _changes(
     listings: Sequence[_Listing],
     found: dict[str, dict[str, str]],
     unreadable: list[str],
     now: datetime | None,
     most: int,
-) -> tuple[list[Arrival], int]:
-    """The arrivals among listed partitions, and how many were left for the next look.
+) -> _Changes:
+    """What arrived among listed partitions, and how many were left for a later look.
 
     Args:
         found: ``Seen.partitions``; updated with what is seen now.
         unreadable: messages are appended for partitions that cannot be read.
         now: None if files appear complete, as in an object store.
+        most: limit on the partitions whose manifests are read.
     """
-    arrivals: list[Arrival] = []
-    waiting = 0
-    for partition, files in listings:
+    changes = _Changes()
+    read = 0
+    for partition, delivered in listings:
+        files = delivered.files
         known = found.get(partition.model_run, {}).get(partition.date, "")
         listing = _digest(_listing(files))
+        if delivered.unfinished:
+            changes.waiting += 1
+            continue
         if not files or known[:8] == listing:
             continue
-        if len(arrivals) >= most or (now is not None and _is_growing(files, now)):
-            waiting += 1
+        if read >= most or (now is not None and _is_growing(files, now)):
+            changes.waiting += 1
             continue
+        read += 1
         try:
             content = _digest(_content(files))
         except StorageError as error:
             unreadable.append(f"{partition}: {error}")
             continue
         found.setdefault(partition.model_run, {})[partition.date] = listing + content
-        if known[8:] != content:  # else it was only touched
-            arrivals.append(Arrival(partition, f"{partition} {listing}{content}"))
-    return arrivals, waiting
+        change = Arrival(partition, f"{partition} {listing}{content}")
+        (changes.redelivered if known[8:] == content else changes.arrivals).append(change)
+    return changes
 
 
 def _still_there(
@@ -199,18 +248,18 @@ def _listings(
 ) -> Iterator[_Listing]:
     """The files of each partition; messages are appended for those that cannot be listed."""
 
-    def listed(one: _Landed) -> list[ManifestEntry] | StorageError:
+    def listed(one: _Landed) -> Delivered | StorageError:
         try:
-            return landing.files(one[1], one[0].date)
+            return landing.delivered(one[1])
         except StorageError as error:
             return error
 
     found = landing.folder.each(listed, chosen)
-    for (partition, _), files in zip(chosen, found, strict=True):
-        if isinstance(files, StorageError):
-            unreadable.append(f"{partition}: {files}")
+    for (partition, _), delivered in zip(chosen, found, strict=True):
+        if isinstance(delivered, StorageError):
+            unreadable.append(f"{partition}: {delivered}")
         else:
-            yield partition, files
+            yield partition, delivered
 
 
 def _chosen(
@@ -239,7 +288,9 @@ def _listing(files: Sequence[ManifestEntry]) -> Iterator[bytes]:
     for file in files:
         # On a disk, "created" is when the entry last changed, which cannot be set back.
         entry = [file.shown, *map(file.stored.get, ("size", "ino", "created"))]
-        yield repr([*entry, file.stored.get("ETag") or str(_written(file.stored))]).encode()
+        # In an object store, equal content has an equal ETag, whenever it was delivered.
+        tag = file.stored.get("ETag")
+        yield repr([*entry, *([tag] if tag else []), str(_written(file.stored))]).encode()
 
 
 def _content(files: Sequence[ManifestEntry]) -> Iterator[bytes]:

@@ -8,11 +8,13 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from segpipe.errors import StorageError
-from segpipe.manifests.arrivals import Look, Seen, look
+from segpipe.manifests.arrivals import Arrival, Look, Seen, look
+from segpipe.manifests.layout import listed
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.assets import run_selection
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_days, partition_key
 from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.reruns import JobRuns, reruns
 from segpipe.pipeline.steps import dagster_failures
 from segpipe.validation.rules.policy import Policies
 
@@ -20,12 +22,12 @@ SENSOR, SCHEDULE = "landed_manifests", "previous_day"
 #: Run tag that names the sensor or schedule that requested the run.
 TRIGGER_TAG = "segpipe/trigger"
 _EVERY_SECONDS = 30
-# Partitions listed in a message; the others are only counted.
-_LISTED = 5
 
 
 def landed_manifests(prefixed: PrefixedRoot, job: str) -> dg.SensorDefinition:
-    """The sensor that requests a run for every partition whose manifest is new or changed.
+    """The sensor that requests a run for every partition whose manifest is new or changed, and
+    again for those whose missing masks arrived, or whose manifest is delivered again after a run
+    that did not succeed.
 
     The cursor stores which manifests were seen, so a restart neither repeats nor misses any. The
     model runs' policies are read at every tick, so changes in ``segpipe.toml`` take effect at once.
@@ -41,7 +43,8 @@ def landed_manifests(prefixed: PrefixedRoot, job: str) -> dg.SensorDefinition:
             else dg.DefaultSensorStatus.STOPPED
         ),
         description="Watches the landing folder: registers model runs that are new and requests a "
-        "run for every partition whose manifest is new or changed. A model run with "
+        "run for every partition whose manifest is new or changed, whose missing masks arrived, or "
+        "whose manifest is delivered again after a failed run. A model run with "
         "`retired = true` in segpipe.toml is left alone, and its partitions are removed.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -49,25 +52,28 @@ def landed_manifests(prefixed: PrefixedRoot, job: str) -> dg.SensorDefinition:
             root = prefixed.root_with_current_policies()
             policies = root.settings.policies
             days = partition_days(root.settings.first_date)
+            now = datetime.now(UTC)
             found = look(
                 root.landing,
                 Seen.from_text(context.cursor),
-                now=datetime.now(UTC),
+                now=now,
                 retired=policies.retired,
                 days=days,
             )
-        troubles = _troubles(found, days)
+            again = reruns(root, JobRuns(context.instance, job), found, now)
+        arrivals = (*found.arrivals, *again.arrivals)
+        troubles = _troubles(found, days, again.unreadable)
         if troubles:
             context.log.warning(troubles)
         known = context.instance.get_dynamic_partitions(prefixed.name(MODEL_RUNS))
         return dg.SensorResult(
             run_requests=[
                 _request(prefixed, policies, arrival.partition, arrival.key, SENSOR)
-                for arrival in found.arrivals
+                for arrival in arrivals
             ],
-            skip_reason=None if found.arrivals else _nothing_new(found) + troubles,
-            cursor=found.seen.to_text(),
-            dynamic_partitions_requests=list(_registrations(prefixed, policies, found, known)),
+            skip_reason=None if arrivals else _nothing_new(found) + troubles,
+            cursor=again.seen.to_text(),
+            dynamic_partitions_requests=list(_registrations(prefixed, policies, arrivals, known)),
         )
 
     return sensor
@@ -90,29 +96,35 @@ def _nothing_new(found: Look) -> str:
     return f"{words}; {found.waiting} still being written" if found.waiting else words
 
 
-def _troubles(found: Look, days: tuple[date, date]) -> str:
-    """The partitions the sensor skipped, and why."""
+def _troubles(found: Look, days: tuple[date, date], unreadable: Sequence[str]) -> str:
+    """What the sensor skipped, and why.
+
+    Args:
+        unreadable: messages of partitions that could not be looked at, besides the look's own.
+    """
     words = ""
     if found.outside:
         words += (
             f"; {len(found.outside)} left out, of days before {days[0]} (first_date in "
-            f"segpipe.toml) or after {days[1]}: {_first(found.outside)}"
+            f"segpipe.toml) or after {days[1]}: {listed(found.outside)}"
         )
-    if found.unreadable:
-        words += f"; {len(found.unreadable)} cannot be read: {_first(found.unreadable)}"
+    if unreadable := (*found.unreadable, *unreadable):
+        words += f"; {len(unreadable)} cannot be read: {listed(unreadable)}"
+    if found.unfinished:
+        words += (
+            f"; {len(found.unfinished)} not finished by their writer, which left _temporary in "
+            f"them: {listed(found.unfinished)}"
+        )
+    if found.unread:
+        words += f"; {len(found.unread)} not read for their names: {listed(found.unread)}"
     return words
 
 
-def _first(things: Sequence[object]) -> str:
-    more = len(things) - _LISTED
-    return ", ".join(map(str, things[:_LISTED])) + (f" and {more} more" if more > 0 else "")
-
-
 def _registrations(
-    prefixed: PrefixedRoot, policies: Policies, found: Look, known: Sequence[str]
+    prefixed: PrefixedRoot, policies: Policies, arrivals: Sequence[Arrival], known: Sequence[str]
 ) -> Iterator[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
     """Requests that add new model runs to the dynamic partitions and remove retired ones."""
-    arrived = {arrival.partition.model_run for arrival in found.arrivals}
+    arrived = {arrival.partition.model_run for arrival in arrivals}
     if new := sorted(arrived - set(known)):
         yield prefixed.model_runs.build_add_request(new)
     if gone := sorted(filter(policies.retired, known)):

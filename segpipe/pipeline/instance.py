@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import dagster as dg
 from filelock import FileLock
 
 from segpipe.errors import SettingsError, StorageError
+from segpipe.manifests.layout import Unread
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.partitions import MODEL_RUNS
 from segpipe.root import Root
@@ -71,9 +73,16 @@ def register(instance: dg.DagsterInstance, partition: Partition) -> None:
     instance.add_dynamic_partitions(MODEL_RUNS, [partition.model_run])
 
 
-def register_landed(instance: dg.DagsterInstance, root: Root) -> list[str]:
-    """Register all model runs that have landed and are not retired; returns their names, sorted."""
-    landed = {partition.model_run for partition in root.landing.partitions()}
+def register_landed(
+    instance: dg.DagsterInstance, root: Root, unread: Callable[[Unread], None] | None = None
+) -> list[str]:
+    """Register all model runs that have landed and are not retired; returns their names, sorted.
+
+    Args:
+        unread: called for folders and manifests of the landing folder that are not read.
+    """
+    found = root.landing.partitions() if unread is None else root.landing.partitions(unread)
+    landed = {partition.model_run for partition in found}
     names = sorted(name for name in landed if not root.settings.policies.retired(name))
     instance.add_dynamic_partitions(MODEL_RUNS, names)
     return names
