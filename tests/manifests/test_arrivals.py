@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -200,3 +204,56 @@ def test_a_cursor_of_ten_thousand_partitions_is_small(place: Place) -> None:
     text = Seen(many, ("run-3", "2026-01-01")).to_text()
     assert Seen.from_text(text) == Seen(many, ("run-3", "2026-01-01"))
     assert len(text) < 25 * 34 * 300
+
+
+def test_a_manifest_delivered_again_with_equal_content_is_told_apart(place: Place) -> None:
+    place.land("unet", "2026-03-19")
+    (first,) = place.look().arrivals
+    place.land("unet", "2026-03-19", written=LONG_AGO + timedelta(minutes=5))
+    found = place.look()
+    (again,) = found.redelivered
+    assert found.arrivals == ()
+    assert again.partition == first.partition
+    assert again.key != first.key
+    assert place.look().redelivered == ()
+
+
+def test_no_more_manifests_are_read_at_a_look_than_it_may(place: Place) -> None:
+    for day in range(11, 19):
+        place.land("unet", f"2026-03-{day}")
+    place.look()
+    for day in range(11, 19):
+        place.land("unet", f"2026-03-{day}", written=LONG_AGO + timedelta(minutes=5))
+    looks = [place.look(most_arrivals=3) for _ in range(4)]
+    assert [len(one.redelivered) for one in looks] == [3, 3, 2, 0]
+    assert [one.waiting for one in looks] == [5, 2, 0, 0]
+
+
+def test_folders_that_are_not_read_are_found_at_every_look(place: Place) -> None:
+    place.land("unet", "2026-03-19").with_name("b.csv").write_text("x")
+    (place.path / "model-run=other" / "date=2026-03-19").mkdir(parents=True)
+    for _ in range(2):
+        assert [str(one) for one in place.look().unread] == [
+            "model-run=other (expected model_run=other)",
+            "model_run=unet/date=2026-03-19/b.csv (expected *.parquet)",
+        ]
+
+
+def test_part_files_that_are_still_being_written_wait(place: Place) -> None:
+    path = place.land("unet", "2026-03-19")
+    temporary = path.parent / "p.parquet" / "_temporary"
+    temporary.mkdir(parents=True)
+    found = place.look()
+    assert (found.arrivals, found.waiting) == ((), 1)
+    assert found.unfinished == ("model_run=unet/date=2026-03-19/p.parquet",)
+    temporary.rmdir()
+    assert place.arrived() == [("unet", "2026-03-19")]
+
+
+def test_a_cursor_of_an_earlier_release_is_read() -> None:
+    content = json.dumps([1, ["unet", "2026-03-18"], {"unet": {"2026-03-19": "0123456789abcdef"}}])
+    text = base64.b85encode(zlib.compress(content.encode(), 6)).decode()
+    seen = Seen({"unet": {"2026-03-19": "0123456789abcdef"}}, ("unet", "2026-03-18"))
+    assert Seen.from_text(text) == seen
+    more = replace(seen, masks_turn=("a", "b"), masks_requested={"unet": {"2026-03-19": "0"}})
+    assert Seen.from_text(more.to_text()) == more
