@@ -92,12 +92,17 @@ class Automation:
             raise TickFailedError(found.error.to_string())
         return list(found.run_requests or ())
 
-    def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+    def run(
+        self, request: dg.RunRequest, *, raise_on_error: bool = True
+    ) -> dg.ExecuteInProcessResult:
         """Run what was requested."""
         assert request.partition_key is not None
         job = self.definitions.resolve_job_def(JOB)
         return job.execute_in_process(
-            instance=self.instance, partition_key=request.partition_key, tags=dict(request.tags)
+            instance=self.instance,
+            partition_key=request.partition_key,
+            tags=dict(request.tags),
+            raise_on_error=raise_on_error,
         )
 
 
@@ -140,6 +145,145 @@ def test_a_changed_manifest_is_run_again_under_another_key(
     (second,) = automation.tick().run_requests
     assert second.run_key != first.run_key
     assert second.partition_key == first.partition_key
+
+
+def masks_of(landing: LandingWriter) -> list[Path]:
+    return sorted((landing.folder(Partition("unet", DAY)) / "masks").glob("*.png"))
+
+
+def test_masks_that_land_after_their_manifest_are_run_once_and_published(
+    landing: LandingWriter, automation: Automation
+) -> None:
+    land(landing)
+    masks = {path: path.read_bytes() for path in masks_of(landing)}
+    for path in masks:
+        path.unlink()
+    (first,) = automation.tick().run_requests
+    assert not automation.run(first, raise_on_error=False).success  # all rows were rejected
+    assert not automation.tick().run_requests
+    for path, content in masks.items():
+        path.write_bytes(content)
+    (again,) = automation.tick().run_requests
+    assert again.partition_key == first.partition_key
+    assert again.run_key != first.run_key
+    assert not automation.tick().run_requests  # before the run, and after it
+    assert automation.run(again).success
+    assert not automation.tick().run_requests
+    assert automation.root.catalog.read(["reference_id"]).num_rows == 2
+
+
+def test_masks_that_arrive_one_by_one_are_all_published(
+    landing: LandingWriter, automation: Automation
+) -> None:
+    (landing.root / "segpipe.toml").parent.mkdir(exist_ok=True)
+    (landing.root / "segpipe.toml").write_text("[policy]\nmax_rejection_rate = 1.0\n")
+    automation = Automation(Root.open(str(landing.root)), automation.instance)
+    land(landing)
+    masks = {path: path.read_bytes() for path in masks_of(landing)}
+    for path in masks:
+        path.unlink()
+    (request,) = automation.tick().run_requests
+    automation.run(request)
+    for path, content in masks.items():
+        path.write_bytes(content)
+        os.utime(path, (LONG_AGO, LONG_AGO))
+        (request,) = automation.tick().run_requests
+        assert automation.run(request).success
+    assert not automation.tick().run_requests
+    assert automation.root.catalog.read(["reference_id"]).num_rows == 2
+
+
+def test_late_masks_wait_for_a_run_that_is_under_way(
+    landing: LandingWriter, automation: Automation, instance: dg.DagsterInstance
+) -> None:
+    land(landing)
+    masks = {path: path.read_bytes() for path in masks_of(landing)}
+    for path in masks:
+        path.unlink()
+    (request,) = automation.tick().run_requests
+    automation.run(request, raise_on_error=False)
+    job = automation.definitions.resolve_job_def(JOB)
+    tags = {"dagster/partition": str(request.partition_key)}
+    queued = instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    for path, content in masks.items():
+        path.write_bytes(content)
+    assert not automation.tick().run_requests
+    instance.report_run_canceled(queued)
+    assert len(automation.tick().run_requests) == 1
+
+
+def test_a_manifest_delivered_again_is_run_again_where_masks_were_missing(
+    landing: LandingWriter, automation: Automation
+) -> None:
+    land(landing)
+    masks_of(landing)[0].unlink()
+    (first,) = automation.tick().run_requests
+    automation.run(first, raise_on_error=False)
+    redeliver(landing)
+    (again,) = automation.tick().run_requests
+    assert again.partition_key == first.partition_key
+    assert again.run_key != first.run_key
+    assert not automation.tick().run_requests
+
+
+def test_a_manifest_delivered_again_is_run_again_where_its_run_failed(
+    landing: LandingWriter, automation: Automation
+) -> None:
+    path = landing.folder(Partition("unet", DAY)) / "predictions.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"damaged")
+    os.utime(path, (LONG_AGO, LONG_AGO))
+    (first,) = automation.tick().run_requests
+    assert not automation.run(first, raise_on_error=False).success
+    assert not automation.tick().run_requests
+    redeliver(landing)
+    (again,) = automation.tick().run_requests
+    assert again.run_key != first.run_key
+    land(landing)
+    (good,) = automation.tick().run_requests
+    assert automation.run(good).success
+
+
+def test_a_manifest_delivered_again_after_a_run_without_faults_is_left_alone(
+    landing: LandingWriter, automation: Automation
+) -> None:
+    land(landing)
+    (request,) = automation.tick().run_requests
+    assert automation.run(request).success
+    redeliver(landing)
+    assert not automation.tick().run_requests
+
+
+def test_in_a_bucket_too_a_manifest_delivered_again_is_run_again(
+    landing: LandingWriter, s3: Bucket, instance: dg.DagsterInstance
+) -> None:
+    """Equal content has an equal ETag: the time tells that it was delivered again."""
+    land(landing)
+    upload(s3, landing.root)
+    automation = Automation(Root.open(f"{s3.url}/root"), instance)
+    (first,) = automation.tick().run_requests
+    assert not automation.tick().run_requests
+    time.sleep(1.1)  # the store's times are whole seconds
+    upload(s3, landing.root)
+    (again,) = automation.tick().run_requests  # there are no tables: no run came to its end
+    assert again.run_key != first.run_key
+
+
+def redeliver(landing: LandingWriter) -> None:
+    """Write the manifest again with the bytes it has."""
+    path = landing.folder(Partition("unet", DAY)) / "predictions.parquet"
+    path.write_bytes(path.read_bytes())
+    os.utime(path, (LONG_AGO + 60, LONG_AGO + 60))
+
+
+def test_what_is_not_read_is_named_in_the_tick(
+    landing: LandingWriter, automation: Automation
+) -> None:
+    for number in range(7):
+        (landing.root / f"manifests/model-run=unet-{number}/date={DAY}").mkdir(parents=True)
+    words = automation.tick().skipped
+    assert "; 7 not read for their names: model-run=unet-0 (expected model_run=unet-0), " in words
+    assert words.endswith(" and 2 more")
 
 
 def test_a_retired_model_run_is_removed_and_starts_no_run(
