@@ -9,6 +9,8 @@ from pathlib import Path
 
 from segpipe.errors import ManifestError
 from segpipe.manifests.items import ItemList
+from segpipe.manifests.landing import Landing, not_read, unfinished
+from segpipe.manifests.layout import is_manifest
 from segpipe.manifests.manifest import Manifest
 from segpipe.pictures.report_page import write_page
 from segpipe.storage.files import Folder
@@ -149,11 +151,23 @@ def _files(given: str) -> Iterator[tuple[Folder, str, str]]:
     path = Path(given)
     if not path.exists():
         raise ManifestError(f"there is no manifest {given}")
-    paths = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not paths:
+    if not path.is_dir():
+        yield Folder(str(path.parent.absolute())), path.name, str(path)
+        return
+    absolute = path.absolute()
+    has_parts = is_manifest(absolute.name)
+    # Masks that part files name are relative to the folder that holds the folder of part files.
+    day = absolute.parent if has_parts else absolute
+    # Whoever names the folder may read what its links lead to.
+    landing = Landing(Folder(str(day.parent)), AllowedRoots(("/",)))
+    found = landing.parts(day.name, absolute.name) if has_parts else landing.delivered([day.name])
+    if found.unfinished:
+        raise ManifestError(unfinished(given, found.unfinished))
+    if not found.files:
         raise ManifestError(
             f"there are no .parquet files in the folder {given}; name the manifest files of one "
-            "model run and day, or the folder they lie in"
+            f"model run and day, or the folder they lie in{not_read(found.unread)}"
         )
-    for one in paths:
-        yield Folder(str(one.parent.absolute())), one.name, str(one)
+    for file in found.files:
+        below = Path(file.name).relative_to(absolute.name) if has_parts else file.name
+        yield file.folder, file.name, str(path / below)

@@ -196,6 +196,19 @@ class Landing:
             self._deliver(found, path)
         return found
 
+    def parts(self, path: str, name: str) -> Delivered:
+        """What lies in a folder of part files.
+
+        Args:
+            path: of the folder that holds it, below the landing folder.
+
+        Raises:
+            StorageError: if it cannot be listed.
+        """
+        found = Delivered()
+        self._deliver(found, path, name)
+        return found
+
     def _deliver(self, found: Delivered, path: str, parts: str | None = None) -> None:
         """Add a day's folder, or the part files of one of its folders.
 
@@ -251,22 +264,19 @@ class Landing:
             known = ", ".join(sorted(model_runs)) or "none yet"
             raise ManifestError(
                 f"there is no model run {partition.model_run!r} in {self.folder.shown} "
-                f"(model runs: {known}){_nearest(partition.model_run, model_runs)}{_not(unread)}"
+                f"(model runs: {known}){_nearest(partition.model_run, model_runs)}"
+                f"{not_read(unread)}"
             )
         days = self._days(names, unread.append)
         found = self.delivered(days.get(partition.date, []))
         if found.unfinished:
-            raise ManifestError(
-                f"the manifest of {partition} is not complete: {', '.join(found.unfinished)} holds "
-                f"{UNFINISHED_FOLDER}, in which its writer keeps what is not finished. Wait for "
-                "it; or, if it died, write the manifest again or remove that folder"
-            )
+            raise ManifestError(unfinished(partition, found.unfinished))
         if not found.files:
             place = self.folder.folder(names[0], f"{DATE_PREFIX}{partition.date}").shown
             raise ManifestError(
                 f"there is no manifest for {partition}: expected *.parquet files in {place}"
                 f"{_nearest(partition.date, [day for day in days if day != partition.date])}"
-                f"{_not([*unread, *found.unread])}"
+                f"{not_read([*unread, *found.unread])}"
             )
         return Manifest.open([(file.folder, file.name, file.shown) for file in found.files])
 
@@ -312,7 +322,17 @@ def _nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
     return f"; the nearest there is {nearest[0]}" if nearest else ""
 
 
-def _not(unread: Sequence[Unread]) -> str:
+def unfinished(manifest: object, folders: Sequence[str]) -> str:
+    """What to say of a manifest with unfinished folders."""
+    return (
+        f"the manifest of {manifest} is not complete: {', '.join(folders)} holds "
+        f"{UNFINISHED_FOLDER}, in which its writer keeps what is not finished. Wait for it; or, if "
+        "it died, write the manifest again or remove that folder"
+    )
+
+
+def not_read(unread: Sequence[Unread]) -> str:
+    """The end of a message: what is not read; empty if nothing is left out."""
     return f"; {len(unread)} not read: {listed(sorted(unread))}" if unread else ""
 
 
