@@ -52,6 +52,21 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "VALUE=LABEL",
         "help": "Pixels of VALUE get a visible Segment LABEL that is marked as ignored.",
     },
+    "values": {
+        "param_decls": ("--value", "values"),
+        "multiple": True,
+        "metavar": "VALUE=NEW",
+        "help": "Pixels of VALUE are imported as NEW, a value of the label map: 255=1 where masks "
+        "are 0/255 and labels 0 and 1; 1..12=0..11 where they are shifted; 40=1,80=2.",
+    },
+    "allow_root": {
+        "param_decls": ("--allow-root",),
+        "multiple": True,
+        "type": click.Path(path_type=Path),
+        "metavar": "DIR",
+        "help": "Links of the folder may lead into DIR as well, such as a DVC cache; those that "
+        "lead elsewhere are left out and named.",
+    },
     "colours": _file_option(
         "--colours",
         "Colour table: CSV with r,g,b,label or colour,label (#rrggbb), or JSON or TOML.",
@@ -140,6 +155,7 @@ def _import(
     Args:
         given: source, name, replace and the format's options.
     """
+    from segpipe.formats.folder_scan import told
     from segpipe.formats.importing import import_masks
 
     day = date or datetime.now(UTC).date().isoformat()
@@ -161,6 +177,8 @@ def _import(
         say(f"in place of the {summary.replaced_rows} rows that {summary.manifest} had")
     place = f"{summary.folder}/{summary.manifest}"
     print(f"{summary.imported} imported, {summary.refused} refused: {place}")
+    if summary.left_out:
+        print(told(summary.left_out))
     print(f"next: segpipe run --root {root} --model-run '{model_run}' --date {day}")
     return SOME_REJECTED if summary.refused else ALL_ACCEPTED
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 
 from segpipe.formats.files import Naming, SourceFiles
 from segpipe.formats.folder_source import FolderSource, ItemFile
-from segpipe.formats.identifiers import Over256, Region, areas_of, index_mask
+from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Imported
-from segpipe.formats.mask_folder import Labels
+from segpipe.formats.labels import Labels
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.decoding import MAX_PIXELS
 
@@ -28,13 +29,22 @@ class Arrays(FolderSource):
     over: Over256
 
     @classmethod
-    def open(cls, source: Path, labels: Labels, naming: Naming, over: Over256) -> Arrays:
+    def open(
+        cls,
+        source: Path,
+        labels: Labels,
+        naming: Naming,
+        over: Over256,
+        *,
+        allowed: Sequence[str | PathLike[str]] = (),
+    ) -> Arrays:
         """Find the files.
 
         Raises:
             SettingsError: if there are none.
         """
-        return cls(SourceFiles.find(source, (".npy", ".npz")), naming, labels, over)
+        files = SourceFiles.find(source, (".npy", ".npz"), allowed=allowed)
+        return cls(files, naming, labels, over)
 
     def _predictions_in(self, file: ItemFile) -> Iterator[Imported]:
         try:
@@ -55,23 +65,7 @@ class Arrays(FolderSource):
         if unusable is not None:
             return item.refused(unusable)
         ids = array.astype(np.uint8) if array.dtype == np.bool_ else array
-        areas = areas_of(ids)
-        segments, findings = self.labels.segments(areas, item.shown)
-        if findings:
-            return item.refused(*findings)
-        if max(areas) <= 255:
-            return item.imported(np.ascontiguousarray(ids, np.uint8), segments)
-        regions = {
-            segment.index: Region(
-                segment.index,
-                segment.label,
-                {**segment.metadata, "source_id": segment.index},
-                fixed=not segment.metadata.get("isthing", True),
-            )
-            for segment in segments
-        }
-        indexed = index_mask(ids, areas, regions, self.over, item.shown)
-        return item.imported(indexed.mask, indexed.segments, indexed.findings)
+        return self.labels.prediction(ids, item, self.over)
 
 
 def _arrays(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -127,6 +121,10 @@ def _unusable(array: NDArray[Any], shown: str) -> ImportFinding | None:
 
 def _unreadable(shown: str, error: Exception) -> ImportFinding:
     words = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "allow_pickle" in words:
-        words = "it holds Python objects, which are not opened: save an array of whole numbers"
+    # numpy says the first of a pickle, the second of an array of objects.
+    if "allow_pickle" in words or "Python objects" in words:
+        words = (
+            "it holds Python objects, which are not opened: save an array of whole numbers "
+            "(of Cellpose's _seg.npy, the entry 'masks')"
+        )
     return ImportFinding("IMPORT-UNREADABLE", f"{shown} cannot be read: {words}", found=words)

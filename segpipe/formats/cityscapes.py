@@ -7,8 +7,9 @@ columns name, id, hasInstances, ignoreInEval).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,17 +98,23 @@ class Cityscapes(PngFolder):
 
     @classmethod
     def open(
-        cls, source: Path, naming: Naming, over: Over256, *, ignore_unevaluated: bool
+        cls,
+        source: Path,
+        naming: Naming,
+        over: Over256,
+        *,
+        ignore_unevaluated: bool,
+        allowed: Sequence[str | PathLike[str]] = (),
     ) -> Cityscapes:
         """Find the masks: files that end in ``instanceIds.png`` where there are any.
 
         Raises:
             SettingsError: if there are none.
         """
-        files = SourceFiles.find(source, (".png",))
+        files = SourceFiles.find(source, (".png",), allowed=allowed)
         named = tuple(path for path in files if path.stem.endswith("instanceIds"))
         if named:
-            files = SourceFiles(files.source, named)
+            files = files.keeping(named, "not instanceIds")
         return cls(files, naming, over, ignore_unevaluated)
 
     def _decoded(self, file: ItemFile, data: bytes) -> Imported:
@@ -150,6 +157,11 @@ def _instance_ids(data: bytes) -> NDArray[np.uint16]:
         name = f"{file.header.depth}-bit {png.COLOUR_NAMES[file.header.colour]}"
         raise MaskRefused("MASK-COLOUR", f"{name}, expected the 16-bit grey of instanceIds", name)
     return np.asarray(samples).astype(np.uint16)
+
+
+def is_instance_id(id: int) -> bool:
+    """Whether an id names a class and an instance of it, as only instanceIds do."""
+    return id >= _PER_CLASS and _class_of(id) in LABELS
 
 
 def _class_of(id: int) -> int:

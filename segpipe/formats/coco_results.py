@@ -28,7 +28,7 @@ from segpipe.formats.coco import (
 from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, refused
 from segpipe.formats.json_values import brief, identity, kind_of, number, read_json
-from segpipe.formats.mask_folder import BACKGROUND
+from segpipe.formats.labels import BACKGROUND
 from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
 from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
 from segpipe.manifests.rows import ImportFinding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -86,13 +87,21 @@ class ColourMasks(PngFolder):
     table: ColourTable
 
     @classmethod
-    def open(cls, source: Path, entries: Sequence[LabelEntry], naming: Naming) -> ColourMasks:
+    def open(
+        cls,
+        source: Path,
+        entries: Sequence[LabelEntry],
+        naming: Naming,
+        *,
+        allowed: Sequence[str | PathLike[str]] = (),
+    ) -> ColourMasks:
         """Find the masks.
 
         Raises:
             SettingsError: if there are none, or the table cannot be used.
         """
-        return cls(SourceFiles.find(source, (".png",)), naming, ColourTable.of(entries))
+        files = SourceFiles.find(source, (".png",), allowed=allowed)
+        return cls(files, naming, ColourTable.of(entries))
 
     def _decoded(self, file: ItemFile, data: bytes) -> Imported:
         packed = _pack(read_colours(data))

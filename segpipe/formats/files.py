@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import pyarrow as pa
 
 from segpipe.errors import SettingsError
+from segpipe.formats.folder_scan import FolderScan, LeftOut, told, with_extensions
 from segpipe.manifests.rows import ImportFinding
 
 #: Further columns of data sets whose items lie in subfolders, such as videos.
@@ -39,18 +41,32 @@ class SourceFiles:
     Attributes:
         source: the folder.
         paths: the files in it and its subfolders, sorted.
+        left_out: what else is in them, with the reason.
     """
 
     source: Path
     paths: tuple[Path, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
-    def find(cls, source: Path, extensions: Sequence[str]) -> SourceFiles:
+    def find(
+        cls,
+        source: Path,
+        extensions: Sequence[str],
+        *,
+        companions: Sequence[str] = (),
+        allowed: Sequence[str | PathLike[str]] = (),
+    ) -> SourceFiles:
         """Find the files with certain extensions.
+
+        Files and folders of the system and hidden ones are left out, and so are links that lead
+        out of the source.
 
         Args:
             source: a folder, or one file.
             extensions: lower case, with the dot.
+            companions: extensions of files that are read along with one of the same name.
+            allowed: folders that links may lead into, besides the source.
 
         Raises:
             SettingsError: if there is no such folder, or no such file in it.
@@ -62,14 +78,18 @@ class SourceFiles:
             return cls(source.parent, (source,))
         if not source.is_dir():
             raise SettingsError(f"there is no folder {source}")
-        found = sorted(
-            path
-            for path in source.rglob("*")
-            if path.suffix.lower() in extensions and not path.name.startswith(".")
-        )
+        scan = FolderScan.of(source, allowed)
+        found, others = with_extensions(scan, extensions, companions)
+        left_out = (*scan.left_out, *others)
         if not found:
-            raise SettingsError(f"there is no {words} file in {source}")
-        return cls(source, tuple(found))
+            beside = f"; {told(left_out)}" if left_out else ""
+            raise SettingsError(f"there is no {words} file in {source}{beside}")
+        return cls(source, found, left_out)
+
+    def keeping(self, kept: Sequence[Path], reason: str) -> SourceFiles:
+        """These files alone; the others are left out for the reason."""
+        others = [LeftOut(self.shown(one), reason) for one in sorted({*self.paths} - {*kept})]
+        return replace(self, paths=tuple(kept), left_out=(*self.left_out, *others))
 
     @property
     def in_folders(self) -> bool:

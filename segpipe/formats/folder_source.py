@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
+from segpipe.formats.folder_scan import LeftOut
 from segpipe.formats.imported import Imported, finding_of, refused
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.refusal import MaskRefused
@@ -67,6 +68,11 @@ class FolderSource(ABC):
     def carried(self) -> Mapping[str, pa.DataType]:
         """``sequence`` and ``frame`` where files lie in subfolders."""
         return FRAME_COLUMNS if self.files.in_folders else {}
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What is in the folder and not imported."""
+        return self.files.left_out
 
     def __len__(self) -> int:
         return len(self.files)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from segpipe.formats.folder_scan import LeftOut
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.refusal import MaskRefused
 from segpipe.predictions.prediction import Segment
@@ -53,6 +54,16 @@ class Format(Protocol):
 
     def predictions(self) -> Iterator[Imported]:
         """Read the records one by one; a malformed one is yielded with its findings."""
+        ...
+
+
+@runtime_checkable
+class ScannedFolder(Protocol):
+    """A source that scans a folder, and says what of it is not imported."""
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What is in the folder and not imported, with the reason."""
         ...
 
 

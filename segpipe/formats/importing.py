@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.errors import ManifestError
-from segpipe.formats.imported import Format, Imported
+from segpipe.formats.folder_scan import LeftOut
+from segpipe.formats.imported import Format, Imported, ScannedFolder
 from segpipe.formats.manifest_writer import ManifestWriter
-from segpipe.formats.opening import open_source
+from segpipe.formats.opening import FORMATS, open_source
 from segpipe.manifests.delivery import digest_of, is_import_of_unknown_source, source_in
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
@@ -39,6 +40,7 @@ class ImportSummary:
         folder: where the manifest is, for messages.
         manifest: name of its file.
         replaced_rows: number of rows of the file it replaced; None where there was none.
+        left_out: what is in the source's folder and was not imported, with the reason.
     """
 
     imported: int
@@ -48,6 +50,7 @@ class ImportSummary:
     folder: str = ""
     manifest: str = ""
     replaced_rows: int | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def import_masks(
@@ -87,7 +90,8 @@ def import_masks(
         options: those of the commands, with ``_`` for ``-``: ``labels``, ``objects``,
             ``ignore`` (value -> label), ``colours``, ``annotations``, ``categories``, ``images``,
             ``overlaps``, ``empty_images``, ``over`` (``--over-256``), ``strip_prefix``,
-            ``strip_suffix``, ``ignore_unevaluated``. Each format takes some of them.
+            ``strip_suffix``, ``ignore_unevaluated``, ``values`` (``--value``; value -> value),
+            ``allow_root`` (folders). Each format takes some of them.
 
     Raises:
         SettingsError: if the format is unknown, an option is missing or not one of the format's,
@@ -95,7 +99,7 @@ def import_masks(
         ManifestError: if there is a manifest of that name that must not be replaced.
         StorageError: if a mask or the manifest cannot be written.
     """
-    opened = open_source(kind, source, **options)
+    opened = open_source(kind, source, **_with_allowed_roots(kind, root, options))
     day = date or datetime.datetime.now(datetime.UTC).date()
     identity = _identity(kind, source, options)
     writer = ManifestWriter(
@@ -149,6 +153,16 @@ def _own_name(
     return "-".join([kind, *([words.lower()] if words else []), digest[:8]])
 
 
+def _with_allowed_roots(
+    kind: str, root: str | PathLike[str] | HasSettings, options: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The options; a folder's links may also lead into what the root's settings allow."""
+    if kind not in FORMATS or "allow_root" not in FORMATS[kind].options:
+        return options
+    local = [one for one in Settings.of(root).allowed_roots if "://" not in one]
+    return {**options, "allow_root": (*(options.get("allow_root") or ()), *local)}
+
+
 def import_format(
     source: Format, writer: ManifestWriter, progress: Callable[[int, int], None] | None = None
 ) -> ImportSummary:
@@ -178,7 +192,8 @@ def import_format(
         dict(findings),
         tuple(messages),
         writer.folder.shown,
-        writer.delivery.file,
+        manifest=writer.delivery.file,
+        left_out=source.left_out if isinstance(source, ScannedFolder) else (),
     )
 
 

@@ -7,7 +7,7 @@ command of every entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from segpipe.formats.files import Naming
     from segpipe.formats.identifiers import Over256
     from segpipe.formats.imported import Format
-    from segpipe.formats.mask_folder import Labels
+    from segpipe.formats.labels import Labels
 
 
 @dataclass(frozen=True)
@@ -41,32 +41,37 @@ class ImportFormat:
 
 
 def _mask_folder(source: Path, **options: Any) -> Format:
-    from segpipe.formats.mask_folder import Labels, MaskFolder
+    from segpipe.formats.labels import Labels
+    from segpipe.formats.mask_folder import MaskFolder
     from segpipe.formats.sidecars import has_sidecars
 
-    given = any(options.get(name) for name in _LABEL_OPTIONS)
-    labels = _labels(options) if given or not has_sidecars(source) else Labels()
-    return MaskFolder.open(source, labels, _naming(options))
+    opened = MaskFolder.open(source, Labels(), _naming(options), _over(options), **_links(options))
+    if any(options.get(name) for name in _LABEL_OPTIONS) or not has_sidecars(opened.files):
+        return replace(opened, labels=_labels(options))
+    return opened
 
 
 def _colour_map(source: Path, **options: Any) -> Format:
     from segpipe.formats.colour_map import ColourMasks
     from segpipe.formats.label_map import read_colour_table
 
-    return ColourMasks.open(source, read_colour_table(Path(options["colours"])), _naming(options))
+    table = read_colour_table(Path(options["colours"]))
+    return ColourMasks.open(source, table, _naming(options), **_links(options))
 
 
 def _arrays(source: Path, **options: Any) -> Format:
     from segpipe.formats.arrays import Arrays
 
-    return Arrays.open(source, _labels(options), _naming(options), _over(options))
+    labels, naming, over = _labels(options), _naming(options), _over(options)
+    return Arrays.open(source, labels, naming, over, **_links(options))
 
 
 def _cityscapes(source: Path, **options: Any) -> Format:
     from segpipe.formats.cityscapes import Cityscapes
 
     ignore = bool(options.get("ignore_unevaluated"))
-    return Cityscapes.open(source, _naming(options), _over(options), ignore_unevaluated=ignore)
+    naming, over = _naming(options), _over(options)
+    return Cityscapes.open(source, naming, over, ignore_unevaluated=ignore, **_links(options))
 
 
 def _coco_panoptic(source: Path, **options: Any) -> Format:
@@ -90,8 +95,9 @@ def _coco_results(source: Path, **options: Any) -> Format:
     )
 
 
-_LABEL_OPTIONS = ("labels", "objects", "ignore")
+_LABEL_OPTIONS = ("labels", "objects", "ignore", "values")
 _NAMING_OPTIONS = ("strip_prefix", "strip_suffix")
+_FOLDER_OPTIONS = (*_NAMING_OPTIONS, "allow_root")
 
 FORMATS: Mapping[str, ImportFormat] = {
     one.name: one
@@ -100,13 +106,15 @@ FORMATS: Mapping[str, ImportFormat] = {
             "mask-folder",
             """Grey or palette PNGs of classes or objects, in a folder and the folders in it.
 
-            What segpipe exported says itself what its values mean.
+            What segpipe exported says itself what its values mean. 16-bit PNGs of ids are
+            renumbered.
 
             \b
             segpipe import mask-folder SegmentationClass --labels voc.csv --ignore 255=void ...
+            segpipe import mask-folder binary --labels crack.csv --value 255=1 ...
             segpipe import mask-folder davis --objects object ...
             """,
-            (*_LABEL_OPTIONS, *_NAMING_OPTIONS),
+            (*_LABEL_OPTIONS, "over", *_FOLDER_OPTIONS),
             _mask_folder,
         ),
         ImportFormat(
@@ -116,7 +124,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import colour-map annotations --colours colours.csv ...
             """,
-            ("colours", *_NAMING_OPTIONS),
+            ("colours", *_FOLDER_OPTIONS),
             _colour_map,
             required=("colours",),
         ),
@@ -127,7 +135,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import arrays outputs --labels classes.json ...
             """,
-            (*_LABEL_OPTIONS, "over", *_NAMING_OPTIONS),
+            (*_LABEL_OPTIONS, "over", *_FOLDER_OPTIONS),
             _arrays,
         ),
         ImportFormat(
@@ -137,7 +145,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import cityscapes gtFine/val --strip-suffix _gtFine_instanceIds ...
             """,
-            ("ignore_unevaluated", "over", *_NAMING_OPTIONS),
+            ("ignore_unevaluated", "over", *_FOLDER_OPTIONS),
             _cityscapes,
         ),
         ImportFormat(
@@ -210,10 +218,16 @@ def _naming(options: Mapping[str, Any]) -> Naming:
 
 def _labels(options: Mapping[str, Any]) -> Labels:
     from segpipe.formats.label_map import read_label_map
-    from segpipe.formats.mask_folder import Labels
+    from segpipe.formats.labels import Labels
+    from segpipe.formats.value_map import ValueMap
 
-    label_map, objects, ignored = map(options.get, _LABEL_OPTIONS)
+    label_map, objects, ignored, values = map(options.get, _LABEL_OPTIONS)
     if (label_map is None) == (not objects):
         raise SettingsError("say what the values mean: either --labels FILE or --objects LABEL")
     by_index = read_label_map(Path(label_map)) if label_map is not None else {}
-    return Labels(by_index, objects or "", dict(ignored or {}))
+    return Labels(by_index, objects or "", dict(ignored or {}), ValueMap.read(values or {}))
+
+
+def _links(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a folder's links may lead."""
+    return {"allowed": tuple(options.get("allow_root") or ())}

@@ -8,7 +8,7 @@ that is imported again is therefore the same prediction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from segpipe.formats.json_values import brief, json_text, kind_of, read_json
 from segpipe.manifests.rows import ImportFinding
 from segpipe.predictions.metadata import canonical_metadata
 from segpipe.predictions.prediction import Segment
+
+#: Of the file beside a mask.
+SIDECAR_EXTENSION = ".json"
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def sidecar_of(mask: Path, shown: str) -> Sidecar | ImportFinding | None:
         mask: the PNG's path.
         shown: the PNG, for messages.
     """
-    path = mask.with_suffix(".json")
+    path = mask.with_suffix(SIDECAR_EXTENSION)
     if not path.is_file():
         return None
     try:
@@ -87,9 +90,9 @@ def sidecar_of(mask: Path, shown: str) -> Sidecar | ImportFinding | None:
         )
 
 
-def has_sidecars(folder: Path) -> bool:
-    """Whether any PNG in a folder or its subfolders has a sidecar."""
-    return any(path.with_suffix(".json").is_file() for path in folder.rglob("*.png"))
+def has_sidecars(masks: Iterable[Path]) -> bool:
+    """Whether any of several masks has a sidecar."""
+    return any(path.with_suffix(SIDECAR_EXTENSION).is_file() for path in masks)
 
 
 def _segment(cell: Any) -> Segment:

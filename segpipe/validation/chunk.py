@@ -144,16 +144,22 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
 
 
 def import_findings(row: ManifestRow, policy: Policy) -> list[Finding]:
-    """What the importer of a row found, with the policy's severities."""
-    return [
+    """What the importer of a row found, with the policy's severities.
+
+    A record that the importer refused has no mask: its findings reject it whatever a policy says,
+    so that the reason is told and not that the mask is missing.
+    """
+    found = [
         finding(
             CATALOGUE.get(one.rule, IMPORT_UNREADABLE),
             policy,
             Found(one.message, one.found, one.expected, remedy=one.remedy),
         )
         for one in row.import_findings
-        if one.rule not in CATALOGUE or policy.severity_of(CATALOGUE[one.rule]) is not Severity.OFF
     ]
+    if row.mask_url is None and not any(one.severity is Severity.REJECT for one in found):
+        return [replace(one, severity=Severity.REJECT) for one in found]
+    return [one for one in found if one.severity is not Severity.OFF]
 
 
 def _is_importable(row: ManifestRow, policy: Policy) -> bool:

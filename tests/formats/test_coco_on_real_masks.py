@@ -16,11 +16,13 @@ from pycocotools import mask as coco
 from segpipe.formats.coco_panoptic import CocoPanoptic
 from segpipe.formats.coco_results import CocoResults
 from segpipe.formats.exporting import export_mask_folder, published
+from segpipe.formats.files import Naming
 from segpipe.formats.identifiers import Over256
 from segpipe.formats.importing import import_format
 from segpipe.formats.label_map import read_label_map
+from segpipe.formats.labels import Labels
 from segpipe.formats.manifest_writer import ManifestWriter
-from segpipe.formats.mask_folder import Labels, MaskFolder, Naming
+from segpipe.formats.mask_folder import MaskFolder
 from segpipe.formats.overlaps import Overlaps
 from segpipe.masks.decoding import decode_mask
 from segpipe.publishing.outcomes import Provenance

@@ -23,8 +23,10 @@ from segpipe.errors import SegpipeError, SettingsError, StorageError
 from segpipe.formats.coco_panoptic import CocoPanoptic
 from segpipe.formats.exporting import Published, export_mask_folder, published
 from segpipe.formats.exporting_coco import export_coco_panoptic
+from segpipe.formats.files import Naming
 from segpipe.formats.identifiers import Over256
-from segpipe.formats.mask_folder import Labels, MaskFolder, Naming
+from segpipe.formats.labels import Labels
+from segpipe.formats.mask_folder import MaskFolder
 from segpipe.masks.encoding import canonical_png
 from segpipe.predictions.fingerprint import fingerprint
 from segpipe.predictions.view import View

@@ -20,8 +20,9 @@ from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Format
 from segpipe.formats.importing import import_format
 from segpipe.formats.label_map import LabelEntry
+from segpipe.formats.labels import Labels
 from segpipe.formats.manifest_writer import ManifestWriter
-from segpipe.formats.mask_folder import Labels, MaskFolder
+from segpipe.formats.mask_folder import MaskFolder
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 

@@ -1,0 +1,182 @@
+"""What is wrong where a mask has values that its label map does not know.
+
+The rules of validation recognize the causes, here as there, so an import and a validation say the
+same of one mask. What helps differs: an importer has options.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segpipe.formats.cityscapes import is_instance_id
+from segpipe.formats.identifiers import ellipsis_after, listed, listed_with_areas
+from segpipe.manifests.rows import ImportFinding, ManifestRow
+from segpipe.masks.measures import measure
+from segpipe.predictions.declarations import read_declaration
+from segpipe.predictions.prediction import Segment
+from segpipe.validation.rules import CATALOGUE, Evidence, Finding, Policy, judge
+
+_GENERAL = "VALUE-NO-SEGMENT"
+_SIXTEEN_BITS = 257  # 255 as 8 bits is 65535 as 16
+
+
+def diagnosis(mask: NDArray[np.uint8], declared: Sequence[Segment]) -> Finding | None:
+    """The best explanation that validation has for values without a Segment.
+
+    Args:
+        mask: H x W.
+        declared: what is known of the mask's values.
+
+    Returns:
+        The finding of ``VALUE-NO-SEGMENT``, or of a rule that it yields to; None where every value
+        has a Segment.
+    """
+    cells = [{"label": one.label, "index": one.index, "metadata": {}} for one in declared]
+    evidence = Evidence(
+        ManifestRow("", 0, "", None, cells),
+        read_declaration(cells),
+        Policy(),
+        measures=measure(mask),
+    )
+    if not evidence.unexplained:
+        return None
+    general = CATALOGUE[_GENERAL]
+    special = [one for id, one in CATALOGUE.items() if id in general.yields_to]
+    found = judge(evidence, [*special, general])
+    return found[0] if found else None
+
+
+def unknown_values(
+    ids: NDArray[Any],
+    areas: Mapping[int, int],
+    declared: Mapping[int, Segment],
+    source: str,
+) -> ImportFinding:
+    """The finding for a mask with values that no label is known for.
+
+    Args:
+        ids: H x W, integers of any dtype.
+        areas: value -> number of its pixels.
+        declared: value -> Segment, of everything the label map and the options name.
+        source: the file, for messages.
+    """
+    unknown = [value for value in areas if value not in declared]
+    if min(areas) < 0 or max(areas) > 255:
+        return _beyond_8_bits(unknown, areas, declared, source)
+    small = [segment for value, segment in declared.items() if value <= 255]
+    found = diagnosis(np.ascontiguousarray(ids, np.uint8), small)
+    if found is None or found.rule == _GENERAL:
+        return _general(unknown, areas, source)
+    return ImportFinding(
+        found.rule,
+        f"{source}: the mask has {found.found}, the label map {found.expected}. "
+        f"{CATALOGUE[found.rule].meaning} {_advice(found.rule, unknown, areas, declared)}",
+        found.found,
+        found.expected,
+    )
+
+
+def _advice(
+    rule: str, unknown: Sequence[int], areas: Mapping[int, int], declared: Mapping[int, Segment]
+) -> str:
+    """What to do, by the options of an import."""
+    named = listed_with_areas(unknown, areas)
+    if rule == "BINARY-255" and 1 in declared:
+        return f"Import with --value 255=1: then 255 is {declared[1].label!r}"
+    if rule == "OFF-BY-ONE":
+        return _shifted(areas, declared)
+    if rule == "VALUES-STRETCHED":
+        return _stretched(areas, declared)
+    if rule in ("IGNORE-255", "BINARY-255"):
+        value = unknown[0]
+        return (
+            f"{named}: where these pixels are to be ignored, import with --ignore {value}=void; "
+            f"where they are a class or an object, add {value} to the label map"
+        )
+    if rule == "VALUES-INTERPOLATED":
+        return "No option brings the classes back: write the masks again, and then import them"
+    if rule == "PROBABILITY-MAP":
+        return "Apply argmax or a threshold to the scores, and import the classes"
+    return f"{CATALOGUE[rule].remedy}"
+
+
+def _shifted(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str:
+    ignored = {index for index, one in declared.items() if one.metadata.get("ignore")}
+    classes = {index for index in declared if index <= 255} - ignored
+    for step in (-1, 1):
+        if all((value + step) % 256 in classes for value in areas if value not in ignored):
+            becomes = {(index - step) % 256: index for index in classes}
+            if step == -1:
+                becomes.pop(0, None)  # nothing is below 0, and 0 is no class of such a mask
+            return (
+                "If the masks are shifted and the label map is right, import with "
+                f"--value {_compact(becomes)}; otherwise correct the label map"
+            )
+    return "Number the label map as the masks are, or say with --value what each value becomes"
+
+
+def _stretched(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str:
+    factor = math.gcd(*areas)
+    becomes = {factor * index: index for index in declared if 0 < factor * index <= 255}
+    return f"Import with --value {_compact(becomes)}"
+
+
+def _general(unknown: Sequence[int], areas: Mapping[int, int], source: str) -> ImportFinding:
+    return ImportFinding(
+        _GENERAL,
+        f"{source}: the label map does not say what these values mean: "
+        f"{listed_with_areas(unknown, areas)}{ellipsis_after(unknown)}. Add them to it; say with "
+        "--value VALUE=NEW which of its values they are; or, where their pixels are to be "
+        "ignored, import with --ignore VALUE=LABEL",
+        found=listed(unknown),
+        expected="values of the label map",
+    )
+
+
+def _beyond_8_bits(
+    unknown: Sequence[int],
+    areas: Mapping[int, int],
+    declared: Mapping[int, Segment],
+    source: str,
+) -> ImportFinding:
+    """For values as 16 bits hold them: ids of objects, mostly."""
+    scaled = {value: value // _SIXTEEN_BITS for value in areas if value % _SIXTEEN_BITS == 0}
+    if len(scaled) == len(areas) and all(value in declared for value in scaled.values()):
+        becomes = {value: new for value, new in scaled.items() if value != new}
+        advice = f"8-bit values times 257? Import with --value {_compact(becomes)}"
+    elif all(is_instance_id(value) for value in unknown):
+        advice = "Cityscapes instanceIds? Use segpipe import cityscapes, which reads them"
+    else:
+        advice = (
+            "Ids of objects? Import with --objects LABEL in place of --labels (more than 256 in "
+            "one mask: with --over-256 as well); ids that are class * 1000 + instance: with "
+            "segpipe import cityscapes"
+        )
+    return ImportFinding(
+        "MASK-16BIT",
+        f"{source}: the label map does not say what these values mean: "
+        f"{listed_with_areas(unknown, areas)}{ellipsis_after(unknown)}. {advice}",
+        found=f"max {max(areas)}, {len(areas)} distinct",
+        expected="values of the label map",
+    )
+
+
+def _compact(becomes: Mapping[int, int]) -> str:
+    """``1..12=0..11,255=0``: runs of numbers are written as ranges."""
+    runs: list[tuple[int, int, int]] = []  # value, what it becomes, length
+    for value, new in sorted(becomes.items()):
+        if runs and (runs[-1][0] + runs[-1][2], runs[-1][1] + runs[-1][2]) == (value, new):
+            runs[-1] = (*runs[-1][:2], runs[-1][2] + 1)
+        else:
+            runs.append((value, new, 1))
+    return ",".join(
+        f"{value}={new}"
+        if length == 1
+        else f"{value}..{value + length - 1}={new}..{new + length - 1}"
+        for value, new, length in runs
+    )
