@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +27,7 @@ from segpipe.formats.coco import (
 )
 from segpipe.formats.colour_map import read_colours
 from segpipe.formats.files import read
+from segpipe.formats.folder_scan import Boundary, FolderScan, LeftOut
 from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, finding_of, refused
 from segpipe.formats.json_values import brief, flag, identity, kind_of, number, read_json
@@ -43,10 +45,17 @@ class CocoPanoptic:
     images: CocoImages
     categories: Mapping[int, CocoCategory]
     over: Over256 = Over256.REFUSE
+    boundary: Boundary | None = None
 
     @classmethod
     def open(
-        cls, folder: Path, annotations: Path, categories: Path | None, over: Over256
+        cls,
+        folder: Path,
+        annotations: Path,
+        categories: Path | None,
+        over: Over256,
+        *,
+        allowed: Sequence[str | PathLike[str]] = (),
     ) -> CocoPanoptic:
         """Read the annotations.
 
@@ -55,6 +64,7 @@ class CocoPanoptic:
             annotations: the JSON file.
             categories: another JSON file with the categories, where the first has none.
             over: what is done with more than 256 ids.
+            allowed: folders that links may lead into, besides the folder of PNGs.
 
         Raises:
             SettingsError: if a file cannot be read, or lacks what the format requires.
@@ -79,12 +89,22 @@ class CocoPanoptic:
         named = categories_of(read_json(categories) if categories else content, where)
         if not named and any(entry.get("segments_info") for entry in entries):
             raise SettingsError(f"{where} holds no categories")
-        return cls(folder, tuple(entries), images, named, over)
+        return cls(folder, tuple(entries), images, named, over, Boundary.of(folder, allowed))
 
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
         """The image's id in COCO."""
         return IMAGE_COLUMNS
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The PNGs of the folder that no annotation names."""
+        named = {self.folder / str(one.get("file_name")) for one in self.annotations}
+        return tuple(
+            LeftOut(path.relative_to(self.folder).as_posix(), "without an annotation")
+            for path in sorted(FolderScan.of(self.folder).files)
+            if path.suffix.lower() == ".png" and path not in named
+        )
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -146,6 +166,9 @@ class CocoPanoptic:
             return ImportFinding(
                 "URL-REFUSED", f"{brief(name)} is no name of a file in the folder of PNGs", name
             )
+        linked = self._linked_out(self.folder / path, name)
+        if linked is not None:
+            return linked
         data = read(self.folder / path, name)
         if isinstance(data, ImportFinding):
             return data
@@ -153,6 +176,22 @@ class CocoPanoptic:
             return panoptic_ids(read_colours(data))
         except MaskRefused as refusal:
             return finding_of(refusal, name)
+
+    def _linked_out(self, path: Path, name: str) -> ImportFinding | None:
+        """The finding for a link that leads out of the folder of PNGs."""
+        try:
+            target = path.resolve()
+        except (OSError, RuntimeError):
+            return None  # reading it will say why
+        if self.boundary is None or self.boundary.holds(target):
+            return None
+        return ImportFinding(
+            "URL-REFUSED",
+            f"{name} is linked to {target}, out of the folder of PNGs; to allow it, pass "
+            "--allow-root with the target's folder",
+            found=str(target),
+            expected="a file in the folder of PNGs",
+        )
 
     def _indexed(
         self,

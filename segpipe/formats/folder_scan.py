@@ -72,6 +72,10 @@ class Boundary:
         """The boundary of a source; allowed roots are folders on this machine."""
         return cls((source.resolve(), *(Path(one).expanduser().resolve() for one in allowed)))
 
+    def holds(self, target: Path) -> bool:
+        """Whether a resolved path lies inside."""
+        return any(target.is_relative_to(folder) for folder in self.folders)
+
     def problem(self, path: Path) -> tuple[str, Path] | None:
         """Why a path is not followed, and where it leads; None where it may be followed."""
         try:
@@ -80,7 +84,7 @@ class Boundary:
             return "linked to what is not there", path.resolve()
         except (OSError, RuntimeError):  # which of them a circle raises depends on the version
             return _IN_A_CIRCLE, Path(os.readlink(path))
-        if any(target.is_relative_to(folder) for folder in self.folders):
+        if self.holds(target):
             return None
         return "linked out of the source; to allow it, pass --allow-root with the target", target
 

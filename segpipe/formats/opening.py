@@ -78,7 +78,8 @@ def _coco_panoptic(source: Path, **options: Any) -> Format:
     from segpipe.formats.coco_panoptic import CocoPanoptic
 
     categories = _path(options.get("categories"))
-    return CocoPanoptic.open(source, Path(options["annotations"]), categories, _over(options))
+    annotations, over = Path(options["annotations"]), _over(options)
+    return CocoPanoptic.open(source, annotations, categories, over, **_links(options))
 
 
 def _coco_results(source: Path, **options: Any) -> Format:
@@ -155,7 +156,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import coco-panoptic panoptic_val2017 --annotations panoptic_val2017.json ...
             """,
-            ("annotations", "categories", "over"),
+            ("annotations", "categories", "over", "allow_root"),
             _coco_panoptic,
             required=("annotations",),
         ),
