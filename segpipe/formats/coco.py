@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -95,6 +96,26 @@ class CocoImages:
                 images[id] = replace(before, clash=f"{before.shown} and for {image.shown}")
         return cls(images, True)
 
+    def id_of(self, name: str) -> int | str:
+        """The id of the image with a file name; the name itself where none, or several, have it.
+
+        Folders and extensions may be missing on either side; where both have them, folders agree.
+        """
+        wanted = _parts(name)
+        similar = [id for id, parts in self._by_stem.get(wanted[-1:], ()) if _agree(parts, wanted)]
+        exact = [id for id in similar if self.by_id[id].file_name == name]
+        found = exact or similar
+        return found[0] if len(found) == 1 else name
+
+    @cached_property
+    def _by_stem(self) -> Mapping[tuple[str, ...], Sequence[tuple[int | str, tuple[str, ...]]]]:
+        """File name without extension -> ids and parts of the names of the images that have it."""
+        images: dict[tuple[str, ...], list[tuple[int | str, tuple[str, ...]]]] = {}
+        for id, image in self.by_id.items():
+            parts = _parts(image.file_name or "")
+            images.setdefault(parts[-1:], []).append((id, parts))
+        return images
+
     def image(self, id: int | str) -> CocoImage | ImportFinding:
         """The image of an id; a finding where it is not listed, or ambiguous."""
         image = self.by_id.get(id)
@@ -149,6 +170,17 @@ def _entries(content: Any, name: str, path: Path) -> Iterator[Mapping[str, Any]]
                 f"{path}: an entry of {name!r} is {brief(entry)}, expected an object"
             )
         yield entry
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Folders and file of a name, without the extension; both kinds of slashes separate."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return (path.with_suffix("") if path.name else path).parts
+
+
+def _agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    length = min(len(one), len(other))
+    return length > 0 and one[-length:] == other[-length:]
 
 
 def _size(value: object) -> int | None:

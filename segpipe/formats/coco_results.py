@@ -8,7 +8,7 @@ silently lacks an instance would be a different prediction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class CocoResults:
         records: image id -> position in the file and record of each of its instances; empty for
             images that become background only.
         without_image: a finding for each record that has no image id.
+        file_names: the ids that are names of files, because the records have no other.
     """
 
     records: Mapping[int | str, Sequence[tuple[int, _Record]]]
@@ -53,6 +54,7 @@ class CocoResults:
     overlaps: Overlaps = Overlaps.SCORE
     over: Over256 = Over256.REFUSE
     without_image: Sequence[ImportFinding] = field(default=())
+    file_names: Set[int | str] = frozenset()
 
     @classmethod
     def open(
@@ -78,22 +80,17 @@ class CocoResults:
         Raises:
             SettingsError: if a file cannot be read, or lacks what the format requires.
         """
-        content = read_json(results)
-        if not isinstance(content, list):
-            hint = " (is it the ground truth?)" if isinstance(content, dict) else ""
-            raise SettingsError(
-                f"{results} is {kind_of(content)}, expected a list of results{hint}"
-            )
+        content = _records(read_json(results), results)
         if empty and images is None:
             raise SettingsError("--empty-images needs the list of images: --images FILE")
-        records, without_image = _by_image(content)
         known = CocoImages.of(read_json(images), images) if images else CocoImages()
+        records, without_image, file_names = _by_image(content, known)
         if empty:
             records |= {id: [] for id in known.by_id if id not in records}
         named = categories_of(read_json(categories), categories)
         if not named:
             raise SettingsError(f"{categories} holds no categories")
-        return cls(records, known, named, overlaps, over, without_image)
+        return cls(records, known, named, overlaps, over, without_image, file_names)
 
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
@@ -114,6 +111,8 @@ class CocoResults:
         shown = f"image {id!r}"
         other: dict[str, Any] = {"carried": {"image_id": str(id)}}
         image = self.images.image(id)
+        if id in self.file_names and not self.images.listed:
+            image = CocoImage(id, str(id))
         if isinstance(image, ImportFinding):
             return refused(str(id), shown, image, **other)
         read = [self._instance(position, record, image) for position, record in records]
@@ -199,20 +198,56 @@ class _Instance:
         }
 
 
+def _records(content: object, path: Path) -> list[Any]:
+    """The list of results; of an object with a list per file name, each with that name.
+
+    Raises:
+        SettingsError: if the file holds neither.
+    """
+    if isinstance(content, list):
+        return content
+    if (
+        isinstance(content, dict)
+        and content.keys().isdisjoint({"images", "annotations", "categories"})
+        and all(isinstance(members, list) for members in content.values())
+    ):
+        return [
+            {"file_name": name, **one} if isinstance(one, dict) else one
+            for name, members in content.items()
+            for one in members
+        ]
+    hint = " (is it the ground truth?)" if isinstance(content, dict) else ""
+    raise SettingsError(
+        f"{path} is {kind_of(content)}, expected a list of results, or an object with a list for "
+        f"each file name{hint}"
+    )
+
+
 def _by_image(
-    content: Sequence[object],
-) -> tuple[dict[int | str, list[tuple[int, _Record]]], list[ImportFinding]]:
-    """Image id -> position and record of its instances; a finding for each record without one."""
+    content: Sequence[object], known: CocoImages
+) -> tuple[dict[int | str, list[tuple[int, _Record]]], list[ImportFinding], frozenset[int | str]]:
+    """Image id -> position and record of its instances; a finding for each record without one.
+
+    A record without ``image_id`` is of the image with its ``file_name``. The last result are the
+    ids that are such names, because no list of images gives another.
+    """
     records: dict[int | str, list[tuple[int, _Record]]] = {}
     without_image = []
+    names: set[int | str] = set()
     for position, record in enumerate(content):
         id = identity(record.get("image_id")) if isinstance(record, dict) else None
+        if isinstance(record, dict) and record.get("image_id") is None:
+            name = record.get("file_name")
+            id = name if isinstance(name, str) and name else None
+            names.update(() if id is None else (id,))
+        if isinstance(id, str) and id not in known.by_id:
+            id = known.id_of(id)
         if isinstance(record, dict) and id is not None:
             records.setdefault(id, []).append((position, record))
         else:
             found = str(record)[:80]
             without_image.append(unreadable(f"result {position} has no image_id: {found}", found))
-    return records, without_image
+    return records, without_image, frozenset(names)
 
 
 def _size(

@@ -1,17 +1,15 @@
-"""Label maps and colour tables, from CSV, JSON or TOML."""
+"""Label maps and colour tables: the entries of the rows that ``label_rows`` reads."""
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segpipe.errors import SettingsError
+from segpipe.formats.label_rows import FORMS, read_rows
 
 _INDEX_NAMES = ("index", "id", "value", "idx", "labelid", "class_id", "category_id")
 _LABEL_NAMES = ("label", "name", "class", "category", "names")
@@ -53,7 +51,8 @@ def read_label_map(path: Path) -> dict[int, LabelEntry]:
     """Read a label map: value -> entry.
 
     A CSV file has columns such as ``index,label`` and may have ``isthing``; JSON and TOML are
-    ``{"0": "Sky"}``, a list of such rows, or either of them under ``labels``.
+    ``{"0": "Sky"}``, a list of such rows, or either of them under ``labels``; see ``label_rows``
+    for the others.
 
     Raises:
         SettingsError: naming the file and the line or key.
@@ -61,7 +60,10 @@ def read_label_map(path: Path) -> dict[int, LabelEntry]:
     entries: dict[int, LabelEntry] = {}
     for entry in _entries(path):
         if entry.index is None:
-            raise SettingsError(f"{path}: {entry.label!r} has no index")
+            hint = ""
+            if entry.colour is not None:
+                hint = "; it has a colour: import with colour-map --colours"
+            raise SettingsError(f"{path}: {entry.label!r} has no index{hint}; {FORMS}")
         if entry.index in entries:
             other = entries[entry.index].label
             raise SettingsError(
@@ -76,7 +78,8 @@ def read_label_map(path: Path) -> dict[int, LabelEntry]:
 def read_colour_table(path: Path) -> list[LabelEntry]:
     """Read a colour table: its entries in the file's order, each with a colour.
 
-    A CSV file has ``r,g,b,label`` or ``colour,label`` with ``#rrggbb``, and may have ``index``.
+    A CSV file has ``r,g,b,label`` or ``colour,label`` with ``#rrggbb``, and may have ``index``;
+    CVAT's ``labelmap.txt`` is read as well.
 
     Raises:
         SettingsError: naming the file and the line or key.
@@ -85,7 +88,9 @@ def read_colour_table(path: Path) -> list[LabelEntry]:
     seen: dict[tuple[int, int, int], str] = {}
     for entry in entries:
         if entry.colour is None:
-            raise SettingsError(f"{path}: {entry.label!r} has no colour (r, g, b or #rrggbb)")
+            raise SettingsError(
+                f"{path}: {entry.label!r} has no colour (r, g, b or #rrggbb); {FORMS}"
+            )
         if entry.colour in seen:
             raise SettingsError(
                 f"{path}: the colour {shown(entry.colour)} stands for {seen[entry.colour]!r} and "
@@ -103,49 +108,18 @@ def shown(colour: Sequence[int]) -> str:
 
 
 def _entries(path: Path) -> Iterator[LabelEntry]:
-    for location, row in _rows(path):
+    for location, row in read_rows(path):
         label = _first_of(row, _LABEL_NAMES)
         if label is None or not str(label).strip():
             raise SettingsError(
                 f"{path}, {location}: there is no label (columns: {', '.join(map(str, row))}; "
-                f"expected one of {', '.join(_LABEL_NAMES)})"
+                f"expected one of {', '.join(_LABEL_NAMES)}); {FORMS}"
             )
         yield LabelEntry(
             str(label),
             _index(_first_of(row, _INDEX_NAMES), path, location),
             _ISTHING_VALUES.get(str(_first_of(row, _ISTHING_NAMES)).strip().lower()),
             _colour(row, path, location),
-        )
-
-
-def _rows(path: Path) -> Iterator[tuple[str, _Row]]:
-    """Location in the file and content of each row, column names in lower case."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        words = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise SettingsError(f"the label map {path} cannot be read: {words}") from None
-    if path.suffix == ".csv":
-        for number, row in enumerate(csv.DictReader(text.splitlines(), skipinitialspace=True), 2):
-            yield f"line {number}", {(k or "").strip().lower(): v for k, v in row.items()}
-        return
-    try:
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except ValueError as error:
-        kind = "TOML" if path.suffix == ".toml" else "JSON"
-        raise SettingsError(f"the label map {path} is not valid {kind}: {error}") from None
-    if isinstance(content, dict) and isinstance(content.get("labels"), (dict, list)):
-        content = content["labels"]
-    if isinstance(content, dict):
-        for key, value in content.items():
-            row = value if isinstance(value, dict) else {"label": value}
-            yield f"key {key!r}", {"index": key, **row}
-    elif isinstance(content, list) and all(isinstance(row, dict) for row in content):
-        for number, row in enumerate(content):
-            yield f"entry {number}", {str(key).lower(): value for key, value in row.items()}
-    else:
-        raise SettingsError(
-            f"the label map {path} is a {type(content).__name__}, expected index = label"
         )
 
 
@@ -159,8 +133,8 @@ def _index(value: Any, path: Path, location: str) -> int | None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if re.fullmatch(r"\s*\d{1,9}\s*", str(value)):
-        return int(value)
+    if re.fullmatch(r"\s*\d{1,9}(\.0*)?\s*", str(value)):
+        return int(float(value))
     raise SettingsError(f"{path}, {location}: the index is {value!r}, expected a whole number")
 
 

@@ -9,6 +9,7 @@ Polygons are rasterized by pycocotools, because its rounding defines COCO polygo
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.errors import SegpipeError, SettingsError
-from segpipe.formats.json_values import brief, number
+from segpipe.formats.json_values import brief, identity, number
 from segpipe.masks.decoding import MAX_PIXELS
 
 _MOST_DIGITS = 8  # of base 32: more than any run needs
@@ -75,17 +76,21 @@ def read_segmentation(cell: object, height: int | None, width: int | None) -> Ru
 
 def _from_rle(cell: Mapping[str, Any]) -> RunLengths:
     size, counts = cell.get("size"), cell.get("counts")
-    if not (isinstance(size, list) and len(size) == 2 and all(_is_count(side) for side in size)):
+    sides = _counts(size)
+    if sides is None or len(sides) != 2:
         raise RunLengthError(f"size is {size!r}, expected [height, width]")
-    height, width = size
+    height, width = sides
     if not 0 < height * width <= MAX_PIXELS:
         raise RunLengthError(f"size is {size!r}: over the limit of {MAX_PIXELS:,} pixels, or none")
     if isinstance(counts, str):
-        runs = _decompressed(counts, height * width)
-    elif isinstance(counts, list) and all(map(_is_count, counts)):
-        runs = counts
+        runs = _decompressed(_unwrapped(counts), height * width)
     else:
-        raise RunLengthError(f"counts are {brief(counts)}, expected text or whole numbers from 0")
+        listed = _counts(counts)
+        if listed is None:
+            raise RunLengthError(
+                f"counts are {brief(counts)}, expected text or whole numbers from 0"
+            )
+        runs = listed
     total = sum(runs)
     if total != height * width:
         raise RunLengthError(
@@ -159,5 +164,30 @@ def _outline_length(polygon: object, height: int, width: int) -> float:
     return float(steps.sum())
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _counts(value: object) -> list[int] | None:
+    """A list of whole numbers from 0, also as floats; None for anything else."""
+    if not isinstance(value, list):
+        return None
+    found = [identity(one) for one in value]
+    counts = [one for one in found if isinstance(one, int) and one >= 0]
+    return counts if len(counts) == len(found) else None
+
+
+def _unwrapped(counts: str) -> str:
+    """The compressed form, out of the text that Python's ``str`` makes of bytes: ``b'...'``.
+
+    A quotation mark is no digit of the compressed form, so no other text looks like that.
+
+    Raises:
+        RunLengthError: if such a text is cut or damaged.
+    """
+    if not counts.startswith(("b'", 'b"')):
+        return counts
+    try:
+        value = ast.literal_eval(counts)
+        return value.decode("ascii") if isinstance(value, bytes) else counts
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise RunLengthError(
+            f"counts are {brief(counts)}, the text of a bytes object that is cut or damaged; "
+            "write counts.decode() instead of str(counts)"
+        ) from None

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
@@ -18,50 +17,12 @@ from PIL import Image
 
 from segpipe import ManifestWriter, Segment
 from segpipe.errors import SegpipeError
-from segpipe.manifests.partition import Partition
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from tests.fixtures.command_line import invoked
+from tests.fixtures.imports import PARTITION, imported, judged, rules, save, write
 
-PARTITION = Partition("unet", "2026-01-05")
 STRIPES = np.repeat(np.arange(3, dtype=np.uint8), 4)[:, None].repeat(8, axis=1)
-
-
-def imported(kind: str, source: Path, root: Path, *options: object) -> Result:
-    where = ("--root", root, "--model-run", "unet", "--date", PARTITION.date)
-    return invoked("import", kind, source, *where, *options)
-
-
-def judged(root: Path) -> tuple[dict[str, dict[str, int]], dict[str, list[tuple[str, str]]]]:
-    """Item -> label and index -> pixels, of the accepted; item -> rules and messages otherwise."""
-    opened = Root.open(str(root))
-    opened.materialize(PARTITION)
-    validated = opened.validated(PARTITION)
-    accepted = {}
-    for batch in validated.batches(1000):
-        for id, segments in zip(
-            batch.rows["reference_id"].to_pylist(), batch.segments.to_pylist(), strict=True
-        ):
-            accepted[id] = {f"{s['index']} {s['label']}": s["area_px"] for s in segments}
-    rejected: dict[str, list[tuple[str, str]]] = {}
-    for row in validated.rejected(1000).to_pylist():
-        rejected.setdefault(row["reference_id"], []).append((row["rule"], row["message"]))
-    return accepted, rejected
-
-
-def rules(rejected: Mapping[str, list[tuple[str, str]]]) -> dict[str, list[str]]:
-    return {id: [rule for rule, _ in found] for id, found in rejected.items()}
-
-
-def save(path: Path, array: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-    return path
-
-
-def write(path: Path, content: object) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
 
 
 @pytest.fixture
