@@ -86,7 +86,7 @@ class Boundary:
             return _IN_A_CIRCLE, Path(os.readlink(path))
         if self.holds(target):
             return None
-        return "linked out of the source; to allow it, pass --allow-root with the target", target
+        return "linked out of the source, which takes --allow-root with the target", target
 
 
 @dataclass

@@ -48,8 +48,8 @@ def read_rows(path: Path) -> Iterator[LocatedRow]:
     try:
         content = tomllib.loads(text) if extension == ".toml" else json.loads(text)
     except (ValueError, RecursionError) as error:
-        kind = "TOML" if extension == ".toml" else "JSON"
-        raise SettingsError(f"the label map {path} is not valid {kind}: {error}; {FORMS}") from None
+        kind = {".toml": "valid TOML", ".json": "valid JSON"}.get(extension, "one that is read")
+        raise SettingsError(f"the label map {path} is not {kind}: {error}; {FORMS}") from None
     return _of_content(content, path)
 
 

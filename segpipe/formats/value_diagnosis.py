@@ -93,11 +93,7 @@ def _advice(
     if rule == "VALUES-STRETCHED":
         return _stretched(areas, declared)
     if rule in ("IGNORE-255", "BINARY-255"):
-        value = unknown[0]
-        return (
-            f"{named}: where these pixels are to be ignored, import with --ignore {value}=void; "
-            f"where they are a class or an object, add {value} to the label map"
-        )
+        return _ignored(unknown[0], named, areas, declared)
     if rule == "VALUES-INTERPOLATED":
         return "No option brings the classes back: write the masks again, and then import them"
     if rule == "PROBABILITY-MAP":
@@ -105,25 +101,58 @@ def _advice(
     return f"{CATALOGUE[rule].remedy}"
 
 
-def _shifted(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str:
+def _shift(areas: Mapping[int, int], declared: Mapping[int, Segment], step: int) -> str | None:
+    """The values for ``--value`` if the masks are shifted by a step; None if they are not.
+
+    The step is taken modulo 256: subtracting 1 from 8-bit labels makes 255 of 0.
+    """
     ignored = {index for index, one in declared.items() if one.metadata.get("ignore")}
     classes = {index for index in declared if index <= 255} - ignored
-    for step in (-1, 1):
-        if all((value + step) % 256 in classes for value in areas if value not in ignored):
-            becomes = {(index - step) % 256: index for index in classes}
-            if step == -1:
-                becomes.pop(0, None)  # nothing is below 0, and 0 is no class of such a mask
-            return (
-                "If the masks are shifted and the label map is right, import with "
-                f"--value {_compact(becomes)}; otherwise correct the label map"
-            )
-    return "Number the label map as the masks are, or say with --value what each value becomes"
+    if not all((value + step) % 256 in classes for value in areas if value not in ignored):
+        return None
+    becomes = {(index - step) % 256: index for index in classes}
+    if step == -1:
+        becomes.pop(0, None)  # 255 + 1: no value of a mask
+    return f"--value {_compact(becomes)}"
+
+
+def _shifted(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str:
+    values = _shift(areas, declared, -1) or _shift(areas, declared, 1)
+    if values is None:
+        return "Number the label map as the masks are, or say with --value what each value becomes"
+    return (
+        f"If the masks are shifted and the label map is right, import with {values}; otherwise "
+        "correct the label map"
+    )
+
+
+def _ignored(
+    value: int, named: str, areas: Mapping[int, int], declared: Mapping[int, Segment]
+) -> str:
+    shift = _shift(areas, declared, 1)
+    other = f"; where all values are one too low (reduce_zero_label), with {shift}" if shift else ""
+    return (
+        f"{named}: where these pixels are to be ignored, import with --ignore {value}=void{other}; "
+        f"where they are a class or an object, add {value} to the label map"
+    )
 
 
 def _stretched(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str:
-    factor = math.gcd(*areas)
-    becomes = {factor * index: index for index in declared if 0 < factor * index <= 255}
-    return f"Import with --value {_compact(becomes)}"
+    """One mask may not tell the factor: 0, 80, 160 are 0, 2, 4 times 40 and 0, 1, 2 times 80."""
+    highest = math.gcd(*areas)
+    factors = [
+        factor
+        for factor in range(2, highest + 1)
+        if highest % factor == 0 and all(value // factor in declared for value in areas)
+    ]
+    options = {
+        factor: _compact({factor * k: k for k in declared if 0 < factor * k <= 255})
+        for factor in factors
+    }
+    if len(options) == 1:
+        return f"Import with --value {options[factors[0]]}"
+    listed_options = "; ".join(f"if it is {one}: --value {options[one]}" for one in factors)
+    return f"This mask does not tell the factor. Import with that of the data: {listed_options}"
 
 
 def _general(unknown: Sequence[int], areas: Mapping[int, int], source: str) -> ImportFinding:

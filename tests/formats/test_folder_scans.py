@@ -87,7 +87,7 @@ def test_links_out_of_the_source_are_named_with_their_target(
     assert "1 imported, 0 refused" in done.output
     assert "3 files left out" in done.output
     assert f"cam1 -> {tmp_path}/cache/files/md5/cam" in done.output
-    assert "pass --allow-root" in done.output
+    assert "takes --allow-root" in done.output
     assert "1 linked to what is not there (gone.png -> " in done.output
     assert list(judged(tmp_path / "root")[0]) == ["here"]
 

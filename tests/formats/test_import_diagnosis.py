@@ -101,6 +101,27 @@ def test_the_ignore_option_that_a_message_advises_marks_the_pixels_as_ignored(
     assert judged(tmp_path / "after")[0]["a"]["255 void"] == 16
 
 
+def test_a_factor_that_one_mask_does_not_tell_is_not_guessed(source: Path, tmp_path: Path) -> None:
+    save(source / "a.png", np.where(CLASSES == 3, 0, CLASSES).astype(np.uint8) * 80)
+    labels = {index: f"class {index}" for index in range(5)}
+    imported("mask-folder", source, tmp_path / "root", "--labels", label_map(tmp_path, labels))
+    ((rule, message),) = judged(tmp_path / "root")[1]["a"]
+    assert rule == "VALUES-STRETCHED"
+    assert "if it is 40: --value 40=1,80=2,120=3,160=4; if it is 80: --value 80=1,160=2" in message
+
+
+def test_a_shift_that_wraps_is_named_and_following_it_imports_what_was_meant(
+    source: Path, tmp_path: Path
+) -> None:
+    save(source / "a.png", CLASSES - 1)  # 8 bits: 0 becomes 255, as with reduce_zero_label
+    options = ("--labels", label_map(tmp_path, STREET))
+    imported("mask-folder", source, tmp_path / "before", *options)
+    ((_, message),) = judged(tmp_path / "before")[1]["a"]
+    assert "--value 0..2=1..3,255=0" in message
+    imported("mask-folder", source, tmp_path / "after", *options, "--value", "0..2=1..3,255=0")
+    assert judged(tmp_path / "after")[0] == {"a": areas(CLASSES, STREET)}
+
+
 @pytest.mark.parametrize(
     ("mask", "rule"), [(SMOOTH, "VALUES-INTERPOLATED"), (SCORES, "PROBABILITY-MAP")]
 )

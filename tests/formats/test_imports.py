@@ -534,3 +534,14 @@ def test_exporting_what_is_not_published_names_what_is(root: Path, tmp_path: Pat
             tmp_path / "full",
         )  # fmt: skip
     assert (tmp_path / "full" / "x").read_text() == "mine"
+
+
+def test_arrays_of_python_objects_say_what_they_are_and_what_to_save(
+    source: Path, root: Path, labels: Path
+) -> None:
+    np.save(source / "objects.npy", np.array([1, None], object))
+    np.save(source / "img_seg.npy", np.array({"masks": STRIPES}, object), allow_pickle=True)
+    imported("arrays", source, root, "--labels", labels)
+    for found in judged(root)[1].values():
+        ((_, message),) = found
+        assert "it holds Python objects, which are not opened: save an array of whole" in message
