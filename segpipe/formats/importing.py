@@ -139,7 +139,7 @@ def _own_name(
     """
     manifests = Settings.of(root).folder("manifests")
     digest = digest_of(identity)
-    for entry in Landing(manifests).files([partition.folders[0]], partition.date):
+    for entry in Landing(manifests).delivered(["/".join(partition.folders)]).files:
         if source_in(entry.folder, entry.name) == digest:
             return entry.name.removesuffix(".parquet")
     folder = manifests.folder(*partition.folders)
