@@ -12,17 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from segpipe.manifests.plain_types import is_text, plain_array
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type of the values, for a dictionary type; other types as they are."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether the type is one of Arrow's string types."""
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
+# What pyarrow raises for text that is not Unicode, times too far away, zones nobody knows.
+_UNREPRESENTABLE = (UnicodeDecodeError, OverflowError, ValueError, KeyError, pa.ArrowException)
 
 
 def cells_of(column: pa.Array, errors: str | None = None) -> list[Any]:
@@ -32,11 +25,12 @@ def cells_of(column: pa.Array, errors: str | None = None) -> list[Any]:
         errors: error handler for text that is not UTF-8, as in ``bytes.decode``; such text becomes
             None if ``errors`` is None.
     """
-    if is_text(plain_type(column.type)):
+    column = plain_array(column)
+    if is_text(column.type):
         return _values(readable_text(column, errors))
     try:
         return _values(column)
-    except (UnicodeDecodeError, OverflowError, ValueError):  # only the bad cells become None
+    except _UNREPRESENTABLE:  # only the bad cells become None
         return [_cell(scalar) for scalar in column]
 
 
@@ -46,20 +40,15 @@ def readable_text(column: pa.Array, errors: str | None) -> pa.Array:
     Parquet does not check that text is UTF-8. Cells that are not become null, or are decoded with
     the error handler ``errors``.
     """
+    column = plain_array(column)
     if pa.types.is_null(column.type):
         return column.cast(pa.string())
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_string_view(column.type):
-        column = column.cast(pa.string())
     try:
         column.validate(full=True)
     except pa.ArrowException:
-        cells = column.cast(
-            pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
-        ).to_pylist()
+        cells = column.cast(pa.binary()).to_pylist()
         return pa.array([_decoded(cell, errors) for cell in cells], pa.string())
-    return column.cast(pa.string())
+    return column
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -99,7 +88,7 @@ def _is_number(kind: pa.DataType) -> bool:
 def _cell(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
-    except (UnicodeDecodeError, OverflowError, ValueError):
+    except _UNREPRESENTABLE:
         return None
 
 

@@ -1,15 +1,16 @@
-"""The columns of a manifest: their types, and which are carried through to the tables."""
+"""The columns of a manifest that segpipe reads: their names and types."""
 
 from __future__ import annotations
 
 import difflib
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from segpipe.errors import ManifestError
-from segpipe.manifests.cells import is_text, plain_type
-from segpipe.tables.schemas import VALIDATED
+from segpipe.manifests.plain_types import is_list, is_text, plain_type
 
 #: Possible names of the column of Segments; the first that exists is used.
 SEGMENT_COLUMNS = ("segments", "annotations")
@@ -19,9 +20,9 @@ SIZE_COLUMNS = ("height", "width")
 FINDINGS_COLUMN = "import_findings"
 _FINDING = ("rule", "message", "found", "expected", "remedy")
 FINDINGS_TYPE = pa.list_(pa.struct([pa.field(name, pa.string()) for name in _FINDING]))
-# A carried column with one of these names gets the prefix "manifest_".
-_TAKEN = frozenset([*VALIDATED.names, "date"])
 _EXPECTED_SEGMENTS = "list<struct<label, index, metadata>> or the same as a JSON string"
+# Key of the features of Hugging Face datasets in a schema's metadata.
+_HUGGING_FACE = b"huggingface"
 
 
 def check_columns(shown: str, schema: pa.Schema) -> None:
@@ -38,7 +39,7 @@ def check_columns(shown: str, schema: pa.Schema) -> None:
             raise ManifestError(_missing(shown, name, schema))
     if not any(name in schema.names for name in SEGMENT_COLUMNS):
         raise ManifestError(_missing(shown, "segments", schema))
-    for name in schema.names:
+    for name in used_columns(schema):
         if schema.names.count(name) > 1:
             raise ManifestError(f"{shown}: there are several columns named {name!r}")
     for name in TEXT_COLUMNS:
@@ -59,11 +60,39 @@ def segment_column(schema: pa.Schema) -> str:
     return next(name for name in SEGMENT_COLUMNS if name in schema.names)
 
 
+def used_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns that segpipe itself reads; all others are carried through to the tables."""
+    return (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, segment_column(schema))
+
+
+def class_names(schema: pa.Schema) -> tuple[str, ...]:
+    """The names of integer labels, where a Hugging Face ``ClassLabel`` gives them; else empty."""
+    try:
+        features = json.loads((schema.metadata or {})[_HUGGING_FACE])["info"]["features"]
+        found = _class_labels(features[segment_column(schema)], under_label=False)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return ()
+    return next(found, ())
+
+
+def _class_labels(feature: object, *, under_label: bool) -> Iterator[tuple[str, ...]]:
+    """The names of each ClassLabel below a member ``label`` of a feature."""
+    if isinstance(feature, Mapping):
+        names = feature.get("names")
+        if under_label and feature.get("_type") == "ClassLabel" and isinstance(names, list):
+            yield tuple(map(str, names))
+        for key, member in feature.items():
+            yield from _class_labels(member, under_label=under_label or key == "label")
+    elif isinstance(feature, list):
+        for member in feature:
+            yield from _class_labels(member, under_label=under_label)
+
+
 def _check_type(shown: str, name: str, kind: pa.DataType, expected: str, fits: Any) -> None:
     # A column of nulls alone has no type; its rows are judged by the rules.
     if not (fits(plain_type(kind)) or pa.types.is_null(kind)):
         raise ManifestError(
-            f"{shown}: column {name!r} holds {_type_name(kind)}, expected {expected}"
+            f"{shown}: column {name!r} holds {type_name(kind)}, expected {expected}"
         )
 
 
@@ -76,22 +105,18 @@ def _missing(shown: str, name: str, schema: pa.Schema) -> str:
 
 def _is_number(kind: pa.DataType) -> bool:
     # pandas writes integer columns with nulls as floats.
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _is_list(kind: pa.DataType) -> bool:
     return bool(
-        pa.types.is_list(kind)
-        or pa.types.is_large_list(kind)
-        or pa.types.is_fixed_size_list(kind)
-        or pa.types.is_list_view(kind)
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     )
 
 
 def _is_segments(kind: pa.DataType) -> bool:
     if is_text(kind):
         return True
-    if not _is_list(kind):
+    if pa.types.is_struct(kind):  # of lists, as Hugging Face writes a list of structs
+        lists = {field.name for field in kind if is_list(field.type)}
+        return {"label", "index"} <= lists
+    if not is_list(kind):
         return False
     member = kind.value_type
     if pa.types.is_null(member):
@@ -100,23 +125,13 @@ def _is_segments(kind: pa.DataType) -> bool:
 
 
 def _is_findings(kind: pa.DataType) -> bool:
-    return _is_list(kind) and bool(
+    return is_list(kind) and bool(
         pa.types.is_struct(kind.value_type)
         and {"rule", "message"} <= {field.name for field in kind.value_type}
     )
 
 
-def _type_name(kind: pa.DataType) -> str:
+def type_name(kind: pa.DataType) -> str:
+    """A type in a message, shortened."""
     text = str(kind).replace("element: ", "").replace("item: ", "")
     return text if len(text) <= 120 else text[:117] + "..."
-
-
-def carried_name(column: str) -> str:
-    """The name of a carried column in the validated table."""
-    return f"manifest_{column}" if column in _TAKEN else column
-
-
-def storable(kind: pa.DataType) -> pa.DataType:
-    """The type of a carried column in the validated table: no dictionaries, one string type."""
-    plain = plain_type(kind)
-    return pa.string() if is_text(plain) else plain

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from segpipe.errors import SettingsError
+from segpipe.manifests.plain_types import plain_array
+from segpipe.predictions.names import folded
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.redaction import redacted
@@ -21,6 +26,10 @@ from segpipe.storage.redaction import redacted
 _AS_TEXT = pa.csv.ConvertOptions(
     column_types={"reference_id": pa.string()}, strings_can_be_null=False
 )
+
+# Printable ASCII without blanks at its ends, which looks like nothing else.
+_FOLDS_TO_ITSELF = r"\A[!-~](?:[ -~]*[!-~])?\z"
+_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
 class ItemList:
@@ -33,14 +42,21 @@ class ItemList:
     """
 
     def __init__(self, ids: pa.Array) -> None:
-        self._hashes = np.unique(reference_id_hashes(ids.drop_null()))
+        ids = ids.drop_null()
+        self._hashes = np.unique(reference_id_hashes(ids))
+        # An id that folds to itself is found by its hash; the others are few, or not ASCII.
+        unusual = ids.filter(pc.invert(pc.match_substring_regex(ids, _FOLDS_TO_ITSELF)))
+        by_look = ((folded(id), id) for id in unusual.to_pylist())
+        self._unusual: dict[str, str] = {look: id for look, id in by_look if look != id}
 
     def __len__(self) -> int:
         return int(self._hashes.size)
 
     @classmethod
     def read(cls, url: str, storage_options: Mapping[str, Any] | None = None) -> ItemList:
-        """Read a Parquet or CSV file with a ``reference_id`` column, or a text file of ids.
+        """Read a Parquet or CSV file with a ``reference_id`` column, a JSON list, or lines of text.
+
+        Members of a JSON list, and lines of JSON, are ids or objects with a ``reference_id``.
 
         Raises:
             SettingsError: if the file has no such column or cannot be read.
@@ -53,18 +69,11 @@ class ItemList:
             handle = folder.open_input(name)
         try:
             with handle:
-                if name.endswith(".parquet"):
-                    column = pq.read_table(handle, columns=["reference_id"])["reference_id"]
-                elif name.endswith(".csv"):
-                    column = pa.csv.read_csv(handle, convert_options=_AS_TEXT)["reference_id"]
-                else:
-                    lines = handle.read().decode("utf-8-sig").splitlines()
-                    column = pa.chunked_array([[line for line in lines if line]], pa.string())
-            ids = pa.concat_arrays(column.cast(pa.string()).chunks)
-        except (pa.ArrowException, KeyError, ValueError) as error:
+                ids = _read_ids(handle, name.lower())
+        except (pa.ArrowException, KeyError, ValueError, RecursionError) as error:
             raise SettingsError(
                 f"the list of items {shown} cannot be read ({error}): expected a reference_id "
-                "column, or a text file with one id a line"
+                "column, a JSON list of ids, or a text file with one id a line"
             ) from None
         return cls(ids)
 
@@ -76,11 +85,75 @@ class ItemList:
         """How many of the list's items are among these :func:`reference_id_hashes`."""
         return int(np.intersect1d(hashes, self._hashes).size)
 
+    def near(self, reference_id: str) -> str | None:
+        """An item that looks like an id that is not in the list; None if there is none.
+
+        It differs in blanks, invisible characters, the way its letters are composed, a folder
+        before it or a file extension after it.
+        """
+        look = folded(reference_id)
+        file = re.split(r"[/\\]", look)[-1]
+        for likely in dict.fromkeys((look, _stem(look), file, _stem(file))):
+            if likely in self._unusual:
+                return self._unusual[likely]
+            if likely and likely != reference_id and self.contains([likely])[0]:
+                return likely
+        return None
+
     def contains(self, reference_ids: Sequence[str | None]) -> list[bool]:
         """Whether each id is in the list."""
         hashes = reference_id_hashes(pa.array([id or "" for id in reference_ids], pa.string()))
         known: list[bool] = np.isin(hashes, self._hashes).tolist()
         return known
+
+
+def _read_ids(handle: IO[bytes], name: str) -> pa.Array:
+    """The ids in a file, as a string array; its name tells the format."""
+    if name.endswith((".parquet", ".pq")):
+        column = pq.read_table(handle, columns=["reference_id"])["reference_id"]
+    elif name.endswith(".csv"):
+        column = pa.csv.read_csv(handle, convert_options=_AS_TEXT)["reference_id"]
+    else:
+        text = handle.read().decode("utf-8-sig")
+        if name.endswith(".json") or _is_json_list(text):
+            return _json_ids(json.loads(text))
+        lines = [line for line in text.splitlines() if line]
+        if name.endswith((".jsonl", ".ndjson")):
+            return _json_ids([json.loads(line) for line in lines])
+        return pa.array(lines, pa.string())
+    chunks = [plain_array(chunk).cast(pa.string()) for chunk in column.chunks]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], pa.string())
+
+
+def _is_json_list(text: str) -> bool:
+    """Whether text without the name of a JSON file is a JSON list all the same."""
+    if not text.lstrip().startswith("["):
+        return False
+    try:
+        return isinstance(json.loads(text), list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _json_ids(members: object) -> pa.Array:
+    """The ids in a JSON list of ids, or of objects with one.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if not isinstance(members, list):
+        raise ValueError("the JSON is not a list")
+    ids = []
+    for place, member in enumerate(members):
+        id = member.get("reference_id") if isinstance(member, dict) else member
+        if isinstance(id, bool) or not isinstance(id, (str, int)):
+            raise ValueError(f"member {place} is {json.dumps(member)[:80]}, expected an id")
+        ids.append(str(id))
+    return pa.array(ids, pa.string())
+
+
+def _stem(name: str) -> str:
+    return _EXTENSION.sub("", name)
 
 
 def reference_id_hashes(ids: pa.Array) -> NDArray[np.uint64]:

@@ -14,16 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segpipe.errors import ManifestError
+from segpipe.manifests.carried import CarriedColumns
 from segpipe.manifests.cells import readable_text
-from segpipe.manifests.columns import (
-    FINDINGS_COLUMN,
-    SIZE_COLUMNS,
-    TEXT_COLUMNS,
-    carried_name,
-    check_columns,
-    segment_column,
-    storable,
-)
+from segpipe.manifests.columns import check_columns, class_names, segment_column
 from segpipe.manifests.rows import ManifestBatch, ManifestChunk
 from segpipe.storage.files import Folder
 
@@ -44,6 +37,19 @@ class ManifestFile:
     rows: int
     schema: pa.Schema
 
+    def column(self, place: int) -> Iterator[pa.Array]:
+        """Stream one column, given its place in the schema.
+
+        Raises:
+            ManifestError: if the file turns out to be damaged.
+        """
+        name = self.schema.field(place).name
+        # All columns of that name are read; this one is as many places after the first.
+        among = self.schema.names[:place].count(name)
+        for rows in _batches(self, [name], 65_536):
+            named = [c for n, c in zip(rows.schema.names, rows.columns, strict=True) if n == name]
+            yield named[among]
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -51,15 +57,17 @@ class Manifest:
 
     Attributes:
         files: sorted by name.
-        extras: schema of the carried columns, with their names in the tables.
+        carried: the columns that are carried through to the tables.
     """
 
     files: tuple[ManifestFile, ...]
-    extras: pa.Schema
+    carried: CarriedColumns
 
     @classmethod
     def open(cls, files: Sequence[tuple[Folder, str, str]]) -> Manifest:
-        """Open and check manifest files; reads only their footers.
+        """Open and check manifest files.
+
+        Only their footers are read, and carried columns that have several types.
 
         Args:
             files: folder, file name, and name for messages, of each.
@@ -74,7 +82,17 @@ class Manifest:
                 f"{shown}: the manifest has no rows. A model run that predicted nothing needs no "
                 "manifest; otherwise write it again"
             )
-        return cls(opened, _extras(opened))
+        return cls(opened, CarriedColumns.of(opened))
+
+    @property
+    def extras(self) -> pa.Schema:
+        """Schema of the carried columns, with their names in the tables."""
+        return self.carried.schema
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is not as the files have it, for people; empty if everything is."""
+        return self.carried.warnings
 
     @property
     def rows(self) -> int:
@@ -100,13 +118,21 @@ class Manifest:
         Raises:
             ManifestError: if a file turns out to be damaged.
         """
-        for file in self.files:
+        for file, carried in zip(self.files, self.carried.names, strict=True):
             number = 0
             names = columns and [name for name in columns if name in file.schema.names]
             extras = self.extras if columns is None else pa.schema([])
-            segments = segment_column(file.schema)
             for rows in _batches(file, names, rows_per_batch):
-                yield ManifestBatch(file.folder.url, file.shown, number, rows, segments, extras)
+                yield ManifestBatch(
+                    folder=file.folder.url,
+                    manifest=file.shown,
+                    first=number,
+                    rows=rows,
+                    segment_column=segment_column(file.schema),
+                    extras=extras,
+                    carried=carried if columns is None else (),
+                    class_names=class_names(file.schema),
+                )
                 number += rows.num_rows
 
     def chunks(
@@ -141,35 +167,6 @@ def _open(folder: Folder, name: str, shown: str) -> ManifestFile:
         ) from None
     check_columns(shown, schema)
     return ManifestFile(folder, name, shown, rows, schema)
-
-
-def _extras(files: Sequence[ManifestFile]) -> pa.Schema:
-    """The carried columns of all files, with their names in the tables."""
-    merged = pa.schema([])
-    for file in files:
-        used = (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, segment_column(file.schema))
-        fields = [field for field in file.schema if field.name not in used]
-        names = [carried_name(field.name) for field in fields]
-        for field, name in zip(fields, names, strict=True):
-            if names.count(name) > 1:
-                raise ManifestError(
-                    f"{file.shown}: column {field.name!r} would be carried as {name!r}, a name "
-                    "another column has as well; rename one of them"
-                )
-        own = pa.schema(
-            [
-                pa.field(name, storable(field.type))
-                for field, name in zip(fields, names, strict=True)
-            ]
-        )
-        try:
-            merged = pa.unify_schemas([merged, own], promote_options="permissive")
-        except pa.ArrowException as error:
-            raise ManifestError(
-                f"{file.shown}: a carried column has another type than in the files before it "
-                f"({str(error).splitlines()[0]})"
-            ) from None
-    return merged
 
 
 def _batches(

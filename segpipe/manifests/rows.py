@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
-from segpipe.manifests.cells import cells_of, is_text, plain_type, readable_text
-from segpipe.manifests.columns import (
-    FINDINGS_COLUMN,
-    SIZE_COLUMNS,
-    TEXT_COLUMNS,
-    carried_name,
-)
+from segpipe.manifests.cells import cells_of
+from segpipe.manifests.columns import FINDINGS_COLUMN, SIZE_COLUMNS, TEXT_COLUMNS
+from segpipe.manifests.common_types import as_text, fitted
 
 # How text that is not UTF-8 is decoded. In other text columns it becomes None, so that the row is
 # rejected for having no identity or no mask.
@@ -88,6 +85,8 @@ class ManifestBatch:
         rows: the file's columns, or those that were requested.
         segment_column: the name of the column of Segments.
         extras: schema of the carried columns.
+        carried: the name of each column of ``rows`` in ``extras``; None if it is not carried.
+        class_names: what the whole numbers in Segments' labels stand for; empty if nothing.
     """
 
     folder: str
@@ -96,6 +95,8 @@ class ManifestBatch:
     rows: pa.RecordBatch
     segment_column: str
     extras: pa.Schema
+    carried: tuple[str | None, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.manifest} rows {self.first} to {self.first + self.rows.num_rows - 1}"
@@ -110,16 +111,19 @@ class ManifestBatch:
             else [None] * count
             for name in (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, self.segment_column)
         }
+        segments = cells[self.segment_column]
+        if self.class_names:
+            segments = [_with_labels(cell, self.class_names) for cell in segments]
         rows = tuple(
             ManifestRow(self.manifest, number, *values)
             for number, values in enumerate(
                 zip(
                     cells["reference_id"],
                     cells["mask_url"],
-                    cells[self.segment_column],
+                    segments,
                     cells["annotation_id"],
-                    cells["height"],
-                    cells["width"],
+                    map(_whole, cells["height"]),
+                    map(_whole, cells["width"]),
                     cells["image_url"],
                     map(_findings, cells[FINDINGS_COLUMN]),
                     strict=True,
@@ -127,7 +131,7 @@ class ManifestBatch:
                 self.first,
             )
         )
-        carried = {carried_name(name): column for name, column in columns.items()}
+        carried = dict(zip(self.carried, self.rows.columns, strict=False))
         extras = [
             _carried(carried[field.name], field.type)
             if field.name in carried
@@ -152,6 +156,26 @@ def _findings(cell: Any) -> tuple[ImportFinding, ...]:
 
 
 def _carried(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if is_text(plain_type(column.type)):
-        return readable_text(column, "backslashreplace").cast(kind)
-    return column.cast(kind)
+    return as_text(column) if pa.types.is_string(kind) else fitted(column, kind)
+
+
+def _whole(cell: Any) -> Any:
+    return int(cell) if isinstance(cell, Decimal) and cell == cell.to_integral_value() else cell
+
+
+def _with_labels(cell: Any, names: Sequence[str]) -> Any:
+    """A cell of Segments, or of lists of their members, with names for numbers as labels."""
+    if isinstance(cell, dict) and isinstance(cell.get("label"), list):
+        return {**cell, "label": [_class_name(label, names) for label in cell["label"]]}
+    if isinstance(cell, list):
+        return [
+            {**member, "label": _class_name(member.get("label"), names)}
+            if isinstance(member, dict)
+            else member
+            for member in cell
+        ]
+    return cell
+
+
+def _class_name(label: Any, names: Sequence[str]) -> Any:
+    return names[label] if type(label) is int and 0 <= label < len(names) else label

@@ -66,6 +66,8 @@ def _body(report: ValidationReport, pictures: Mapping[str, str]) -> Iterator[str
     for name in ("rows", "accepted", "rejected", "repeated"):
         yield f"<tr><th>{name}</th><td>{getattr(summary, name):,}</td></tr>"
     yield "</table>"
+    for line in summary.warning_lines:
+        yield f"<p>{html.escape(line)}</p>"
     if not report.rules:
         yield "<p>Nothing to report: every row was accepted as it is.</p>"
     for rule in report.rules:

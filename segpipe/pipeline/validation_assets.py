@@ -110,6 +110,7 @@ def _manifest_events(root: Root, partition: Partition) -> Iterator[Event]:
             "dagster/row_count": manifest.rows,
             "files": [file.shown for file in manifest.files],
             "carried_columns": manifest.extras.names,
+            **({"warnings": list(manifest.warnings)} if manifest.warnings else {}),
             "dagster/column_schema": schemas.prediction_manifest(manifest.extras),
             "folder": file_link(root.settings, manifest.files[0].folder.url),
         },

@@ -1,7 +1,8 @@
 """Parses the Segments a manifest row declares, in any of the column's forms, without validating.
 
-The forms are lists of structs, lists in JSON text, and within both metadata as struct, map or JSON
-text. Whatever cannot be read keeps its raw value, so that a rule can show it.
+The forms are lists of structs, structs of lists, either in JSON text, and within all of them
+metadata as struct, map or JSON text. Whatever cannot be read keeps its raw value, so that a rule
+can show it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +19,7 @@ from segpipe.predictions.metadata import canonical_form, confidence_of
 from segpipe.predictions.prediction import Segment
 
 _FIELDS = frozenset({"label", "index", "metadata"})
+_REQUIRED = ("label", "index")
 
 
 @dataclass(slots=True)
@@ -27,6 +30,7 @@ class DeclaredSegment:
         label: text, or None where it is missing or not text.
         index: whole number, or None where ``raw_index`` is not one; any range.
         raw_index: as it stands in the manifest.
+        raw_label: likewise.
         metadata: canonical; empty where ``metadata_error`` says why there is none.
         metadata_text: ``metadata`` as canonical JSON.
         confidence: from the metadata, where it is a number.
@@ -39,11 +43,13 @@ class DeclaredSegment:
     metadata_text: str
     metadata_error: str | None
     confidence: float | None
+    raw_label: object = None
 
     @property
     def name(self) -> str:
         """The Segment in a message: its index and label."""
-        return f"{self.raw_index!r} ({self.label!r})"
+        label = self.raw_label if self.label is None else self.label
+        return f"{self.raw_index!r} ({label!r})"
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,35 @@ def read_declaration(cell: object) -> Declaration:
             return Declaration((), f"segments is not valid JSON ({error})")
     if cell is None:
         return Declaration((), "segments is null")
+    if isinstance(cell, Mapping) and any(isinstance(cell.get(key), list) for key in _REQUIRED):
+        cell = _members_of_lists(cell)
+        if isinstance(cell, str):
+            return Declaration((), cell)
     if not isinstance(cell, (list, tuple)):
         return Declaration((), f"segments is {_kind(cell)}, expected a list")
     for place, member in enumerate(cell):
         if type(member) is not dict and not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
     return Declaration(tuple(_in_order([_segment(member) for member in cell])))
+
+
+def _members_of_lists(lists: Mapping[str, Any]) -> list[dict[str, Any]] | str:
+    """Segments from lists of their members, as Hugging Face writes a list of structs.
+
+    Returns:
+        The Segments, or text that says why there are none.
+    """
+    given = {key: value for key, value in lists.items() if value is not None or key in _REQUIRED}
+    for key in _REQUIRED:
+        if not isinstance(given.get(key), (list, tuple)):
+            return f"segments.{key} is {_kind(given.get(key))}, expected a list"
+    count = len(given["label"])
+    for key, value in given.items():
+        if not isinstance(value, (list, tuple)) or len(value) != count:
+            length = f"of {len(value)}" if isinstance(value, (list, tuple)) else ""
+            found = f"{_kind(value)} {length}".strip()
+            return f"segments.{key} is {found}, expected a list of {count} as segments.label is"
+    return [dict(zip(given, member, strict=True)) for member in zip(*given.values(), strict=True)]
 
 
 def _in_order(segments: list[DeclaredSegment]) -> list[DeclaredSegment]:
@@ -137,6 +166,7 @@ def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
         text,
         problem,
         confidence_of(metadata) if metadata else None,
+        label,
     )
 
 
@@ -183,6 +213,8 @@ def _whole_number(value: object) -> int | None:
     if isinstance(value, int):
         return value
     if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return int(value)
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         return int(value) if len(value) < 20 else None

@@ -90,6 +90,10 @@ class TableDigest:
         elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
             large = pa.types.is_large_string(kind)
             self._text(name, values.view(pa.large_binary() if large else pa.binary()))
+        elif pa.types.is_fixed_size_binary(kind):
+            self._text(name, values.cast(pa.binary()))
+        elif pa.types.is_timestamp(kind):  # as numbers: text would need to know the zone
+            self._stream(name, values.cast(pa.int64()).fill_null(0).to_numpy())
         else:  # times, decimals and others that can be cast to text
             self._text(name, values.cast(pa.string()).view(pa.binary()))
 

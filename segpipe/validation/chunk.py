@@ -200,6 +200,9 @@ def _evidence(
     """The evidence for a row whose files were read."""
     policy = validation.policy
     declared = read_declaration(row.segments)
+    near_item = None
+    if known_item is False and validation.items is not None:
+        near_item = validation.items.near(row.reference_id or "")
     try:
         if fetched.refusal is not None:
             raise fetched.refusal
@@ -213,6 +216,7 @@ def _evidence(
             image_orientation=size.orientation,
             refusal=refusal,
             known_item=known_item,
+            near_item=near_item,
         )
     measures = measure_decoded(mask)
     return Evidence(
@@ -225,6 +229,7 @@ def _evidence(
         measures=measures,
         declares_taxonomy=_declares_taxonomy(declared, validation),
         known_item=known_item,
+        near_item=near_item,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -110,8 +111,9 @@ class ValidationReport:
             )
             for rule in self.rules
         )
-        first = next(self.lines())
-        return f"<p>{first}</p>{html_table(columns, rows)}"
+        said = (self.summary.headline, *self.summary.warning_lines)
+        first = "".join(f"<p>{html.escape(line)}</p>" for line in said)
+        return f"{first}{html_table(columns, rows)}"
 
     def to_json(self) -> str:
         """JSON text, for programs."""
@@ -125,6 +127,7 @@ class ValidationReport:
         """Lines for people: counts, then each rule with examples and its remedy."""
         summary = self.summary
         yield summary.headline
+        yield from summary.warning_lines
         if summary.taxonomy_size:
             yield (
                 f"rows list the same {summary.taxonomy_size} Segments, a taxonomy: those without "

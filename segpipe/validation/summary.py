@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,7 @@ class Summary:
         findings: rule -> number of rows with a finding of it, accepted rows (warnings,
             conversions) included.
         validated_digest, rejected_digest: of the tables' content (hex).
+        warnings: what of the manifest's columns is not in the tables as its files have it.
         reused: the tables of an earlier pass were up to date, and were left as they are.
     """
 
@@ -45,6 +47,7 @@ class Summary:
     findings: Mapping[str, int]
     validated_digest: str
     rejected_digest: str
+    warnings: tuple[str, ...] = ()
     reused: bool = field(default=False, compare=False)
 
     @property
@@ -58,17 +61,27 @@ class Summary:
         repeated = f", {self.repeated} repeated (kept once)" if self.repeated else ""
         return f"{self.rows} rows: {self.accepted} accepted, {self.rejected} rejected{repeated}"
 
+    @property
+    def warning_lines(self) -> list[str]:
+        """The warnings, each as a line for people."""
+        return [f"warning: {warning}" for warning in self.warnings]
+
     def __repr__(self) -> str:
-        if not self.findings:
-            return self.headline
-        return f"{self.headline}\n{text_table(_FOUND, sorted(self.findings.items()))}"
+        lines = [self.headline, *self.warning_lines]
+        if self.findings:
+            lines.append(text_table(_FOUND, sorted(self.findings.items())))
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.headline}</p>{html_table(_FOUND, sorted(self.findings.items()))}"
+        warnings = "".join(f"<p>{html.escape(line)}</p>" for line in self.warning_lines)
+        found = html_table(_FOUND, sorted(self.findings.items()))
+        return f"<p>{self.headline}</p>{warnings}{found}"
 
     def to_json(self) -> str:
         """JSON text, as stored beside the tables."""
         stored = {name: value for name, value in asdict(self).items() if name != "reused"}
+        if not self.warnings:
+            del stored["warnings"]
         return json.dumps(stored, indent=2, sort_keys=True) + "\n"
 
     @property
@@ -86,8 +99,9 @@ class Summary:
         if not folder.exists(SUMMARY_FILE):
             raise TableError(f"{folder.shown} holds no finished tables: materialize them first")
         try:
-            return cls(**json.loads(folder.read(SUMMARY_FILE)))
-        except (ValueError, TypeError) as error:
+            stored = json.loads(folder.read(SUMMARY_FILE))
+            return cls(**{**stored, "warnings": tuple(stored.get("warnings", ()))})
+        except (ValueError, TypeError, AttributeError) as error:
             raise TableError(
                 f"{folder.shown}/{SUMMARY_FILE} is damaged ({error}): materialize again"
             ) from None

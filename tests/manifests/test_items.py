@@ -67,3 +67,68 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path: Path, name: str, data: by
     (tmp_path / name).write_bytes(data)
     with pytest.raises(SettingsError, match=name):
         ItemList.read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("items.json", '["frame-1", "größe 2", "139"]'),
+        ("items.json", '\ufeff[\n  "frame-1",\n  "größe 2",\n  139\n]\n'),
+        ("items.JSON", '[{"reference_id": "frame-1", "x": 1}, {"reference_id": "größe 2"}, "139"]'),
+        ("items.txt", '["frame-1", "größe 2", "139"]'),
+        ("items.jsonl", '"frame-1"\n{"reference_id": "größe 2"}\n"139"\n'),
+    ],
+)
+def test_a_json_list_is_read(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    items = ItemList.read(str(tmp_path / name))
+    assert items.contains(["frame-1", "größe 2", "139"]) == [True] * 3
+    assert len(items) == 3
+
+
+def test_lines_of_text_may_begin_with_brackets(tmp_path: Path) -> None:
+    (tmp_path / "items.txt").write_text("[2026] a\n[2026] b\n")
+    assert ItemList.read(str(tmp_path / "items.txt")).contains(["[2026] b"]) == [True]
+
+
+@pytest.mark.parametrize("text", ['{"frame-1": 1}', "[1.5]", '[["a"]]', '[{"id": "a"}]', '["a"'])
+def test_json_that_is_no_list_of_ids_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "items.json").write_text(text)
+    with pytest.raises(SettingsError, match="a JSON list of ids"):
+        ItemList.read(str(tmp_path / "items.json"))
+
+
+def test_a_parquet_list_may_hold_uuids(tmp_path: Path) -> None:
+    storage = pa.array([b"0123456789abcdef"], pa.binary(16))
+    column = pa.ExtensionArray.from_storage(pa.uuid(), storage)
+    pq.write_table(pa.table({"reference_id": column}), tmp_path / "items.pq")
+    items = ItemList.read(str(tmp_path / "items.pq"))
+    assert items.contains(["30313233-3435-3637-3839-616263646566"]) == [True]
+
+
+NFC, NFD = "Müller_é", "Mu\u0308ller_e\u0301"
+
+
+@pytest.mark.parametrize(
+    ("listed", "given"),
+    [
+        (NFC, NFD),
+        (NFD, NFC),
+        ("frame-1", "frame-1 "),
+        ("frame-1", "frame-1\n"),
+        ("frame-1", "frame\u200b-1"),
+        ("frame-1", "\ufeffframe-1"),
+        ("frame-1\r", "frame-1"),
+        ("frame-1", "frame-1.png"),
+        ("frame-1", "images/cam/frame-1.jpeg"),
+    ],
+)
+def test_the_item_that_an_unknown_id_looks_like_is_found(listed: str, given: str) -> None:
+    items = ItemList(pa.array([listed, "another"]))
+    assert items.contains([given]) == [False]
+    assert items.near(given) == listed
+
+
+@pytest.mark.parametrize("given", ["", "frame-2", "frame-1x", "v1.5"])
+def test_no_item_is_near_to_what_looks_like_none(given: str) -> None:
+    assert ItemList(pa.array(["frame-1", "v1", "v1.2"])).near(given) is None

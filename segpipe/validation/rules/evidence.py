@@ -28,6 +28,7 @@ class Evidence:
         mask, measures: the decoded mask and the measures of its values; None if refused.
         declares_taxonomy: the row lists all classes there are, not only those in its mask.
         known_item: whether the item is in the dataset's list of items; None without a list.
+        near_item: the item in that list that an unknown id was meant for, if one looks like it.
         image_orientation: EXIF orientation of the image, 1 to 8; 1 if its header was not read.
     """
 
@@ -40,6 +41,7 @@ class Evidence:
     measures: Measures | None = None
     declares_taxonomy: bool = False
     known_item: bool | None = None
+    near_item: str | None = None
     image_orientation: int = 1
 
     @property

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from segpipe.predictions.declarations import DeclaredSegment
+from segpipe.predictions.names import folded, shown
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
 from segpipe.validation.rules.wording import listed
@@ -30,10 +31,14 @@ def label_empty(evidence: Evidence) -> Iterator[Found]:
     blank = [s for s in evidence.unusual_segments if s.label is None or not s.label.strip()]
     if blank:
         indexes = listed([repr(s.raw_index) for s in blank])
+        found = blank[0].raw_label if blank[0].label is None else blank[0].label
+        if isinstance(found, str) or found is None:
+            said = f"found {found!r}): give it its class name"
+        else:
+            said = f"found {found!r}, expected text): write the class's name, not its number"
         yield Found(
-            f"the Segment of index {indexes} has no usable label (found {blank[0].label!r}): "
-            "give it its class name",
-            found=repr(blank[0].label),
+            f"the Segment of index {indexes} has no usable label ({said}",
+            found=repr(found),
             expected="a class name",
         )
 
@@ -59,11 +64,11 @@ def label_unknown(evidence: Evidence) -> Iterator[Found]:
         }
     )
     if unknown:
-        folded = {label.strip().casefold(): label for label in allowed}
-        described = [f"{label!r}{_nearest(label, folded)}" for label in unknown]
+        looks = {folded(label).casefold(): label for label in allowed}
+        described = [f"{shown(label)}{_nearest(label, looks)}" for label in unknown]
         yield Found(
             f"not in the taxonomy: {listed(described)}",
-            found=listed([repr(label) for label in unknown]),
+            found=listed([shown(label) for label in unknown]),
             expected=listed(sorted(taxonomy)),
         )
 
@@ -78,9 +83,9 @@ def _is_no_class(segment: DeclaredSegment) -> bool:
     return isinstance(ignored, (bool, int, float)) and ignored == 1
 
 
-def _nearest(label: str, folded: dict[str, str]) -> str:
-    close = difflib.get_close_matches(label.strip().casefold(), list(folded), n=1, cutoff=0.6)
-    return f" ({folded[close[0]]!r}?)" if close else ""
+def _nearest(label: str, looks: dict[str, str]) -> str:
+    close = difflib.get_close_matches(folded(label).casefold(), list(looks), n=1, cutoff=0.6)
+    return f" ({shown(looks[close[0]])}?)" if close else ""
 
 
 @rule(

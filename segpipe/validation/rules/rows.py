@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from segpipe.predictions.names import shown
 from segpipe.storage.redaction import redacted
 from segpipe.validation.rules.catalogue import Found, Severity, rule, rule_across_rows
 from segpipe.validation.rules.evidence import Evidence, is_pixel_value
@@ -39,11 +40,14 @@ def ref_empty(evidence: Evidence) -> Iterator[Found]:
 )
 def ref_unknown(evidence: Evidence) -> Iterator[Found]:
     if evidence.known_item is False:
+        found, near = shown(evidence.row.reference_id or ""), evidence.near_item
+        hint = "" if near is None else f"; is it {shown(near)}?"
         yield Found(
-            f"{evidence.row.reference_id!r} is not an item of the dataset (list: "
-            f"{redacted(evidence.policy.items or '')}): correct the id, or add the item first",
-            found=repr(evidence.row.reference_id),
-            expected="an item of the dataset",
+            f"{found} is not an item of the dataset (list: "
+            f"{redacted(evidence.policy.items or '')}): correct the id, or add the item first"
+            f"{hint}",
+            found=found,
+            expected="an item of the dataset" if near is None else shown(near),
         )
 
 
