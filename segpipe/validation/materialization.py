@@ -77,7 +77,7 @@ def materialize(
             done += chunk.rows
             if progress is not None:
                 progress(done, manifest.rows)
-        summary = replace(tables.finish(manifest.rows), warnings=manifest.warnings)
+        summary = replace(tables.finish(manifest.rows), warnings=list(manifest.warnings))
         validation.masks.folder.sync()
     out.write(SUMMARY_FILE, summary.to_json().encode())
     if (digest := inputs.hexdigest()) is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from segpipe.predictions.names import shown
 from segpipe.storage.files import Folder
 from segpipe.tables.text import html_table
 from segpipe.validation.rules import CATALOGUE, Severity
@@ -153,10 +154,11 @@ class ValidationReport:
 
 def _example_lines(rule: RuleReport) -> Iterator[str]:
     for example in rule.examples:
-        yield (
-            f"  {example['reference_id'] or '(no reference_id)'} "
-            f"({example['manifest']} row {example['manifest_row']})"
-        )
+        reference_id = example["reference_id"] or "(no reference_id)"
+        quoted = shown(reference_id)
+        if quoted[1:-1] != reference_id or reference_id != reference_id.strip():
+            reference_id = quoted  # a line break would break the line, and a blank not be seen
+        yield f"  {reference_id} ({example['manifest']} row {example['manifest_row']})"
         yield f"    {example['message']}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from segpipe.errors import TableError
@@ -47,7 +47,7 @@ class Summary:
     findings: Mapping[str, int]
     validated_digest: str
     rejected_digest: str
-    warnings: tuple[str, ...] = ()
+    warnings: Sequence[str] = field(default_factory=list)
     reused: bool = field(default=False, compare=False)
 
     @property
@@ -99,9 +99,8 @@ class Summary:
         if not folder.exists(SUMMARY_FILE):
             raise TableError(f"{folder.shown} holds no finished tables: materialize them first")
         try:
-            stored = json.loads(folder.read(SUMMARY_FILE))
-            return cls(**{**stored, "warnings": tuple(stored.get("warnings", ()))})
-        except (ValueError, TypeError, AttributeError) as error:
+            return cls(**json.loads(folder.read(SUMMARY_FILE)))
+        except (ValueError, TypeError) as error:
             raise TableError(
                 f"{folder.shown}/{SUMMARY_FILE} is damaged ({error}): materialize again"
             ) from None

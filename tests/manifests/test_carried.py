@@ -34,13 +34,13 @@ def carried(outcome: Outcome, name: str = "extra") -> pa.Array:
     return pq.read_table(outcome.out / "validated.parquet")[name].combine_chunks()
 
 
-def both(inbox: Inbox, one: pa.Array, other: pa.Array) -> tuple[pa.Array, tuple[str, ...]]:
+def both(inbox: Inbox, one: pa.Array, other: pa.Array) -> tuple[pa.Array, list[str]]:
     """A column of two files in the table, and the warnings about it."""
     part(inbox, "a", extra=one)
     part(inbox, "b", extra=other)
     outcome = inbox.run()
     assert outcome.summary.accepted == len(one) + len(other)
-    return carried(outcome), outcome.summary.warnings
+    return carried(outcome), list(outcome.summary.warnings)
 
 
 def decimals(kind: pa.DataType, *values: str) -> pa.Array:
@@ -123,7 +123,7 @@ def test_types_that_differ_between_files_become_one_that_holds_all_values(
         pa.array([], kind).type
     )
     assert column.to_pylist() == values
-    assert warnings == ()
+    assert warnings == []
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_times_of_other_units_and_zones_stay_the_same_instants(
     factors = [per_second[kind.unit] // per_second[t.unit] for t in (one, other)]
     numbers = column.cast(pa.int64()).to_pylist()
     assert numbers == [v for f in factors for v in (1_767_603_600_123 * f, None)]
-    assert warnings == ()
+    assert warnings == []
 
 
 def test_far_milliseconds_and_whole_nanoseconds_meet_in_microseconds(inbox: Inbox) -> None:
@@ -158,7 +158,7 @@ def test_far_milliseconds_and_whole_nanoseconds_meet_in_microseconds(inbox: Inbo
     column, warnings = both(inbox, far, pa.array([5_000], pa.timestamp("ns")))
     assert column.type == pa.timestamp("us")
     assert column.cast(pa.int64()).to_pylist() == [253_402_300_799_000_000, 5]
-    assert warnings == ()
+    assert warnings == []
 
 
 ID = 1_767_603_600_123_456_789
@@ -212,7 +212,7 @@ def test_the_warning_is_told_in_the_report_in_its_json_and_in_the_summary(inbox:
 
 def test_the_warnings_advice_is_right_one_type_keeps_its_numbers(inbox: Inbox) -> None:
     column, warnings = both(inbox, pa.array([1]), pa.array([None], pa.int64()))
-    assert (column.to_pylist(), column.type, warnings) == ([1, None], pa.int64(), ())
+    assert (column.to_pylist(), column.type, warnings) == ([1, None], pa.int64(), [])
 
 
 def test_index_columns_of_pandas_and_dask_are_left_out(inbox: Inbox) -> None:
@@ -221,7 +221,7 @@ def test_index_columns_of_pandas_and_dask_are_left_out(inbox: Inbox) -> None:
     part(inbox, "b", **{index: pa.array(["x.png"]), "__null_dask_index__": pa.array([0])})
     outcome = inbox.run()
     assert outcome.summary.accepted == 2
-    assert outcome.summary.warnings == ()
+    assert outcome.summary.warnings == []
     assert not [name for name in outcome.validated[0] if name.startswith("__")]
 
 
@@ -267,7 +267,7 @@ def test_every_type_that_parquet_holds_is_carried(inbox: Inbox, case: str) -> No
     values, meant = ONE_TYPE[case]
     part(inbox, "a", extra=values)
     outcome = inbox.run()
-    assert outcome.summary.warnings == ()
+    assert outcome.summary.warnings == []
     assert carried(outcome).to_pylist() == [meant]
 
 

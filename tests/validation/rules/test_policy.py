@@ -100,6 +100,44 @@ def test_labels_are_held_against_the_taxonomy_with_the_nearest_match(
 
 
 @pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("Stra\u00dfe\u200b", "'Stra\u00dfe\\u200b' ('Stra\u00dfe'?)"),
+        ("Ha\u0308user", "'Ha\\u0308user' ('H\u00e4user'?)"),
+        ("H\u00e4user\n", "'H\u00e4user\\n' ('H\u00e4user'?)"),
+    ],
+)
+def test_a_label_that_only_looks_like_one_of_the_taxonomy_is_shown_escaped(
+    landing: LandingWriter, label: str, said: str
+) -> None:
+    root = declared(landing, '[policy.taxonomy]\n"Straße" = "stuff"\n"Häuser" = "thing"\n')
+    cells = [{"label": "Straße", "index": 0}, {"label": label, "index": 1}]
+    landing.manifest([landing.row("a", (0, 1), segments=cells)])
+    root.materialize(PARTITION)
+    (finding,) = table(root, "validated")[0]["findings"]  # type: ignore[misc, attr-defined]
+    assert finding["message"] == f"not in the taxonomy: {said}"
+
+
+@pytest.mark.parametrize(
+    ("given", "quoted"),
+    [("mu\u0308ller", "'mu\\u0308ller'"), ("m\u00fcller\n", "'m\u00fcller\\n'")],
+)
+def test_an_id_that_only_looks_like_an_item_is_shown_escaped_with_the_item(
+    landing: LandingWriter, given: str, quoted: str
+) -> None:
+    root = declared(landing, '[policy]\nitems = "items.json"\n')
+    (landing.root / "items.json").write_text('["müller"]')
+    url = landing.row("m")["mask_url"]
+    landing.manifest([landing.row("m") | {"reference_id": given, "mask_url": url}])
+    root.materialize(PARTITION)
+    (row,) = table(root, "rejected")
+    assert str(row["message"]).startswith(f"{quoted} is not an item of the dataset")
+    assert str(row["message"]).endswith("; is it 'müller'?")
+    assert (row["found"], row["expected"]) == (quoted, "'müller'")
+    assert f"  {quoted} (" in str(root.report(PARTITION))
+
+
+@pytest.mark.parametrize(
     ("task", "labels", "warned"),
     [
         ("semantic", ["Road", "Road"], True),
