@@ -25,6 +25,11 @@ _INDEX = re.compile(r"__index_level_\d+__|__null_dask_index__")
 _MOST_FILES = 3
 
 
+def carried_name(column: str) -> str:
+    """The name a carried column has in the tables, where no other column takes it."""
+    return f"manifest_{column}" if column in _TAKEN else column
+
+
 class CarryingFile(Protocol):
     """A manifest file, as far as its carried columns are concerned."""
 

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from segpipe.errors import ManifestError, SegpipeError, StorageError
+from segpipe.manifests.carried import carried_name
 from segpipe.manifests.carried_values import CarriedColumn, Unfit, plain_value
-from segpipe.manifests.columns import FINDINGS_COLUMN, FINDINGS_TYPE, TEXT_COLUMNS, carried_name
+from segpipe.manifests.columns import FINDINGS_COLUMN, FINDINGS_TYPE, TEXT_COLUMNS
 from segpipe.manifests.delivery import SOURCE_KEY, Delivery
 from segpipe.manifests.spool import Spool
 
