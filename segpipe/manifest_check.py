@@ -14,7 +14,9 @@ from segpipe.manifests.layout import is_manifest
 from segpipe.manifests.manifest import Manifest
 from segpipe.pictures.report_page import write_page
 from segpipe.storage.files import Folder
+from segpipe.storage.local_paths import local_path
 from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.redaction import redacted
 from segpipe.storage.sources import AllowedRoots
 from segpipe.storage.toml import read_toml
 from segpipe.validation.chunk import Validation
@@ -141,14 +143,18 @@ def _policy(file: str | PathLike[str] | None) -> tuple[Policy, ItemList | None]:
 
 def _files(given: str) -> Iterator[tuple[Folder, str, str]]:
     """The manifest files an argument names: itself, or all in a folder."""
-    if "://" in given:
+    try:
+        local = local_path(given)
+    except ValueError as error:
+        raise ManifestError(f"{redacted(given)} is no manifest: {error}") from None
+    if local is None:
         parent, _, name = given.rpartition("/")
         folder = Folder(parent)
         if not folder.exists(name):
             raise ManifestError(f"there is no manifest {given}")
         yield folder, name, given
         return
-    path = Path(given)
+    path = Path(local)
     if not path.exists():
         raise ManifestError(f"there is no manifest {given}")
     if not path.is_dir():

@@ -67,9 +67,10 @@ class Root:
         Raises:
             SettingsError: if the settings file cannot be used.
         """
-        if must_exist and "://" not in str(url) and not Path(url).is_dir():
-            raise SettingsError(f"there is no folder {url}")
-        return cls(Settings.load(str(url)))
+        settings = Settings.load(str(url))
+        if must_exist and "://" not in settings.root and not Path(settings.root).is_dir():
+            raise SettingsError(f"there is no folder {settings.root}")
+        return cls(settings)
 
     def __repr__(self) -> str:
         return f"Root({redacted(self.settings.root)!r})"
@@ -241,10 +242,7 @@ class Root:
         policy = settings.policies.of(model_run)
         items = None
         if policy.items is not None:
-            url = policy.items
-            if "://" not in url:
-                url = f"{settings.root.rstrip('/')}/{url}" if not url.startswith("/") else url
-            items = ItemList.read(url, settings.storage_options)
+            items = ItemList.read(settings.below_root(policy.items), settings.storage_options)
         return Validation(
             settings.dataset, model_run, settings.sources(), self.masks, policy, items
         )

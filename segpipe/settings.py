@@ -14,7 +14,9 @@ from segpipe.errors import SettingsError, nearest
 from segpipe.publishing.destinations import CATALOG, DESTINATIONS, DestinationEntry
 from segpipe.publishing.nucleus.settings import NucleusSettings
 from segpipe.storage.files import Folder
+from segpipe.storage.local_paths import is_url, local_path
 from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.redaction import redacted
 from segpipe.storage.sources import AllowedRoots
 from segpipe.storage.toml import parse_toml
 from segpipe.validation.rules.policy import Policies
@@ -88,8 +90,7 @@ class Settings:
         Raises:
             SettingsError: naming the file and the key, with the nearest key that exists.
         """
-        if "://" not in root:
-            root = os.path.abspath(os.path.expanduser(root))
+        root = _absolute(root)
         folder = Folder(root)
         if not folder.exists(SETTINGS_FILE):
             return cls(root, policies=Policies(from_file=True))
@@ -167,6 +168,14 @@ class Settings:
         url = getattr(self, name, "") or f"{self.root.rstrip('/')}/{name}"
         return Folder(url, self.storage_options if "://" in url else None)
 
+    def below_root(self, url: str) -> str:
+        """A path or URL of the settings file: absolute, or relative to the root.
+
+        Raises:
+            SettingsError: for a ``file:`` URL that names no file of this machine.
+        """
+        return _below(self.root, url)
+
     def mask_store(self) -> MaskStore:
         """Where canonical masks are kept."""
         folder = self.folder("masks")
@@ -180,9 +189,21 @@ class Settings:
 
 def _below(root: str, url: str) -> str:
     """A URL of the settings file: absolute, or relative to the root the file lies in."""
-    if "://" in url or url.startswith(("/", "~", "file:")):
+    if is_url(url):
+        return _absolute(url)
+    path = os.path.expanduser(url)  # as it was, unless it begins with '~' and a user's name
+    return path if os.path.isabs(path) else f"{root.rstrip('/')}/{url}"
+
+
+def _absolute(url: str) -> str:
+    """A path or ``file:`` URL as an absolute path; other URLs as they are."""
+    try:
+        path = local_path(url)
+    except ValueError as error:
+        raise SettingsError(f"cannot open {redacted(url)}: {error}") from None
+    if path is None:
         return url
-    return f"{root.rstrip('/')}/{url}"
+    return os.path.abspath(path if is_url(url) else os.path.expanduser(path))
 
 
 _TABLES = ("policy", "model_runs", "nucleus")

@@ -20,6 +20,7 @@ from segpipe.manifests.plain_types import plain_array
 from segpipe.predictions.names import folded
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
+from segpipe.storage.local_paths import local_path
 from segpipe.storage.redaction import redacted
 
 # Ids such as 000123 or 1e5 must stay text.
@@ -62,6 +63,12 @@ class ItemList:
             SettingsError: if the file has no such column or cannot be read.
             StorageError: if storage fails.
         """
+        try:
+            url = local_path(url) or url
+        except ValueError as error:
+            raise SettingsError(
+                f"the list of items {redacted(url)} cannot be read ({error})"
+            ) from None
         parent, _, name = url.rpartition("/")
         folder = Folder(parent or ".", storage_options if "://" in url else None)
         shown = redacted(url)

@@ -15,6 +15,7 @@ from segpipe.manifests.layout import Unread
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.partitions import MODEL_RUNS
 from segpipe.root import Root
+from segpipe.storage.local_paths import plain_alias
 
 _CONFIGURATION = "dagster.yaml"
 
@@ -58,10 +59,12 @@ def open_instance(root: str) -> dg.DagsterInstance:
         SettingsError, StorageError: see :func:`dagster_home`.
     """
     home = dagster_home(root)
-    os.environ["DAGSTER_HOME"] = str(home)
+    # Dagster makes SQLite's addresses of the path, where '%' and '?' mean something else.
+    named = plain_alias(str(home))
+    os.environ["DAGSTER_HOME"] = named
     # Dagster creates its SQLite files on first use; two processes doing so at once fail.
     with FileLock(home / ".segpipe.lock"):
-        instance = dg.DagsterInstance.from_config(str(home))
+        instance = dg.DagsterInstance.from_config(named)
         instance.get_runs_count()
         instance.get_dynamic_partitions(MODEL_RUNS)
         instance.get_latest_materialization_event(dg.AssetKey("none"))

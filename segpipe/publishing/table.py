@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import pyarrow as pa
@@ -19,6 +22,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from segpipe.errors import CatalogError, StorageError
 from segpipe.storage.files import Folder
+from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror, plain_place
 from segpipe.storage.object_store import object_store_options
 from segpipe.storage.redaction import redacted
 from segpipe.tables.schemas import PREDICTION
@@ -50,6 +54,7 @@ WRITING = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
 #: Target size of the table's files, in bytes.
 FILE_SIZE = 16 * 2**20
 _FORMAT_KEY, _FORMAT = "segpipe.format", "1"
+_LOG = "_delta_log"
 
 
 class PredictionsTable:
@@ -61,13 +66,30 @@ class PredictionsTable:
     """
 
     def __init__(self, folder: Folder, masks: str) -> None:
-        self._log = folder.folder(TABLE, "_delta_log")
+        self._folder = folder.folder(TABLE)
+        self._log = self._folder.folder(_LOG)
         self._options = object_store_options(folder.url, folder.storage_options)
         self._masks = masks
         # object_store does not retry a response that is cut off.
         self._tries = 1 if folder.is_local else 4
         self.uri = f"{folder.path if folder.is_local else folder.url}/{TABLE}"
         self.shown = redacted(self.uri)
+
+    def _address(self) -> str:
+        """What the Delta library is given: it decodes and refuses some names of folders, and
+        resolves links to the table, but not those within it."""
+        if not self._folder.is_local:
+            return self.uri
+        real = os.path.realpath(self._folder.path)
+        return self.uri if is_plain(real) else plain_mirror(real)
+
+    def _make_folders(self, names: Iterable[str]) -> None:
+        """Folders of the table that the library would otherwise make where it was led to."""
+        if self._folder.is_local:
+            real = os.path.realpath(self._folder.path)
+            if not is_plain(real):
+                for name in names:
+                    mirror_entry(real, name)
 
     def version(self) -> int | None:
         """The newest version; None where there is no table yet."""
@@ -93,7 +115,7 @@ class PredictionsTable:
         """
 
         def opened() -> DeltaTable:
-            return DeltaTable(self.uri, version=version, storage_options=self._options)
+            return DeltaTable(self._address(), version=version, storage_options=self._options)
 
         try:
             table = self._retried(opened)
@@ -130,9 +152,10 @@ class PredictionsTable:
         Raises:
             StorageError: if it cannot be made.
         """
+        self._make_folders([_LOG])
         try:
             return DeltaTable.create(
-                self.uri,
+                self._address(),
                 PREDICTIONS,
                 mode="ignore",
                 partition_by=["dataset", "model_run"],
@@ -149,7 +172,7 @@ class PredictionsTable:
                 raise_if_key_not_exists=False,
             )
         except CommitFailedError:  # another run created it meanwhile
-            return DeltaTable(self.uri, storage_options=self._options)
+            return DeltaTable(self._address(), storage_options=self._options)
         except (DeltaError, OSError) as error:
             raise StorageError(f"{self.shown} cannot be created: {first_line(error)}") from None
 
@@ -208,6 +231,7 @@ class PredictionsTable:
             CommitFailedError: if another publisher of the model run committed first.
             StorageError: if it cannot be written.
         """
+        self._make_folders(_partition_folders(rows))
         with _storage_failures(self.shown):
             write_deltalake(
                 table,
@@ -239,6 +263,7 @@ class PredictionsTable:
         span = pc.min_max(replaced).as_py()
         of += f" AND target.reference_id >= {quoted(span['min'])}"
         of += f" AND target.reference_id <= {quoted(span['max'])}"
+        self._make_folders(_partition_folders(rows))
         with _storage_failures(self.shown):
             (
                 table.merge(
@@ -253,6 +278,21 @@ class PredictionsTable:
                 .when_not_matched_insert_all()
                 .execute()
             )
+
+
+def _partition_folders(rows: pa.Table) -> Iterator[str]:
+    for dataset in pc.unique(rows["dataset"]).to_pylist():
+        yield _partition_folder(dataset)
+
+
+@cache
+def _partition_folder(dataset: str) -> str:
+    """The folder of a dataset in the table: the Delta library is asked how it names it."""
+    with tempfile.TemporaryDirectory(dir=plain_place()) as folder:
+        rows = pa.table({"dataset": [dataset], "row": [0]})
+        write_deltalake(folder, rows, partition_by=["dataset"])
+        (name,) = (entry for entry in os.listdir(folder) if entry != _LOG)
+    return name
 
 
 @contextmanager

@@ -19,7 +19,13 @@ from fsspec.implementations.local import LocalFileSystem
 from segpipe.errors import SettingsError
 from segpipe.storage.atomic import new_file, replacing_file
 from segpipe.storage.failures import storage_errors
-from segpipe.storage.object_store import filesystem_options, open_object_store
+from segpipe.storage.local_paths import is_file_url, local_path
+from segpipe.storage.object_store import (
+    check_store_url,
+    filesystem_options,
+    missing_packages,
+    open_object_store,
+)
 from segpipe.storage.redaction import redacted
 
 Item = TypeVar("Item")
@@ -44,18 +50,34 @@ def open_filesystem(
     """The fsspec filesystem of a URL and the path within it.
 
     Raises:
-        SettingsError: when the URL's scheme is unknown or needs a package that is not installed.
+        SettingsError: when the URL's scheme is unknown or needs a package that is not installed,
+            or it is no URL of its scheme.
     """
+    if is_file_url(url):
+        return LocalFileSystem(), os.path.abspath(_local(url))
     if "://" not in url:
         # Not as a URL: a file's name may hold whatever URLs give a meaning to.
         return LocalFileSystem(), os.path.abspath(os.path.expanduser(url))
+    check_store_url(url)
+    scheme, separator, rest = url.partition("://")
+    url = f"{scheme.lower()}{separator}{rest}"
     try:
         filesystem, path = fsspec.core.url_to_fs(
             url, **filesystem_options(url, storage_options or {})
         )
     except (ImportError, ValueError) as error:
-        raise SettingsError(f"cannot open {redacted(url)}: {error}") from None
+        words = missing_packages(url) or f"cannot open {redacted(url)}: {error}"
+        raise SettingsError(words) from None
     return filesystem, str(path)
+
+
+def _local(url: str) -> str:
+    try:
+        path = local_path(url)
+    except ValueError as error:
+        raise SettingsError(f"cannot open {redacted(url)}: {error}") from None
+    assert path is not None
+    return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +104,7 @@ class Folder:
     """A folder under any fsspec URL. Files in it are written whole or not at all."""
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        url = _local(url) if is_file_url(url) else url
         self.url = url.rstrip("/") or "/"
         self.storage_options = dict(storage_options or {})
         self.filesystem, path = open_filesystem(self.url, self.storage_options)

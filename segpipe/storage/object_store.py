@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from importlib.util import find_spec
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.errors import SettingsError
+from segpipe.storage.redaction import redacted
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
@@ -187,6 +189,15 @@ def _os_errors(path: str) -> Iterator[None]:
         raise FileExistsError(errno.EEXIST, "there is such an object", path) from None
     except (PermissionDeniedError, UnauthenticatedError):
         raise PermissionError(errno.EACCES, "the store refuses access", path) from None
+    except ValueError as error:
+        if "parse path" not in str(error):
+            raise
+        raise OSError(
+            errno.EINVAL,
+            "object_store reads no key with control characters or with '', '.' or '..' between "
+            "slashes: copy the object to another key",
+            path,
+        ) from None
     except BaseError as error:
         # Its first line; what follows tells how the library is made.
         raise OSError(errno.EIO, (str(error).splitlines() or ["unknown"])[0], path) from None
@@ -209,6 +220,39 @@ def open_object_store(
         return None
     bucket = path.partition("/")[0]
     return _opened(_scheme(url), bucket, tuple(sorted(options.items())), given.get("profile"))
+
+
+def check_store_url(url: str) -> None:
+    """Refuse what looks like a store's URL and is none that its libraries understand alike.
+
+    Raises:
+        SettingsError: saying how to write it.
+    """
+    if _scheme(url) not in ("abfs", "abfss"):
+        return
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    container, at, host = authority.rpartition("@")
+    if at and "." not in host:
+        raise SettingsError(
+            f"{redacted(url)} names the account {host} without its domain: write "
+            f"{redacted(f'{scheme}://{container}@{host}.dfs.core.windows.net{slash}{path}')}"
+        )
+
+
+def missing_packages(url: str) -> str | None:
+    """What to install for a store's URL; None where nothing is missing, or it is no store's."""
+    scheme = _scheme(url)
+    for schemes, package, extra in (
+        (_S3, "s3fs", "s3"),
+        (_GCS, "gcsfs", "gcs"),
+        (_AZURE, "adlfs", "azure"),
+    ):
+        if scheme in schemes and not (find_spec(package) and find_spec("obstore")):
+            return (
+                f"{redacted(url)} needs packages that are not installed: install segpipe[{extra}]"
+            )
+    return None
 
 
 @cache
@@ -292,7 +336,7 @@ def object_store_options(url: str, storage_options: Mapping[str, Any]) -> dict[s
     elif scheme in _GCS:
         options = dict(_gcs(storage_options))
     elif scheme in _AZURE:
-        options = dict(_named(storage_options, _AZURE_NAMES))
+        options = {**_azure_account(url), **dict(_named(storage_options, _AZURE_NAMES))}
     else:
         return None
     own = {name: str(value) for name, value in storage_options.items() if name.isupper()}
@@ -328,6 +372,13 @@ def _gcs(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(dict(token))
     elif isinstance(token, str) and token not in ("google_default", "cache", "browser", "cloud"):
         yield "GOOGLE_SERVICE_ACCOUNT", token
+
+
+def _azure_account(url: str) -> dict[str, str]:
+    """The account, where the URL names it: ``abfss://container@account.dfs...``."""
+    authority = url.partition("://")[2].partition("/")[0]
+    _, at, host = authority.rpartition("@")
+    return {"AZURE_STORAGE_ACCOUNT_NAME": host.partition(".")[0]} if at else {}
 
 
 def _named(given: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 _USER_INFORMATION = re.compile(r"^(?:[^/@?#]*@|[^/@?#:]*:[^@]*@)")
+# Azure's URLs name the container where others have a user: abfss://container@account.dfs...
+_CONTAINERS = ("abfs", "abfss")
+_CONTAINER = re.compile(r"[a-z0-9$-]{1,63}@[A-Za-z0-9.-]+(?:[/?#]|$)")
 
 
 def redacted(url: str) -> str:
@@ -17,9 +20,14 @@ def redacted(url: str) -> str:
     # By hand: a URL that the library refuses to split may hold a secret all the same, and a
     # password may hold any character.
     scheme, _, rest = url.partition("://")
-    rest = _USER_INFORMATION.sub("", rest)
+    if scheme.lower() in _CONTAINERS and _CONTAINER.match(rest):
+        container, _, rest = rest.partition("@")
+        scheme = f"{scheme}://{container}@"
+    else:
+        rest = _USER_INFORMATION.sub("", rest)
+        scheme = f"{scheme}://"
     bare, question, _ = rest.partition("?")
-    return f"{scheme}://{bare.partition('#')[0]}" + ("?..." if question else "")
+    return f"{scheme}{bare.partition('#')[0]}" + ("?..." if question else "")
 
 
 # What may be a secret in the words of a library's error: user information and query strings.

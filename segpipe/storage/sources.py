@@ -10,9 +10,9 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -21,9 +21,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from segpipe.errors import StorageError
 from segpipe.masks.decoding import MAX_BYTES
-from segpipe.masks.image_size import ImageSize, read_image_size
+from segpipe.masks.image_size import ImageSize, SizeUnknown, read_image_size
 from segpipe.masks.refusal import MaskRefused
 from segpipe.storage.files import open_filesystem
+from segpipe.storage.local_paths import is_file_url, is_url, local_path
 from segpipe.storage.object_store import ObjectStore, open_object_store
 from segpipe.storage.redaction import redacted
 from segpipe.storage.web import check_address, is_web, open_web_header, read_web
@@ -42,12 +43,13 @@ _FOLDERS_KNOWN = 10_000
 @dataclass(frozen=True, slots=True)
 class Source:
     """A file that may be read: its filesystem (None on the web), its path or URL there, its URL
-    fit to be shown, and the object store it is in, if it is in one."""
+    fit to be shown, the object store it is in, if it is in one, and its URL as it was given."""
 
     filesystem: fsspec.AbstractFileSystem | None
     path: str
     shown: str
     objects: ObjectStore | None = None
+    given: str = ""
 
 
 class Fetched(NamedTuple):
@@ -106,27 +108,27 @@ class AllowedRoots:
         except (ValueError, OSError) as error:
             raise _refused(redacted(url), f"it is not a usable URL ({error})") from None
         if any(_contains(root, place) for root in self._root_places):
-            shown = redacted(url if _is_absolute(url) else absolute)
+            shown = _one_line(redacted(absolute))
             if "://" not in place:
                 # Not through a URL: a file's name may hold whatever URLs give a meaning to.
-                return Source(_LOCAL, place, shown)
+                return Source(_LOCAL, place, shown, given=url)
             if is_web(place):
                 check_address(place, self._web_hosts)
-                return Source(None, place, shown)
+                return Source(None, place, shown, given=url)
             filesystem, path = open_filesystem(place, self.storage_options)
             objects = open_object_store(place, path, self.storage_options)
-            return Source(filesystem, path, shown, objects)
+            return Source(filesystem, path, shown, objects, given=url)
         roots = ", ".join(map(redacted, self.roots)) or "none"
         raise _refused(
             redacted(absolute),
-            f"it lies outside the allowed roots ({roots}); to allow it, add its folder to "
-            "allowed_roots in segpipe.toml or pass --allow-root",
+            f"{_whereabouts(absolute, place)} outside the allowed roots ({roots}); to allow it, "
+            f"add {_folder_of(place)} to allowed_roots in segpipe.toml or pass it as --allow-root",
         )
 
     def _place(self, url: str) -> str:
         """:func:`_place`, with a folder's links resolved once for all the files in it."""
         folder, _, name = url.rpartition("/")
-        if "://" in url or url.startswith("file:") or name in ("", ".", "..") or "\0" in url:
+        if is_url(url) or name in ("", ".", "..") or "\0" in url:
             return _place(url)
         real = self._real_folders.get(folder)
         if real is None:
@@ -191,7 +193,34 @@ class AllowedRoots:
         except MaskRefused as refusal:
             return Fetched(b"", identity, refusal)
         except OSError as error:
-            return Fetched(b"", identity or _MISSING, _not_there(error, source))
+            missing = _not_there(error, source)
+            missing.message += self._nearby(source)
+            return Fetched(b"", identity or _MISSING, missing)
+
+    def _nearby(self, source: Source) -> str:
+        """Of a file that is not there: what its URL may have been meant to name."""
+        if source.filesystem is None:
+            return ""
+        if source.objects is None and os.path.basename(source.path) != os.path.basename(
+            source.given
+        ):
+            return f" (it is a link to {_one_line(source.path)})"
+        if source.objects is not None and "//" in source.given.partition("://")[2]:
+            return "; empty parts of a key, //, are left out, as on a disk"
+        for words, other in (
+            ("nothing is percent-decoded in", unquote(source.given)),
+            ("'\\' separates no folders in", source.given.replace("\\", "/")),
+        ):
+            if other == source.given or is_url(source.given):
+                continue
+            place = f"{source.path[: -len(source.given)]}{other}"
+            if not source.path.endswith(source.given) or ".." in other.split("/"):
+                continue
+            with suppress(OSError):
+                found = self.identity(Source(source.filesystem, place, "", source.objects))
+                if found not in (None, _MISSING):
+                    return f"; there is one at {_one_line(other)}: {words} a path, write it so"
+        return ""
 
     def identity(self, source: Source) -> str | None:
         """What tells a file from what it may be changed to, without reading it; None where its
@@ -210,20 +239,31 @@ class AllowedRoots:
             _not_there(error, source)
             return _MISSING
 
-    def image_size(self, source: Source) -> ImageSize | None:
-        """Height and width of an image from its header; None where it cannot be told.
+    def image_size(self, source: Source) -> ImageSize:
+        """Height and width of an image from its header.
 
         Only the header is fetched, not the whole image.
+
+        Raises:
+            SizeUnknown: naming the image and what is the matter with it.
         """
         try:
             if source.filesystem is None:
                 return read_image_size(open_web_header(source.path, _HEADER_BLOCK))
-            if isinstance(source.filesystem, LocalFileSystem) and not Path(source.path).is_file():
-                return None
+            if isinstance(source.filesystem, LocalFileSystem):
+                _check_regular(source, os.stat(source.path))
             with source.filesystem.open(source.path, "rb", block_size=_HEADER_BLOCK) as file:
                 return read_image_size(file)
-        except (OSError, MaskRefused):
-            return None
+        except SizeUnknown as error:
+            raise SizeUnknown(f"the image {source.shown} {error}") from None
+        except MaskRefused as refusal:
+            raise SizeUnknown(refusal.message) from None
+        except OSError as error:
+            try:
+                words = f"{_not_there(error, source).message}{self._nearby(source)}"
+            except StorageError as failure:
+                words = str(failure)
+            raise SizeUnknown(words) from None
 
 
 def _identity_of(status: os.stat_result) -> str:
@@ -260,6 +300,8 @@ def _not_there(error: OSError, source: Source) -> MaskRefused:
         return _missing(f"there is no file at {source.shown}", source)
     if isinstance(error, PermissionError):
         return _missing(f"no permission to read {source.shown}", source)
+    if isinstance(error, StorageError):
+        raise error
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
         return _missing(f"there can be no file at {source.shown} ({error.strerror})", source)
     raise StorageError(f"reading {source.shown} failed: {error.strerror or error}") from None
@@ -280,20 +322,41 @@ def _missing(message: str, source: Source) -> MaskRefused:
     return MaskRefused("FILE-MISSING", message, found="nothing", expected=source.shown)
 
 
+def _whereabouts(absolute: str, place: str) -> str:
+    """How a refused file comes to lie where it lies: through a link, or as its URL says."""
+    path = None if "://" in place else local_path(absolute)
+    if path is None or os.path.normpath(path) == place:
+        return "it lies"
+    return f"a link leads to {_one_line(place)}, which lies"
+
+
+def _folder_of(place: str) -> str:
+    """What to allow, so that a file is read."""
+    if is_web(place):
+        return redacted(place.rpartition("/")[0])
+    return _one_line(redacted(place).rpartition("/")[0]) or "/"
+
+
+def _one_line(text: str) -> str:
+    """Text with its control characters escaped, for messages."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def _refused(shown: str, why: str) -> MaskRefused:
+    shown = _one_line(shown)
     return MaskRefused(
         "URL-REFUSED", f"{shown} is not read: {why}", found=shown, expected="an allowed root"
     )
 
 
 def _is_absolute(url: str) -> bool:
-    return "://" in url or url.startswith("/") or url.startswith("file:") or os.path.isabs(url)
+    return url.startswith("/") or is_url(url) or os.path.isabs(url)
 
 
 def is_remote(url: str, folder: str) -> bool:
     """Whether a file a manifest names is somewhere else than on a local disk."""
     absolute = url if _is_absolute(url) else folder
-    return "://" in absolute and not absolute.startswith("file:")
+    return "://" in absolute and not is_file_url(absolute)
 
 
 def recorded(url: str, folder: str) -> str:
@@ -306,22 +369,41 @@ def recorded(url: str, folder: str) -> str:
 
 def _place(url: str) -> str:
     """The URL in a form in which "lies below" is a comparison of text: no links, no ``..``."""
-    if url.startswith("file:"):
-        parts = urlsplit(url)
-        if parts.netloc not in ("", "localhost"):
-            raise ValueError(f"file: on another host, {parts.netloc}")
-        return os.path.realpath(unquote(parts.path))
-    if "://" not in url:
-        if "\0" in url:
+    path = local_path(url)
+    if path is not None:
+        if "\0" in path:
             raise ValueError("it holds a NUL character")
-        return os.path.realpath(url)
+        return os.path.realpath(path)
     scheme, _, rest = url.partition("://")
     if "::" in url:
         raise ValueError("it chains file systems with '::'")
+    scheme = scheme.lower()
     bare, question, query = rest.partition("?")
+    bare = _normalised(bare, keep_empty=scheme in ("http", "https"))
+    return f"{scheme}://{bare}{question}{query}"
+
+
+def _normalised(bare: str, *, keep_empty: bool) -> str:
+    """A URL's host and path without ``.``, ``..`` and, as on a disk, empty parts.
+
+    Args:
+        keep_empty: for servers, to which empty parts may mean something.
+    """
+    host, *parts = bare.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts):
+        kept: list[str] = []
+        for part in parts:
+            if part == "..":
+                if not kept:
+                    raise ValueError("its '..' leads out of the bucket or host")
+                kept.pop()
+            elif part != "." and (part or keep_empty):
+                kept.append(part)
+        parts = kept
+    bare = "/".join([host, *parts])
     if any(part in ("..", ".") for part in unquote(bare).split("/")):
         raise ValueError("it holds '..'")
-    return f"{scheme.lower()}://{bare}{question}{query}"
+    return bare
 
 
 def _contains(root: str, place: str) -> bool:

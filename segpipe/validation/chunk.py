@@ -225,6 +225,7 @@ def _evidence(
         policy,
         size=(size.height, size.width),
         image_orientation=size.orientation,
+        size_unknown=size.unknown,
         mask=mask,
         measures=measures,
         declares_taxonomy=_declares_taxonomy(declared, validation),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from segpipe.manifests.rows import ManifestRow
+from segpipe.masks.image_size import SizeUnknown
 from segpipe.masks.refusal import MaskRefused
 from segpipe.storage.sources import AllowedRoots, Fetched, Source, is_remote
 from segpipe.workers.chunks import FETCHED_AT_ONCE, map_threads
@@ -23,11 +24,13 @@ class KnownSize:
     Attributes:
         height, width: in pixels; None where not known.
         orientation: EXIF orientation, 1 to 8; 1 if the image's header was not read.
+        unknown: why the image does not tell its size; empty if it does, or was not asked.
     """
 
     height: int | None
     width: int | None
     orientation: int = 1
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +142,11 @@ def _known_size(row: ManifestRow, folder: str, sources: AllowedRoots) -> KnownSi
     if needs_image(row) and row.image_url:
         try:
             size = sources.image_size(sources.resolve(row.image_url, folder))
-        except MaskRefused:
-            size = None
-        if size is not None:
-            return KnownSize(size.height, size.width, size.orientation)
+        except MaskRefused as refusal:
+            return KnownSize(height, width, unknown=refusal.message)
+        except SizeUnknown as error:
+            return KnownSize(height, width, unknown=str(error))
+        return KnownSize(size.height, size.width, size.orientation)
     return KnownSize(height, width)
 
 

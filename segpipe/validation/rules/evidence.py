@@ -30,6 +30,7 @@ class Evidence:
         known_item: whether the item is in the dataset's list of items; None without a list.
         near_item: the item in that list that an unknown id was meant for, if one looks like it.
         image_orientation: EXIF orientation of the image, 1 to 8; 1 if its header was not read.
+        size_unknown: why the image does not tell its size; empty if it does, or was not asked.
     """
 
     row: ManifestRow
@@ -43,6 +44,7 @@ class Evidence:
     known_item: bool | None = None
     near_item: str | None = None
     image_orientation: int = 1
+    size_unknown: str = ""
 
     @property
     def header(self) -> PngHeader | None:

@@ -138,7 +138,13 @@ def _is_pixels(value: object) -> bool:
 )
 def size_unverified(evidence: Evidence) -> Iterator[Found]:
     if evidence.header is not None and None in evidence.size:
-        yield Found(
-            "the image's size is unknown: add height and width to the manifest, or an image_url "
-            "that can be read"
-        )
+        if evidence.size_unknown:
+            yield Found(
+                f"the image's size is unknown: {evidence.size_unknown}. Mend image_url or its "
+                "image, or add height and width to the manifest"
+            )
+        else:
+            yield Found(
+                "the image's size is unknown: add height and width to the manifest, or an "
+                "image_url that can be read"
+            )
