@@ -1,4 +1,4 @@
-"""The size of an image, from its header: JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000 and AVIF.
+"""The size of an image, from its header, in the formats of ``FORMATS``.
 
 Only headers are read, never pixels. Pillow's plugin classes are used directly, because
 ``Image.open`` applies a process-wide pixel limit.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import IO
 
 from PIL import (
-    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     Jpeg2KImagePlugin,
@@ -22,13 +21,16 @@ from PIL import (
 from PIL.Image import Image
 
 from segpipe.masks import png
+from segpipe.masks.heif import read_heif_size
 
 #: Formats whose size is read.
-FORMATS = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, AVIF"
+FORMATS = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, AVIF, HEIC"
 _ORIENTATION_TAG = 0x0112
 _TIFF_WIDTH = TiffImagePlugin.IMAGEWIDTH
-_AVIF_BRANDS = (b"avif", b"avis")
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_HEIF_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "HEIC"),
+}
 # Where a file of another format tells itself: the bytes at its start, and what to call it.
 _OTHER_FORMATS = (
     (b"\xff\x0a", "a JPEG XL image"),
@@ -85,7 +87,6 @@ _Reader = Callable[[IO[bytes], bytes], ImageSize | None]
 def _reader(start: bytes) -> tuple[str, _Reader | None]:
     """The name of the format that a file's first bytes tell, and what reads its size."""
     brand = start[8:12] if start[4:8] == b"ftyp" else b""
-    brands = {brand, *(start[at : at + 4] for at in range(16, 64, 4))} if brand else set()
     for found, name, read in (
         (start.startswith(png.SIGNATURE), "PNG", _png),
         (start[:4] == b"RIFF" and start[8:12] == b"WEBP", "WebP", _webp),
@@ -98,14 +99,12 @@ def _reader(start: bytes) -> tuple[str, _Reader | None]:
             "JPEG 2000",
             _jpeg_2000,
         ),
-        (not brands.isdisjoint(_AVIF_BRANDS), "AVIF", _avif),
+        (brand in _HEIF_BRANDS, _HEIF_BRANDS.get(brand, ""), _heif),
     ):
         if found:
             return name, read
     if not start:
         return "empty", None
-    if brand in _HEIC_BRANDS:
-        return "a HEIC image, whose size is not read", None
     if start.lstrip()[:1] == b"<":
         return "a web page or XML: did a link expire?", None
     return next((name for magic, name in _OTHER_FORMATS if start.startswith(magic)), ""), None
@@ -150,9 +149,8 @@ def _jpeg_2000(file: IO[bytes], start: bytes) -> ImageSize:
     return ImageSize(image.height, image.width)
 
 
-def _avif(file: IO[bytes], start: bytes) -> ImageSize:
-    image = AvifImagePlugin.AvifImageFile(file)
-    return ImageSize(image.height, image.width, _orientation(image))
+def _heif(file: IO[bytes], start: bytes) -> ImageSize:
+    return ImageSize(*read_heif_size(file))
 
 
 def _orientation(image: Image) -> int:

@@ -20,7 +20,7 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from segpipe.errors import CatalogError, StorageError
+from segpipe.errors import CatalogError, SettingsError, StorageError
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror, plain_place
 from segpipe.storage.object_store import object_store_options
@@ -55,6 +55,7 @@ WRITING = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
 FILE_SIZE = 16 * 2**20
 _FORMAT_KEY, _FORMAT = "segpipe.format", "1"
 _LOG = "_delta_log"
+_NOT_IN_KEYS = frozenset("%#?[]^|\\")
 
 
 class PredictionsTable:
@@ -79,9 +80,23 @@ class PredictionsTable:
         """What the Delta library is given: it decodes and refuses some names of folders, and
         resolves links to the table, but not those within it."""
         if not self._folder.is_local:
+            self._check_key()
             return self.uri
         real = os.path.realpath(self._folder.path)
         return self.uri if is_plain(real) else plain_mirror(real)
+
+    def _check_key(self) -> None:
+        """Refuse a place in a bucket that the Delta library would decode, cut or stumble over.
+
+        Raises:
+            SettingsError: naming the characters.
+        """
+        found = sorted(_NOT_IN_KEYS.intersection(self.uri))
+        if found:
+            raise SettingsError(
+                f"no catalog can be kept at {self.shown}: the Delta library takes no key with "
+                f"{' '.join(found)}; name another place as `catalog` in segpipe.toml"
+            )
 
     def _make_folders(self, names: Iterable[str]) -> None:
         """Folders of the table that the library would otherwise make where it was led to."""

@@ -332,8 +332,8 @@ def test_masks_in_a_bucket_are_judged_like_those_on_a_disk(
     assert found == {
         "missing": "FILE-MISSING",
         "elsewhere": "URL-REFUSED",
-        "climbing": "URL-REFUSED",
-        "absolute": "URL-REFUSED",
+        "climbing": "FILE-MISSING",
+        "absolute": "FILE-MISSING",
     }
     assert outcomes(root.publish(PARTITION, provenance=provenance())) == {"inserted": 1}
 

@@ -26,6 +26,7 @@ from PIL import Image
 
 from segpipe.errors import StorageError
 from segpipe.manifests.manifest import Manifest
+from segpipe.masks.image_size import SizeUnknown
 from segpipe.masks.refusal import MaskRefused
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
@@ -378,8 +379,11 @@ IMAGES = {
 def size_of(data: bytes, tmp_path: Path) -> tuple[int, int] | None:
     (tmp_path / "image").write_bytes(data)
     sources = AllowedRoots((str(tmp_path),))
-    size = sources.image_size(sources.resolve("image", str(tmp_path)))
-    return size and (size.height, size.width)
+    try:
+        size = sources.image_size(sources.resolve("image", str(tmp_path)))
+    except SizeUnknown:
+        return None
+    return size.height, size.width
 
 
 @pytest.mark.parametrize("kind", IMAGES)
@@ -494,3 +498,37 @@ def test_a_remote_masks_name_is_recorded_whole(memory: str, tmp_path: Path, name
     masks = MaskStore(Folder(str(tmp_path / "masks")))
     result = validate_chunk(chunk, Validation("d", "m", AllowedRoots((memory,)), masks))
     assert result.validated["mask_url"].to_pylist() == [name]
+
+
+# --- links
+
+
+def test_a_link_out_of_the_root_names_its_target_and_what_to_allow(places: Path) -> None:
+    day = places / "root/manifests/day"
+    (day / "linked.png").symlink_to(places / "outside/mask.png")
+    (day / "folder").symlink_to(places / "outside")
+    for url in ("linked.png", "folder/mask.png"):
+        message = refused(places, url).message
+        assert f"a link leads to {places}/outside/mask.png" in message
+        assert f"add {places}/outside to allowed_roots" in message
+        assert read(places, url, str(places / "outside")) == png(PIXELS)
+
+
+def test_a_link_whose_target_is_gone_names_the_target(places: Path) -> None:
+    (places / "root/manifests/day/dangling.png").symlink_to(places / "root/gone.png")
+    with pytest.raises(MaskRefused) as missing:
+        read(places, "dangling.png")
+    assert missing.value.rule == "FILE-MISSING"
+    assert f"(it is a link to {places}/root/gone.png)" in missing.value.message
+
+
+def test_a_path_written_as_on_windows_or_as_a_url_names_the_file_that_is_there(
+    places: Path,
+) -> None:
+    (places / "root/manifests/day/a b").mkdir()
+    (places / "root/manifests/day/a b/mask.png").write_bytes(png(PIXELS))
+    for url in ("a b\\mask.png", "a%20b/mask.png"):
+        with pytest.raises(MaskRefused) as missing:
+            read(places, url)
+        assert "there is one at a b/mask.png" in missing.value.message
+    assert read(places, "a b/mask.png") == png(PIXELS)
