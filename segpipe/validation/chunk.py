@@ -214,6 +214,7 @@ def _evidence(
             policy,
             size=(size.height, size.width),
             image_orientation=size.orientation,
+            size_unknown=size.unknown,
             refusal=refusal,
             known_item=known_item,
             near_item=near_item,
