@@ -70,7 +70,7 @@ def check_palette(present: list[int], file: PngFile) -> Remark:
 
 
 def _narrow_grey16(samples: NDArray[np.generic]) -> tuple[NDArray[np.uint8], Remark | None]:
-    values = samples.astype(np.int64)
+    values = samples.astype(np.uint16, copy=False)
     highest = int(values.max())
     if highest > 255:
         raise refusal_of_grey16(values)
