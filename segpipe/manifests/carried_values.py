@@ -59,6 +59,8 @@ class CarriedColumn:
             kind is float and self.type == pa.float64()
         ):
             return value, self
+        if kind is int and self.type == pa.int64() and 0 <= value <= _MOST_EXACT:
+            return value, self
         given = plain_value(value)
         if self.declared:
             _check_held(given, self.type, f"expected {self.type}, as the column was declared")

@@ -79,7 +79,12 @@ SETS: dict[str, tuple[str, Callable[[Path, Facts], Format]]] = {
 def imported(source: Format, root: Path) -> Root:
     """Import and validate; nothing may be refused or rejected."""
     writer = ManifestWriter(
-        root, PARTITION.model_run, PARTITION.date, carried=source.carried, importing=True
+        root,
+        PARTITION.model_run,
+        PARTITION.date,
+        carried=source.carried,
+        importing=True,
+        replace=True,
     )
     with writer:
         summary = import_format(source, writer)
