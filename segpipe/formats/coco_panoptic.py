@@ -26,7 +26,7 @@ from segpipe.formats.coco import (
     unreadable,
 )
 from segpipe.formats.colour_map import read_colours
-from segpipe.formats.files import read
+from segpipe.formats.files import linked_out, read
 from segpipe.formats.folder_scan import Boundary, FolderScan, LeftOut
 from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
 from segpipe.formats.imported import Imported, finding_of, refused
@@ -166,7 +166,7 @@ class CocoPanoptic:
             return ImportFinding(
                 "URL-REFUSED", f"{brief(name)} is no name of a file in the folder of PNGs", name
             )
-        linked = self._linked_out(self.folder / path, name)
+        linked = linked_out(self.folder / path, name, self.boundary)
         if linked is not None:
             return linked
         data = read(self.folder / path, name)
@@ -176,22 +176,6 @@ class CocoPanoptic:
             return panoptic_ids(read_colours(data))
         except MaskRefused as refusal:
             return finding_of(refusal, name)
-
-    def _linked_out(self, path: Path, name: str) -> ImportFinding | None:
-        """The finding for a link that leads out of the folder of PNGs."""
-        try:
-            target = path.resolve()
-        except (OSError, RuntimeError):
-            return None  # reading it will say why
-        if self.boundary is None or self.boundary.holds(target):
-            return None
-        return ImportFinding(
-            "URL-REFUSED",
-            f"{name} is linked to {target}, out of the folder of PNGs; to allow it, pass "
-            "--allow-root with the target's folder",
-            found=str(target),
-            expected="a file in the folder of PNGs",
-        )
 
     def _indexed(
         self,

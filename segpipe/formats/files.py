@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from segpipe.errors import SettingsError
-from segpipe.formats.folder_scan import FolderScan, LeftOut, told, with_extensions
+from segpipe.formats.folder_scan import Boundary, FolderScan, LeftOut, told, with_extensions
 from segpipe.manifests.rows import ImportFinding
 
 #: Further columns of data sets whose items lie in subfolders, such as videos.
@@ -42,11 +42,13 @@ class SourceFiles:
         source: the folder.
         paths: the files in it and its subfolders, sorted.
         left_out: what else is in them, with the reason.
+        boundary: where links may lead.
     """
 
     source: Path
     paths: tuple[Path, ...]
     left_out: tuple[LeftOut, ...] = ()
+    boundary: Boundary | None = None
 
     @classmethod
     def find(
@@ -75,7 +77,7 @@ class SourceFiles:
         if source.is_file():
             if source.suffix.lower() not in extensions:
                 raise SettingsError(f"{source} is not a {words} file")
-            return cls(source.parent, (source,))
+            return cls(source.parent, (source,), boundary=Boundary.of(source.parent, allowed))
         if not source.is_dir():
             raise SettingsError(f"there is no folder {source}")
         scan = FolderScan.of(source, allowed)
@@ -84,7 +86,7 @@ class SourceFiles:
         if not found:
             beside = f"; {told(left_out)}" if left_out else ""
             raise SettingsError(f"there is no {words} file in {source}{beside}")
-        return cls(source, found, left_out)
+        return cls(source, found, left_out, scan.boundary)
 
     def keeping(self, kept: Sequence[Path], reason: str) -> SourceFiles:
         """These files alone; the others are left out for the reason."""
@@ -132,3 +134,25 @@ def read(path: Path, shown: str) -> bytes | ImportFinding:
         return ImportFinding("FILE-MISSING", f"{shown}: there is no such file", "nothing", shown)
     except OSError as error:
         return ImportFinding("FILE-MISSING", f"{shown} cannot be read: {error.strerror}")
+
+
+def linked_out(path: Path, shown: str, boundary: Boundary | None) -> ImportFinding | None:
+    """The finding for a file that links lead out of its source; None for any other.
+
+    Args:
+        shown: the file, for messages.
+        boundary: where links may lead; None for anywhere.
+    """
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):
+        return None  # reading it will say why
+    if boundary is None or boundary.holds(target):
+        return None
+    return ImportFinding(
+        "URL-REFUSED",
+        f"{shown} is linked to {target}, out of the source; to allow it, pass --allow-root with "
+        "the target's folder",
+        found=str(target),
+        expected="a file in the source, or in an allowed root",
+    )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.formats.files import Naming, SourceFiles
+from segpipe.formats.files import Naming, SourceFiles, linked_out
 from segpipe.formats.folder_source import ItemFile, PngFolder
 from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Imported
@@ -57,6 +57,11 @@ class MaskFolder(PngFolder):
         return cls(files, naming, labels, over)
 
     def _decoded(self, file: ItemFile, data: bytes) -> Imported:
+        beside = file.path.with_suffix(SIDECAR_EXTENSION)
+        if beside.is_symlink():
+            linked = linked_out(beside, f"{file.shown}: {beside.name}", self.files.boundary)
+            if linked is not None:
+                return file.refused(linked)
         sidecar = sidecar_of(file.path, file.shown)
         if isinstance(sidecar, ImportFinding):
             return file.refused(sidecar)

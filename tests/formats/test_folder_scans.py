@@ -193,6 +193,22 @@ def test_cityscapes_names_the_pngs_beside_its_ids(source: Path, tmp_path: Path) 
     assert "2 files left out: 2 not instanceIds (ulm/ulm_0_gtFine_color.png" in done.output
 
 
+def test_a_description_that_is_linked_out_of_the_source_refuses_its_mask(
+    source: Path, tmp_path: Path, labels: Path
+) -> None:
+    save(source / "a.png", MASK)
+    segments = [{"index": 0, "label": "x"}, {"index": 1, "label": "y"}]
+    content = {"reference_id": "b", "segments": segments}
+    (source / "a.json").symlink_to(write(tmp_path / "elsewhere.json", content))
+    imported("mask-folder", source, tmp_path / "before", "--labels", labels)
+    rejected = judged(tmp_path / "before")[1]
+    assert rules(rejected) == {"a": ["URL-REFUSED"]}
+    assert str(tmp_path / "elsewhere.json") in rejected["a"][0][1]
+    options = ("--labels", labels, "--allow-root", tmp_path)
+    imported("mask-folder", source, tmp_path / "after", *options)
+    assert list(judged(tmp_path / "after")[0]) == ["b"]
+
+
 def test_panoptic_names_pngs_without_annotation_and_links_out_of_the_folder(
     source: Path, tmp_path: Path
 ) -> None:
