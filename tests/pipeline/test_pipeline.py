@@ -46,6 +46,23 @@ def test_a_partition_goes_from_manifest_to_catalog_and_a_rerun_changes_nothing(
     assert second.run_id != first.run_id
 
 
+def test_what_was_carried_as_text_is_told_in_the_manifest_s_metadata_and_costs_nothing(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    landing.manifest([landing.row("a") | {"speed": 1}], name="a.parquet")
+    landing.manifest([landing.row("b") | {"speed": "fast"}], name="b.parquet")
+    report = run_partition(root, PARTITION, instance=instance)
+    assert report.failure is None
+    assert report.summary is not None
+    assert report.summary.accepted == 2
+    event = instance.get_latest_materialization_event(dg.AssetKey("prediction_manifest"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    warnings = event.asset_materialization.metadata["warnings"].value
+    assert warnings == list(report.summary.warnings)
+    assert "'speed' is carried as text" in str(warnings)
+
+
 def test_an_unchanged_rerun_has_the_same_data_versions_and_a_change_has_others(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
