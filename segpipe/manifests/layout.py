@@ -160,6 +160,11 @@ def _word(key: str) -> str:
 
 
 def _day(text: str) -> str | None:
+    if len(text) == 10 and text[4] == text[7] == "-":  # as nearly all are
+        try:
+            return date.fromisoformat(text).isoformat()
+        except ValueError:
+            return None
     found = _DAY.fullmatch(unquote(text))
     if found is None:
         return None
