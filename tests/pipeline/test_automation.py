@@ -23,6 +23,7 @@ from dagster._grpc.impl import (
 )
 
 from segpipe.errors import SettingsError
+from segpipe.manifests.layout import Unread
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.automation import SCHEDULE, SENSOR, TRIGGER_TAG
 from segpipe.pipeline.build import JOB, build_definitions
@@ -284,6 +285,16 @@ def test_what_is_not_read_is_named_in_the_tick(
     words = automation.tick().skipped
     assert "; 7 not read for their names: model-run=unet-0 (expected model_run=unet-0), " in words
     assert words.endswith(" and 2 more")
+
+
+def test_segpipe_dev_learns_at_its_start_what_is_not_read(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance
+) -> None:
+    land(landing)
+    (landing.root / f"manifests/model_run=unet/day={DAY}").mkdir()
+    unread: list[Unread] = []
+    assert register_landed(instance, root, unread.append) == ["unet"]
+    assert list(map(str, unread)) == [f"model_run=unet/day={DAY} (expected date={DAY})"]
 
 
 def test_a_retired_model_run_is_removed_and_starts_no_run(
