@@ -15,7 +15,8 @@ _PACKAGE = Path(segpipe.__file__).parent
 #: What decides what a pass over the masks finds and writes.
 _VALIDATING = [
     "manifests/carried.py", "manifests/cells.py", "manifests/columns.py",
-    "manifests/common_types.py", "manifests/manifest.py", "manifests/plain_types.py", "manifests/rows.py",
+    "manifests/common_types.py", "manifests/manifest.py", "manifests/plain_types.py",
+    "manifests/rows.py",
     "masks/beyond_8_bits.py", "masks/decoding.py", "masks/encoding.py", "masks/fast_path.py",
     "masks/index_values.py", "masks/kernel.py", "masks/measures.py", "masks/orientation.py",
     "masks/png.py", "masks/refusal.py", "masks/runs.py",
