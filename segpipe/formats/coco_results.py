@@ -262,8 +262,9 @@ def _size(
     if not sizes:
         return unreadable(f"{shown}: its size is not known: give it in the list of images", "")
     listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
+    swapped = len(sizes) == 2 and len({tuple(sorted(size)) for size in sizes}) == 1
     return ImportFinding(
-        "SIZE-MISMATCH",
+        "SIZE-SWAPPED" if swapped else "SIZE-MISMATCH",
         f"{shown}: its masks and the list of images say several sizes (height x width): {listed}",
         found=listed,
         expected="one size",

@@ -114,3 +114,15 @@ def test_an_object_that_is_no_result_says_what_was_expected(tmp_path: Path) -> N
     path = write(tmp_path / "r.json", {"predictions": {"a": 1}})
     with pytest.raises(SegpipeError, match="expected a list of results, or an object with a list"):
         imported("coco-results", path, tmp_path / "root", "--categories", known)
+
+
+def test_run_lengths_of_a_transposed_mask_are_not_told_to_be_resized(tmp_path: Path) -> None:
+    known = write(tmp_path / "gt.json", TRUTH)
+    turned = coco.encode(np.asfortranarray(MASK.T))
+    cell = {"size": [30, 20], "counts": turned["counts"].decode()}
+    path = write(tmp_path / "r.json", [result(image_id=3, segmentation=cell)])
+    imported("coco-results", path, tmp_path / "root", "--categories", known, "--images", known)
+    _, rejected = judged(tmp_path / "root")
+    (finding,) = rejected["images/cam2/0003"]
+    assert finding[0] == "SIZE-SWAPPED"
+    assert "20 x 30, 30 x 20" in finding[1]

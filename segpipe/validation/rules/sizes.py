@@ -32,6 +32,15 @@ def _sizes(evidence: Evidence) -> tuple[int, int, int, int] | None:
     )
 
 
+#: EXIF orientation -> NumPy code that brings a mask of the rotated image to the stored pixels.
+_TURNED_BACK = {
+    5: "mask.T",
+    6: "numpy.rot90(mask)",
+    7: "numpy.rot90(mask, 2).T",
+    8: "numpy.rot90(mask, -1)",
+}
+
+
 def _shown(height: int, width: int) -> str:
     return f"{width} x {height}"
 
@@ -83,7 +92,8 @@ def _difference(height: int, width: int, image_height: int, image_width: int) ->
     "SIZE-SWAPPED",
     Severity.REJECT,
     meaning="The mask has its image's height as width and the reverse.",
-    remedy="Transpose the array before writing, or mind the image's EXIF orientation.",
+    remedy="If the array's axes are exchanged, transpose it; if the image has an EXIF orientation, "
+    "turn the mask back by it: a mask that is only transposed would be mirrored.",
     example="a 480 x 640 mask for a 640 x 480 image",
 )
 def size_swapped(evidence: Evidence) -> Iterator[Found]:
@@ -92,17 +102,20 @@ def size_swapped(evidence: Evidence) -> Iterator[Found]:
         return
     height, width, image_height, image_width = sizes
     if (height, width) == (image_width, image_height) and height != width:
-        yield _other_size(sizes, f"height and width are swapped{_orientation(evidence)}")
+        explanation, remedy = _orientation(evidence.image_orientation)
+        yield _other_size(sizes, f"height and width are swapped; {explanation}", remedy)
 
 
-def _orientation(evidence: Evidence) -> str:
-    orientation = evidence.image_orientation
-    if orientation >= 5:
-        return (
-            f"; the image has EXIF orientation {orientation}, which the model's input was rotated "
-            "by: predict on the pixels as stored, or store the image rotated"
-        )
-    return "; transpose the array, or look for an EXIF orientation in the image"
+def _orientation(orientation: int) -> tuple[str, str]:
+    """Why height and width are swapped, and a remedy; empty if the rule's own remedy fits."""
+    if orientation not in _TURNED_BACK:
+        return "transpose the array, or look for an EXIF orientation in the image", ""
+    return (
+        f"the image has EXIF orientation {orientation}, which the model's input was rotated by: "
+        "predict on the pixels as stored, or store the image rotated",
+        f"If the model saw the image rotated by its EXIF orientation {orientation}, write "
+        f"{_TURNED_BACK[orientation]}, store the image rotated, or predict on the pixels as stored.",
+    )
 
 
 @rule(

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from segpipe.errors import SettingsError
 from segpipe.manifests.partition import Partition
@@ -248,3 +248,26 @@ def test_an_image_with_an_orientation_explains_a_swapped_mask(
     (rejected,) = table(root, "rejected")
     assert rejected["rule"] == "SIZE-SWAPPED"
     assert "the image has EXIF orientation 6" in str(rejected["message"])
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_the_remedy_for_an_oriented_image_brings_each_pixel_to_its_place(
+    landing: LandingWriter, root: Root, orientation: int
+) -> None:
+    """Transposing alone would be accepted, with the mask mirrored."""
+    stored = np.arange(48, dtype=np.uint8).reshape(8, 6)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    landing.folder(PARTITION).mkdir(parents=True, exist_ok=True)
+    photo = landing.folder(PARTITION) / "photo.jpg"
+    Image.new("L", (6, 8)).save(photo, exif=exif)
+    exact = landing.folder(PARTITION) / "photo.png"  # the same, with pixels that stay themselves
+    Image.fromarray(stored).save(exact, exif=exif)
+    with Image.open(exact) as opened:
+        seen_by_the_model = np.asarray(ImageOps.exif_transpose(opened))
+    landing.manifest([{**landing.row("a"), "height": None, "width": None, "image_url": photo.name}])
+    root.materialize(PARTITION)
+    (rejected,) = table(root, "rejected")
+    remedy = str(rejected["remedy"])
+    advised = remedy.partition(", write ")[2].partition(", store the image")[0]
+    assert np.array_equal(eval(advised, {"numpy": np, "mask": seen_by_the_model}), stored)
