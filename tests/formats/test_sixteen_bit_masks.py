@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
+import segpipe
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 from tests.fixtures.command_line import invoked
@@ -23,10 +26,16 @@ def imported(kind: str, source: Path, root: Path, *options: object) -> Root:
     return opened
 
 
-def finding(root: Root) -> tuple[str, str, str]:
-    """Rule, message and remedy of the only rejected row."""
-    (row,) = root.validated(PARTITION).rejected(10).to_pylist()
-    return row["rule"], row["message"], row["remedy"]
+def finding(mask: Path, ids: np.ndarray, out: Path) -> tuple[str, str, str]:
+    """Rule, message and remedy of the mask as a manifest's only row."""
+    segments = [{"label": f"class {id}", "index": id} for id in np.unique(ids).tolist()]
+    row = {"reference_id": "a", "mask_url": mask.name, "segments": segments}
+    manifest = mask.with_name("manifest.parquet")
+    pq.write_table(pa.Table.from_pylist([row]), manifest)
+    segpipe.validate(manifest, out)
+    found = pq.read_table(out / "rejected.parquet").to_pylist()
+    (told,) = [one for one in found if one["rule"] == "MASK-16BIT"]
+    return told["rule"], told["message"], told["remedy"]
 
 
 def areas(root: Root) -> dict[str, int]:
@@ -52,16 +61,13 @@ def label_map(path: Path, ids: np.ndarray) -> Path:
     return path
 
 
-def test_instance_ids_in_a_mask_folder_name_cityscapes_importer_which_takes_them(
+def test_instance_ids_in_a_manifest_name_the_cityscapes_importer_which_takes_them(
     tmp_path: Path,
 ) -> None:
     ids = np.full((8, 12), 7)
     ids[:4, :3], ids[:4, 6:9] = 26001, 26002
     source = saved(tmp_path / "masks", ids)
-    labels = label_map(tmp_path / "labels.csv", ids)
-    rule, _, remedy = finding(
-        imported("mask-folder", source, tmp_path / "first", "--labels", labels)
-    )
+    rule, _, remedy = finding(source / "a.png", ids, tmp_path / "checked")
     assert rule == "MASK-16BIT"
     assert "import them with `segpipe import cityscapes`" in remedy
     followed = imported("cityscapes", source, tmp_path / "second")
@@ -74,9 +80,7 @@ def test_more_ids_than_a_mask_holds_are_imported_as_arrays_with_the_option_that_
     ids = np.random.default_rng(5).permutation(400).repeat(9).reshape(40, 90) * 3 + 1
     source = saved(tmp_path / "masks", ids)
     labels = label_map(tmp_path / "labels.csv", ids)
-    rule, message, remedy = finding(
-        imported("mask-folder", source, tmp_path / "first", "--labels", labels)
-    )
+    rule, message, remedy = finding(source / "a.png", ids, tmp_path / "checked")
     assert rule == "MASK-16BIT"
     assert "400 distinct values: too many ids" in message
     assert "`segpipe import arrays --labels FILE --over-256 keep-best`" in remedy

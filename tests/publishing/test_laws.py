@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -310,7 +310,10 @@ class PublishingMachine(RuleBasedStateMachine):
             raise Crash(point)
 
         def _sliced(planned: Any, count: int) -> Any:
-            return type(planned)(planned.outcomes.slice(0, count), planned.previous.slice(0, count))
+            return replace(
+                planned,
+                **{one.name: getattr(planned, one.name).slice(0, count) for one in fields(planned)},
+            )
 
         name = {
             "masks": "_to_write",
