@@ -114,7 +114,8 @@ def _orientation(orientation: int) -> tuple[str, str]:
         f"the image has EXIF orientation {orientation}, which the model's input was rotated by: "
         "predict on the pixels as stored, or store the image rotated",
         f"If the model saw the image rotated by its EXIF orientation {orientation}, write "
-        f"{_TURNED_BACK[orientation]}, store the image rotated, or predict on the pixels as stored.",
+        f"{_TURNED_BACK[orientation]}, store the image rotated, or predict on the pixels as "
+        "stored.",
     )
 
 
