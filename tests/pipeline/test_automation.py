@@ -405,8 +405,9 @@ def test_a_model_run_that_cannot_be_listed_is_left_as_it_was(
     upload(flaky_s3, landing.root)
     automation = Automation(Root.open(f"{flaky_s3.url}/root"), instance)
     automation.tick()
-    land(landing)
-    upload(flaky_s3, landing.root)
+    later = LandingWriter(landing.root.parent / "later")  # what is there is not delivered again
+    land(later)
+    upload(flaky_s3, later.root)
     flaky_s3.proxy.fail(Fault.BROKEN, path="list-type.*prefix=.*hidden")
     (request,) = automation.tick().run_requests
     assert request.partition_key == partition_key(Partition("unet", DAY))
