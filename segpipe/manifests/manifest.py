@@ -122,16 +122,17 @@ class Manifest:
             number = 0
             names = columns and [name for name in columns if name in file.schema.names]
             extras = self.extras if columns is None else pa.schema([])
+            segments, classes = segment_column(file.schema), class_names(file.schema)
             for rows in _batches(file, names, rows_per_batch):
                 yield ManifestBatch(
                     folder=file.folder.url,
                     manifest=file.shown,
                     first=number,
                     rows=rows,
-                    segment_column=segment_column(file.schema),
+                    segment_column=segments,
                     extras=extras,
                     carried=carried if columns is None else (),
-                    class_names=class_names(file.schema),
+                    class_names=classes,
                 )
                 number += rows.num_rows
 
