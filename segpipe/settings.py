@@ -105,12 +105,14 @@ class Settings:
         return cls(root, **given)
 
     @classmethod
-    def of(cls, root: str | os.PathLike[str] | HasSettings) -> Settings:
+    def of(cls, root: RootLike) -> Settings:
         """The settings of a root as a call names it: opened, or by its path or URL.
 
         Raises:
             SettingsError: if the settings file cannot be used.
         """
+        if isinstance(root, Settings):
+            return root
         return cls.load(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else root.settings
 
     def with_current_policies(self) -> Settings:
@@ -290,3 +292,7 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
         if table is not None and table not in settings:
             raise SettingsError(f'{shown}: the destination "{name}" needs a table [{table}]')
     return settings
+
+
+#: A root as a call names it: opened, its settings, or its path or URL.
+RootLike = str | os.PathLike[str] | HasSettings | Settings

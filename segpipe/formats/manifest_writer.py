@@ -21,7 +21,7 @@ from segpipe.manifests.writer import RowWriter, whole_number
 from segpipe.masks.encoding import canonical_png
 from segpipe.predictions.metadata import canonical_form
 from segpipe.predictions.prediction import Segment
-from segpipe.settings import HasSettings, Settings
+from segpipe.settings import RootLike, Settings
 from segpipe.storage.mask_store import MaskStore
 
 _MASKS = "masks"
@@ -68,7 +68,7 @@ class ManifestWriter:
 
     def __init__(
         self,
-        root: str | PathLike[str] | HasSettings,
+        root: RootLike,
         model_run: str,
         date: str | date,
         *,
