@@ -21,7 +21,7 @@ from segpipe.manifests.delivery import digest_of, is_import_of_unknown_source, s
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
-from segpipe.settings import HasSettings, Settings
+from segpipe.settings import RootLike, Settings
 from segpipe.validation.rules.catalogue import CATALOGUE, Severity
 
 _MOST_MESSAGES = 10
@@ -57,7 +57,7 @@ def import_masks(
     kind: str,
     source: str | PathLike[str],
     *,
-    root: str | PathLike[str] | HasSettings,
+    root: RootLike,
     model_run: str,
     date: str | datetime.date | None = None,
     name: str | None = None,
@@ -99,14 +99,16 @@ def import_masks(
         ManifestError: if there is a manifest of that name that must not be replaced.
         StorageError: if a mask or the manifest cannot be written.
     """
-    opened = open_source(kind, source, **_with_allowed_roots(kind, root, options))
+    settings = Settings.of(root)
+    opened = open_source(kind, source, **_with_allowed_roots(kind, settings, options))
     day = date or datetime.datetime.now(datetime.UTC).date()
     identity = _identity(kind, source, options)
+    partition = Partition(model_run, str(day))
     writer = ManifestWriter(
-        root,
+        settings,
         model_run,
         day,
-        name=name or _own_name(root, Partition(model_run, str(day)), kind, Path(source), identity),
+        name=name or _own_name(settings, partition, kind, Path(source), identity),
         replace=replace,
         source=identity,
         carried=opened.carried,
@@ -126,18 +128,14 @@ def _identity(kind: str, source: str | PathLike[str], options: Mapping[str, Any]
 
 
 def _own_name(
-    root: str | PathLike[str] | HasSettings,
-    partition: Partition,
-    kind: str,
-    source: Path,
-    identity: str,
+    settings: Settings, partition: Partition, kind: str, source: Path, identity: str
 ) -> str:
     """The name of the manifest of a source: the one it has, or one made of format and place.
 
     Raises:
         ManifestError: if there is an import of which nobody knows whether it is the same source.
     """
-    manifests = Settings.of(root).folder("manifests")
+    manifests = settings.folder("manifests")
     digest = digest_of(identity)
     for entry in Landing(manifests).delivered(["/".join(partition.folders)]).files:
         if source_in(entry.folder, entry.name) == digest:
@@ -154,12 +152,12 @@ def _own_name(
 
 
 def _with_allowed_roots(
-    kind: str, root: str | PathLike[str] | HasSettings, options: Mapping[str, Any]
+    kind: str, settings: Settings, options: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """The options; a folder's links may also lead into what the root's settings allow."""
     if kind not in FORMATS or "allow_root" not in FORMATS[kind].options:
         return options
-    local = [one for one in Settings.of(root).allowed_roots if "://" not in one]
+    local = [one for one in settings.allowed_roots if "://" not in one]
     return {**options, "allow_root": (*(options.get("allow_root") or ()), *local)}
 
 
@@ -232,7 +230,7 @@ def _add(record: Imported, writer: ManifestWriter) -> None:
 
 def _readable(finding: ImportFinding) -> ImportFinding:
     """A finding as text that every table can hold."""
-    texts = (finding.rule, finding.message, finding.found, finding.expected)
+    texts = dataclasses.astuple(finding)
     return ImportFinding(
         *(text.encode("utf-8", "backslashreplace").decode("utf-8") for text in texts)
     )

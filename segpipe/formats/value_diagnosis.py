@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from segpipe.formats.cityscapes import is_instance_id
 from segpipe.formats.identifiers import ellipsis_after, listed, listed_with_areas
 from segpipe.manifests.rows import ImportFinding, ManifestRow
+from segpipe.masks.beyond_8_bits import STRETCH
 from segpipe.masks.measures import measure
 from segpipe.predictions.declarations import read_declaration
 from segpipe.predictions.prediction import Segment
 from segpipe.validation.rules import CATALOGUE, Evidence, Finding, Policy, judge
+from segpipe.validation.rules.numbering import IGNORE_VALUES
 
 _GENERAL = "VALUE-NO-SEGMENT"
-_SIXTEEN_BITS = 257  # 255 as 8 bits is 65535 as 16
 
 
 def diagnosis(mask: NDArray[np.uint8], declared: Sequence[Segment]) -> Finding | None:
@@ -72,12 +73,14 @@ def unknown_values(
     found = diagnosis(np.ascontiguousarray(ids, np.uint8), small)
     if found is None or found.rule == _GENERAL:
         return _general(unknown, areas, source)
+    advice = _advice(found.rule, unknown, areas, declared)
     return ImportFinding(
         found.rule,
         f"{source}: the mask has {found.found}, the label map {found.expected}. "
-        f"{CATALOGUE[found.rule].meaning} {_advice(found.rule, unknown, areas, declared)}",
+        f"{CATALOGUE[found.rule].meaning} {advice}",
         found.found,
         found.expected,
+        _remedy(advice),
     )
 
 
@@ -89,7 +92,7 @@ def _advice(
     if rule == "BINARY-255" and 1 in declared:
         return f"Import with --value 255=1: then 255 is {declared[1].label!r}"
     if rule == "OFF-BY-ONE":
-        return _shifted(areas, declared)
+        return _shifted(unknown, areas, declared)
     if rule == "VALUES-STRETCHED":
         return _stretched(areas, declared)
     if rule in ("IGNORE-255", "BINARY-255"):
@@ -116,13 +119,18 @@ def _shift(areas: Mapping[int, int], declared: Mapping[int, Segment], step: int)
     return f"--value {_compact(becomes)}"
 
 
-def _shifted(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str:
+def _shifted(
+    unknown: Sequence[int], areas: Mapping[int, int], declared: Mapping[int, Segment]
+) -> str:
     values = _shift(areas, declared, -1) or _shift(areas, declared, 1)
     if values is None:
         return "Number the label map as the masks are, or say with --value what each value becomes"
+    ignoring = ""
+    if len(unknown) == 1 and unknown[0] in IGNORE_VALUES:  # explains the mask as well as a shift
+        ignoring = f"if {unknown[0]} is an ignore label, with --ignore {unknown[0]}=void; "
     return (
-        f"If the masks are shifted and the label map is right, import with {values}; otherwise "
-        "correct the label map"
+        f"If the masks are shifted and the label map is right, import with {values}; {ignoring}"
+        "otherwise correct the label map"
     )
 
 
@@ -156,14 +164,18 @@ def _stretched(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str
 
 
 def _general(unknown: Sequence[int], areas: Mapping[int, int], source: str) -> ImportFinding:
+    named = f"{listed_with_areas(unknown, areas)}{ellipsis_after(unknown)}"
+    options = (
+        "say with --value VALUE=NEW which of its values they are; or, where their pixels are to be "
+        "ignored, import with --ignore VALUE=LABEL"
+    )
     return ImportFinding(
         _GENERAL,
-        f"{source}: the label map does not say what these values mean: "
-        f"{listed_with_areas(unknown, areas)}{ellipsis_after(unknown)}. Add them to it; say with "
-        "--value VALUE=NEW which of its values they are; or, where their pixels are to be "
-        "ignored, import with --ignore VALUE=LABEL",
+        f"{source}: the label map does not say what these values mean: {named}. Add them to it; "
+        f"{options}",
         found=listed(unknown),
         expected="values of the label map",
+        remedy=_remedy(f"Add the values to the label map; {options}"),
     )
 
 
@@ -174,7 +186,7 @@ def _beyond_8_bits(
     source: str,
 ) -> ImportFinding:
     """For values as 16 bits hold them: ids of objects, mostly."""
-    scaled = {value: value // _SIXTEEN_BITS for value in areas if value % _SIXTEEN_BITS == 0}
+    scaled = {value: value // STRETCH for value in areas if value % STRETCH == 0}
     if len(scaled) == len(areas) and all(value in declared for value in scaled.values()):
         becomes = {value: new for value, new in scaled.items() if value != new}
         advice = f"8-bit values times 257? Import with --value {_compact(becomes)}"
@@ -192,7 +204,13 @@ def _beyond_8_bits(
         f"{listed_with_areas(unknown, areas)}{ellipsis_after(unknown)}. {advice}",
         found=f"max {max(areas)}, {len(areas)} distinct",
         expected="values of the label map",
+        remedy=_remedy(advice),
     )
+
+
+def _remedy(advice: str) -> str:
+    """The advice for a table, where the rule's own remedy would speak of manifests."""
+    return advice if advice.endswith(".") else f"{advice}."
 
 
 def _compact(becomes: Mapping[int, int]) -> str:

@@ -6,18 +6,22 @@ What a message advises is followed here, and the labels that come out are compar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from segpipe import ManifestWriter, Segment
 from segpipe.errors import SegpipeError
+from segpipe.formats.imported import Imported
+from segpipe.formats.importing import import_format
 from segpipe.formats.value_diagnosis import diagnosis
 from segpipe.formats.value_map import ValueMap
 from segpipe.manifests.rows import ImportFinding
+from segpipe.root import Root
 from tests.fixtures.imports import PARTITION, imported, judged, rules, save, write
 
 CRACK = {0: "background", 1: "crack"}
@@ -35,6 +39,21 @@ SCORES = (np.add.outer(np.arange(128), np.arange(128)) % 251).astype(np.uint8)
 def source(tmp_path: Path) -> Path:
     (tmp_path / "source").mkdir()
     return tmp_path / "source"
+
+
+class OneRecord:
+    """A source of one record."""
+
+    carried: Mapping[str, pa.DataType] = {}
+
+    def __init__(self, record: Imported) -> None:
+        self.record = record
+
+    def __len__(self) -> int:
+        return 1
+
+    def predictions(self) -> Iterator[Imported]:
+        yield self.record
 
 
 def label_map(folder: Path, labels: Mapping[int, str]) -> Path:
@@ -74,6 +93,44 @@ def test_the_value_option_that_a_message_advises_imports_what_was_meant(
     assert judged(tmp_path / "after") == ({"a": areas(meant, labels)}, {})
 
 
+def remedies(root: Path) -> list[str]:
+    """The remedies in the rejected table, of a root whose partition was judged."""
+    rows = Root.open(str(root)).validated(PARTITION).rejected(1000).to_pylist()
+    return [row["remedy"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "option"),
+    [
+        (BINARY * 255, CRACK, "--value 255=1"),
+        (CLASSES + 1, STREET, "--value 1..4=0..3"),
+        (CLASSES * 40, STREET, "--value 40=1,80=2,120=3"),
+        (CLASSES.astype(np.uint16) * 257, STREET, "--value 257=1,514=2,771=3"),
+        (np.where(CLASSES == 3, 255, CLASSES), STREET, "--ignore 255=void"),
+        (np.where(CLASSES == 3, 77, CLASSES), STREET, "--value VALUE=NEW"),
+    ],
+)
+def test_the_remedy_of_a_refused_import_is_an_option_of_imports(
+    source: Path, tmp_path: Path, given: np.ndarray, labels: Mapping[int, str], option: str
+) -> None:
+    save(source / "a.png", given.astype(np.uint16 if given.max() > 255 else np.uint8))
+    imported("mask-folder", source, tmp_path / "root", "--labels", label_map(tmp_path, labels))
+    ((_, message),) = judged(tmp_path / "root")[1]["a"]
+    assert option in message
+    (remedy,) = remedies(tmp_path / "root")
+    assert option in remedy
+    assert "policy" not in remedy  # which says nothing of a mask that was not imported
+
+
+def test_a_record_that_no_manifest_can_hold_keeps_its_remedies(tmp_path: Path) -> None:
+    finding = ImportFinding("MASK-16BIT", "too many", "300", "255", "Import with --over-256.")
+    record = Imported("half \ud83d", "a.png", findings=(finding,))
+    with ManifestWriter(tmp_path / "root", "unet", PARTITION.date, importing=True) as writer:
+        import_format(OneRecord(record), writer)
+    judged(tmp_path / "root")
+    assert "Import with --over-256." in remedies(tmp_path / "root")
+
+
 def test_following_the_advice_for_a_0_255_mask_never_ignores_the_object(
     source: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +156,27 @@ def test_the_ignore_option_that_a_message_advises_marks_the_pixels_as_ignored(
     assert "--ignore 255=void" in message
     imported("mask-folder", source, tmp_path / "after", *options, "--ignore", "255=void")
     assert judged(tmp_path / "after")[0]["a"]["255 void"] == 16
+
+
+def test_an_ignore_label_that_a_shift_explains_as_well_is_left_to_the_reader(
+    source: Path, tmp_path: Path
+) -> None:
+    """0, 1, 2 and 255 with labels 0 to 3: class 3 is absent, or everything is one too low."""
+    save(source / "a.png", np.where(CLASSES == 3, 255, CLASSES).astype(np.uint8))
+    options = ("--labels", label_map(tmp_path, STREET))
+    imported("mask-folder", source, tmp_path / "before", *options)
+    ((rule, message),) = judged(tmp_path / "before")[1]["a"]
+    assert rule == "OFF-BY-ONE"
+    assert "--ignore 255=void" in message
+    assert "--value 0..2=1..3,255=0" in message
+    imported("mask-folder", source, tmp_path / "ignored", *options, "--ignore", "255=void")
+    assert judged(tmp_path / "ignored")[0]["a"] == {
+        "0 sky": 64, "1 tree": 64, "2 road": 64, "255 void": 64,
+    }  # fmt: skip
+    imported("mask-folder", source, tmp_path / "shifted", *options, "--value", "0..2=1..3,255=0")
+    assert judged(tmp_path / "shifted")[0]["a"] == {
+        "0 sky": 64, "1 tree": 64, "2 road": 64, "3 car": 64,
+    }  # fmt: skip
 
 
 def test_a_factor_that_one_mask_does_not_tell_is_not_guessed(source: Path, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
 from segpipe.validation.rules.pixels import described, numbers, values_found
 
-_IGNORE_VALUES = (255, 254, 0)
+#: Values that datasets use for pixels to be ignored.
+IGNORE_VALUES = (255, 254, 0)
 _HIGHEST = 255
 
 
@@ -47,7 +48,7 @@ def _ignored_value(evidence: Evidence) -> int | None:
     if len(evidence.unexplained) != 1 or len(evidence.values) < 2:
         return None
     (value,) = evidence.unexplained
-    return value if value in _IGNORE_VALUES else None
+    return value if value in IGNORE_VALUES else None
 
 
 def _other_causes(evidence: Evidence) -> Iterator[str]:
