@@ -51,3 +51,13 @@ def nearest(given: str, known: Sequence[str]) -> str:
     """``; did you mean 'dataset'?`` or the list of what there is."""
     close = difflib.get_close_matches(given, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(known)})"
+
+
+def listed(items: Sequence[object], most: int = 10) -> str:
+    """``a, b, c and 4 more``.
+
+    Args:
+        most: how many are listed.
+    """
+    text = ", ".join(map(str, items[:most]))
+    return text if len(items) <= most else f"{text} and {len(items) - most} more"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segpipe.errors import ManifestError
+from segpipe.masks.orientation import ORIENTATION_TAG
 
-_ORIENTATION = 0x0112
 _INDEX_MODES = ("L", "P", "1", "I")
 _ACCEPTED = (
     "expected an H x W array of whole numbers (NumPy, or anything with __array__), a Pillow image "
@@ -119,7 +119,7 @@ def _pixels(image: Image.Image, of: str) -> NDArray[Any]:
             "its index first"
         )
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
         pixels = np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise ManifestError(f"the mask of {of!r} cannot be decoded: {error}") from None

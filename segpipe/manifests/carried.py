@@ -14,6 +14,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from segpipe.errors import listed
 from segpipe.manifests.columns import type_name, used_columns
 from segpipe.manifests.common_types import Inexact, always_fits, common_types, fitted
 from segpipe.tables.schemas import VALIDATED
@@ -27,7 +28,7 @@ _MOST_FILES = 3
 
 def carried_name(column: str) -> str:
     """The name a carried column has in the tables, where no other column takes it."""
-    return f"manifest_{column}" if column in _TAKEN else column
+    return _free_name(column, 1, set())
 
 
 class CarryingFile(Protocol):
@@ -157,13 +158,8 @@ def _carried_as_text(name: str, parts: Sequence[_Column]) -> str:
     for part in parts:
         if not pa.types.is_null(part.type):
             files.setdefault(type_name(part.type), []).append(part.file.shown)
-    found = "; ".join(f"{kind} in {_listed(of)}" for kind, of in files.items())
+    found = "; ".join(f"{kind} in {listed(of, _MOST_FILES)}" for kind, of in files.items())
     return (
         f"column {name!r} is carried as text, because no one type holds all its values without "
         f"loss: {found}. Write it with one type to have numbers, times or lists in the tables"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_FILES
-    return ", ".join(names[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import unquote
 
+from segpipe import errors
 from segpipe.manifests.partition import DATE_PREFIX, MODEL_RUN_PREFIX
 
 #: How a manifest's name ends, in any case: a Parquet file, or a folder of part files.
@@ -56,9 +57,7 @@ class Unread:
 
 def listed(things: Iterable[object]) -> str:
     """The first few, joined, and how many more there are."""
-    words = [str(thing) for thing in things]
-    more = len(words) - _LISTED
-    return ", ".join(words[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return errors.listed(list(things), _LISTED)
 
 
 def is_hidden(name: str) -> bool:

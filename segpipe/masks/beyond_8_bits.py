@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from segpipe.masks.refusal import MaskRefused
 
-# What decoders and editors multiply 8-bit values by, so that 255 becomes 65535.
-_STRETCH = 257
+#: What decoders and editors multiply 8-bit values by, so that 255 becomes 65535.
+STRETCH = 257
 # Scores change gradually: so many of the pixels whose neighbours differ lie between them. Ids do
 # not (see the rules about interpolation).
 _GRADUAL_SHARE = 0.2
@@ -40,13 +40,13 @@ def refusal_of_grey16(values: NDArray[np.uint16]) -> MaskRefused:
 
 def _cause(values: NDArray[np.uint16], present: NDArray[np.int64]) -> tuple[str, str]:
     """What the values most likely are, and what to do about it."""
-    if not (present % _STRETCH).any():
-        some = ", ".join(f"{value // _STRETCH}" for value in present[:10])
+    if not (present % STRETCH).any():
+        some = ", ".join(f"{value // STRETCH}" for value in present[:10])
         more = ", ..." if present.size > 10 else ""
         return (
-            f"all are multiples of {_STRETCH}, 8-bit values stretched to 16 bits ({some}{more}); "
-            f"divide them by {_STRETCH}",
-            f"Divide the values by {_STRETCH} and write them as 8-bit greyscale.",
+            f"all are multiples of {STRETCH}, 8-bit values stretched to 16 bits ({some}{more}); "
+            f"divide them by {STRETCH}",
+            f"Divide the values by {STRETCH} and write them as 8-bit greyscale.",
         )
     if present.size > 256 and _is_gradual(values):
         return (

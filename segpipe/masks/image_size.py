@@ -22,10 +22,10 @@ from PIL.Image import Image
 
 from segpipe.masks import png
 from segpipe.masks.heif import read_heif_size
+from segpipe.masks.orientation import ORIENTATION_TAG
 
 #: Formats whose size is read.
 FORMATS = "JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, AVIF, HEIC"
-_ORIENTATION_TAG = 0x0112
 _TIFF_WIDTH = TiffImagePlugin.IMAGEWIDTH
 _HEIF_BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
@@ -155,7 +155,7 @@ def _heif(file: IO[bytes], start: bytes) -> ImageSize:
 
 def _orientation(image: Image) -> int:
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
     except Exception:  # metadata is only reported, so any damage is ignored
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.errors import listed
 from segpipe.masks import png
 from segpipe.masks.beyond_8_bits import refusal_of_grey16
 from segpipe.masks.png import PngFile, PngHeader
@@ -39,7 +40,7 @@ def index_values_of(
             values = samples.astype(np.uint8, copy=False) // np.uint8(_PILLOW_SCALE[header.depth])
             return values, Remark(
                 "CONV-LOWBIT",
-                f"{header.depth}-bit grey: took the samples {_some(_present(values))}",
+                f"{header.depth}-bit grey: took the samples {listed(_present(values))}",
             )
         return _narrow_grey16(samples)
     return _grey_of_colour(samples, header)
@@ -66,7 +67,7 @@ def check_palette(present: list[int], file: PngFile) -> Remark:
             "the indexes as 8-bit greyscale; writing or uploading the same file again changes "
             "nothing.",
         )
-    return Remark("CONV-PALETTE", f"palette PNG: took the indexes {_some(present)}")
+    return Remark("CONV-PALETTE", f"palette PNG: took the indexes {listed(present)}")
 
 
 def _narrow_grey16(samples: NDArray[np.generic]) -> tuple[NDArray[np.uint8], Remark | None]:
@@ -120,17 +121,12 @@ def _colours(colour: NDArray[np.generic]) -> str:
     packed = colour.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
     values, counts = np.unique(packed, return_counts=True)
     most = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[:5]
-    listed = ", ".join(f"#{value:06x} {count:,} px" for count, value in most)
+    named = ", ".join(f"#{value:06x} {count:,} px" for count, value in most)
     more = ", ..." if values.size > len(most) else ""
-    return f"{values.size} colours ({listed}{more})"
+    return f"{values.size} colours ({named}{more})"
 
 
 def _present(values: NDArray[np.uint8]) -> list[int]:
     """The values that occur, ascending."""
     present: list[int] = np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist()
     return present
-
-
-def _some(present: list[int]) -> str:
-    listed = ", ".join(map(str, present[:10]))
-    return listed + (f" and {len(present) - 10} more" if len(present) > 10 else "")

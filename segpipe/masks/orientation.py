@@ -7,7 +7,8 @@ import struct
 
 from segpipe.masks.png import PngFile
 
-_ORIENTATION_TAG = 0x0112
+#: EXIF tag of the orientation.
+ORIENTATION_TAG = 0x0112
 _EXIF_SHORT = 3
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)\s*([2-8])")
 
@@ -36,6 +37,6 @@ def exif_orientation(body: bytes) -> int:
     count = struct.unpack_from(f"{order}H", body, start)[0] if entries else 0
     for place in range(0, min(12 * count, len(entries) - 11), 12):
         tag, kind, _, value = struct.unpack_from(f"{order}HHIH", entries, place)
-        if tag == _ORIENTATION_TAG and kind == _EXIF_SHORT and 1 <= value <= 8:
+        if tag == ORIENTATION_TAG and kind == _EXIF_SHORT and 1 <= value <= 8:
             return int(value)
     return 1

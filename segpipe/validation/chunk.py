@@ -203,35 +203,28 @@ def _evidence(
     near_item = None
     if known_item is False and validation.items is not None:
         near_item = validation.items.near(row.reference_id or "")
+    evidence = partial(
+        Evidence,
+        row,
+        policy=policy,
+        size=(size.height, size.width),
+        image_orientation=size.orientation,
+        size_unknown=size.unknown,
+        known_item=known_item,
+        near_item=near_item,
+    )
     try:
         if fetched.refusal is not None:
             raise fetched.refusal
         mask = decode_mask(fetched.data, policy.max_pixels)
     except MaskRefused as refusal:
-        return Evidence(
-            row,
-            declared,
-            policy,
-            size=(size.height, size.width),
-            image_orientation=size.orientation,
-            size_unknown=size.unknown,
-            refusal=refusal,
-            known_item=known_item,
-            near_item=near_item,
-        )
+        return evidence(declared, refusal=refusal)
     measures = measure_decoded(mask)
-    return Evidence(
-        row,
+    return evidence(
         declared.with_ignored(policy.ignore_values, measures.values.tolist()),
-        policy,
-        size=(size.height, size.width),
-        image_orientation=size.orientation,
-        size_unknown=size.unknown,
         mask=mask,
         measures=measures,
         declares_taxonomy=_declares_taxonomy(declared, validation),
-        known_item=known_item,
-        near_item=near_item,
     )
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from segpipe.errors import listed
 from segpipe.manifests.items import reference_id_hashes
 from segpipe.manifests.manifest import Manifest
 from segpipe.validation.rules import Found
-from segpipe.validation.rules.wording import listed
 
 # Hashes in memory at once: 8 bytes each, and as much again for sorting. A larger manifest takes
 # several passes.

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from segpipe.errors import listed
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence, is_pixel_value
 from segpipe.validation.rules.pixels import values_found
-from segpipe.validation.rules.wording import listed, percent
+from segpipe.validation.rules.wording import percent
 
 # Share of edge pixels whose value lies between their neighbours'. Measured on 35 public data sets:
 # clean masks have at most 0.17, nearly always under 0.02; masks of many classes that were resized

@@ -6,11 +6,11 @@ import difflib
 from collections import Counter
 from collections.abc import Iterator
 
+from segpipe.errors import listed
 from segpipe.predictions.declarations import DeclaredSegment
 from segpipe.predictions.names import folded, shown
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
-from segpipe.validation.rules.wording import listed
 
 # What importers call the pixels that no object covers; always at this index.
 _BACKGROUND, _BACKGROUND_INDEX = "background", 0

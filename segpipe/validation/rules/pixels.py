@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from segpipe.errors import listed
 from segpipe.masks.measures import Measures
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence, is_pixel_value
-from segpipe.validation.rules.wording import count, listed, percent
+from segpipe.validation.rules.wording import count, percent
 
 
 def described(measures: Measures, value: int) -> str:

@@ -1,18 +1,6 @@
-"""Lists and numbers in the messages of findings."""
+"""Numbers in the messages of findings."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-
-def listed(items: Sequence[str], most: int = 10) -> str:
-    """``a, b, c and 4 more``.
-
-    Args:
-        most: how many are listed.
-    """
-    text = ", ".join(items[:most])
-    return text if len(items) <= most else f"{text} and {len(items) - most} more"
 
 
 def percent(part: int, whole: int) -> str:
