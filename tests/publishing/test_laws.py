@@ -599,11 +599,12 @@ class PublishingMachine(RuleBasedStateMachine):
         assert all(self.masks.has(row["mask_sha256"]) for row in rows)
 
 
-def test_whatever_happens_the_catalog_holds_what_the_model_holds() -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
+def test_whatever_happens_the_catalog_holds_what_the_model_holds(examples: int) -> None:
     run_state_machine_as_test(
         PublishingMachine,
         settings=settings(
-            max_examples=int(os.environ.get("SEGPIPE_LAW_EXAMPLES", "25")),
+            max_examples=int(os.environ.get("SEGPIPE_LAW_EXAMPLES", examples)),
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),

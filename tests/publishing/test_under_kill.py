@@ -43,7 +43,7 @@ from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, str
 from tests.fixtures.published import outcomes, published, receipts
 from tests.fixtures.publishing_process import CHILD, Child
 
-KILLS = int(os.environ.get("SEGPIPE_KILLS", "12"))
+KILLS = int(os.environ.get("SEGPIPE_KILLS", "8"))
 SLOW_KILLS = int(os.environ.get("SEGPIPE_KILLS", "200"))
 
 
