@@ -156,7 +156,7 @@ def _import(
         given: source, name, replace and the format's options.
     """
     from segpipe.formats.folder_scan import told
-    from segpipe.formats.importing import import_masks
+    from segpipe.formats.importing import import_masks, rejects
 
     day = date or datetime.now(UTC).date().isoformat()
     with step_progress() as progress:
@@ -172,11 +172,14 @@ def _import(
         say(message)
     total = sum(summary.findings.values())
     if total > len(summary.messages):
-        say(f"... and {total - len(summary.messages)} more; the rejected table will name them all")
+        say(f"... and {total - len(summary.messages)} more; the tables will name them all")
     if summary.replaced_rows is not None:
         say(f"in place of the {summary.replaced_rows} rows that {summary.manifest} had")
     place = f"{summary.folder}/{summary.manifest}"
     print(f"{summary.imported} imported, {summary.refused} refused: {place}")
+    warned = [f"{count} {id}" for id, count in sorted(summary.findings.items()) if not rejects(id)]
+    if warned:
+        print(f"with warnings: {', '.join(warned)}")
     if summary.left_out:
         print(told(summary.left_out))
     print(f"next: segpipe run --root {root} --model-run '{model_run}' --date {day}")

@@ -57,10 +57,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Indexed:
-    """An index mask and its Segments; or, where it was refused, the finding only.
+    """An index mask and its Segments; or, where it was refused, findings only.
 
     Attributes:
         mask: H x W; None where it was refused.
+        findings: why it was refused, or what was merged.
     """
 
     mask: NDArray[np.uint8] | None
@@ -114,9 +115,11 @@ def index_mask(
         source: for messages.
 
     Returns:
-        The mask and its Segments; a finding instead where the ids do not fit.
+        The mask and its Segments, with a finding where ids were merged; a finding alone where the
+        ids do not fit.
     """
     groups = [[regions[id]] for id in areas]
+    findings: tuple[ImportFinding, ...] = ()
     if len(groups) > _VALUES:
         if over is Over256.REFUSE:
             return Indexed(None, findings=(_too_many(len(groups), groups, source),))
@@ -131,9 +134,10 @@ def index_mask(
                 ),
             )
         groups = merged
+        findings = (_told_merged(merged, source),)
     index_of = {region.id: index for index, group in enumerate(groups) for region in group}
     segments = tuple(_segment(group, index, areas) for index, group in enumerate(groups))
-    return Indexed(_renumbered(ids, index_of), segments)
+    return Indexed(_renumbered(ids, index_of), segments, findings)
 
 
 def _renumbered(ids: NDArray[Any], index_of: Mapping[int, int]) -> NDArray[np.uint8]:
@@ -216,5 +220,17 @@ def _too_many(count: int, groups: Sequence[list[Region]], source: str) -> Import
         f"keep-best (the best instances, the rest merged per label into a crowd) or --over-256 "
         f"semantic ({labels} labels)",
         found=f"{count} ids",
+        expected="at most 256",
+    )
+
+
+def _told_merged(groups: Sequence[list[Region]], source: str) -> ImportFinding:
+    crowds = [group for group in groups if len(group) > 1]
+    merged, total = sum(map(len, crowds)), sum(map(len, groups))
+    return ImportFinding(
+        "INSTANCES-MERGED",
+        f"{source}: {merged} of {total} ids were merged into {len(crowds)} "
+        f"Segment{'s' * (len(crowds) != 1)}, one per label; the metadata source_ids names them",
+        found=f"{total} ids",
         expected="at most 256",
     )

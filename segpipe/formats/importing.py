@@ -197,7 +197,7 @@ def import_format(
 
 def _write(record: Imported, writer: ManifestWriter) -> tuple[Sequence[ImportFinding], bool]:
     """Write a record; its findings, and whether it was imported and not refused."""
-    refused = record.mask is None or any(_rejects(finding.rule) for finding in record.findings)
+    refused = record.mask is None or any(rejects(finding.rule) for finding in record.findings)
     try:
         if refused:
             writer.refuse(record.reference_id, record.findings, **record.carried)
@@ -236,5 +236,6 @@ def _readable(finding: ImportFinding) -> ImportFinding:
     )
 
 
-def _rejects(rule: str) -> bool:
+def rejects(rule: str) -> bool:
+    """Whether a record with a finding of this rule is refused."""
     return rule not in CATALOGUE or CATALOGUE[rule].severity is Severity.REJECT

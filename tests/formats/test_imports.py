@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -293,6 +294,28 @@ def test_an_array_of_300_instances_is_what_the_named_option_makes_of_it(
         ((rule, message),) = rejected["a"]
         assert rule == "INDEX-OVERFLOW"
         assert "301 ids" in message
+
+
+def test_what_an_import_merges_is_counted_at_the_import_and_in_the_tables(
+    source: Path, root: Path
+) -> None:
+    np.save(source / "a.npy", np.arange(401, dtype=np.int32)[None])
+    options = ("--objects", "cell", "--over-256", "keep-best")
+    done = imported("arrays", source, root, *options)
+    assert "a.npy: 146 of 401 ids were merged into 1 Segment, one per label" in done.output
+    assert "1 imported, 0 refused" in done.output
+    Root.open(str(root)).materialize(PARTITION)
+    validated = Path(Root.open(str(root)).tables(PARTITION).path) / "validated.parquet"
+    (row,) = pq.read_table(validated, partitioning=None).to_pylist()
+    assert [finding["rule"] for finding in row["findings"]] == ["INSTANCES-MERGED"]
+
+
+def test_the_end_of_an_import_counts_the_warnings_of_all_records(source: Path, root: Path) -> None:
+    for number in range(12):
+        np.save(source / f"{number}.npy", np.arange(300 + number, dtype=np.int32)[None])
+    done = imported("arrays", source, root, "--objects", "cell", "--over-256", "semantic")
+    assert "12 imported, 0 refused" in done.output
+    assert "with warnings: 12 INSTANCES-MERGED\n" in done.output
 
 
 # --- COCO

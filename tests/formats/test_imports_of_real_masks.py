@@ -154,6 +154,36 @@ def test_cityscapes_classes_are_the_label_maps_pixel_for_pixel(
         np.testing.assert_array_equal(table[one.mask], expected)
 
 
+@pytest.mark.parametrize("over", [Over256.KEEP_BEST, Over256.SEMANTIC])
+def test_a_mosaic_of_real_scenes_is_merged_with_the_count_and_without_a_false_warning(
+    real_data: Path, real_facts: dict[str, Any], tmp_path: Path, over: Over256
+) -> None:
+    base = real_data / real_facts["cityscapes_train_instanceIds"]["base"] / "train_inst"
+    scenes = [np.asarray(Image.open(path))[::8, ::8] for path in sorted(base.glob("*.png"))]
+    scenes = [turned for one in scenes for turned in (one, one[::-1], one[:, ::-1])]
+    ids = np.vstack([np.where(one >= 1000, one + 25 * k, one) for k, one in enumerate(scenes)])
+    source = tmp_path / "source"
+    source.mkdir()
+    Image.fromarray(ids.astype(np.uint16)).save(source / "a.png")
+    writer = ManifestWriter(tmp_path / "root", PARTITION.model_run, PARTITION.date, importing=True)
+    with writer:
+        opened = Cityscapes.open(source, Naming(), over, ignore_unevaluated=False)
+        summary = import_format(opened, writer)
+    assert (summary.imported, summary.findings) == (1, {"INSTANCES-MERGED": 1})
+    root = Root.open(str(tmp_path / "root"))
+    root.materialize(PARTITION)
+    (batch,) = root.validated(PARTITION).batches(10)
+    (segments,) = batch.segments.to_pylist()
+    (findings,) = batch.rows["findings"].to_pylist()
+    assert [one["rule"] for one in findings] == ["INSTANCES-MERGED"]
+    described = [json.loads(one["metadata"]) for one in segments]
+    kept = [one["source_id"] for one in described if "source_id" in one]
+    merged = [id for one in described for id in one.get("source_ids", ())]
+    assert sorted(kept + merged) == np.unique(ids).tolist()
+    total = np.unique(ids).size
+    assert f"{len(merged)} of {total} ids were merged" in findings[0]["message"]
+
+
 def test_arrays_of_real_masks_are_those_masks(
     real_data: Path, real_facts: dict[str, Any], tmp_path: Path
 ) -> None:

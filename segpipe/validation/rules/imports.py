@@ -33,6 +33,14 @@ OVERLAP_REFUSED = rule_across_rows(
     example="a rider and a bicycle that share 420 pixels",
     essential=True,
 )
+INSTANCES_MERGED = rule_across_rows(
+    "INSTANCES-MERGED",
+    Severity.WARN,
+    meaning="More ids had pixels than a mask has values; some were merged, as --over-256 asked.",
+    remedy="Nothing to do if that is meant; the ids are in the metadata source_ids of the Segments "
+    "they became part of.",
+    example="401 cells, of which the 146 smallest became one crowd",
+)
 IMPORT_UNREADABLE = rule_across_rows(
     "IMPORT-UNREADABLE",
     Severity.REJECT,

@@ -40,6 +40,20 @@ def _share_between(evidence: Evidence) -> float:
     return measures.between_pixels / measures.edge_pixels
 
 
+def _between_are_objects(evidence: Evidence) -> bool:
+    """Whether so few pixels lie between their neighbours without the objects of a single pixel.
+
+    Interpolation and JPEG leave their values all along an edge; an object of one pixel, numbered
+    between those beside it, is no trace of them.
+    """
+    measures = evidence.measures
+    if measures is None or evidence.unexplained:
+        return False
+    things = [s.index for s in evidence.declaration.segments if s.metadata.get("isthing") is True]
+    objects = np.count_nonzero((measures.area == 1) & np.isin(measures.values, things))
+    return measures.between_pixels - objects <= _INTERPOLATED_SHARE * measures.edge_pixels
+
+
 def _ripples(evidence: Evidence) -> bool:
     """Whether the values without a Segment are scattered as JPEG scatters them around edges.
 
@@ -93,7 +107,7 @@ def values_interpolated(evidence: Evidence) -> Iterator[Found]:
             "Write the model's array as PNG: what JPEG changed cannot be recovered. Find the step "
             "that stores the mask as JPEG (also a video, or an upload that recompresses).",
         )
-    elif share > _INTERPOLATED_SHARE:
+    elif share > _INTERPOLATED_SHARE and not _between_are_objects(evidence):
         yield values_found(
             f"{100 * share:.0f} % of edge pixels lie between their neighbours: resize with nearest "
             "neighbour, not with interpolation, and do not store the mask as JPEG on the way",
