@@ -91,8 +91,14 @@ def _class_labels(feature: object, *, under_label: bool) -> Iterator[tuple[str, 
 def _check_type(shown: str, name: str, kind: pa.DataType, expected: str, fits: Any) -> None:
     # A column of nulls alone has no type; its rows are judged by the rules.
     if not (fits(plain_type(kind)) or pa.types.is_null(kind)):
+        # Not read as text: the zeros in front of 000139 are gone, and 1.0 is not the item 1.
+        written_as_text = (
+            f"; write it as text, in pandas with df[{name!r}].astype('Int64').astype('string'), or "
+            "read it with dtype=str where ids have leading zeros"
+        )
+        hint = written_as_text if expected == "text" and _is_number(plain_type(kind)) else ""
         raise ManifestError(
-            f"{shown}: column {name!r} holds {type_name(kind)}, expected {expected}"
+            f"{shown}: column {name!r} holds {type_name(kind)}, expected {expected}{hint}"
         )
 
 

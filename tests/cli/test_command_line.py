@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -97,7 +99,7 @@ def test_validate_prints_json_for_programs(landing: LandingWriter, tmp_path: Pat
         ),
         (
             {"reference_id": [1], "mask_url": ["a"], "segments": ["[]"]},
-            ["'reference_id' holds int64", "expected text"],
+            ["'reference_id' holds int64", "expected text; write it as text", "leading zeros"],
         ),
     ],
 )
@@ -109,6 +111,22 @@ def test_a_manifest_with_wrong_columns_names_file_column_and_what_was_expected(
     done = segpipe("validate", manifest, "--out", tmp_path / "out")
     assert_plain_error(done, "m.parquet", *words)
     assert table_files(tmp_path / "out") == []
+
+
+def test_numbers_as_ids_are_accepted_once_they_are_written_as_the_message_says(
+    landing: LandingWriter, tmp_path: Path
+) -> None:
+    manifest = landing.manifest([landing.row("7"), landing.row("8", (0, 5))])
+    df = pd.read_parquet(manifest)
+    df["reference_id"] = [7.0, 8.0]  # as pandas makes of whole numbers beside an empty cell
+    df.to_parquet(manifest)
+    done = segpipe("validate", manifest, "--out", tmp_path / "out")
+    (code,) = re.findall(r"in pandas with (.*?), or", " ".join(done.stderr.split()))
+    df["reference_id"] = eval(code, {"df": df})  # the message's own words
+    df.to_parquet(manifest)
+    assert segpipe("validate", manifest, "--out", tmp_path / "out").returncode == 0
+    table = pq.read_table(tmp_path / "out" / "validated.parquet")
+    assert table["reference_id"].to_pylist() == ["7", "8"]
 
 
 def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:

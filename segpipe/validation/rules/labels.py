@@ -16,6 +16,14 @@ from segpipe.validation.rules.evidence import Evidence
 _BACKGROUND, _BACKGROUND_INDEX = "background", 0
 # With fewer classes, each may have exactly one instance by chance.
 _SUSPICIOUSLY_MANY = 10
+# A policy's taxonomy has no numbers, so no settings say what a number is called.
+_NAMES_FOR_NUMBERS = (
+    "Write names, where NAMES is the class list of the model (number -> name): "
+    "`segments = [{**one, 'label': NAMES[one['label']]} for one in segments]`. Numbers stay in "
+    "Hugging Face data sets whose feature `label` is a ClassLabel with names; masks of class "
+    "numbers come in without Segments by `segpipe import mask-folder --labels FILE`, a CSV with "
+    "index,label."
+)
 
 
 @rule(
@@ -32,15 +40,22 @@ def label_empty(evidence: Evidence) -> Iterator[Found]:
     if blank:
         indexes = listed([repr(s.raw_index) for s in blank])
         found = blank[0].raw_label if blank[0].label is None else blank[0].label
+        remedy = ""
         if isinstance(found, str) or found is None:
             said = f"found {found!r}): give it its class name"
         else:
             said = f"found {found!r}, expected text): write the class's name, not its number"
+            remedy = _NAMES_FOR_NUMBERS if _whole(found) else ""
         yield Found(
             f"the Segment of index {indexes} has no usable label ({said}",
             found=repr(found),
             expected="a class name",
+            remedy=remedy,
         )
+
+
+def _whole(label: object) -> bool:
+    return isinstance(label, (int, float)) and not isinstance(label, bool) and label % 1 == 0
 
 
 @rule(

@@ -92,7 +92,9 @@ def segments_invalid(evidence: Evidence) -> Iterator[Found]:
     "INDEX-RANGE",
     Severity.REJECT,
     meaning="A Segment's index is not a pixel value an 8-bit mask can hold.",
-    remedy="Use whole numbers from 0 to 255; more instances need an importer's policy.",
+    remedy="Use whole numbers from 0 to 255, in the mask, too: a mask cast to 8 bits holds ids "
+    "modulo 256. Larger ids are renumbered, and kept in the metadata, by `segpipe import arrays "
+    "--objects LABEL` (or mask-folder, for 16-bit PNGs).",
     example="index 300, -1, 1.5 or null",
     essential=True,
     requires="unusual_segments",

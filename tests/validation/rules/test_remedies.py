@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from PIL import Image
 from segpipe.storage.files import Folder
 from segpipe.validation.report import ValidationReport
 from segpipe.validation.rules import CATALOGUE, Policy, Severity
+from tests.fixtures.imports import imported
+from tests.fixtures.imports import judged as imported_and_judged
 from tests.fixtures.inbox import Inbox, Outcome
 from tests.fixtures.png import PALETTE, RGB, chunk, png
 
@@ -471,3 +475,30 @@ def test_a_policys_severity_leaves_the_remedy_as_it_is(inbox: Inbox) -> None:
     outcome = judged(inbox, STRIPES, names(range(13)), policy)
     (row,) = outcome.rejected
     assert row["remedy"] == CATALOGUE["SEGMENT-NO-PIXELS"].remedy
+
+
+def test_numbers_as_labels_are_accepted_once_the_remedys_line_has_named_them(inbox: Inbox) -> None:
+    segments = [{"label": index, "index": index} for index in range(12)]
+    _, remedy = rejection(judged(inbox, STRIPES, {}, segments=json.dumps(segments)), "LABEL-EMPTY")
+    (line,) = re.findall(r"`segments = (.*?)`", remedy)
+    named = eval(line, {"segments": segments, "NAMES": names(range(12))})  # the remedy's own words
+    outcome = judged(inbox, STRIPES, {}, segments=json.dumps(named))
+    assert [(row["index"], row["label"]) for row in outcome.segments] == list(
+        names(range(12)).items()
+    )
+
+
+def test_indexes_beyond_255_come_in_by_the_import_that_the_remedy_names(
+    inbox: Inbox, tmp_path: Path
+) -> None:
+    ids = STRIPES.astype(np.int32) * 100
+    labels = dict.fromkeys(np.unique(ids).tolist(), "cell")
+    outcome = judged(inbox, ids.astype(np.uint8), labels)
+    remedy = next(row["remedy"] for row in outcome.rejected if row["rule"] == "INDEX-RANGE")
+    (command,) = re.findall(r"`segpipe import (\w+) --objects LABEL`", remedy)
+    np.save(tmp_path / "a.npy", ids)
+    imported(command, tmp_path / "a.npy", tmp_path / "root", "--objects", "cell")
+    accepted, _ = imported_and_judged(tmp_path / "root")
+    assert accepted["a"] == {
+        f"{index} {'cell' if index else 'background'}": 12 for index in range(12)
+    }
