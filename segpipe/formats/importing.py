@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.errors import ManifestError
+from segpipe.formats.clashes import Clashes
 from segpipe.formats.folder_scan import LeftOut
 from segpipe.formats.imported import Format, Imported, ScannedFolder
 from segpipe.formats.manifest_writer import ManifestWriter
@@ -34,7 +35,8 @@ class ImportSummary:
 
     Attributes:
         imported: number of predictions written.
-        refused: number of records written as refused; validation rejects them with the reason.
+        refused: number of records that validation will reject with the reason: written as refused,
+            or different predictions of one item.
         findings: rule -> number of records with a finding of it.
         messages: the first findings' messages.
         folder: where the manifest is, for messages.
@@ -177,8 +179,16 @@ def import_format(
     findings: Counter[str] = Counter()
     messages: list[str] = []
     total = len(source)
+    clashes = Clashes()
     for done, record in enumerate(source.predictions(), 1):
         found, imported = _write(record, writer)
+        if imported:
+            clash, count = clashes.noted(record)
+            if clash is not None:
+                found = (*found, clash)
+                refused += count - 1
+                findings[clash.rule] += count - 1
+                imported = False
         findings.update({finding.rule for finding in found})
         messages += [finding.message for finding in found][: max(0, _MOST_MESSAGES - len(messages))]
         refused += not imported

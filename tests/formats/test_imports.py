@@ -318,6 +318,54 @@ def test_the_end_of_an_import_counts_the_warnings_of_all_records(source: Path, r
     assert "with warnings: 12 INSTANCES-MERGED\n" in done.output
 
 
+# --- two files of one item
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [("mask-folder", ("a.PNG", "a.png")), ("arrays", ("a.npy", "a.npz"))]
+)
+def test_two_files_of_one_item_are_both_named_and_one_taken_away_leaves_the_other(
+    source: Path, root: Path, kind: str, names: tuple[str, str]
+) -> None:
+    for value, name in enumerate(names):
+        array = np.full((4, 4), value, np.uint8)
+        with (source / name).open("wb") as file:
+            if kind == "mask-folder":
+                Image.fromarray(array).save(file, "PNG")
+            elif name.endswith(".npy"):
+                np.save(file, array)
+            else:
+                np.savez(file, array)
+    done = imported(kind, source, root, "--objects", "cell")
+    assert done.return_value == 1
+    assert f"{names[0]} and {names[1]} are all predictions of the item 'a'" in done.output
+    assert "take one away or rename it, and import again" in done.output
+    assert "0 imported, 2 refused" in done.output
+    assert judged(root)[0] == {}  # as was said
+    (source / names[0]).unlink()
+    assert imported(kind, source, root, "--objects", "cell").return_value == 0
+    assert judged(root) == ({"a": {"1 cell": 16}}, {})
+
+
+def test_a_name_that_an_option_shortens_to_another_is_named_as_well(
+    source: Path, root: Path
+) -> None:
+    for value, name in enumerate(("a", "a_mask", "b")):
+        save(source / f"{name}.png", np.full((4, 4), value, np.uint8))
+    done = imported("mask-folder", source, root, "--objects", "cell", "--strip-suffix", "_mask")
+    assert "a.png and a_mask.png are all predictions of the item 'a'" in done.output
+    assert "1 imported, 2 refused" in done.output
+
+
+def test_two_files_of_one_item_that_say_the_same_are_no_clash(source: Path, root: Path) -> None:
+    for name in ("a.npy", "a.npz"):
+        with (source / name).open("wb") as file:
+            save_as = np.save if name.endswith("y") else np.savez
+            save_as(file, np.ones((4, 4), np.uint8))
+    assert imported("arrays", source, root, "--objects", "cell").return_value == 0
+    assert judged(root) == ({"a": {"1 cell": 16}}, {})
+
+
 # --- COCO
 
 
