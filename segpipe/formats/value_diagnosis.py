@@ -21,7 +21,7 @@ from segpipe.masks.measures import measure
 from segpipe.predictions.declarations import read_declaration
 from segpipe.predictions.prediction import Segment
 from segpipe.validation.rules import CATALOGUE, Evidence, Finding, Policy, judge
-from segpipe.validation.rules.numbering import IGNORE_VALUES
+from segpipe.validation.rules.numbering import IGNORE_VALUES, spread_over_8_bits
 
 _GENERAL = "VALUE-NO-SEGMENT"
 
@@ -157,10 +157,25 @@ def _stretched(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str
         factor: _compact({factor * k: k for k in declared if 0 < factor * k <= 255})
         for factor in factors
     }
+    if not options:
+        return _spread(areas, declared)
     if len(options) == 1:
         return f"Import with --value {options[factors[0]]}"
     listed_options = "; ".join(f"if it is {one}: --value {options[one]}" for one in factors)
     return f"This mask does not tell the factor. Import with that of the data: {listed_options}"
+
+
+def _spread(areas: Mapping[int, int], declared: Mapping[int, Segment]) -> str:
+    """The same for classes 0 to n that were stretched to 0 to 255."""
+    spreads = spread_over_8_bits(frozenset(areas), frozenset(declared))
+    options = {
+        max(one.values()): f"--value {_compact({v: k for v, k in one.items() if v})}"
+        for one in spreads
+    }
+    if len(options) == 1:
+        return f"Import with {next(iter(options.values()))}"
+    listed_options = "; ".join(f"if it is {highest}: {one}" for highest, one in options.items())
+    return f"This mask does not tell the class that became 255. Import with: {listed_options}"
 
 
 def _general(unknown: Sequence[int], areas: Mapping[int, int], source: str) -> ImportFinding:

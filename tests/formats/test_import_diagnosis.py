@@ -26,6 +26,7 @@ from tests.fixtures.imports import PARTITION, imported, judged, rules, save, wri
 
 CRACK = {0: "background", 1: "crack"}
 STREET = {0: "sky", 1: "tree", 2: "road", 3: "car"}
+THREE = {0: "sky", 1: "tree", 2: "road"}
 BINARY = np.zeros((16, 16), np.uint8)
 BINARY[4:9, 3:12] = 1
 CLASSES = np.zeros((16, 16), np.uint8)
@@ -76,6 +77,8 @@ def areas(mask: np.ndarray, labels: Mapping[int, str]) -> dict[str, int]:
         (CLASSES + 1, CLASSES, STREET, "OFF-BY-ONE"),
         (CLASSES * 40, CLASSES, STREET, "VALUES-STRETCHED"),
         (CLASSES.astype(np.uint16) * 257, CLASSES, STREET, "MASK-16BIT"),
+        (np.array([0, 127, 255, 0], np.uint8)[CLASSES], CLASSES % 3, THREE, "VALUES-STRETCHED"),
+        (np.array([0, 128, 255, 0], np.uint8)[CLASSES], CLASSES % 3, THREE, "VALUES-STRETCHED"),
     ],
 )
 def test_the_value_option_that_a_message_advises_imports_what_was_meant(
@@ -186,6 +189,17 @@ def test_a_factor_that_one_mask_does_not_tell_is_not_guessed(source: Path, tmp_p
     ((rule, message),) = judged(tmp_path / "root")[1]["a"]
     assert rule == "VALUES-STRETCHED"
     assert "if it is 40: --value 40=1,80=2,120=3,160=4; if it is 80: --value 80=1,160=2" in message
+
+
+def test_the_highest_class_that_one_stretched_mask_does_not_tell_is_not_guessed(
+    source: Path, tmp_path: Path
+) -> None:
+    save(source / "a.png", np.array([0, 127, 255, 0], np.uint8)[CLASSES])
+    labels = {index: f"class {index}" for index in range(5)}
+    imported("mask-folder", source, tmp_path / "root", "--labels", label_map(tmp_path, labels))
+    ((rule, message),) = judged(tmp_path / "root")[1]["a"]
+    assert rule == "VALUES-STRETCHED"
+    assert "if it is 2: --value 127=1,128=1,255=2; if it is 4: --value 63=1,64=1," in message
 
 
 def test_a_shift_that_wraps_is_named_and_following_it_imports_what_was_meant(

@@ -16,6 +16,8 @@ from segpipe.validation.rules.pixels import described, numbers, values_found
 #: Values that datasets use for pixels to be ignored.
 IGNORE_VALUES = (255, 254, 0)
 _HIGHEST = 255
+# Classes that are spread over 8 bits: with more, almost any value is close to one of them.
+_MOST_SPREAD = 32
 
 
 @rule(
@@ -190,7 +192,8 @@ def _wrapping(values: frozenset[int], by: int) -> str:
 @rule(
     "VALUES-STRETCHED",
     Severity.REJECT,
-    meaning="The values are multiples of the Segments' indexes, as made to be seen by eye.",
+    meaning="The values are multiples of the Segments' indexes, or those spread over 0 to 255, as "
+    "made to be seen by eye.",
     remedy="Write the indexes themselves; do not scale a mask to make it visible.",
     example="values 0, 23, 46 with Segments for 0, 1, 2",
     yields_to=("BINARY-255",),
@@ -199,13 +202,46 @@ def _wrapping(values: frozenset[int], by: int) -> str:
 def values_stretched(evidence: Evidence) -> Iterator[Found]:
     values, indexes = evidence.values, evidence.declaration.indexes
     factor = math.gcd(*values)
-    if factor < 2:
-        return
-    divided = frozenset(value // factor for value in values)
-    if divided == indexes or (divided <= indexes and len(values - {0}) > 1):
+    divided = frozenset(value // max(factor, 1) for value in values)
+    if factor > 1 and (divided == indexes or (divided <= indexes and len(values - {0}) > 1)):
         yield values_found(
             f"all values are multiples of {factor}, and divided by {factor} they are the Segments' "
             f"indexes: write {numbers(divided)} instead of {numbers(values)}",
             evidence,
             remedy=f"Divide the mask's values by {factor}; do not scale a mask to make it visible.",
         )
+        return
+    spread = [
+        frozenset(one[value] for value in values) for one in spread_over_8_bits(values, indexes)
+    ]
+    if spread:
+        meant = ", or ".join(map(numbers, spread))
+        doubt = "; this mask does not tell which" if len(spread) > 1 else ""
+        yield values_found(
+            f"the values are the Segments' indexes spread over 0 to 255: write {meant} instead of "
+            f"{numbers(values)}{doubt}",
+            evidence,
+            remedy=f"Write {meant} instead of {numbers(values)}{doubt}; do not let the tool that "
+            "saves the mask stretch its contrast or normalize it.",
+        )
+
+
+def spread_over_8_bits(values: frozenset[int], indexes: frozenset[int]) -> list[dict[int, int]]:
+    """Value -> index, if classes 0 to n were stretched to 0 to 255, for each n that explains all.
+
+    255 k / n is no whole number for most k; both the one below and the nearest one are meant by k.
+    Empty where the values have another explanation: 255 does not occur, or any but 0 has a Segment.
+    """
+    visible = values - {0}
+    if len(visible) < 2 or _HIGHEST not in visible or visible & indexes:
+        return []
+    found = []
+    for highest in sorted(index for index in indexes if index > 1):
+        if highest > _MOST_SPREAD:
+            break
+        known = [k for k in range(highest + 1) if k in indexes]
+        below = {_HIGHEST * k // highest: k for k in known}
+        nearest = {(2 * _HIGHEST * k + highest) // (2 * highest): k for k in known}
+        if values <= below.keys() or values <= nearest.keys():
+            found.append({**below, **nearest})
+    return found

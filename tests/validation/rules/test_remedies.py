@@ -204,6 +204,44 @@ def sigmoid(sharpness: float) -> np.ndarray:
     return 1 / (1 + np.exp((np.hypot(_Y - 44, _X - 51) - _RADIUS) / sharpness))
 
 
+@pytest.mark.parametrize(
+    ("stretched", "highest", "meant", "said"),
+    [
+        ([0, 127, 255], 2, [0, 1, 2], "0..2"),  # ilastik, rounded down
+        ([0, 128, 255], 2, [0, 1, 2], "0..2"),  # Fiji, rounded
+        ([0, 63, 127, 191, 255], 4, [0, 1, 2, 3, 4], "0..4"),
+        ([0, 127, 255], 4, [0, 2, 4], "0..2, or 0, 2, 4"),
+    ],
+)
+def test_classes_spread_over_0_to_255_are_written_as_the_remedy_says(
+    inbox: Inbox, stretched: list[int], highest: int, meant: list[int], said: str
+) -> None:
+    labels = names(range(highest + 1))
+    mask = np.repeat(np.array(stretched, np.uint8), 12).reshape(-1, 12)
+    _, remedy = rejection(judged(inbox, mask, labels), "VALUES-STRETCHED")
+    instead = ", ".join(map(str, stretched))
+    assert f"Write {said} instead of {instead}" in remedy
+    assert ("does not tell which" in remedy) == (" or " in said)
+    written = np.array(meant, np.uint8)[np.searchsorted(stretched, mask)]
+    areas = {row["index"]: row["area_px"] for row in judged(inbox, written, labels).segments}
+    assert areas == {index: 12 if index in meant else 0 for index in range(highest + 1)}
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ([0, 1, 2, 255], "IGNORE-255"),
+        ([0, 100, 255], "VALUE-NO-SEGMENT"),  # 100 is no class between
+        ([1, 2, 127, 255], "VALUE-NO-SEGMENT"),
+    ],
+)
+def test_values_that_no_stretch_makes_are_not_called_stretched(
+    inbox: Inbox, values: list[int], rule: str
+) -> None:
+    mask = np.repeat(np.array(values, np.uint8), 12).reshape(-1, 12)
+    rejection(judged(inbox, mask, names(range(3))), rule)
+
+
 @pytest.mark.parametrize("sharpness", [8.0, 3.0, 1.5])
 def test_scores_with_segments_0_and_1_are_called_scores_and_thresholded(
     inbox: Inbox, sharpness: float
