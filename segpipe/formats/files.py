@@ -57,6 +57,7 @@ class SourceFiles:
         extensions: Sequence[str],
         *,
         companions: Sequence[str] = (),
+        otherwise: Sequence[str] = (),
         allowed: Sequence[str | PathLike[str]] = (),
     ) -> SourceFiles:
         """Find the files with certain extensions.
@@ -68,24 +69,31 @@ class SourceFiles:
             source: a folder, or one file.
             extensions: lower case, with the dot.
             companions: extensions of files that are read along with one of the same name.
+            otherwise: extensions of the files that are taken where there is none of the others.
             allowed: folders that links may lead into, besides the source.
 
         Raises:
             SettingsError: if there is no such folder, or no such file in it.
         """
-        words = " or ".join(extensions)
         if source.is_file():
-            if source.suffix.lower() not in extensions:
+            if source.suffix.lower() not in (*extensions, *otherwise):
+                words = " or ".join((*extensions, *otherwise))
                 raise SettingsError(f"{source} is not a {words} file")
             return cls(source.parent, (source,), boundary=Boundary.of(source.parent, allowed))
         if not source.is_dir():
             raise SettingsError(f"there is no folder {source}")
         scan = FolderScan.of(source, allowed)
         found, others = with_extensions(scan, extensions, companions)
+        if otherwise and not found:
+            found, others = with_extensions(scan, otherwise)
+        elif otherwise:
+            others = (_or_otherwise(one, extensions, otherwise) for one in others)
         left_out = (*scan.left_out, *others)
         if not found:
             beside = f"; {told(left_out)}" if left_out else ""
-            raise SettingsError(f"there is no {words} file in {source}{beside}")
+            nor = f", nor {' or '.join(otherwise)}," if otherwise else ""
+            taken = " or ".join(extensions)
+            raise SettingsError(f"there is no {taken} file{nor} in {source}{beside}")
         return cls(source, found, left_out, scan.boundary)
 
     def keeping(self, kept: Sequence[Path], reason: str) -> SourceFiles:
@@ -120,6 +128,14 @@ class SourceFiles:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+
+def _or_otherwise(one: LeftOut, extensions: Sequence[str], otherwise: Sequence[str]) -> LeftOut:
+    """What is left out, told how it is read where it is of the extensions taken otherwise."""
+    if Path(one.shown).suffix.lower() not in otherwise:
+        return one
+    taken, others = " or ".join(extensions), " or ".join(otherwise)
+    return replace(one, reason=f"{others}, which are read from a folder without {taken}")
 
 
 def read(path: Path, shown: str) -> bytes | ImportFinding:

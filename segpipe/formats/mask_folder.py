@@ -3,7 +3,7 @@
 A pixel's value is its sample, or its palette index; palette colours are ignored. Masks of classes
 need a label map. Masks of objects (DAVIS, VOC) need one label for all objects: value 0 is
 ``background``, value k has that label, with ``object`` k in the metadata. 16-bit grey PNGs of ids
-(Cellpose, StarDist) are renumbered.
+(Cellpose, StarDist) are renumbered. Where there is no PNG, grey TIFFs are read likewise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.formats import tiff
 from segpipe.formats.files import Naming, SourceFiles, linked_out
 from segpipe.formats.folder_source import ItemFile, PngFolder
 from segpipe.formats.identifiers import Over256
@@ -52,11 +53,17 @@ class MaskFolder(PngFolder):
             SettingsError: if there are none.
         """
         files = SourceFiles.find(
-            source, (".png",), companions=(SIDECAR_EXTENSION,), allowed=allowed
+            source,
+            (".png",),
+            companions=(SIDECAR_EXTENSION,),
+            otherwise=tiff.EXTENSIONS,
+            allowed=allowed,
         )
         return cls(files, naming, labels, over)
 
     def _decoded(self, file: ItemFile, data: bytes) -> Imported:
+        if file.path.suffix.lower() in tiff.EXTENSIONS:
+            return self.labels.prediction(tiff.tiff_values(data), file, self.over)
         beside = file.path.with_suffix(SIDECAR_EXTENSION)
         if beside.is_symlink():
             linked = linked_out(beside, f"{file.shown}: {beside.name}", self.files.boundary)

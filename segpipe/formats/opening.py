@@ -108,7 +108,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             """Grey or palette PNGs of classes or objects, in a folder and the folders in it.
 
             What segpipe exported says itself what its values mean. 16-bit PNGs of ids are
-            renumbered.
+            renumbered. Grey TIFFs are read where the folder has no PNG.
 
             \b
             segpipe import mask-folder SegmentationClass --labels voc.csv --ignore 255=void ...

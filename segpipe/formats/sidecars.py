@@ -91,8 +91,9 @@ def sidecar_of(mask: Path, shown: str) -> Sidecar | ImportFinding | None:
 
 
 def has_sidecars(masks: Iterable[Path]) -> bool:
-    """Whether any of several masks has a sidecar."""
-    return any(path.with_suffix(SIDECAR_EXTENSION).is_file() for path in masks)
+    """Whether any of several masks has a sidecar; only PNGs have."""
+    pngs = (path for path in masks if path.suffix.lower() == ".png")
+    return any(path.with_suffix(SIDECAR_EXTENSION).is_file() for path in pngs)
 
 
 def _segment(cell: Any) -> Segment:

@@ -49,8 +49,12 @@ def _between_are_objects(evidence: Evidence) -> bool:
     measures = evidence.measures
     if measures is None or evidence.unexplained:
         return False
-    things = [s.index for s in evidence.declaration.segments if s.metadata.get("isthing") is True]
-    objects = np.count_nonzero((measures.area == 1) & np.isin(measures.values, things))
+    things = [
+        s.index
+        for s in evidence.declaration.segments
+        if s.index is not None and s.metadata.get("isthing") is True
+    ]
+    objects = int(np.count_nonzero((measures.area == 1) & np.isin(measures.values, things)))
     return measures.between_pixels - objects <= _INTERPOLATED_SHARE * measures.edge_pixels
 
 
