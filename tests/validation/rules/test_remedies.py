@@ -228,18 +228,19 @@ def test_classes_spread_over_0_to_255_are_written_as_the_remedy_says(
 
 
 @pytest.mark.parametrize(
-    ("values", "rule"),
+    ("values", "count", "rule"),
     [
-        ([0, 1, 2, 255], "IGNORE-255"),
-        ([0, 100, 255], "VALUE-NO-SEGMENT"),  # 100 is no class between
-        ([1, 2, 127, 255], "VALUE-NO-SEGMENT"),
+        ([0, 1, 2, 255], 3, "IGNORE-255"),
+        ([0, 100, 255], 3, "VALUE-NO-SEGMENT"),  # 100 is no class between
+        ([1, 2, 127, 255], 3, "VALUE-NO-SEGMENT"),
+        ([0, 78, 255], 19, "VALUE-NO-SEGMENT"),  # a class that is missing, and void
     ],
 )
 def test_values_that_no_stretch_makes_are_not_called_stretched(
-    inbox: Inbox, values: list[int], rule: str
+    inbox: Inbox, values: list[int], count: int, rule: str
 ) -> None:
     mask = np.repeat(np.array(values, np.uint8), 12).reshape(-1, 12)
-    rejection(judged(inbox, mask, names(range(3))), rule)
+    rejection(judged(inbox, mask, names(range(count))), rule)
 
 
 @pytest.mark.parametrize("sharpness", [8.0, 3.0, 1.5])
