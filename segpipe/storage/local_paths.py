@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
@@ -134,8 +135,8 @@ def plain_place() -> Path:
         StorageError: if there is none.
     """
     user = os.getuid() if hasattr(os, "getuid") else 0
-    for parent in map(os.path.realpath, (tempfile.gettempdir(), "/tmp", "/var/tmp")):
-        place = Path(parent) / f"segpipe-{user}"
+    for parent in _temporary_folders():
+        place = Path(os.path.realpath(parent)) / f"segpipe-{user}"
         if not is_plain(str(place)):
             continue
         try:
@@ -144,10 +145,20 @@ def plain_place() -> Path:
         except OSError:
             continue
         own = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o022
-        if own and (not hasattr(os, "getuid") or status.st_uid == user):
+        if (
+            own
+            and os.access(place, os.W_OK)
+            and (not hasattr(os, "getuid") or status.st_uid == user)
+        ):
             return place
     raise StorageError(
         "a folder's name holds characters that the libraries behind segpipe cannot take, and no "
-        "temporary folder is there for a link to it: set TMPDIR to a folder of your own whose "
-        "name has only letters and digits"
+        "temporary folder is there for a link to it: set TMPDIR to a folder that is there, is yours "
+        "to write to, and has only letters, digits and '-' in its path"
     )
+
+
+def _temporary_folders() -> Iterator[str]:
+    with suppress(FileNotFoundError):  # where Python finds none that can be written to
+        yield tempfile.gettempdir()
+    yield from ("/tmp", "/var/tmp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,10 @@ from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import local_path
+from tests.fixtures.command_line import run_with_open_temporary_folders
 from tests.fixtures.command_line import segpipe as command
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance
+from tests.fixtures.places import PROJECT
 from tests.fixtures.published import outcomes, published
 
 #: Names that some library between a path and a disk decodes, splits, refuses or panics about.
@@ -166,6 +169,53 @@ def test_the_instance_is_the_same_one_in_every_process(
     with open_instance(str(tmp_path)):
         assert os.environ["DAGSTER_HOME"] == first
     assert (tmp_path / "50%20?" / "dagster.yaml").is_file()
+
+
+def test_where_no_temporary_folder_will_do_the_advice_to_set_tmpdir_is_true(
+    tmp_path: Path,
+) -> None:
+    root, own = tmp_path / "My%20Drive [b]", tmp_path / "own-tmp"
+    landed(root)
+    own.mkdir(mode=0o700)
+    run = (
+        f"'{sys.executable}' -m segpipe run --root '{root}' --model-run unet "
+        f"--date {PARTITION.date}"
+    )
+    # Folders in which anybody may write are no place for links that a library follows.
+    done = run_with_open_temporary_folders(
+        f"{run}; echo status=$?; TMPDIR='{own}/none' {run}; TMPDIR='{own}' {run}; echo status=$?",
+        tmp_path / "disk",
+    )
+    first, _, then = done.stdout.partition("status=2")
+    assert "inserted" not in first
+    assert done.stderr.count("set TMPDIR to a folder that is there") == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "2 inserted" in then, done.stdout + done.stderr
+    assert then.endswith("status=0\n")
+    assert published(Root.open(str(root))).keys() == {"one", "two"}
+
+
+def test_a_machine_without_any_temporary_folder_is_told_to_set_one(tmp_path: Path) -> None:
+    program = (
+        "import sys; from segpipe.errors import StorageError\n"
+        "from segpipe.storage.local_paths import plain_alias\n"
+        "try: print(plain_alias(sys.argv[1]))\n"
+        "except StorageError as error: sys.exit(str(error))"
+    )
+    (tmp_path / "a%20b").mkdir()
+    (tmp_path / "own").mkdir()
+    alias = f"'{sys.executable}' -c \"{program}\" '{tmp_path}/a%20b'"
+    done = run_with_open_temporary_folders(
+        # From a working directory that cannot be written to, where Python would look next.
+        f"for place in /tmp /var/tmp /usr/tmp; do test ! -d $place || "
+        f"{{ mount --bind $place $place && mount -o remount,ro,bind $place; }}; done; cd /proc; "
+        f"export PYTHONPATH='{PROJECT}'; {alias}; "
+        f"mount -t tmpfs tmpfs '{tmp_path}/own'; TMPDIR='{tmp_path}/own' {alias}",
+        tmp_path / "disk",
+    )
+    assert "set TMPDIR" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.startswith(f"{tmp_path}/own/segpipe-0/folder-"), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
