@@ -5,11 +5,11 @@ the type of a value is found here, a column's type widens only where every value
 it was, and a type that was declared beforehand takes only what reads back equal.
 
 ``common_types`` also unites types, and is another mechanism for a reason. A writer meets one value
-at a time, does not know what follows, and may not change what it wrote: one type is decided at once,
-by what occurred so far (a negative integer, one that no float holds), or the value is refused. There
-all files are known beforehand: several types are proposed, the values are tried on each, and what
-fits none becomes text. With one for both, a writer would take bytes for text and integers for
-decimals, and a reader would refuse what it can read.
+at a time, does not know what follows, and may not change what it wrote: one type is decided at
+once, by what occurred so far (a negative integer, one that no float holds), or the value is
+refused. There all files are known beforehand: several types are proposed, the values are tried on
+each, and what fits none becomes text. With one for both, a writer would take bytes for text and
+integers for decimals, and a reader would refuse what it can read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One type for the values of several: which types hold them all, and whether nothing is lost.
 
-For columns that are written already, whose types are all known. Values that are still being written,
-one at a time, widen a type by other rules: see ``carried_values``, which says why.
+For columns that are written already, whose types are all known. Values that are still being
+written, one at a time, widen a type by other rules: see ``carried_values``, which says why.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from segpipe.errors import SettingsError
 from segpipe.manifests.plain_types import plain_array
-from segpipe.predictions.names import folded
+from segpipe.names import folded, stem
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import local_path
@@ -30,7 +30,6 @@ _AS_TEXT = pa.csv.ConvertOptions(
 
 # Printable ASCII without blanks at its ends, which looks like nothing else.
 _FOLDS_TO_ITSELF = r"\A[!-~](?:[ -~]*[!-~])?\z"
-_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
 class ItemList:
@@ -100,7 +99,7 @@ class ItemList:
         """
         look = folded(reference_id)
         file = re.split(r"[/\\]", look)[-1]
-        likely = [*dict.fromkeys((look, _stem(look), file, _stem(file)))]
+        likely = [*dict.fromkeys((look, stem(look), file, stem(file)))]
         for one, known in zip(likely, self.contains(likely), strict=True):
             if one in self._unusual:
                 return self._unusual[one]
@@ -162,10 +161,6 @@ def _json_ids(members: object) -> pa.Array:
             raise ValueError(f"member {place} is {json.dumps(member)[:80]}, expected an id")
         ids.append(str(id))
     return pa.array(ids, pa.string())
-
-
-def _stem(name: str) -> str:
-    return _EXTENSION.sub("", name)
 
 
 def reference_id_hashes(ids: pa.Array) -> NDArray[np.uint64]:

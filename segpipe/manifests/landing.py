@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -24,6 +23,7 @@ from segpipe.manifests.layout import (
 from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.partition import DATE_PREFIX, Partition
 from segpipe.masks.refusal import MaskRefused
+from segpipe.names import Looks, visible
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.sources import AllowedRoots
@@ -318,8 +318,8 @@ def _note(unread: _Note, one: Unread | None) -> None:
 
 
 def _nearest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; the nearest there is {nearest[0]}" if nearest else ""
+    nearest = Looks(known).nearest(name, cutoff=0.5)
+    return "" if nearest is None else f"; the nearest there is {visible(nearest)}"
 
 
 def unfinished(manifest: object, folders: Sequence[str]) -> str:

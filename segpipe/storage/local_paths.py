@@ -153,8 +153,8 @@ def plain_place() -> Path:
             return place
     raise StorageError(
         "a folder's name holds characters that the libraries behind segpipe cannot take, and no "
-        "temporary folder is there for a link to it: set TMPDIR to a folder that is there, is yours "
-        "to write to, and has only letters, digits and '-' in its path"
+        "temporary folder is there for a link to it: set TMPDIR to a folder that is there, is "
+        "yours to write to, and has only letters, digits and '-' in its path"
     )
 
 

@@ -153,6 +153,26 @@ class ObjectStore:
             meta = obstore.head(self._store, self._key(path))
         return _identity_of(meta)
 
+    def names(self, path: str, most: int) -> tuple[list[str], bool]:
+        """The names in a folder, and whether these are all.
+
+        Args:
+            most: keys that are looked at, of the folder and of all below it, 1,000 a request.
+        """
+        import obstore
+
+        prefix = "" if path == self._bucket else f"{self._key(path)}/"
+        found: dict[str, None] = {}
+        keys = 0
+        with _os_errors(path):
+            for page in obstore.list(self._store, prefix or None):
+                for meta in page:
+                    found[meta["path"].removeprefix(prefix).partition("/")[0]] = None
+                keys += len(page)
+                if keys >= most:
+                    return list(found), False
+        return list(found), True
+
     def _key(self, path: str) -> str:
         return path.removeprefix(f"{self._bucket}/")
 

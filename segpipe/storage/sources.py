@@ -23,8 +23,10 @@ from segpipe.errors import StorageError
 from segpipe.masks.decoding import MAX_BYTES
 from segpipe.masks.image_size import ImageSize, SizeUnknown, read_image_size
 from segpipe.masks.refusal import MaskRefused
+from segpipe.names import visible
 from segpipe.storage.files import open_filesystem
 from segpipe.storage.local_paths import is_file_url, is_url, local_path
+from segpipe.storage.near_files import NearFiles
 from segpipe.storage.object_store import ObjectStore, open_object_store
 from segpipe.storage.redaction import redacted
 from segpipe.storage.web import check_address, is_web, open_web_header, read_web
@@ -43,13 +45,15 @@ _FOLDERS_KNOWN = 10_000
 @dataclass(frozen=True, slots=True)
 class Source:
     """A file that may be read: its filesystem (None on the web), its path or URL there, its URL
-    fit to be shown, the object store it is in, if it is in one, and its URL as it was given."""
+    fit to be shown, the object store it is in, if it is in one, its URL as it was given, and its
+    place, which allowed roots are compared with."""
 
     filesystem: fsspec.AbstractFileSystem | None
     path: str
     shown: str
     objects: ObjectStore | None = None
     given: str = ""
+    place: str = ""
 
 
 class Fetched(NamedTuple):
@@ -107,17 +111,17 @@ class AllowedRoots:
             place = self._place(absolute)
         except (ValueError, OSError) as error:
             raise _refused(redacted(url), f"it is not a usable URL ({error})") from None
-        if any(_contains(root, place) for root in self._root_places):
-            shown = _one_line(redacted(absolute))
+        if self._allows(place):
+            shown = visible(redacted(absolute))
             if "://" not in place:
                 # Not through a URL: a file's name may hold whatever URLs give a meaning to.
-                return Source(_LOCAL, place, shown, given=url)
+                return Source(_LOCAL, place, shown, given=url, place=place)
             if is_web(place):
                 check_address(place, self._web_hosts)
                 return Source(None, place, shown, given=url)
             filesystem, path = open_filesystem(place, self.storage_options)
             objects = open_object_store(place, path, self.storage_options)
-            return Source(filesystem, path, shown, objects, given=url)
+            return Source(filesystem, path, shown, objects, given=url, place=place)
         roots = ", ".join(map(redacted, self.roots)) or "none"
         raise _refused(
             redacted(absolute),
@@ -193,9 +197,32 @@ class AllowedRoots:
         except MaskRefused as refusal:
             return Fetched(b"", identity, refusal)
         except OSError as error:
-            missing = _not_there(error, source)
-            missing.message += self._nearby(source)
-            return Fetched(b"", identity or _MISSING, missing)
+            return Fetched(b"", identity or _MISSING, self._missing(error, source))
+
+    def _missing(self, error: OSError, source: Source) -> MaskRefused:
+        """What to say of a file that cannot be read, with what may have been meant.
+
+        Raises:
+            StorageError: where the error says something of the storage instead.
+        """
+        missing = _not_there(error, source)
+        if isinstance(error, PermissionError):
+            return missing
+        words = self._nearby(source)
+        if not words and source.filesystem is not None:
+            instead = self._near_files.instead_of(
+                source.path, source.place, source.objects, self._allows
+            )
+            words, missing.remedy = instead.words, instead.remedy
+        missing.message += words
+        return missing
+
+    @cached_property
+    def _near_files(self) -> NearFiles:
+        return NearFiles()
+
+    def _allows(self, place: str) -> bool:
+        return any(_contains(root, place) for root in self._root_places)
 
     def _nearby(self, source: Source) -> str:
         """Of a file that is not there: what its URL may have been meant to name."""
@@ -204,7 +231,7 @@ class AllowedRoots:
         if source.objects is None and os.path.basename(source.path) != os.path.basename(
             source.given
         ):
-            return f" (it is a link to {_one_line(source.path)})"
+            return f" (it is a link to {visible(source.path)})"
         if source.objects is not None and "//" in source.given.partition("://")[2]:
             return "; empty parts of a key, //, are left out, as on a disk"
         for words, other in (
@@ -219,7 +246,7 @@ class AllowedRoots:
             with suppress(OSError):
                 found = self.identity(Source(source.filesystem, place, "", source.objects))
                 if found not in (None, _MISSING):
-                    return f"; there is one at {_one_line(other)}: {words} a path, write it so"
+                    return f"; there is one at {visible(other)}: {words} a path, write it so"
         return ""
 
     def identity(self, source: Source) -> str | None:
@@ -260,7 +287,7 @@ class AllowedRoots:
             raise SizeUnknown(refusal.message) from None
         except OSError as error:
             try:
-                words = f"{_not_there(error, source).message}{self._nearby(source)}"
+                words = self._missing(error, source).message
             except StorageError as failure:
                 words = str(failure)
             raise SizeUnknown(words) from None
@@ -327,23 +354,18 @@ def _whereabouts(absolute: str, place: str) -> str:
     path = None if "://" in place else local_path(absolute)
     if path is None or os.path.normpath(path) == place:
         return "it lies"
-    return f"a link leads to {_one_line(place)}, which lies"
+    return f"a link leads to {visible(place)}, which lies"
 
 
 def _folder_of(place: str) -> str:
     """What to allow, so that a file is read."""
     if is_web(place):
         return redacted(place.rpartition("/")[0])
-    return _one_line(redacted(place).rpartition("/")[0]) or "/"
-
-
-def _one_line(text: str) -> str:
-    """Text with its control characters escaped, for messages."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return visible(redacted(place).rpartition("/")[0]) or "/"
 
 
 def _refused(shown: str, why: str) -> MaskRefused:
-    shown = _one_line(shown)
+    shown = visible(shown)
     return MaskRefused(
         "URL-REFUSED", f"{shown} is not read: {why}", found=shown, expected="an allowed root"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segpipe.predictions.names import shown
+from segpipe.names import shown
 from segpipe.storage.files import Folder
 from segpipe.tables.text import html_table
 from segpipe.validation.rules import CATALOGUE, Severity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segpipe.manifests.rows import ManifestRow
 from segpipe.masks.image_size import SizeUnknown
@@ -85,6 +85,7 @@ def read_all_files(
         identities = identities_of(row, folder, sources)
         return RowFiles(Fetched(b"", None), KnownSize(None, None), identities, wanted=False)
 
+    sources = replace(sources)  # what lies in folders is looked up once, and not remembered
     remote = any(is_remote(url, folder) for row in rows for url in _urls(row))
     return map_threads(read, rows, FETCHED_AT_ONCE if remote else 1)
 

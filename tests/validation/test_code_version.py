@@ -21,7 +21,7 @@ _VALIDATING = [
     "masks/index_values.py", "masks/kernel.py", "masks/measures.py", "masks/orientation.py",
     "masks/png.py", "masks/refusal.py", "masks/runs.py",
     "predictions/declarations.py", "predictions/fingerprint.py", "predictions/metadata.py",
-    "predictions/names.py", "predictions/prediction.py", "storage/sources.py",
+    "names.py", "predictions/prediction.py", "storage/sources.py",
     "tables/digest.py", "tables/schemas.py",
     "tables/segments.py", "tables/writing.py", "validation/chunk.py", "validation/duplicates.py",
     "validation/materialization.py", "validation/partition_tables.py", "validation/pass_tables.py",

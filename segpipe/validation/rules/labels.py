@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator
 
 from segpipe.errors import listed
+from segpipe.names import Looks, shown
 from segpipe.predictions.declarations import DeclaredSegment
-from segpipe.predictions.names import folded, shown
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
 
@@ -79,7 +78,7 @@ def label_unknown(evidence: Evidence) -> Iterator[Found]:
         }
     )
     if unknown:
-        looks = {folded(label).casefold(): label for label in allowed}
+        looks = Looks(allowed)
         described = [f"{shown(label)}{_nearest(label, looks)}" for label in unknown]
         yield Found(
             f"not in the taxonomy: {listed(described)}",
@@ -98,9 +97,9 @@ def _is_no_class(segment: DeclaredSegment) -> bool:
     return isinstance(ignored, (bool, int, float)) and ignored == 1
 
 
-def _nearest(label: str, looks: dict[str, str]) -> str:
-    close = difflib.get_close_matches(folded(label).casefold(), list(looks), n=1, cutoff=0.6)
-    return f" ({shown(looks[close[0]])}?)" if close else ""
+def _nearest(label: str, looks: Looks) -> str:
+    nearest = looks.nearest(label)
+    return "" if nearest is None else f" ({shown(nearest)}?)"
 
 
 @rule(

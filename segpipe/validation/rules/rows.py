@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from segpipe.errors import listed
-from segpipe.predictions.names import shown
+from segpipe.names import shown
 from segpipe.storage.redaction import redacted
 from segpipe.validation.rules.catalogue import Found, Severity, rule, rule_across_rows
 from segpipe.validation.rules.evidence import Evidence, is_pixel_value

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segpipe.predictions.names import folded, shown
+from segpipe.names import folded, shown
 
 
 @given(st.text(max_size=8), st.text(max_size=8))
