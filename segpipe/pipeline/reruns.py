@@ -125,9 +125,11 @@ def _checked(
     A partition's value is what arrived late; False if nothing did, None if it misses no mask.
     """
 
+    validated = root.settings.folder("validated")  # opened once for all of them
+
     def misses(partition: Partition) -> bool | StorageError | None:
         try:
-            return misses_masks(root.tables(partition))
+            return misses_masks(validated.folder(*partition.folders))
         except StorageError as error:
             return error
 
@@ -137,7 +139,7 @@ def _checked(
     in_turn = [*after, *before][:_SUMMARIES]
     checked: _Checked = {}
     searched = 0
-    verdicts = root.settings.folder("validated").each(misses, in_turn)
+    verdicts = validated.each(misses, in_turn)
     for partition, verdict in zip(in_turn, verdicts, strict=True):
         if verdict is True and searched == _SEARCHED:
             break

@@ -127,7 +127,12 @@ class Folder:
 
     def folder(self, *names: str) -> Folder:
         """A folder below this one; ``names`` are trusted path components."""
-        return Folder("/".join([self.url, *names]), self.storage_options)
+        # What is opened already is not opened again: each of thousands of partitions has a folder.
+        below = Folder.__new__(Folder)
+        vars(below).update(vars(self))
+        below.url = "/".join([self.url.rstrip("/"), *names]).rstrip("/")
+        below.path = "/".join([self.path, *names]).rstrip("/")
+        return below
 
     def path_of(self, name: str) -> str:
         """The filesystem path of a file in this folder."""
@@ -175,6 +180,8 @@ class Folder:
             StorageError: if it cannot be read.
         """
         with storage_errors(f"reading {self.shown}/{name}"):
+            if self.is_local:
+                return Path(self.path_of(name)).read_bytes()
             if self.objects is not None:
                 return self.objects.read(self.path_of(name))
             return bytes(self.filesystem.cat_file(self.path_of(name)))
