@@ -7,7 +7,7 @@ and the Dagster assets call these methods.
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -25,6 +25,7 @@ from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.destinations import CATALOG, DestinationContext, destination_entry
+from segpipe.publishing.ground_truth import PublishedTruth
 from segpipe.publishing.outcomes import Provenance, new_run_id
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
 from segpipe.settings import Settings
@@ -34,6 +35,7 @@ from segpipe.storage.redaction import redacted
 from segpipe.validation.chunk import Validation
 from segpipe.validation.materialization import Progress, materialize
 from segpipe.validation.report import ValidationReport
+from segpipe.validation.rules.judging import compares_with_truth
 from segpipe.validation.summary import Summary
 from segpipe.validation.validated import ValidatedPredictions
 from segpipe.views.consolidation import Consolidation
@@ -157,13 +159,21 @@ class Root:
         partition, settings = Partition.of(partition, date), self.settings
         return materialize(
             self.manifest(partition),
-            self.validation(partition.model_run),
+            replace(self.validation(partition.model_run), truth=self._truth(partition.model_run)),
             self.tables(partition),
             workers=self._workers,
             rows_per_chunk=settings.rows_per_chunk,
             force=force,
             progress=progress,
         )
+
+    def _truth(self, model_run: str) -> PublishedTruth | None:
+        """The ground truth that a model run's predictions are compared with; None for no
+        comparison: none is named, it is the model run itself, or the rules are switched off."""
+        named, policy = self.settings.ground_truth, self.settings.policies.of(model_run)
+        if not named or model_run in named or not compares_with_truth(policy):
+            return None
+        return PublishedTruth.now(self.catalog, self.settings.dataset, named)
 
     def report(self, partition: PartitionLike, date: DateLike = None) -> ValidationReport:
         """What the validation of a materialized partition found, rule by rule.

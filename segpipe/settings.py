@@ -59,6 +59,8 @@ class Settings:
             Dagster's pages become links there.
         destinations: where predictions are published: ``catalog``, ``nucleus``, or both.
         nucleus: the dataset at Scale Nucleus; needed for that destination.
+        ground_truth: model runs whose published predictions are true, the first that has an item
+            before the others (``[evaluation] ground_truth``); empty for none.
     """
 
     root: str
@@ -82,6 +84,7 @@ class Settings:
     links: str = ""
     destinations: tuple[str, ...] = (CATALOG,)
     nucleus: NucleusSettings | None = None
+    ground_truth: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, root: str) -> Settings:
@@ -208,7 +211,7 @@ def _absolute(url: str) -> str:
     return os.path.abspath(path if is_url(url) else os.path.expanduser(path))
 
 
-_TABLES = ("policy", "model_runs", "nucleus")
+_TABLES = ("policy", "model_runs", "nucleus", "evaluation")
 _KINDS: dict[str, tuple[type, str]] = {
     "dataset": (str, "text"),
     "manifests": (str, "a URL"),
@@ -267,6 +270,8 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"policies": Policies.read(given, shown)}
     if "nucleus" in given:
         settings["nucleus"] = NucleusSettings.read(given["nucleus"], shown)
+    if "evaluation" in given:
+        settings["ground_truth"] = _ground_truth(given["evaluation"], shown)
     for key, value in given.items():
         if key in _TABLES:
             continue
@@ -292,6 +297,24 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
         if table is not None and table not in settings:
             raise SettingsError(f'{shown}: the destination "{name}" needs a table [{table}]')
     return settings
+
+
+def _ground_truth(given: object, shown: str) -> tuple[str, ...]:
+    """The model runs that the table ``[evaluation]`` names."""
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"{shown}: evaluation is {given!r}, expected a table [evaluation]")
+    for key in given:
+        if key != "ground_truth":
+            hint = nearest(key, ["ground_truth"])
+            raise SettingsError(f"{shown}: unknown key {key!r} in [evaluation]{hint}")
+    value = given.get("ground_truth", ())
+    names = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise SettingsError(
+            f"{shown}: ground_truth is {value!r}, expected the name of a model run, or a list of "
+            "names"
+        )
+    return names
 
 
 #: A root as a call names it: opened, its settings, or its path or URL.

@@ -99,6 +99,15 @@ class FastSamples:
             return _measured_pixels(self._kernel, self._pixels)
         return _measured_runs(self._kernel, self._runs, self._height, self._width)
 
+    def pairs_with(self, other: FastSamples) -> NDArray[np.int64] | None:
+        """Pixels of each pair of values of this mask and another of its size, 256 x 256 int64;
+        None if either has too many runs to list."""
+        if self._runs is None or other._runs is None:
+            return None
+        counts = np.zeros((256, 256), np.int64)
+        self._kernel.count_pairs(*self._runs, *other._runs, counts)
+        return counts
+
     @property
     def values(self) -> list[int]:
         """The values that occur, ascending."""

@@ -382,3 +382,25 @@ def measure_pixels(
                 entry[_COLUMNS_TWICE] += 2 * columns[value]
                 entry[_ROWS] += area[value] * y
     return _compact(table, per_value, centroids), edges, between
+
+
+@_compiled
+def count_pairs(
+    starts: NDArray[np.uint32],
+    values: NDArray[np.uint8],
+    other_starts: NDArray[np.uint32],
+    other_values: NDArray[np.uint8],
+    counts: NDArray[np.int64],
+) -> None:
+    """Count the pairs of values of two masks of one size from their runs, sentinels included.
+
+    Args:
+        counts: output: 256 x 256 int64, zeros; pixels by value of the first and of the other.
+    """
+    run, other, place, end = uint64(0), uint64(0), starts[0], starts[-1]
+    while place < end:
+        stop = min(starts[run + _ONE], other_starts[other + _ONE])
+        counts[values[run], other_values[other]] += int64(stop) - int64(place)
+        run += uint64(starts[run + _ONE] == stop)
+        other += uint64(other_starts[other + _ONE] == stop)
+        place = stop

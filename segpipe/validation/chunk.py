@@ -26,6 +26,7 @@ from segpipe.storage.sources import AllowedRoots, Fetched, recorded
 from segpipe.tables.schemas import REJECTED, VALIDATED
 from segpipe.tables.segments import SegmentRows
 from segpipe.tables.writing import table_of
+from segpipe.validation.ground_truth import ChunkTruth, GroundTruth, TruthCounts
 from segpipe.validation.row_files import KnownSize, read_all_files, read_files
 from segpipe.validation.rules import Evidence, Finding, Policy, Severity, judge, rules_in_force
 from segpipe.validation.rules.catalogue import CATALOGUE, Found
@@ -49,6 +50,7 @@ class Validation:
         items: the dataset's items; None if they are not checked.
         taxonomy_list: (index, label) of all classes, if every row lists them all whether or not
             they are in its mask; None if rows list only what they found.
+        truth: published ground truth that predictions are compared with; None for no comparison.
     """
 
     dataset: str | None
@@ -58,6 +60,7 @@ class Validation:
     policy: Policy = field(default_factory=Policy)
     items: ItemList | None = None
     taxonomy_list: frozenset[tuple[int | None, str | None]] | None = None
+    truth: GroundTruth | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ class ValidatedChunk:
         rejected: REJECTED; all findings of every rejected row.
         rows: rows of the chunk.
         findings: rule -> number of rows with a finding of it, accepted rows included.
-        identities: of the files of the rows, two per row; see ``row_files.identities_of``.
+        identities: of the files of the rows, two per row (see ``row_files.identities_of``); and of
+            the ground truth, one more per row, if there is one.
+        truth: how many rows were compared with it.
     """
 
     validated: pa.Table
@@ -79,6 +84,7 @@ class ValidatedChunk:
     rows: int
     findings: Counter[str]
     identities: Sequence[str | None]
+    truth: TruthCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,7 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
     counts: Counter[str] = Counter()
     identities: list[str | None] = []
     rules = rules_in_force(validation.policy)
+    truth = ChunkTruth(validation.truth, [row.reference_id for row in chunk.rows])
     files = read_all_files(
         chunk.rows,
         chunk.folder,
@@ -122,11 +129,11 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
         for place, (row, read, known) in enumerate(
             zip(chunk.rows, files, known_items, strict=True)
         ):
-            identities += read.identities
+            identities += (*read.identities, *truth.identity(row.reference_id))
             findings = import_findings(row, validation.policy)
             evidence = None
             if read.wanted:
-                evidence = _evidence(row, read.mask, read.size, validation, known)
+                evidence = _evidence(row, read.mask, read.size, validation, known, truth)
                 findings += judge(evidence, rules)
             counts.update({found.rule for found in findings})
             if evidence is None or any(f.severity is Severity.REJECT for f in findings):
@@ -140,6 +147,7 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
         rows=len(chunk.rows),
         findings=counts,
         identities=identities,
+        truth=truth.counts,
     )
 
 
@@ -196,6 +204,7 @@ def _evidence(
     size: KnownSize,
     validation: Validation,
     known_item: bool | None,
+    truth: ChunkTruth | None = None,
 ) -> Evidence:
     """The evidence for a row whose files were read."""
     policy = validation.policy
@@ -225,6 +234,7 @@ def _evidence(
         mask=mask,
         measures=measures,
         declares_taxonomy=_declares_taxonomy(declared, validation),
+        truth=None if truth is None else truth.against(row.reference_id, mask, policy.max_pixels),
     )
 
 

@@ -1,9 +1,9 @@
 """The inputs of a partition's tables as a digest, computed without reading a mask.
 
 A mask counts as unchanged if its storage reports the same identity for it: size, times of change
-and inode on a disk, ETag in an object store. The same masks, manifest, policy and code give the
-same tables, so the pass can be skipped. If storage does not report enough, as on the web, no pass
-is skipped.
+and inode on a disk, ETag in an object store. The same masks, manifest, policy, ground truth and
+code give the same tables, so the pass can be skipped. If storage does not report enough, as on the
+web, no pass is skipped.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 
 from segpipe import __version__
 from segpipe.manifests.manifest import Manifest
-from segpipe.manifests.rows import ManifestRow
+from segpipe.manifests.rows import ManifestChunk, ManifestRow
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.chunk import Validation
+from segpipe.validation.ground_truth import truth_identity
 from segpipe.validation.row_files import identities_of
 from segpipe.validation.rules import Policy
 
@@ -50,7 +51,7 @@ class Inputs:
     """Digests of everything that went into a pass, and of its tables.
 
     Attributes:
-        digest: of manifest, masks, images, policy and code.
+        digest: of manifest, masks, images, policy, ground truth and code.
         outcome: ``Summary.outcome`` of the tables, to recognize tables of another pass.
     """
 
@@ -96,6 +97,7 @@ class InputsDigest:
             validation_key(validation.policy),
             None if validation.items is None else validation.items.digest(),
             manifest.content_sha256(),
+            None if validation.truth is None else list(validation.truth.model_runs),
         ]
         self._digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
         self._known = True
@@ -122,16 +124,29 @@ def inputs_digest(manifest: Manifest, validation: Validation, code_version: str)
         StorageError: if storage itself fails.
     """
     digest = InputsDigest(manifest, validation, code_version)
-    for chunk in manifest.chunks(_ROWS_AT_ONCE, _FILE_COLUMNS):
+    columns = _FILE_COLUMNS if validation.truth is None else (*_FILE_COLUMNS, "reference_id")
+    for chunk in manifest.chunks(_ROWS_AT_ONCE, columns):
 
         def identities(row: ManifestRow, folder: str = chunk.folder) -> Sequence[str | None]:
             return identities_of(row, folder, validation.sources)
 
-        for found in validation.masks.folder.each(identities, chunk.rows):
-            digest.add(found)
-            if None in found:
+        truth = _truth_identities(chunk, validation)
+        found = validation.masks.folder.each(identities, chunk.rows)
+        for files, of_truth in zip(found, truth, strict=True):
+            digest.add([*files, *of_truth])
+            if None in files:
                 return None
     return digest.hexdigest()
+
+
+def _truth_identities(
+    chunk: ManifestChunk, validation: Validation
+) -> Sequence[tuple[()] | tuple[str]]:
+    """Of each row, what a pass adds for the ground truth of its item."""
+    if validation.truth is None:
+        return [()] * len(chunk.rows)
+    ids = [row.reference_id for row in chunk.rows]
+    return [(truth_identity(one),) for one in validation.truth.fingerprints(ids)]
 
 
 def masks_are_there(folder: Folder, name: str, masks: MaskStore) -> bool:

@@ -77,7 +77,8 @@ def materialize(
             done += chunk.rows
             if progress is not None:
                 progress(done, manifest.rows)
-        summary = replace(tables.finish(manifest.rows), warnings=list(manifest.warnings))
+        summary = tables.finish(manifest.rows)
+        summary = replace(summary, warnings=[*manifest.warnings, *summary.warnings])
         validation.masks.folder.sync()
     out.write(SUMMARY_FILE, summary.to_json().encode())
     if (digest := inputs.hexdigest()) is not None:

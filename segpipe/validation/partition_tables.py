@@ -16,6 +16,7 @@ from segpipe.storage.files import Folder
 from segpipe.tables.digest import TableDigest
 from segpipe.tables.schemas import REJECTED, SEGMENTS
 from segpipe.tables.writing import table_writer
+from segpipe.validation.ground_truth import TruthCounts
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 
 #: Key of the content digest in each table's footer.
@@ -77,6 +78,7 @@ class PartitionTables:
         repeated: int = 0,
         taxonomy_size: int = 0,
         findings: Mapping[str, int] = _NO_FINDINGS,
+        truth: TruthCounts | None = None,
     ) -> Summary:
         """Write the digests into the footers, and summarize.
 
@@ -98,4 +100,6 @@ class PartitionTables:
             findings=dict(sorted(findings.items())),
             validated_digest=validated_digest,
             rejected_digest=rejected_digest,
+            warnings=[] if truth is None else truth.warnings(),
+            ground_truth={} if truth is None else dict(sorted(truth.rows.items())),
         )

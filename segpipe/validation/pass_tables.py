@@ -20,6 +20,7 @@ from segpipe.tables.schemas import SEGMENTS, VALIDATED
 from segpipe.tables.writing import column_array
 from segpipe.validation.chunk import ValidatedChunk, Validation, rejected_table
 from segpipe.validation.duplicates import Duplicates, SameMasks
+from segpipe.validation.ground_truth import TruthCounts
 from segpipe.validation.partition_tables import PartitionTables
 from segpipe.validation.rules import Finding, Found, Severity, finding
 from segpipe.validation.rules.rows import DUPLICATE_MASK, REF_DUPLICATE
@@ -54,10 +55,12 @@ class PassTables:
         self._same_masks = SameMasks()
         self._findings: Counter[str] = Counter()
         self._repeated = 0
+        self._truth = TruthCounts()
 
     def add(self, chunk: ValidatedChunk) -> None:
         """Append a chunk; rows of items that occur more than once are deferred."""
         self._findings.update(chunk.findings)
+        self._truth.update(chunk.truth)
         self._tables.reject(chunk.rejected)
         validated, segments = chunk.validated, chunk.segments
         if len(self._duplicates.repeated) and validated.num_rows:
@@ -81,6 +84,7 @@ class PassTables:
             repeated=self._repeated,
             taxonomy_size=len(self._validation.taxonomy_list or ()),
             findings=self._findings,
+            truth=self._truth,
         )
 
     def _accept(self, validated: pa.Table, segments: pa.Table) -> None:

@@ -34,7 +34,10 @@ class Summary:
         findings: rule -> number of rows with a finding of it, accepted rows (warnings,
             conversions) included.
         validated_digest, rejected_digest: of the tables' content (hex).
-        warnings: what of the manifest's columns is not in the tables as its files have it.
+        warnings: what of the manifest's columns is not in the tables as its files have it, and what
+            of the ground truth could not be compared.
+        ground_truth: what became of the rows whose masks were read -> number of rows, in the words
+            of ``segpipe.validation.ground_truth``; empty if nothing was to be compared.
         reused: the tables of an earlier pass were up to date, and were left as they are.
     """
 
@@ -48,6 +51,7 @@ class Summary:
     validated_digest: str
     rejected_digest: str
     warnings: Sequence[str] = field(default_factory=list)
+    ground_truth: Mapping[str, int] = field(default_factory=dict)
     reused: bool = field(default=False, compare=False)
 
     @property
@@ -63,8 +67,12 @@ class Summary:
 
     @property
     def warning_lines(self) -> list[str]:
-        """The warnings, each as a line for people."""
-        return [f"warning: {warning}" for warning in self.warnings]
+        """The warnings, and how many rows were compared with ground truth, as lines for people."""
+        lines = [f"warning: {warning}" for warning in self.warnings]
+        if self.ground_truth:
+            counts = ", ".join(f"{rows} {outcome}" for outcome, rows in self.ground_truth.items())
+            lines.append(f"ground truth: {counts}")
+        return lines
 
     def __repr__(self) -> str:
         lines = [self.headline, *self.warning_lines]
@@ -80,8 +88,9 @@ class Summary:
     def to_json(self) -> str:
         """JSON text, as stored beside the tables."""
         stored = {name: value for name, value in asdict(self).items() if name != "reused"}
-        if not self.warnings:
-            del stored["warnings"]
+        for name in ("warnings", "ground_truth"):
+            if not stored[name]:
+                del stored[name]
         return json.dumps(stored, indent=2, sort_keys=True) + "\n"
 
     @property

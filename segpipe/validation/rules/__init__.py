@@ -12,6 +12,7 @@ from segpipe.validation.rules import (
     pixels,
     rows,
     sizes,
+    truth,
 )
 from segpipe.validation.rules.catalogue import CATALOGUE, Finding, Found, Rule, Severity
 from segpipe.validation.rules.evidence import Evidence
@@ -38,4 +39,5 @@ __all__ = [
     "rows",
     "rules_in_force",
     "sizes",
+    "truth",
 ]

@@ -12,6 +12,7 @@ from segpipe.masks.measures import Measures
 from segpipe.masks.png import PngHeader
 from segpipe.masks.refusal import MaskRefused
 from segpipe.predictions.declarations import Declaration, DeclaredSegment
+from segpipe.validation.ground_truth import AgainstTruth
 from segpipe.validation.rules.policy import Policy
 
 
@@ -31,6 +32,7 @@ class Evidence:
         near_item: the item in that list that an unknown id was meant for, if one looks like it.
         image_orientation: EXIF orientation of the image, 1 to 8; 1 if its header was not read.
         size_unknown: why the image does not tell its size; empty if it does, or was not asked.
+        truth: the mask beside the published ground truth of its item; None if there is none.
     """
 
     row: ManifestRow
@@ -45,6 +47,7 @@ class Evidence:
     near_item: str | None = None
     image_orientation: int = 1
     size_unknown: str = ""
+    truth: AgainstTruth | None = None
 
     @property
     def header(self) -> PngHeader | None:

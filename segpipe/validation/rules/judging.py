@@ -18,6 +18,11 @@ def rules_in_force(policy: Policy) -> tuple[Rule, ...]:
     )
 
 
+def compares_with_truth(policy: Policy) -> bool:
+    """Whether a rule that a policy leaves in force looks at ground truth."""
+    return any(rule.requires == "truth" for rule in rules_in_force(policy))
+
+
 def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> list[Finding]:
     """All findings of one row, in the catalogue's order.
 

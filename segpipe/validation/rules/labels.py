@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from segpipe.errors import listed
 from segpipe.names import Looks, shown
 from segpipe.predictions.declarations import DeclaredSegment
+from segpipe.predictions.prediction import Segment
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
 
@@ -74,7 +75,7 @@ def label_unknown(evidence: Evidence) -> Iterator[Found]:
         {
             s.label
             for s in evidence.declaration.segments
-            if s.label and s.label not in allowed and not _is_no_class(s)
+            if s.label and s.label not in allowed and not is_no_class(s)
         }
     )
     if unknown:
@@ -87,10 +88,14 @@ def label_unknown(evidence: Evidence) -> Iterator[Found]:
         )
 
 
-def _is_no_class(segment: DeclaredSegment) -> bool:
+def is_no_class(segment: DeclaredSegment | Segment) -> bool:
     """Whether a Segment is marked as ignored, or is the background that importers write."""
-    if segment.label == _BACKGROUND and segment.index == _BACKGROUND_INDEX:
-        return True
+    background = segment.label == _BACKGROUND and segment.index == _BACKGROUND_INDEX
+    return background or is_ignored(segment)
+
+
+def is_ignored(segment: DeclaredSegment | Segment) -> bool:
+    """Whether a Segment is marked as ignored."""
     ignored = segment.metadata.get("ignore")
     if isinstance(ignored, str):
         return ignored.strip().lower() in ("true", "1")

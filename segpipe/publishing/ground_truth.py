@@ -1,0 +1,131 @@
+"""Ground truth as the catalog holds it: the published predictions of the model runs named so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from segpipe.errors import StorageError
+from segpipe.predictions.prediction import Segment
+from segpipe.publishing.stored_predictions import StoredPredictions
+from segpipe.publishing.table import of_model_run
+from segpipe.storage.files import Folder
+from segpipe.storage.mask_store import MaskStore
+from segpipe.validation.ground_truth import Truth
+
+_FINGERPRINTS = ["reference_id", "fingerprint"]
+_COLUMNS = [*_FINGERPRINTS, "height", "width", "mask_sha256", "segments"]
+
+
+class PublishedTruth:
+    """Published ground truth at one version of a catalog; see
+    :class:`segpipe.validation.ground_truth.GroundTruth`.
+
+    Args:
+        folder, masks: of the catalog.
+        dataset: whose items are asked for.
+        model_runs: whose predictions are the truth.
+        version: of the catalog; None if nothing was published yet.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        masks: MaskStore,
+        dataset: str,
+        model_runs: Sequence[str],
+        version: int | None,
+    ) -> None:
+        self._given = (folder, masks, dataset, tuple(model_runs), version)
+        self._stored = StoredPredictions(folder, masks)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PublishedTruth, self._given
+
+    @classmethod
+    def now(
+        cls, stored: StoredPredictions, dataset: str, model_runs: Sequence[str]
+    ) -> PublishedTruth:
+        """What is published at this moment, whatever is published while it is used.
+
+        Raises:
+            CatalogError: if the catalog cannot be opened.
+        """
+        return cls(stored.folder, stored.masks, dataset, model_runs, stored.version())
+
+    @property
+    def model_runs(self) -> Sequence[str]:
+        """Whose predictions are the truth; the first that has one for an item counts."""
+        return self._given[3]
+
+    def fingerprints(self, reference_ids: Sequence[str | None]) -> Sequence[str | None]:
+        """The fingerprint of each item's truth, in order; None where there is none.
+
+        Raises:
+            CatalogError: if the catalog cannot be read.
+        """
+        found: dict[str, str] = {}
+        for _, rows in self._rows(reference_ids, _FINGERPRINTS):
+            for row in rows.to_pylist():
+                found.setdefault(row["reference_id"], row["fingerprint"])
+        return [None if id is None else found.get(id) for id in reference_ids]
+
+    def of(self, reference_ids: Sequence[str | None]) -> Mapping[str, tuple[str, Truth]]:
+        """The fingerprint and the truth of those items that have one, by reference id.
+
+        Raises:
+            CatalogError: if the catalog cannot be read.
+            StorageError: if the storage of the masks does not answer.
+        """
+        rows: dict[str, tuple[str, dict[str, Any]]] = {}
+        for model_run, table in self._rows(reference_ids, _COLUMNS):
+            for row in table.to_pylist():
+                rows.setdefault(row["reference_id"], (model_run, row))
+        sha256s = [row["mask_sha256"] for _, row in rows.values()]
+        masks = self._stored.masks.folder.each(self._png, sha256s)
+        return {
+            id: (row["fingerprint"], _truth(model_run, row, png))
+            for (id, (model_run, row)), png in zip(rows.items(), masks, strict=True)
+        }
+
+    @cached_property
+    def _of_runs(self) -> list[tuple[str, DeltaTable]]:
+        """The model runs of which something is published, each with the opened table."""
+        dataset, version = self._given[2], self._given[4]
+        table = None if version is None else self._stored.table.open(version)
+        if table is None:
+            return []
+        there = {one["model_run"] for one in table.partitions() if one["dataset"] == dataset}
+        return [(model_run, table) for model_run in self.model_runs if model_run in there]
+
+    def _rows(
+        self, reference_ids: Sequence[str | None], columns: list[str]
+    ) -> list[tuple[str, pa.Table]]:
+        ids = pa.array([id for id in reference_ids if id is not None], pa.string())
+        dataset = self._given[2]
+        return [
+            (run, self._stored.read_from(table, columns, of_model_run(dataset, run), ids))
+            for run, table in self._of_runs
+        ]
+
+    def _png(self, sha256: str) -> bytes | None:
+        """A mask's bytes; None if its file is gone."""
+        try:
+            return self._stored.masks.read(sha256)
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+
+
+def _truth(model_run: str, row: Mapping[str, Any], png: bytes | None) -> Truth:
+    segments = tuple(
+        Segment(one["label"], one["index"], json.loads(one["metadata"] or "{}"))
+        for one in row["segments"] or ()
+    )
+    return Truth(model_run, row["height"], row["width"], segments, png)
