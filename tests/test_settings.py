@@ -159,12 +159,28 @@ def test_storage_options_are_for_remote_places_only(tmp_path: Path) -> None:
         ("first_date = 2026-01-31T10:00:00", "expected a date"),
         ("storage_options = 1", "expected a table"),
         ("dataset = ", "not valid TOML"),
+        ("evaluation = 1", "expected a table [evaluation]"),
+        (
+            "[evaluation]\ntruth = 'a'",
+            "unknown key 'truth' in [evaluation] (there are: ground_truth)",
+        ),
+        ("[evaluation]\nground_truth = 1", "expected the name of a model run, or a list of names"),
+        ("[evaluation]\nground_truth = ['a', ' ']", "expected the name of a model run"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_expected(
     tmp_path: Path, text: str, said: str
 ) -> None:
     assert said in problem(tmp_path, text)
+
+
+def test_ground_truth_is_a_model_run_or_a_list_of_them_and_none_unless_it_is_named(
+    tmp_path: Path,
+) -> None:
+    assert load(tmp_path, "").ground_truth == ()
+    assert load(tmp_path, "[evaluation]\nground_truth = 'labels'").ground_truth == ("labels",)
+    two = load(tmp_path, "[evaluation]\nground_truth = ['labels', 'older']")
+    assert two.ground_truth == ("labels", "older")
 
 
 def test_bytes_that_are_no_text_are_not_valid_toml(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class PrefixedRoot:
 
     @cached_property
     def _policy_version(self) -> str:
-        """A digest of the rules, part of every code version.
+        """A digest of the rules and of whose predictions are true, part of every code version.
 
         Dagster has one code version for all partitions, so the digest covers every model run's own
         rules; a rerun still reads no mask of a model run whose rules did not change.
@@ -85,7 +85,9 @@ class PrefixedRoot:
         rules = {name: validation_key(policy) for name, policy in policies.by_model_run.items()}
         common = validation_key(policies.common)
         own = sorted((name, rule) for name, rule in rules.items() if rule != common)
-        return hashlib.sha256(repr([common, *own]).encode()).hexdigest()[:8]
+        truth = self.root.settings.ground_truth
+        compared = [truth] if truth else []
+        return hashlib.sha256(repr([common, *own, *compared]).encode()).hexdigest()[:8]
 
     def name(self, name: str) -> str:
         """The prefixed name of a job, step, sensor, schedule, pool or group."""

@@ -215,6 +215,7 @@ def _masks_result(
     root: Root, validated: ValidatedPredictions, summary: Summary, labels: Labels
 ) -> dg.MaterializeResult[Any]:
     findings: dict[str, Any] = {f"findings/{rule}": n for rule, n in summary.findings.items()}
+    compared = {f"ground_truth/{outcome}": n for outcome, n in summary.ground_truth.items()}
     return dg.MaterializeResult(
         asset_key="validated_masks",
         metadata={
@@ -226,6 +227,8 @@ def _masks_result(
             "rejection_rate": round(summary.rejection_rate, 6),
             "masks_read_again": not summary.reused,
             **findings,
+            **compared,
+            **({"warnings": list(summary.warnings)} if summary.warnings else {}),
             "table": table_link(root, validated, VALIDATED_FILE),
             "masks": file_link(root.settings, root.masks.folder.url),
         },

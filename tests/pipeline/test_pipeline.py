@@ -129,6 +129,16 @@ def test_rules_that_changed_change_the_code_version(root: Root) -> None:
     assert version({"model_runs": {"unet": {"retired": True}}}) == before
 
 
+def test_naming_the_ground_truth_changes_the_code_version(root: Root) -> None:
+    def version(*ground_truth: str) -> str | None:
+        settings = replace(root.settings, ground_truth=ground_truth)
+        graph = build_definitions(settings).resolve_asset_graph()
+        found: str | None = graph.get(dg.AssetKey("validated_masks")).code_version
+        return found
+
+    assert len({version(), version("labels"), version("older")}) == 3
+
+
 def test_a_tag_of_a_backfill_says_update_too(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
