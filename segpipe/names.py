@@ -36,10 +36,7 @@ def shown(name: str) -> str:
     if name.isascii() or unicodedata.is_normalized("NFC", name):
         return text
     escaped = "".join(
-        c.encode("ascii", "backslashreplace").decode()
-        if unicodedata.combining(c) or ord(c) in _JAMO
-        else c
-        for c in text
+        c.encode("ascii", "backslashreplace").decode() if _is_part_of_letter(c) else c for c in text
     )
     return ascii(name) if escaped == text else escaped
 
@@ -50,11 +47,14 @@ def visible(text: str) -> str:
     if composed and text.isprintable():
         return text
     return "".join(
-        ascii(c)[1:-1]
-        if not c.isprintable() or (not composed and (unicodedata.combining(c) or ord(c) in _JAMO))
-        else c
+        ascii(c)[1:-1] if not c.isprintable() or (not composed and _is_part_of_letter(c)) else c
         for c in text
     )
+
+
+def _is_part_of_letter(c: str) -> bool:
+    """Whether a character joins the one before it, where a composed name has a single one."""
+    return bool(unicodedata.combining(c)) or ord(c) in _JAMO
 
 
 def stem(name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from segpipe.formats.imported import Imported
 from segpipe.manifests.rows import ImportFinding
+from segpipe.predictions.fingerprint import described_segments
 
 
 @dataclass
@@ -48,8 +49,9 @@ class Clashes:
 
 
 def _digest(record: Imported) -> bytes:
-    """Of what a prediction means: size, pixels, Segments and annotation id."""
+    """Of what a fingerprint covers; unlike one, without measuring the mask."""
     assert record.mask is not None
     digest = hashlib.blake2b(record.mask.tobytes(), digest_size=16)
-    digest.update(repr((record.mask.shape, record.segments, record.annotation_id)).encode())
+    segments = described_segments(record.segments)
+    digest.update(repr((record.mask.shape, segments, record.annotation_id)).encode())
     return digest.digest()

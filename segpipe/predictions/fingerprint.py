@@ -40,11 +40,19 @@ def fingerprint(
     """
     from segpipe.masks.measures import measure
 
-    described = [
+    return fingerprint_of_parts(measure(mask), described_segments(segments), annotation_id)
+
+
+def described_segments(segments: Sequence[Segment]) -> list[list[object]]:
+    """``[index, label, metadata JSON]`` per Segment, sorted by index: equal for equal meaning.
+
+    Raises:
+        MetadataError: if a Segment's metadata has no canonical form.
+    """
+    return [
         [segment.index, segment.label, canonical_form(segment.metadata)[1]]
         for segment in sorted(segments, key=lambda segment: (segment.index, segment.label))
     ]
-    return fingerprint_of_parts(measure(mask), described, annotation_id)
 
 
 def fingerprint_of_parts(

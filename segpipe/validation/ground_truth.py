@@ -100,7 +100,9 @@ class TruthCounts:
         """What of the ground truth could not be used, as lines for people."""
         words = {
             ANOTHER_SIZE: "has another size than the prediction",
-            UNREADABLE: "has no readable mask any more (publish it again)",
+            # A mask that comes back changes no fingerprint, so only --force looks at it.
+            UNREADABLE: "has no readable mask any more (delete what is left of its file, run the "
+            "ground truth's partition again, then this one with --force)",
         }
         return [
             f"not compared with the ground truth: of {self.rows[outcome]} rows "

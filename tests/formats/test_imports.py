@@ -18,6 +18,8 @@ from PIL import Image
 
 from segpipe import ManifestWriter, Segment
 from segpipe.errors import SegpipeError
+from segpipe.formats.clashes import Clashes
+from segpipe.formats.imported import Imported
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from tests.fixtures.command_line import invoked
@@ -364,6 +366,17 @@ def test_two_files_of_one_item_that_say_the_same_are_no_clash(source: Path, root
             save_as(file, np.ones((4, 4), np.uint8))
     assert imported("arrays", source, root, "--objects", "cell").return_value == 0
     assert judged(root) == ({"a": {"1 cell": 16}}, {})
+
+
+def test_two_records_that_list_the_same_segments_otherwise_are_no_clash() -> None:
+    one, other = Segment("a", 0, {"x": 1, "y": 2}), Segment("b", 1)
+    turned = Segment("a", 0, {"y": 2, "x": 1})
+    mask = np.array([[0, 1]], np.uint8)
+    clashes = Clashes()
+    for segments in ((one, other), (other, turned)):
+        record = Imported("item", f"{len(segments)}.png", mask, segments)
+        assert clashes.noted(record) == (None, 0)
+    assert clashes.noted(Imported("item", "c.png", mask, (one, Segment("c", 1))))[1] == 3
 
 
 # --- COCO

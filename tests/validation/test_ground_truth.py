@@ -282,6 +282,23 @@ def test_truth_of_another_size_or_without_its_mask_is_said_and_not_compared(
     assert "of 1 rows ('gone') it has no readable mask any more" in other
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_advice_for_truth_without_a_readable_mask_brings_it_back(
+    landing: LandingWriter, damaged: bool
+) -> None:
+    root = published_truth(landing, {"a": scene()})
+    (sha256,) = root.catalog.predictions()["mask_sha256"].to_pylist()
+    file = Path(root.masks.folder.path) / root.masks.name_of(sha256)
+    file.unlink()
+    if damaged:
+        file.write_bytes(bytes(100))
+    summary = run(landing, root, written(landing, "a", scene(1)))
+    assert "delete what is left of its file, run the ground truth's partition again" in str(summary)
+    file.unlink(missing_ok=True)
+    root.materialize(Partition("ground-truth", PARTITION.date))
+    assert dict(root.materialize(PARTITION, force=True).ground_truth) == {"compared": 1}
+
+
 def test_the_first_model_run_that_has_an_item_is_its_truth_and_other_datasets_are_not_asked(
     landing: LandingWriter,
 ) -> None:
