@@ -12,7 +12,13 @@ from collections.abc import Sequence
 
 
 class SegpipeError(Exception):
-    """Base of everything segpipe raises for a reason its user can remove."""
+    """Base of everything segpipe raises for a reason its user can remove.
+
+    As text it is one line, with control characters escaped: it may name what is in data.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class SettingsError(SegpipeError, ValueError):
@@ -61,3 +67,15 @@ def listed(items: Sequence[object], most: int = 10) -> str:
     """
     text = ", ".join(map(str, items[:most]))
     return text if len(items) <= most else f"{text} and {len(items) - most} more"
+
+
+def printable(text: str) -> str:
+    """Text in one line, with everything escaped that a terminal obeys or nobody sees.
+
+    Escape sequences, line breaks, marks that change the direction of writing and characters
+    without a shape come out as in Python's source: ``\\x1b[31m``. For what is printed or said of
+    data; letters of any script stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

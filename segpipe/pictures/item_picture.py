@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from segpipe.errors import CatalogError
+from segpipe.errors import CatalogError, printable
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.images import image_of
@@ -60,7 +60,13 @@ class PublishedItem:
         return cls(tuple(found.sort_by("model_run").to_pylist()), catalog.masks, settings)
 
     def lines(self) -> Iterator[str]:
-        """The Segments as text: a line per prediction, and below it a line per Segment."""
+        """The Segments as text: a line per prediction, and below it a line per Segment.
+
+        Control characters are escaped: names and metadata come from data.
+        """
+        return map(printable, self._lines())
+
+    def _lines(self) -> Iterator[str]:
         for row in self.rows:
             yield f"{row['reference_id']}  {row['model_run']}  {row['width']} x {row['height']}"
             for s in row["segments"]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import SegpipeError, printable
 from segpipe.manifests.manifest import Manifest
 from segpipe.masks.png import PngError, read_header
 from segpipe.pictures.overlay import LegendEntry, encoded, overlay
@@ -67,7 +67,7 @@ def _body(report: ValidationReport, pictures: Mapping[str, str]) -> Iterator[str
         yield f"<tr><th>{name}</th><td>{getattr(summary, name):,}</td></tr>"
     yield "</table>"
     for line in summary.warning_lines:
-        yield f"<p>{html.escape(line)}</p>"
+        yield f"<p>{_escaped(line)}</p>"
     if not report.rules:
         yield "<p>Nothing to report: every row was accepted as it is.</p>"
     for rule in report.rules:
@@ -88,12 +88,12 @@ def _section(rule: RuleReport, picture: str | None) -> Iterator[str]:
         for example in rule.examples:
             where = f"{example['manifest']} row {example['manifest_row']}"
             yield (
-                f"<tr><td>{html.escape(str(example['reference_id']))}<br>"
-                f"<small>{html.escape(where)}</small></td>"
-                f"<td>{html.escape(example['message'])}</td></tr>"
+                f"<tr><td>{_escaped(str(example['reference_id']))}<br>"
+                f"<small>{_escaped(where)}</small></td>"
+                f"<td>{_escaped(example['message'])}</td></tr>"
             )
         yield "</table>"
-    yield from (f"<p class='remedy'>{html.escape(line)}</p>" for line in rule.advice)
+    yield from (f"<p class='remedy'>{_escaped(line)}</p>" for line in rule.advice)
 
 
 def _pictures(
@@ -178,3 +178,7 @@ def _undecoded(data: bytes, max_pixels: int) -> Image.Image | None:
         return image.convert("RGB")
     except (PngError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))

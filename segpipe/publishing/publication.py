@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import SegpipeError, printable
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
 from segpipe.publishing.published_content import PublishedContent
@@ -52,7 +52,7 @@ class Publication:
 
     def __repr__(self) -> str:
         lines = [text_table(_COLUMNS, self._rows())] if self._rows() else ["nothing to publish"]
-        lines += [f"{reference_id}: {words}" for reference_id, words in self.failures]
+        lines += [printable(f"{reference_id}: {words}") for reference_id, words in self.failures]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -1,9 +1,11 @@
-"""Small tables for display: text in a terminal, HTML in a notebook."""
+"""Small tables for display: text in a terminal, HTML in a notebook; control characters escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+
+from segpipe.errors import printable
 
 Cells = Sequence[object]
 
@@ -38,4 +40,4 @@ def html_table(columns: Sequence[str], rows: Iterable[Cells]) -> str:
 def _shown(cell: object) -> str:
     if cell is None:
         return ""
-    return f"{cell:g}" if isinstance(cell, float) else str(cell)
+    return f"{cell:g}" if isinstance(cell, float) else printable(str(cell))

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from segpipe.errors import printable
 from segpipe.names import shown
 from segpipe.storage.files import Folder
 from segpipe.tables.text import html_table
@@ -117,15 +118,22 @@ class ValidationReport:
         return f"{first}{html_table(columns, rows)}"
 
     def to_json(self) -> str:
-        """JSON text, for programs."""
-        return json.dumps(
+        """JSON text, for programs; what a terminal would obey is escaped, as JSON has it."""
+        text = json.dumps(
             {"summary": asdict(self.summary), "rules": [asdict(rule) for rule in self.rules]},
             indent=2,
             ensure_ascii=False,
         )
+        return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
     def lines(self) -> Iterator[str]:
-        """Lines for people: counts, then each rule with examples and its remedy."""
+        """Lines for people: counts, then each rule with examples and its remedy.
+
+        Control characters are escaped: ids and messages come from data.
+        """
+        return map(printable, self._lines())
+
+    def _lines(self) -> Iterator[str]:
         summary = self.summary
         yield summary.headline
         yield from summary.warning_lines

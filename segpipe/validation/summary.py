@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from segpipe.errors import TableError
+from segpipe.errors import TableError, printable
 from segpipe.storage.files import Folder
 from segpipe.tables.text import html_table, text_table
 
@@ -68,7 +68,7 @@ class Summary:
     @property
     def warning_lines(self) -> list[str]:
         """The warnings, and how many rows were compared with ground truth, as lines for people."""
-        lines = [f"warning: {warning}" for warning in self.warnings]
+        lines = [printable(f"warning: {warning}") for warning in self.warnings]
         if self.ground_truth:
             counts = ", ".join(f"{rows} {outcome}" for outcome, rows in self.ground_truth.items())
             lines.append(f"ground truth: {counts}")
