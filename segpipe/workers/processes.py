@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from multiprocessing.connection import wait
+from types import FrameType
 from typing import Any, TypeVar
 
 from segpipe.errors import ChunkError
@@ -25,7 +27,11 @@ Result = TypeVar("Result")
 
 _PARENT_LOOKED_FOR_SECONDS = 1.0
 
+# Within which a process that was told to end has left its chunk.
+_END_SECONDS = 20.0
+
 _work: Callable[[Any], Any]
+_working = False
 
 
 def map_processes(
@@ -98,11 +104,40 @@ def _pool(work: Callable[[Any], Any], processes: int) -> Iterator[Any]:
     except BrokenProcessPool:
         pool.shutdown(kill_workers=True)
         raise
-    except BaseException:
-        # Whatever was handed over ends by itself, so that no file is left half-written.
-        pool.shutdown(wait=True)
+    except (KeyboardInterrupt, GeneratorExit):
+        _end(pool)
+        raise
+    except BaseException as error:
+        if isinstance(error, Exception):
+            # Whatever was handed over ends by itself, so that no file is left half-written.
+            pool.shutdown(wait=True)
+        else:  # Dagster has an interrupt of its own
+            _end(pool)
         raise
     pool.shutdown(wait=True)
+
+
+def _end(pool: Any) -> None:
+    """Tell a pool's processes to leave their chunks, and wait until they have gone."""
+    # loky's own way of ending them is SIGKILL, which leaves temporary files.
+    processes = list(pool._processes.values())
+    for process in processes:
+        process.terminate()
+    waiting, until = {process.sentinel for process in processes}, time.monotonic() + _END_SECONDS
+    while waiting and time.monotonic() < until:
+        waiting.difference_update(wait(waiting, timeout=until - time.monotonic()))
+    pool.shutdown(wait=True, kill_workers=True)
+
+
+class _Ended(BaseException):
+    """This process was told to end: the chunk is left, and its temporary files removed."""
+
+
+def _told_to_end(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if not _working:
+        os._exit(128 + number)
+    raise _Ended
 
 
 def _begin(work: bytes, parent: int) -> None:
@@ -110,6 +145,7 @@ def _begin(work: bytes, parent: int) -> None:
     global _work
     # A terminal sends Ctrl-C to all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _told_to_end)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _work = pickle.loads(work)
     from segpipe.masks.fast_path import load_fast_path
@@ -126,4 +162,11 @@ def _end_with(parent: int) -> None:
 
 
 def _run(chunk: Any) -> Any:
-    return _work(chunk)
+    global _working
+    _working = True
+    try:
+        return _work(chunk)
+    except _Ended:
+        os._exit(128 + signal.SIGTERM)
+    finally:
+        _working = False
