@@ -16,7 +16,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from numpy.typing import NDArray
 
-from segpipe.errors import CatalogError, StorageError
+from segpipe.errors import CatalogError, SegpipeError, StorageError
 from segpipe.publishing.history import NOTE
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.publishing.table import (
@@ -24,11 +24,10 @@ from segpipe.publishing.table import (
     TABLE,
     WRITING,
     application_of,
-    first_line,
     of_model_run,
     quoted,
 )
-from segpipe.storage.failures import storage_errors
+from segpipe.storage.failures import library_words, storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import RENEWED_AFTER
 from segpipe.validation.summary import VALIDATED_FILE
@@ -78,7 +77,7 @@ def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
             raise
         except (DeltaError, OSError) as error:
             raise CatalogError(
-                f"version {version} cannot be restored ({first_line(error)}): were its files "
+                f"version {version} cannot be restored ({library_words(error)}): were its files "
                 "vacuumed?"
             ) from None
 
@@ -201,6 +200,7 @@ def vacuum(
         if catalog.version() == version:  # else another run committed meanwhile: try again
             break
     if not dry_run:
+        catalog.table.check_writable()
         _vacuum_table(catalog, retention_hours, dry_run=False)
     # Twice the age at which storing a mask again renews it, so that a run cannot lose it.
     before = datetime.now(UTC) - max(timedelta(hours=retention_hours), 2 * RENEWED_AFTER)
@@ -228,7 +228,7 @@ def _vacuum_table(catalog: StoredPredictions, retention_hours: int, *, dry_run: 
             full=timedelta(hours=retention_hours) >= 2 * RENEWED_AFTER,
         )
     except (DeltaError, OSError) as error:
-        raise StorageError(f"{catalog!r} cannot be vacuumed: {first_line(error)}") from None
+        raise StorageError(f"{catalog!r} cannot be vacuumed: {library_words(error)}") from None
     # The log still lists files that an earlier vacuum deleted.
     folder = catalog.folder.folder(TABLE)
     return [file for file in dict.fromkeys(found) if folder.stored(file) is not None]
@@ -302,6 +302,7 @@ def _committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None])
     Returns:
         The new version.
     """
+    catalog.table.check_writable()
     for attempt in range(_ATTEMPTS):
         table = catalog.table.open(any_columns=True)
         if table is None:
@@ -311,6 +312,12 @@ def _committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None])
         except CommitFailedError:
             time.sleep(0.05 * (attempt + 1))
             continue
+        except (DeltaError, OSError) as error:
+            if isinstance(error, SegpipeError):
+                raise
+            raise StorageError(
+                f"{catalog!r} cannot be changed: {library_words(error)}. It is as it was before"
+            ) from None
         version = catalog.version()
         return -1 if version is None else version
     raise CatalogError(f"{catalog!r}: other runs kept committing; run again")

@@ -21,6 +21,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from segpipe.errors import CatalogError, SettingsError, StorageError
+from segpipe.storage.failures import library_words
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror, plain_place
 from segpipe.storage.object_store import object_store_options
@@ -111,6 +112,19 @@ class PredictionsTable:
         table = self.open(any_columns=True)
         return None if table is None else int(table.version())
 
+    def check_writable(self) -> None:
+        """Refuse a folder of this machine that cannot be written: the library finds out late, and
+        its threads print a panic.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        place = self._folder.path
+        if self._folder.is_local and os.path.isdir(place) and not os.access(place, os.W_OK):
+            raise StorageError(
+                f"no permission to write to {self.shown}: change its rights, or mount it writable"
+            )
+
     def is_newer_than(self, version: int) -> bool:
         """Whether there is a version after this one; checks for a single file of the log.
 
@@ -138,7 +152,9 @@ class PredictionsTable:
             return None
         except (DeltaError, OSError) as error:
             at = "" if version is None else f" at version {version}"
-            raise CatalogError(f"{self.shown} cannot be opened{at}: {first_line(error)}") from None
+            raise CatalogError(
+                f"{self.shown} cannot be opened{at}: {library_words(error)}"
+            ) from None
         found = table.metadata().configuration.get(_FORMAT_KEY)
         if found != _FORMAT:
             raise CatalogError(
@@ -189,7 +205,7 @@ class PredictionsTable:
         except CommitFailedError:  # another run created it meanwhile
             return DeltaTable(self._address(), storage_options=self._options)
         except (DeltaError, OSError) as error:
-            raise StorageError(f"{self.shown} cannot be created: {first_line(error)}") from None
+            raise StorageError(f"{self.shown} cannot be created: {library_words(error)}") from None
 
     def read(
         self,
@@ -223,7 +239,7 @@ class PredictionsTable:
         except (DeltaError, OSError, pa.ArrowException) as error:
             raise CatalogError(
                 f"{self.shown} cannot be read at version {table.version()}: "
-                f"{first_line(error)[:300]}. "
+                f"{library_words(error)[:300]}. "
                 "Were its files vacuumed or deleted? Restore a version whose files are there"
             ) from None
 
@@ -319,7 +335,7 @@ def _storage_failures(shown: str) -> Iterator[None]:
         raise
     except (DeltaError, OSError) as error:
         raise StorageError(
-            f"publishing to {shown} failed: {first_line(error)}. What was committed before is "
+            f"publishing to {shown} failed: {library_words(error)}. What was committed before is "
             "complete; run again to publish the rest"
         ) from None
 

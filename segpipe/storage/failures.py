@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +20,7 @@ def storage_errors(doing: str) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"{doing} failed: {_words(error)}") from error
+        raise StorageError(f"{doing} failed: {os_words(error)}") from error
     except Exception as error:
         # What speaks to object stores raises classes of its own; they hold requests and headers.
         if type(error).__module__.partition(".")[0] not in _STORE_LIBRARIES:
@@ -42,7 +44,8 @@ def _store_words(error: Exception) -> str:
     return SECRETS.sub("...", str(error) or type(error).__name__)
 
 
-def _words(error: OSError) -> str:
+def os_words(error: OSError) -> str:
+    """What an error of the operating system means, and what to do, as the end of a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full. Free some space and run again; nothing was left half-written"
     if error.errno == errno.EFBIG:
@@ -57,3 +60,24 @@ def _words(error: OSError) -> str:
         return "there is no such file"
     words = error.strerror or str(error) or type(error).__name__
     return SECRETS.sub("...", words)
+
+
+# How Rust's libraries end what the operating system told them, and a file they name.
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_NAMED_FILE = re.compile(r"(?<=[\s'\"(])/\S+?(?=#\d|[:'\"),]*(?:\s|$))")
+
+
+def library_words(error: Exception) -> str:
+    """What an error of the Delta library means, and what to do, as the end of a sentence.
+
+    The library's first line may say only ``Generic LocalFileSystem error``, and the reason and the
+    file follow far below it.
+    """
+    text = SECRETS.sub("...", str(error))
+    number = _OS_ERROR.search(text)
+    if number is None:
+        return (text.splitlines() or [type(error).__name__])[0]
+    code = int(number[1])
+    file = _NAMED_FILE.search(text)
+    words = os_words(OSError(code, os.strerror(code)))
+    return f"{file[0]}: {words}" if file else words
