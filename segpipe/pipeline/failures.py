@@ -61,3 +61,17 @@ def _step_words(event: dg.DagsterEvent) -> str | None:
     if data.error is None:
         return None
     return str((data.error.cause or data.error).message).strip()
+
+
+def unforeseen_trace(events: Iterable[dg.DagsterEvent]) -> str | None:
+    """The traceback of the first error that is no :class:`SegpipeError`; None where there is none.
+
+    Segpipe's own errors are Dagster failures (``dagster_failures``), and have a description.
+    """
+    for event in events:
+        if event.event_type is DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            told = data.user_failure_data is not None and data.user_failure_data.description
+            if data.error is not None and not told:
+                return data.error.to_string()
+    return None

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import dagster as dg
-from dagster import DagsterEventType
+from dagster import DagsterEventType, DagsterExecutionInterruptedError
 
 from segpipe.errors import SettingsError
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.assets import run_selection
 from segpipe.pipeline.build import JOB, definitions_of
 from segpipe.pipeline.destinations import destination_assets
-from segpipe.pipeline.failures import first_cause
+from segpipe.pipeline.failures import first_cause, unforeseen_trace
+from segpipe.pipeline.home import home_failures, record_words
 from segpipe.pipeline.instance import open_instance, register
 from segpipe.pipeline.partitions import partition_days, partition_key
 from segpipe.pipeline.prefixed_root import PrefixedRoot
@@ -39,6 +41,7 @@ class RunReport:
     Attributes:
         run_id: Dagster's id of the run.
         failure: the root cause, as text; None if the run succeeded.
+        trace: the traceback, where the root cause is an error segpipe did not foresee.
         summary: of the validation; None if the run did not complete it.
         published: destination -> outcome -> number of predictions; only destinations the run
             reached.
@@ -53,6 +56,7 @@ class RunReport:
     published: Mapping[str, dict[str, int]]
     published_as: View = View.GIVEN
     view: ViewSummary | None = None
+    trace: str | None = None
 
     @property
     def outcomes(self) -> dict[str, int] | None:
@@ -89,6 +93,7 @@ def run_partition(
         progress: called with the step's name, and the number of rows done and of all rows.
 
     Raises:
+        StorageError: if Dagster cannot keep its records; what was published by then stays.
         SettingsError: if a destination is not set up, the day has no partition, the model run is
             retired, or its taxonomy does not support the view; no run is started.
         ManifestError: if the partition has no manifest or a manifest cannot be used; no run is
@@ -107,20 +112,28 @@ def run_partition(
             "verify_all": verify_all,
             "publish_as": published_as.name,
         }
-        register(instance, partition)
         prefixed = PrefixedRoot(root, progress=progress, pooled=False)
-        result = (
-            definitions_of(prefixed)
-            .resolve_job_def(JOB)
-            .execute_in_process(
+        job = definitions_of(prefixed).resolve_job_def(JOB)
+        home = Path(instance.root_directory)
+        with home_failures(home), _interrupts():
+            register(instance, partition)
+            result = job.execute_in_process(
                 instance=instance,
                 partition_key=partition_key(partition),
                 asset_selection=run_selection(prefixed, published_as),
                 raise_on_error=False,
                 run_config=_run_config(root.settings, publishing, force=force),
             )
-        )
-        return _report(root, partition, published_as, result)
+            return _report(root, partition, published_as, result, home)
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Raise Dagster's interrupt, which it has for Ctrl-C and SIGTERM, as Python's."""
+    try:
+        yield
+    except DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
 
 
 def _run_config(
@@ -137,7 +150,11 @@ def _run_config(
 
 
 def _report(
-    root: Root, partition: Partition, published_as: View, result: dg.ExecuteInProcessResult
+    root: Root,
+    partition: Partition,
+    published_as: View,
+    result: dg.ExecuteInProcessResult,
+    home: Path,
 ) -> RunReport:
     """The report of a run that has ended.
 
@@ -145,11 +162,14 @@ def _report(
         KeyboardInterrupt: if the run was interrupted.
     """
     events = result.all_events
-    failure = None
+    failure = trace = None
     if not result.success:
         failure = first_cause(events) or "the run failed; see its page in Dagster"
         if "DagsterExecutionInterruptedError" in failure:
             raise KeyboardInterrupt
+        trace = unforeseen_trace(events)
+        if trace is not None and (words := record_words(failure, home)):
+            failure, trace = words, None
     made = {event.asset_key for event in events if event.is_step_materialization}
     has_view = dg.AssetKey(masks_asset(published_as)) in made
     return RunReport(
@@ -159,6 +179,7 @@ def _report(
         _published(events, root.settings),
         published_as,
         ViewSummary.read(root.view_tables(partition, published_as)) if has_view else None,
+        trace,
     )
 
 

@@ -1,0 +1,155 @@
+"""Dagster's home: the folder of its settings and records of runs, and what can be wrong there.
+
+Nothing that is published depends on it: a home that is lost costs the history of runs in Dagster's
+UI, and a new one is made.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+from dagster import DagsterError
+from sqlalchemy.exc import SQLAlchemyError
+
+from segpipe.errors import SegpipeError, SettingsError, StorageError
+from segpipe.storage.atomic import replacing_file
+from segpipe.storage.failures import os_words
+from segpipe.storage.redaction import SECRETS
+
+CONFIGURATION = "dagster.yaml"
+#: Keeps Dagster from sending what it has noted of its use.
+NO_TELEMETRY = "DAGSTER_DISABLE_TELEMETRY"
+_TELEMETRY = "telemetry"
+_ADDED = """
+# Added by segpipe, since this file did not say: nothing is sent to Dagster's makers.
+telemetry:
+  enabled: false
+"""
+_KEPT = "What was published before is complete, and none of it is in this folder"
+
+# What SQLite says, and what it means for the folder its files are in.
+_FULL = ("database or disk is full",)
+_CLOSED = ("unable to open database file", "attempt to write a readonly database")
+_DAMAGED = (
+    "file is not a database", "malformed", "no such table", "no such column",
+    "disk I/O error", "dynamic partitions table", "unsupported file format",
+)  # fmt: skip
+
+
+def dagster_home(root: str) -> Path:
+    """The folder of the instance, created on first use.
+
+    It is ``DAGSTER_HOME``; else ``dagster_home`` in the working directory, if that has a
+    ``dagster.yaml``; else ``dagster_home`` in the root.
+
+    Raises:
+        SettingsError: for a remote root if ``DAGSTER_HOME`` is not set, and for a ``dagster.yaml``
+            that cannot be used.
+        StorageError: if the folder cannot be created.
+    """
+    configured = os.environ.get("DAGSTER_HOME")
+    if configured:
+        home = Path(configured).expanduser().absolute()
+    elif (Path("dagster_home") / CONFIGURATION).is_file():
+        home = Path("dagster_home").absolute()
+    elif "://" in root:
+        raise SettingsError(
+            "Dagster keeps its runs on a local disk: set DAGSTER_HOME to a folder for them"
+        )
+    else:
+        home = Path(root).absolute() / "dagster_home"
+    with home_failures(home):
+        home.mkdir(parents=True, exist_ok=True)
+        _configure(home / CONFIGURATION)
+    return home
+
+
+def _configure(file: Path) -> None:
+    """Write the settings where there are none, and switch telemetry off where they do not say.
+
+    Raises:
+        SettingsError: if they cannot be read.
+    """
+    ours = files("segpipe.pipeline").joinpath(CONFIGURATION).read_bytes()
+    there = file.read_bytes() if file.exists() else b""
+    try:
+        settings = yaml.safe_load(there) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise unusable_settings(file, error) from None
+    if not isinstance(settings, dict):
+        raise unusable_settings(file, TypeError("it holds no settings"))
+    telemetry = settings.get(_TELEMETRY)
+    if isinstance(telemetry, dict) and "enabled" in telemetry:
+        return
+    try:
+        if not there.strip():  # as after a cut of the power, or as Dagster's own pages advise
+            _replace(file, ours)
+        elif _TELEMETRY not in settings:
+            _replace(file, there.rstrip() + b"\n" + _ADDED.encode())
+    except OSError:
+        if not there:
+            raise
+    # Also for a file that may not be changed, or has the key and nothing in it.
+    os.environ.setdefault(NO_TELEMETRY, "yes")
+
+
+def _replace(file: Path, content: bytes) -> None:
+    with replacing_file(file) as output:
+        output.write(content)
+
+
+def unusable_settings(file: Path, error: Exception) -> SettingsError:
+    """What is said of a ``dagster.yaml`` that Dagster does not take."""
+    words = " ".join(str(error).split())[:300]
+    return SettingsError(
+        f"{file} cannot be used: {SECRETS.sub('...', words)}. Mend it, or remove it: segpipe then "
+        "writes its own"
+    )
+
+
+@contextmanager
+def home_failures(home: Path) -> Iterator[None]:
+    """Raise what goes wrong with Dagster's records as a StorageError with a remedy."""
+    try:
+        yield
+    except (SegpipeError, StorageError):
+        raise
+    except (OSError, SQLAlchemyError, sqlite3.Error, DagsterError) as error:
+        words = record_words(str(error), home)
+        if words is None and isinstance(error, OSError):
+            words = f"Dagster's home {home} cannot be used: {os_words(error)}. {_KEPT}"
+        if words is None and isinstance(error, DagsterError):
+            raise
+        said = getattr(error, "orig", None) or error
+        raise StorageError(
+            words
+            or f"Dagster's records cannot be used: {SECRETS.sub('...', str(said).strip())}. See "
+            f"`storage` in {home / CONFIGURATION}. {_KEPT}"
+        ) from error
+
+
+def record_words(error: str, home: Path) -> str | None:
+    """What an error of SQLite's means, and what to do; None where it is none."""
+    if any(words in error for words in _FULL):
+        return (
+            f"Dagster's home {home} is full. Free some space, or set DAGSTER_HOME to a folder "
+            f"elsewhere, and run again. {_KEPT}"
+        )
+    if any(words in error for words in _CLOSED):
+        return (
+            f"no permission to write to Dagster's home {home}: change its rights, or set "
+            f"DAGSTER_HOME to a folder elsewhere. {_KEPT}"
+        )
+    for words in _DAMAGED:
+        if words in error:
+            return (
+                f"Dagster's records in {home} are damaged ({words}): move the folder away, and a "
+                f"new one is made; it holds only the history of runs. {_KEPT}"
+            )
+    return None
