@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from segpipe.cli.console import say
+from segpipe.cli.console import put, say
 from segpipe.errors import CatalogError
 from segpipe.publishing.outcomes import new_run_id
 from segpipe.root import Root
@@ -20,31 +20,31 @@ def show_history(root: str, most: int | None) -> None:
     """
     versions = _root(root).catalog.history(most)
     if not versions:
-        print("nothing was published yet")
+        put("nothing was published yet")
     for version in versions:
         notes = ", ".join(f"{name} {value}" for name, value in version.notes.items() if value)
         time = f"{version.time:%Y-%m-%d %H:%M:%S}"
-        print(f"{version.version:>6}  {time}  {version.operation:<10} {notes}")
+        put(f"{version.version:>6}  {time}  {version.operation:<10} {notes}")
 
 
 def show_diff(root: str, before: int, after: int) -> None:
     """Print the items that differ between two versions, with their Segments."""
     changes = _root(root).catalog.diff(before, after).to_pylist()
     for row in changes:
-        print(f"{row['change']:<9} {row['model_run']}  {row['reference_id']}")
+        put(f"{row['change']:<9} {row['model_run']}  {row['reference_id']}")
         for sign, name in (("+", "added"), ("-", "removed"), ("~", "changed")):
             for segment in row[f"segments_{name}"] or ():
-                print(f"          {sign} {segment}")
+                put(f"          {sign} {segment}")
     counts = {
         c: sum(row["change"] == c for row in changes) for c in ("added", "replaced", "removed")
     }
-    print(", ".join(f"{count} {change}" for change, count in counts.items()))
+    put(", ".join(f"{count} {change}" for change, count in counts.items()))
 
 
 def restore(root: str, version: int) -> None:
     """Restore a version of the catalog, as a new version."""
     new = _root(root).catalog.restore(version, run_id=new_run_id("cli"))
-    print(f"version {new} holds what version {version} held")
+    put(f"version {new} holds what version {version} held")
 
 
 def unpublish(
@@ -69,9 +69,9 @@ def unpublish(
             raise CatalogError(f"{ids_file} cannot be read: {error}") from None
     before = catalog.version()
     removed = catalog.unpublish(model_run, date, reference_ids=ids, run_id=new_run_id("cli"))
-    print(f"{removed} predictions unpublished")
+    put(f"{removed} predictions unpublished")
     if removed:
-        print(f"undo it with: segpipe restore --root {shlex.quote(root)} {before}")
+        put(f"undo it with: segpipe restore --root {shlex.quote(root)} {before}")
 
 
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
@@ -81,20 +81,21 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
     verb = "would be removed (--no-dry-run does it)" if dry_run else "removed"
     size = done.mask_bytes / 1e6
     if opened.settings.masks:
-        print("masks are left alone: the store was named apart, and others may use it")
-    print(f"{done.table_files} table files and {done.mask_files} masks ({size:.1f} MB) {verb}")
+        put("masks are left alone: the store was named apart, and others may use it")
+    put(f"{done.table_files} table files and {done.mask_files} masks ({size:.1f} MB) {verb}")
 
 
 def optimize(root: str) -> None:
     """Compact the catalog table's files."""
     figures = _root(root).catalog.optimize(run_id=new_run_id("cli"))
-    print(f"{figures['removed']} files written as {figures['added']}")
+    put(f"{figures['removed']} files written as {figures['added']}")
 
 
 def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
     """Print an item's published Segments and write its picture."""
     item = _root(root).show(reference_id, model_run)
-    print(item)
+    for line in item.lines():
+        put(line)
     item.save(out)
     say(f"picture written to {out}")
 

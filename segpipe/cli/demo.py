@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from segpipe.cli.console import say, step_progress
+from segpipe.cli.console import put, put_lines, say, step_progress
 from segpipe.cli.exit_status import ALL_ACCEPTED
 from segpipe.cli.run import exit_status
 from segpipe.demo.landing import DemoLanding, write_demo_landing
@@ -41,11 +41,11 @@ def run_demo(root: str) -> int:
             if report.failure is not None:
                 return exit_status(report)
             if len(reports) == 1:
-                print(_table_line("partition", _COLUMNS))
-            print(_table_line(str(partition), _figures(report)))
+                put(_table_line("partition", _COLUMNS))
+            put(_table_line(str(partition), _figures(report)))
     _print_rejections(opened)
-    print()
-    print(f"{landing.rows} rows in {time.monotonic() - started:.0f} s. Everything is in {root}/")
+    put()
+    put(f"{landing.rows} rows in {time.monotonic() - started:.0f} s. Everything is in {root}/")
     _print_next_steps(root)
     return ALL_ACCEPTED
 
@@ -77,22 +77,24 @@ def _table_line(first: str, cells: tuple[str, ...]) -> str:
 
 
 def _print_rejections(root: Root) -> None:
-    print("\nwhat was rejected, and why:")
-    lines: dict[str, None] = {}  # without repeats: contradicting rows have the same message
+    put()
+    put("what was rejected, and why:")
+    lines: dict[tuple[str, str], None] = {}  # contradicting rows have the same message
     for partition in root.landing.partitions():
         for rule in ValidationReport.read(root.tables(partition)).rules:
             for example in rule.examples if rule.severity == "reject" else []:
-                lines[f"  {example['reference_id']}  {rule.rule}\n      {example['message']}"] = (
-                    None
-                )
-    print("\n".join(lines))
+                first = f"  {example['reference_id']}  {rule.rule}"
+                lines[first, f"      {example['message']}"] = None
+    for pair in lines:
+        for line in pair:
+            put(line)
 
 
 def _print_next_steps(root: str) -> None:
     program = sys.argv[0] if sys.argv[0].startswith(".venv") else "segpipe"
     example = "model_run=street-unet-v1/date=2026-01-05"
     rejected = f"{root}/validated/{example}/{REJECTED_FILE}"
-    print(f"""
+    put_lines(f"""
 next:
   {program} dev --root {root}
       the asset graph, the partitions and their pictures, in a browser

@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-ALL_ACCEPTED, SOME_REJECTED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+ALL_ACCEPTED, SOME_REJECTED, UNUSABLE, UNEXPECTED = 0, 1, 2, 3
+
+
+def after_signal(number: int) -> int:
+    """The status of a command that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + number

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from segpipe.cli.console import step_progress
+from segpipe.cli.console import put, step_progress
 from segpipe.root import Root
 
 
@@ -22,8 +22,8 @@ def export(
             like=like,
             progress=lambda *rows: progress("exporting", *rows),
         )
-    print(f"{written} predictions exported as {kind}: {out}")
-    print(
+    put(f"{written} predictions exported as {kind}: {out}")
+    put(
         f"import them again: segpipe import {_import_command(kind, out)} --root ... --model-run ..."
     )
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from inspect import cleandoc
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from segpipe.cli.console import say, step_progress
+from segpipe.cli.console import put, say, step_progress
 from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED
 from segpipe.formats.opening import FORMATS, ImportFormat
 
@@ -176,13 +177,14 @@ def _import(
     if summary.replaced_rows is not None:
         say(f"in place of the {summary.replaced_rows} rows that {summary.manifest} had")
     place = f"{summary.folder}/{summary.manifest}"
-    print(f"{summary.imported} imported, {summary.refused} refused: {place}")
+    put(f"{summary.imported} imported, {summary.refused} refused: {place}")
     warned = [f"{count} {id}" for id, count in sorted(summary.findings.items()) if not rejects(id)]
     if warned:
-        print(f"with warnings: {', '.join(warned)}")
+        put(f"with warnings: {', '.join(warned)}")
     if summary.left_out:
-        print(told(summary.left_out))
-    print(f"next: segpipe run --root {root} --model-run '{model_run}' --date {day}")
+        put(told(summary.left_out))
+    command = ["segpipe", "run", "--root", root, "--model-run", model_run, "--date", day]
+    put(f"next: {shlex.join(command)}")
     return SOME_REJECTED if summary.refused else ALL_ACCEPTED
 
 

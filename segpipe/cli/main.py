@@ -10,10 +10,9 @@ from typing import Any
 import click
 
 from segpipe import __version__
-from segpipe.cli.console import say
-from segpipe.cli.exit_status import ALL_ACCEPTED, INTERRUPTED, UNUSABLE
+from segpipe.cli.ending import Commands, status_of
+from segpipe.cli.exit_status import ALL_ACCEPTED
 from segpipe.cli.importing import Command, import_group
-from segpipe.errors import SegpipeError
 from segpipe.publishing.destinations import DESTINATIONS
 
 _WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
@@ -37,12 +36,20 @@ def _address_options(port: int, host_help: str | None = None) -> Callable[[Comma
     return add
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="segpipe")
+@click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error as well."
+)
 def cli() -> None:
     """Validate segmentation predictions pixel by pixel, and publish them idempotently.
 
-    Exit status: 0 all accepted, 1 some rows rejected (the others went through), 2 unusable input.
+    Exit status: 0 all accepted, 1 some rows rejected (the others went through), 2 unusable input,
+    settings or storage, 3 an unexpected error, whose details are written to a file; 130 after
+    Ctrl-C, 143 after SIGTERM.
     """
 
 
@@ -326,16 +333,5 @@ def export(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; a :class:`SegpipeError` becomes a one-line message and exit status 2."""
-    try:
-        code = cli.main(args=arguments, prog_name="segpipe", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = UNUSABLE
-    except SegpipeError as error:
-        say(f"error: {error}")
-        code = UNUSABLE
-    except (KeyboardInterrupt, click.Abort):
-        say("interrupted; what was finished before is complete, run again for the rest")
-        code = INTERRUPTED
-    sys.exit(code or 0)
+    """Entry point; see :func:`segpipe.cli.ending.status_of` for how a command can end."""
+    sys.exit(status_of(cli, sys.argv[1:] if arguments is None else arguments))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segpipe.cli.console import say
+from segpipe.cli.ports import check_free
 from segpipe.errors import SettingsError
 
 
@@ -14,7 +15,7 @@ def run_nucleus_server(root: str, host: str, port: int, checks: str, body_mb: in
         body_mb: limit of a request's body, in MiB.
 
     Raises:
-        SettingsError: if the packages that the endpoint needs are not installed.
+        SettingsError: if packages the endpoint needs are not installed, or the port is taken.
     """
     try:
         import python_multipart  # noqa: F401
@@ -24,6 +25,7 @@ def run_nucleus_server(root: str, host: str, port: int, checks: str, body_mb: in
         raise SettingsError(
             f"the endpoint needs {error.name}: pip install 'segpipe[nucleus]'"
         ) from None
+    check_free(host, port)
     strict = checks == "strict"
     serve_nucleus(root, host, port, strict=strict, body_bytes=body_mb * 1024 * 1024, tell=say)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segpipe.cli.console import put
 from segpipe.errors import SettingsError, nearest
 from segpipe.validation.rules import CATALOGUE
 
@@ -9,8 +10,9 @@ from segpipe.validation.rules import CATALOGUE
 def list_rules() -> None:
     """Print a line per rule."""
     for rule in CATALOGUE.values():
-        print(f"{rule.id:<20} {rule.severity.value:<8} {rule.meaning}")
-    print("\nsegpipe rules ID explains one; severities can be changed in [policy.severities]")
+        put(f"{rule.id:<20} {rule.severity.value:<8} {rule.meaning}")
+    put()
+    put("segpipe rules ID explains one; severities can be changed in [policy.severities]")
 
 
 def explain_rule(id: str) -> None:
@@ -26,11 +28,11 @@ def explain_rule(id: str) -> None:
     if rule is None:
         raise SettingsError(f"there is no rule {id!r}{nearest(id.upper(), list(CATALOGUE))}")
     fixed = " (cannot be changed: such a row could not be published)" if rule.essential else ""
-    print(f"{rule.id}  {rule.severity.value}{fixed}\n")
-    print(f"  {rule.meaning}\n")
-    print(f"  example:     {rule.example}")
-    print(f"  what to do:  {rule.remedy}")
+    put(f"{rule.id}  {rule.severity.value}{fixed}")
+    put()
+    put(f"  {rule.meaning}")
+    put()
+    put(f"  example:     {rule.example}")
+    put(f"  what to do:  {rule.remedy}")
     if rule.yields_to:
-        print(
-            f"  silent where one of these explains it better: {', '.join(sorted(rule.yields_to))}"
-        )
+        put(f"  silent where one of these explains it better: {', '.join(sorted(rule.yields_to))}")

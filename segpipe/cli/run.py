@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segpipe.cli.console import say, step_progress
+from segpipe.cli.console import put, say, step_progress
 from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
+from segpipe.cli.unexpected import UnexpectedError
 from segpipe.manifests.layout import listed
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import RunReport, run_partition
@@ -48,12 +49,13 @@ def run_one(
             progress=progress,
         )
     if report.summary is not None:
-        print(opened.report(partition))
-        print()
+        for line in opened.report(partition).lines():
+            put(line)
+        put()
     for line in view_lines(report):
-        print(line)
+        put(line)
     for line in outcome_lines(report, dry_run=dry_run):
-        print(line)
+        put(line)
     return exit_status(report)
 
 
@@ -95,7 +97,12 @@ def exit_status(report: RunReport) -> int:
     """The exit status: 0 all accepted, 1 some rows rejected, 2 the run failed.
 
     Prints the reason where the run or a prediction failed.
+
+    Raises:
+        UnexpectedError: if the run failed for a reason segpipe did not foresee.
     """
+    if report.failure is not None and report.trace is not None:
+        raise UnexpectedError(report.failure, report.trace)
     if report.failure is not None:
         say(f"error: {report.failure}")
         return UNUSABLE

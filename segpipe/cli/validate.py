@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segpipe.cli.console import say, step_progress
+from segpipe.cli.console import put, put_lines, say, step_progress
 from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED
 from segpipe.manifest_check import validate
 
@@ -41,11 +41,12 @@ def run_validate(manifests: Sequence[str], options: ValidateOptions) -> int:
             progress=lambda done, total: progress("validating", done, total),
         )
     if options.output == "json":
-        print(report.to_json())
+        put_lines(report.to_json())
     else:
-        print(report)
+        for line in report.lines():
+            put(line)
+        say()
         say(
-            "\nvalidated.parquet, segments.parquet, rejected.parquet and masks/ are in "
-            f"{options.out}"
+            f"validated.parquet, segments.parquet, rejected.parquet and masks/ are in {options.out}"
         )
     return SOME_REJECTED if report.summary.rejected else ALL_ACCEPTED
