@@ -15,6 +15,7 @@ from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import RunReport, run_partition
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
+from segpipe.storage.failures import os_words
 from segpipe.validation.report import ValidationReport
 from segpipe.validation.summary import REJECTED_FILE
 
@@ -60,8 +61,9 @@ def _write_data(folder: Path) -> DemoLanding:
         settings.write_text(_SETTINGS)
         return write_demo_landing(folder)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(f"the demo data cannot be written into {folder}: {reason}") from None
+        raise StorageError(
+            f"the demo data cannot be written into {folder}: {os_words(error)}"
+        ) from None
 
 
 def _figures(report: RunReport) -> tuple[str, ...]:

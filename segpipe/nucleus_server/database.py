@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.errors import StorageError
+from segpipe.storage.failures import os_words
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS datasets (
@@ -60,7 +61,8 @@ class Database:
             self._connection.executescript(_SCHEMA)
             self._add_what_older_files_lack()
         except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"{path} cannot be used: {error}") from None
+            words = os_words(error) if isinstance(error, OSError) else error
+            raise StorageError(f"{path} cannot be used: {words}") from None
 
     def _add_what_older_files_lack(self) -> None:
         columns = [row["name"] for row in self.rows("PRAGMA table_info(annotations)")]
