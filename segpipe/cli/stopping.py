@@ -36,6 +36,7 @@ class Stop:
         self._at_once = at_once
         self._first: tuple[int, float] | None = None
         self._known = threading.Event()
+        self._raised = False
 
     @property
     def asked(self) -> bool:
@@ -51,11 +52,14 @@ class Stop:
     def interrupt(self, number: int, frame: FrameType | None) -> None:
         """The handler of the signals, as long as no library has one of its own.
 
-        A server that has ended in order raises its signal once more here: that is no second one.
+        Raises KeyboardInterrupt once: another one would end what is being put in order. A server
+        that has ended raises its signal here again, which is no second one.
         """
         if self._first is None:
             self.came(number)
-        raise KeyboardInterrupt
+        if not self._raised:
+            self._raised = True
+            raise KeyboardInterrupt
 
     def came(self, number: int) -> None:
         """Take notice of a signal; the second one ends the process."""
