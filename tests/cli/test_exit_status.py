@@ -242,7 +242,7 @@ def piped(command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["rules", "--help", "rules EMPTY"])
+@pytest.mark.parametrize("command", ["rules", "rules EMPTY"])
 def test_a_reader_that_has_gone_ends_a_command_quietly_as_it_ends_others(command: str) -> None:
     done = piped(f"segpipe {command} | true; echo ${{PIPESTATUS[0]}}")
     assert done.stderr in ("", "error: there is no rule 'EMPTY'; did you mean 'REF-EMPTY'?\n")
@@ -285,3 +285,19 @@ def test_the_help_says_every_status() -> None:
         assert status in " ".join(text.split())
     assert "130" in text
     assert "143" in text
+
+
+def test_what_data_holds_for_terminals_is_printed_escaped(
+    landing: LandingWriter, tmp_path: Path
+) -> None:
+    label = "\x1b[2Jroad\r0 rejected\n\u202egnp"
+    landing.manifest([landing.row("a", label=label), {**landing.row("b", label=label), "width": 9}])
+    root = Root.open(landing.root)
+    root.materialize(PARTITION)
+    root.publish(PARTITION)
+    done = segpipe("show", "--root", landing.root, "a", "--out", tmp_path / "a.png")
+    assert r"\x1b[2Jroad\r0 rejected\n\u202egnp 1" in done.stdout
+    for text in (done.stdout, str(root.show("a")), str(root.report(PARTITION))):
+        assert text.replace("\n", "").isprintable()
+    error = segpipe("show", "--root", landing.root, "\x1b[31mnot\u202ethere")
+    assert error.stderr.strip("\n").isprintable()

@@ -13,7 +13,8 @@ import pytest
 from segpipe.errors import ManifestError, SettingsError
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.build import JOB, build_definitions
-from segpipe.pipeline.instance import dagster_home, register, register_landed
+from segpipe.pipeline.home import dagster_home
+from segpipe.pipeline.instance import register, register_landed
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
