@@ -21,13 +21,13 @@ from segpipe.manifests.partition import Partition
 from segpipe.pictures.item_picture import PublishedItem
 from segpipe.pictures.report_page import write_page
 from segpipe.predictions.view import View
-from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.destinations import CATALOG, DestinationContext, destination_entry
 from segpipe.publishing.ground_truth import PublishedTruth
 from segpipe.publishing.outcomes import Provenance, new_run_id
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
+from segpipe.publishing.vacuum import Vacuumed, vacuum
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
@@ -391,10 +391,12 @@ class Root:
             progress=progress,
         )
 
-    def vacuum(self, retention_hours: int = 168, *, dry_run: bool = True) -> maintenance.Vacuumed:
-        """Delete table files and masks that no version within the retention needs.
+    def vacuum(self, retention_hours: int = 168, *, dry_run: bool = True) -> Vacuumed:
+        """Delete table files and masks that no version within the retention needs, and temporary
+        files of killed runs that are older than a day.
 
-        A mask store configured outside the root is left alone: other roots may use it.
+        A mask store configured outside the root is left alone: other roots may use it. Runs may
+        publish meanwhile.
 
         Args:
             dry_run: only report what would be deleted.
@@ -402,10 +404,12 @@ class Root:
         Raises:
             CatalogError, StorageError: if something cannot be read; nothing more is deleted then.
         """
-        return maintenance.vacuum(
+        folder = self.settings.folder
+        return vacuum(
             self.catalog,
-            self.settings.folder("validated"),
-            views=self.settings.folder("views"),
+            folder("validated"),
+            views=folder("views"),
+            others=[folder("manifests"), folder("sent")],
             masks_too=not self.settings.masks,
             retention_hours=retention_hours,
             dry_run=dry_run,

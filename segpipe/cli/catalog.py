@@ -75,14 +75,16 @@ def unpublish(
 
 
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
-    """Delete files that no version within the retention needs."""
+    """Delete files that no version within the retention needs, and say how many bytes that is."""
     opened = _root(root)
     done = opened.vacuum(retention_hours, dry_run=dry_run)
     verb = "would be removed (--no-dry-run does it)" if dry_run else "removed"
-    size = done.mask_bytes / 1e6
     if opened.settings.masks:
         put("masks are left alone: the store was named apart, and others may use it")
-    put(f"{done.table_files} table files and {done.mask_files} masks ({size:.1f} MB) {verb}")
+    put(
+        f"{done.table_files} table files and {done.mask_files} masks, {done.temporary_files} "
+        f"temporary files of killed runs ({done.bytes / 1e6:.1f} MB) {verb}"
+    )
 
 
 def optimize(root: str) -> None:

@@ -277,7 +277,7 @@ def unpublish(
 @click.option("--retention-hours", type=click.IntRange(0), default=168, show_default=True)
 @click.option("--dry-run/--no-dry-run", default=True, show_default=True)
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
-    """Delete table files and masks that no version within the retention needs."""
+    """Delete what no version within the retention needs, and what killed runs left behind."""
     from segpipe.cli.catalog import vacuum as vacuum_catalog
 
     vacuum_catalog(root, retention_hours, dry_run)

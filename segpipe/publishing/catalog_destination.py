@@ -31,10 +31,12 @@ from segpipe.publishing.table import (
     PREDICTIONS,
     application_of,
     first_line,
+    is_missing_file,
     of_model_run,
 )
 from segpipe.publishing.verification import Verification, verify
 from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.removal import elapsed_clock
 from segpipe.tables.writing import column_array
 from segpipe.validation.validated import PredictionBatch
 
@@ -45,6 +47,8 @@ OPERATION_KEY = "segpipe.operation"
 _UNDOING = ("unpublish", "restore")
 _ATTEMPTS = 60
 _STORAGE_ATTEMPTS = 3
+# Seconds: far less than the day for which a mask that was looked at is safe from vacuums.
+_LOOK_HOLDS = 12 * 3600.0
 _PRESENT = ["reference_id", "fingerprint", "run_id", "previous_fingerprint"]
 # Rows of the files that one commit rewrites: this bounds memory, whatever the table's size.
 _REWRITTEN_ROWS = 100_000
@@ -67,16 +71,27 @@ class CatalogDestination(StoredPredictions):
         conflict = None
         for attempt in range(_ATTEMPTS):
             table = self.table.open() or (None if dry_run else self.table.create())
-            present = self._present(table, column_array(rows, "reference_id"), provenance)
+            try:
+                present = self._present(table, column_array(rows, "reference_id"), provenance)
+            except CatalogError as error:
+                # What is read may have been replaced, and vacuumed: then plan again.
+                if not is_missing_file(error) or self.table.version() == (
+                    table and table.version()
+                ):
+                    raise
+                continue
             planned = plan(rows, present, update=provenance.update)
+            looked = elapsed_clock()
             to_write, failures = self._to_write(rows, planned, masks, dry_run=dry_run)
             if table is not None and not dry_run:
                 read_at = table.version()
                 try:
                     conflict = self._commit(table, to_write, provenance)
-                except StorageError:
-                    # Over a network a request may fail for a moment: plan again.
-                    if self.folder.is_local or attempt >= _STORAGE_ATTEMPTS:
+                except StorageError as error:
+                    # Over a network a request may fail for a moment, and a file that is replaced
+                    # may have been replaced already, and vacuumed: plan again.
+                    taken = is_missing_file(error) and self.table.version() != read_at
+                    if not taken and (self.folder.is_local or attempt >= _STORAGE_ATTEMPTS):
                         raise
                     _wait(attempt)
                     continue
@@ -85,6 +100,8 @@ class CatalogDestination(StoredPredictions):
                         raise StorageError(f"publishing to {self!r} failed: {conflict}")
                     _wait(attempt)
                     continue
+                if elapsed_clock() - looked > _LOOK_HOLDS:
+                    self._look_again(rows, planned, masks)
             by_this_run = present.filter(pc.equal(present["run_id"], provenance.run_id))
             done = receipts(planned.resumed(by_this_run), provenance, failures)
             version = b"" if table is None else str(table.version()).encode()
@@ -147,7 +164,10 @@ class CatalogDestination(StoredPredictions):
                 self.masks.put(masks.read(sha256))
             return True
 
-        exists = self.masks.folder.each(stored, rows["mask_sha256"].to_pylist())
+        wanted = rows["mask_sha256"].to_pylist()
+        exists = (
+            self.masks.folder.each(stored, wanted) if dry_run else self.masks.kept(wanted, stored)
+        )
         failures = {
             id: f"its mask {MaskStore.name_of(sha256)} is no longer in {masks!r}: materialize the "
             "partition again"
@@ -163,6 +183,21 @@ class CatalogDestination(StoredPredictions):
         if rows.num_rows and not dry_run:
             self.masks.folder.sync()
         return rows, failures
+
+    def _look_again(self, rows: pa.Table, planned: Plan, masks: MaskStore) -> None:
+        """Store again the masks that a vacuum took since they were looked at, long before the
+        commit: the machine may have slept in between.
+
+        Raises:
+            CatalogError: if there are some that cannot be stored again.
+        """
+        _, lost = self._to_write(rows, planned, masks, dry_run=False)
+        if lost:
+            raise CatalogError(
+                f"{len(lost)} predictions were published to {self!r} without their masks, such as "
+                f"{next(iter(lost))!r}: the run stood still for hours, and a vacuum took them. "
+                "Materialize the partition again, which stores them"
+            )
 
     def _commit(self, table: DeltaTable, rows: pa.Table, provenance: Provenance) -> str | None:
         """Commit rows: in one commit if nothing is replaced, else in a few.

@@ -1,22 +1,17 @@
-"""Maintenance of the catalog: restore, unpublish, optimize, vacuum."""
+"""Maintenance of the catalog: restore, unpublish, optimize. Vacuum is in ``vacuum.py``."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from posixpath import basename
 from typing import Any
 
-import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
-from numpy.typing import NDArray
 
 from segpipe.errors import CatalogError, SegpipeError, StorageError
+from segpipe.publishing.given_up import files_of, given_up, next_turn
 from segpipe.publishing.history import NOTE
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.publishing.table import (
@@ -24,64 +19,75 @@ from segpipe.publishing.table import (
     TABLE,
     WRITING,
     application_of,
+    is_missing_file,
     of_model_run,
     quoted,
 )
-from segpipe.storage.failures import library_words, storage_errors
-from segpipe.storage.files import Folder
-from segpipe.storage.mask_store import RENEWED_AFTER
-from segpipe.validation.summary import VALIDATED_FILE
+from segpipe.storage.failures import library_words
 
 _ATTEMPTS = 20
 _IDS_AT_ONCE = 500
-_MASK_NAME = re.compile(r"/[0-9a-f]{2}/([0-9a-f]{64})\.png$")
-
-
-@dataclass(frozen=True)
-class Vacuumed:
-    """What a vacuum deleted, or for a dry run would delete.
-
-    Attributes:
-        table_files: number of files of the Delta table.
-        mask_files, mask_bytes: number of masks, and their size together.
-    """
-
-    table_files: int
-    mask_files: int
-    mask_bytes: int
-    dry_run: bool
 
 
 def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
     """Restore the catalog to an earlier version, as a new version, whose number is returned.
 
-    Nothing is lost: the versions in between stay and can be restored as well.
+    Nothing is lost: the versions in between stay and can be restored as well. The order with a
+    vacuum is explained in :mod:`segpipe.publishing.given_up`.
 
     Raises:
         CatalogError: if there is no such version, or its files were vacuumed.
     """
+    again: dict[str, str] = {}  # the files that are referred to again, by name
 
     def commit(table: DeltaTable) -> None:
         if not 0 <= version <= table.version():
             raise CatalogError(
                 f"there is no version {version}: the catalog is at {table.version()}"
             )
+        again.clear()
         if version == table.version():
             return
         earlier = catalog.table.open(version, any_columns=True)
-        touched = {_model_run(p) for t in (table, earlier) if t is not None for p in t.partitions()}
+        if earlier is None:
+            raise CatalogError(f"there is no version {version}")
+        there = files_of(table)
+        again.update((n, file) for n, file in files_of(earlier).items() if n not in there)
+        if again and not given_up(table, version).isdisjoint(again):
+            raise _vacuumed(version, "a vacuum has given some of its files up")
+        touched = {_model_run(p) for t in (table, earlier) for p in t.partitions()}
         notes = {"operation": "restore", "run_id": run_id, "restored": str(version)}
+        properties = _properties(table, sorted(touched), notes, [next_turn(table)])
         try:
-            table.restore(version, commit_properties=_properties(table, sorted(touched), notes))
+            table.restore(version, commit_properties=properties)
         except CommitFailedError:
             raise
         except (DeltaError, OSError) as error:
-            raise CatalogError(
-                f"version {version} cannot be restored ({library_words(error)}): were its files "
-                "vacuumed?"
-            ) from None
+            raise _vacuumed(version, library_words(error)) from None
 
-    return _committed(catalog, commit)
+    restored = committed(catalog, commit)
+    lost = _lost(catalog, again) if again else []
+    if lost:  # segpipe's own vacuum cannot have come between; an older one or another tool can
+        raise CatalogError(
+            f"version {version} was restored as version {restored}, but something other than "
+            f"segpipe removed {len(lost)} of its files meanwhile, such as {basename(lost[0])}. "
+            f"Restore version {restored - 1}, which was current before"
+        )
+    return restored
+
+
+def _lost(catalog: StoredPredictions, files: Mapping[str, str]) -> list[str]:
+    """Those of the files (name -> path) that the table refers to now and that are not there."""
+    table = catalog.table.open(any_columns=True)
+    referred = {} if table is None else files_of(table)
+    folder = catalog.folder.folder(TABLE)
+    paths = [path for name, path in files.items() if name in referred]
+    found = folder.each(folder.stored, paths)
+    return [path for path, file in zip(paths, found, strict=True) if file is None]
+
+
+def _vacuumed(version: int, why: str) -> CatalogError:
+    return CatalogError(f"version {version} cannot be restored ({why}): were its files vacuumed?")
 
 
 def unpublish(
@@ -142,7 +148,7 @@ def _removed(catalog: StoredPredictions, where: str, notes: dict[str, str]) -> i
             properties = _properties(table, whose, {**notes, "removed": str(count)})
             table.delete(where, writer_properties=WRITING, commit_properties=properties)
 
-    _committed(catalog, commit)
+    committed(catalog, commit)
     return count
 
 
@@ -163,115 +169,8 @@ def optimize(catalog: StoredPredictions, run_id: str) -> dict[str, int]:
         )
         figures.update(added=metrics["numFilesAdded"], removed=metrics["numFilesRemoved"])
 
-    _committed(catalog, commit)
+    committed(catalog, commit)
     return figures
-
-
-def vacuum(
-    catalog: StoredPredictions,
-    validated: Folder,
-    *,
-    views: Folder | None = None,
-    masks_too: bool = True,
-    retention_hours: int = 168,
-    dry_run: bool = True,
-) -> Vacuumed:
-    """Delete what no version within the retention needs: table files, then mask files.
-
-    A mask is kept if a remaining table file or a materialized partition refers to it, or if it is
-    recent: it may belong to a run that has not finished. Storing a mask again renews its age.
-
-    Args:
-        validated: folder of the materialized partitions, whose masks are kept.
-        views: folder of their views, whose masks are kept as well.
-        masks_too: False if other roots may use the same mask store, since it is not known which
-            masks they need.
-        retention_hours: age up to which old versions and recent masks are kept.
-        dry_run: only determine what would be deleted.
-
-    Raises:
-        CatalogError, StorageError: if something cannot be read; nothing more is deleted then.
-    """
-    # Find what is needed before anything is deleted, so that a failure does no harm.
-    while True:
-        version = catalog.version()
-        files = _vacuum_table(catalog, retention_hours, dry_run=True)
-        needed = _referenced(catalog, validated, views, set(files)) if masks_too else _keys([])
-        if catalog.version() == version:  # else another run committed meanwhile: try again
-            break
-    if not dry_run:
-        catalog.table.check_writable()
-        _vacuum_table(catalog, retention_hours, dry_run=False)
-    # Twice the age at which storing a mask again renews it, so that a run cannot lose it.
-    before = datetime.now(UTC) - max(timedelta(hours=retention_hours), 2 * RENEWED_AFTER)
-    masks, size = 0, 0
-    for mask in catalog.masks.folder.files() if masks_too else ():
-        name = _MASK_NAME.search(mask.path)
-        if name is not None and mask.modified < before and not _is_in(name[1], needed):
-            if not dry_run and not catalog.masks.remove_if_older(name[1], before):
-                continue
-            masks, size = masks + 1, size + mask.size
-    return Vacuumed(len(files), masks, size, dry_run)
-
-
-def _vacuum_table(catalog: StoredPredictions, retention_hours: int, *, dry_run: bool) -> list[str]:
-    table = catalog.table.open()
-    if table is None:
-        return []
-    try:
-        found: list[str] = table.vacuum(
-            retention_hours,
-            dry_run=dry_run,
-            enforce_retention_duration=False,
-            # Also delete files that a crashed commit left behind, once they are too old to belong
-            # to a commit in progress.
-            full=timedelta(hours=retention_hours) >= 2 * RENEWED_AFTER,
-        )
-    except (DeltaError, OSError) as error:
-        raise StorageError(f"{catalog!r} cannot be vacuumed: {library_words(error)}") from None
-    # The log still lists files that an earlier vacuum deleted.
-    folder = catalog.folder.folder(TABLE)
-    return [file for file in dict.fromkeys(found) if folder.stored(file) is not None]
-
-
-def _referenced(
-    catalog: StoredPredictions, validated: Folder, views: Folder | None, deleted: set[str]
-) -> NDArray[np.uint64]:
-    """The masks that a table file or a materialized partition refers to.
-
-    Args:
-        deleted: files of the table that the vacuum deletes.
-
-    Returns:
-        uint64 of shape (N,), sorted: the first eight bytes of each mask's SHA-256. Two masks that
-        share them are both kept.
-    """
-    needed = _keys([])
-    folder = Folder(f"{catalog.folder.url}/predictions", catalog.folder.storage_options)
-    places = [(folder, ".parquet"), (validated, f"/{VALIDATED_FILE}")]
-    if views is not None:
-        places.append((views, f"/{VALIDATED_FILE}"))
-    for place, wanted in places:
-        for path in (file.path for file in place.files()):
-            if not path.endswith(wanted):
-                continue
-            if path.removeprefix(f"{place.path}/") in deleted or "/_delta_log/" in path:
-                continue
-            with storage_errors(f"reading {path}"), place.filesystem.open(path, "rb") as handle:
-                for batch in pq.ParquetFile(handle).iter_batches(columns=["mask_sha256"]):
-                    found = _keys(pc.unique(batch.column(0)).to_pylist())
-                    needed = np.union1d(needed, found)
-    return needed
-
-
-def _is_in(sha256: str, needed: NDArray[np.uint64]) -> bool:
-    key = _keys([sha256])
-    place = np.searchsorted(needed, key)[0]
-    return bool(place < needed.size and needed[place] == key[0])
-
-
-def _keys(sha256: Iterable[str]) -> NDArray[np.uint64]:
-    return np.frombuffer(bytes.fromhex("".join(one[:16] for one in sha256)), np.uint64)
 
 
 def _model_run(partition: dict[str, Any]) -> tuple[str, str]:
@@ -279,13 +178,16 @@ def _model_run(partition: dict[str, Any]) -> tuple[str, str]:
 
 
 def _properties(
-    table: DeltaTable, model_runs: Sequence[tuple[str, str]], notes: dict[str, str]
+    table: DeltaTable,
+    model_runs: Sequence[tuple[str, str]],
+    notes: dict[str, str],
+    further: Sequence[Transaction] = (),
 ) -> CommitProperties:
-    """Metadata for the log, and a transaction per model run.
+    """Metadata for the log, and a transaction per model run, besides further ones.
 
     The transactions conflict with any running publisher, whose plan is based on an old version.
     """
-    transactions = []
+    transactions = list(further)
     for dataset, model_run in model_runs:
         application = application_of(dataset, model_run)
         version = (table.transaction_version(application) or 0) + 1
@@ -296,7 +198,7 @@ def _properties(
     )
 
 
-def _committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None]) -> int:
+def committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None]) -> int:
     """Commit against the newest version, and again if another run commits first.
 
     Returns:
@@ -307,12 +209,16 @@ def _committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None])
         table = catalog.table.open(any_columns=True)
         if table is None:
             raise CatalogError(f"{catalog!r} holds nothing yet")
+        read_at = table.version()
         try:
             commit(table)
         except CommitFailedError:
             time.sleep(0.05 * (attempt + 1))
             continue
-        except (DeltaError, OSError) as error:
+        except (SegpipeError, DeltaError, OSError) as error:
+            # A file that was read may have been replaced, and vacuumed: then look again.
+            if is_missing_file(error) and catalog.version() != read_at:
+                continue
             if isinstance(error, SegpipeError):
                 raise
             raise StorageError(

@@ -384,3 +384,9 @@ def quoted(text: str) -> str:
 def first_line(error: Exception) -> str:
     """The first line of a library's error message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def is_missing_file(error: Exception) -> bool:
+    """Whether reading failed because a file is not there: nothing was committed then."""
+    words = str(error).lower()
+    return "not found" in words or "no such file" in words

@@ -100,6 +100,27 @@ def _stored(path: str, info: Mapping[str, Any]) -> StoredFile:
     return StoredFile(path, int(info["size"]), modified)
 
 
+def _local_files(folder: str) -> Iterator[StoredFile]:
+    """All files below, without those that are renamed or removed at this moment.
+
+    Not fsspec's ``find``, which leaves out whole folders that it may not read.
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        try:
+            if entry.is_dir():
+                yield from _local_files(entry.path)
+                continue
+            status = entry.stat()
+        except FileNotFoundError:
+            continue
+        modified = datetime.fromtimestamp(status.st_mtime, UTC)
+        yield StoredFile(entry.path, status.st_size, modified)
+
+
 class Folder:
     """A folder under any fsspec URL. Files in it are written whole or not at all."""
 
@@ -169,6 +190,9 @@ class Folder:
             StorageError: if they cannot be listed.
         """
         with storage_errors(f"listing {self.shown}"):
+            if self.is_local:
+                yield from _local_files(self.path)
+                return
             found = self.filesystem.find(self.path, detail=True)
         for path, info in found.items():
             yield _stored(str(path), info)
@@ -256,6 +280,20 @@ class Folder:
         doing = f"removing {self.shown}/{name}"
         with storage_errors(doing), suppress(FileNotFoundError):
             self.filesystem.rm_file(self.path_of(name))
+
+    def remove_once(self, name: str) -> None:
+        """:meth:`remove`, never tried again by a library: once this ends, nothing is removed.
+
+        Raises:
+            StorageError: if it cannot be removed, or that is not known.
+        """
+        objects = open_object_store(self.url, self.path, self.storage_options, retrying=False)
+        if objects is None:
+            self.remove(name)
+            return
+        doing = f"removing {self.shown}/{name}"
+        with storage_errors(doing), suppress(FileNotFoundError):
+            objects.remove(self.path_of(name))
 
     def sync(self) -> None:
         """Make what was written survive a power cut, once, before a commit refers to it."""

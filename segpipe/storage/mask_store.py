@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from segpipe.errors import StorageError
 from segpipe.storage.atomic import replace_file
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import AT_ONCE, Folder
+from segpipe.storage.removal import remove_announced, wait_for_removals
 
 # A mask that was stored is not looked for again for so long; far less than any vacuum waits.
 _TRUSTED_SECONDS = 3600.0
@@ -63,7 +64,7 @@ class MaskStore:
         return self.folder.stored(self.name_of(sha256)) is not None
 
     def keep(self, sha256: str) -> bool:
-        """Whether the mask is in the store; if so, it counts as new, and no vacuum takes it."""
+        """Whether the mask is in the store; if so, it counts as new. See :meth:`kept`."""
         if time.monotonic() - self._stored.get(sha256, -math.inf) < _TRUSTED_SECONDS:
             return True
         name = self.name_of(sha256)
@@ -77,18 +78,37 @@ class MaskStore:
                 return False  # it was taken this very moment
         return True
 
-    def remove_if_older(self, sha256: str, before: datetime) -> bool:
-        """Remove a mask unless it was renewed meanwhile; whether it went.
+    def kept(self, sha256s: Sequence[str], keep: Callable[[str], bool] | None = None) -> list[bool]:
+        """Of each mask, whether it is in the store; no vacuum takes it for a day.
+
+        Args:
+            keep: :meth:`keep`, or something that also stores the mask.
 
         Raises:
-            StorageError: if it cannot be removed.
+            StorageError: if the store does not answer.
         """
-        name = self.name_of(sha256)
-        stored = self.folder.stored(name)
-        if stored is None or stored.modified >= before:
-            return False
-        self.folder.remove(name)
-        return True
+        while True:
+            there = self.folder.each(keep or self.keep, sha256s)
+            if not wait_for_removals(self.folder, sha256s):
+                return there
+            self._stored.clear()
+
+    def remove_older(self, sha256s: Sequence[str], before: datetime) -> Iterator[str]:
+        """Remove masks, but those that were renewed meanwhile; the ones that went.
+
+        Raises:
+            StorageError: if one cannot be removed.
+        """
+
+        def remove(sha256: str) -> bool:
+            name = self.name_of(sha256)
+            stored = self.folder.stored(name)
+            if stored is None or stored.modified >= before:
+                return False
+            self.folder.remove_once(name)
+            return True
+
+        return remove_announced(self.folder, sha256s, remove)
 
     def put(self, data: bytes) -> str:
         """Store PNG bytes unless they are there already; returns their SHA-256 (hex).
@@ -144,6 +164,8 @@ class MaskStore:
             elif stored.modified < datetime.now(UTC) - RENEWED_AFTER:
                 # A young file is safe from being vacuumed before a table refers to it.
                 self._renew(name, data)
+                if wait_for_removals(self.folder, [sha256]) and self.folder.stored(name) is None:
+                    self._write(name, data)
 
     def _remember(self, sha256: str) -> None:
         if len(self._stored) >= _MOST_REMEMBERED:

@@ -129,6 +129,13 @@ class ObjectStore:
         with _os_errors(path):
             obstore.put(self._store, self._key(path), data, use_multipart=False)
 
+    def remove(self, path: str) -> None:
+        """Remove an object."""
+        import obstore
+
+        with _os_errors(path):
+            obstore.delete(self._store, self._key(path))
+
     def stored(self, path: str) -> tuple[int, datetime]:
         """Size in bytes of an object and when it was written.
 
@@ -224,12 +231,17 @@ def _os_errors(path: str) -> Iterator[None]:
 
 
 def open_object_store(
-    url: str, path: str, storage_options: Mapping[str, Any] | None = None
+    url: str,
+    path: str,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    retrying: bool = True,
 ) -> ObjectStore | None:
     """The object store of a URL; None where it is not one's.
 
     Args:
         path: of the URL within its fsspec file system; begins with the bucket.
+        retrying: whether a request that failed is sent again.
 
     Raises:
         SettingsError: if the packages for it are missing, or its options cannot be used.
@@ -239,7 +251,8 @@ def open_object_store(
     if options is None:
         return None
     bucket = path.partition("/")[0]
-    return _opened(_scheme(url), bucket, tuple(sorted(options.items())), given.get("profile"))
+    named = tuple(sorted(options.items()))
+    return _opened(_scheme(url), bucket, named, given.get("profile"), retrying)
 
 
 def check_store_url(url: str) -> None:
@@ -277,7 +290,11 @@ def missing_packages(url: str) -> str | None:
 
 @cache
 def _opened(
-    scheme: str, bucket: str, options: tuple[tuple[str, str], ...], profile: str | None
+    scheme: str,
+    bucket: str,
+    options: tuple[tuple[str, str], ...],
+    profile: str | None,
+    retrying: bool,
 ) -> ObjectStore:
     extra = "s3" if scheme in _S3 else "gcs" if scheme in _GCS else "azure"
     try:
@@ -288,6 +305,7 @@ def _opened(
             f"{scheme}://{bucket} needs packages that are not installed: install segpipe[{extra}]"
         ) from None
     config: Any = {name: value for name, value in options if name != "AWS_PROFILE"}
+    retries: Any = RETRYING if retrying else {**RETRYING, "max_retries": 0}
     client: Any = {"allow_http": config.pop("AWS_ALLOW_HTTP", "false") == "true"}
     try:
         if scheme in _S3:
@@ -297,12 +315,12 @@ def _opened(
                 bucket,
                 config=config,
                 client_options=client,
-                retry_config=RETRYING,
+                retry_config=retries,
                 credential_provider=provider,
             )
         else:
             kind = GCSStore if scheme in _GCS else AzureStore
-            store = kind(bucket, config=config, client_options=client, retry_config=RETRYING)
+            store = kind(bucket, config=config, client_options=client, retry_config=retries)
     except (BaseError, ValueError) as error:
         words = (str(error).splitlines() or ["unknown"])[0]
         raise SettingsError(f"cannot open {scheme}://{bucket}: {words}") from None

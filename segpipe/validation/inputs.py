@@ -160,6 +160,6 @@ def masks_are_there(folder: Folder, name: str, masks: MaskStore) -> bool:
         for batch in pq.ParquetFile(handle).iter_batches(
             batch_size=_ROWS_AT_ONCE, columns=["mask_sha256"]
         ):
-            if not all(masks.folder.each(masks.keep, batch.column(0).to_pylist())):
+            if not all(masks.kept(batch.column(0).to_pylist())):
                 return False
     return True

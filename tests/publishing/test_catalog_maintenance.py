@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,21 +15,23 @@ import numpy as np
 import pytest
 from deltalake import DeltaTable
 
+import segpipe.publishing.vacuum as vacuum_module
 from segpipe.errors import CatalogError, SegpipeError
 from segpipe.manifests.partition import Partition
 from segpipe.masks.encoding import canonical_png
-from segpipe.publishing import maintenance
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.history import diff, history
-from segpipe.publishing.maintenance import optimize, restore, unpublish, vacuum
+from segpipe.publishing.maintenance import optimize, restore, unpublish
+from segpipe.publishing.vacuum import vacuum
 from segpipe.root import Root
 from segpipe.storage.files import Folder, StoredFile
 from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.removal import elapsed_clock
 from tests.fixtures.command_line import assert_plain_error, segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, segment_cells
 from tests.fixtures.prediction_batches import prediction_batch
 from tests.fixtures.published import outcomes, published
-from tests.fixtures.published_days import NEXT_DAY, age, masks_in, rows_of, version_of
+from tests.fixtures.published_days import LONG_AGO, NEXT_DAY, age, masks_in, rows_of, version_of
 from tests.fixtures.publishing_process import Child
 
 
@@ -480,7 +483,7 @@ def test_vacuum_does_not_take_the_masks_of_a_version_restored_while_it_looked(
     replaced_once: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Vacuum has seen what is needed; an earlier version is restored; vacuum goes on."""
-    referenced = maintenance._referenced
+    referenced = vacuum_module._referenced
     restored: list[int] = []
 
     def then_restore(*given: Any) -> set[str]:
@@ -489,7 +492,7 @@ def test_vacuum_does_not_take_the_masks_of_a_version_restored_while_it_looked(
             restored.append(restore(replaced_once.catalog, 1, "undo"))
         return needed
 
-    monkeypatch.setattr(maintenance, "_referenced", then_restore)
+    monkeypatch.setattr(vacuum_module, "_referenced", then_restore)
     cleared(replaced_once, 0)
     assert restored
     assert shas(replaced_once) <= masks_in(replaced_once)
@@ -527,3 +530,160 @@ def test_vacuum_beside_a_publishing_process_takes_nothing_that_is_needed(
     rows = catalog.read(["mask_sha256"])["mask_sha256"].to_pylist()
     assert len(rows) == 60
     assert all(catalog.masks.has(sha256) for sha256 in rows)
+
+
+def test_a_version_that_a_killed_vacuum_gave_up_is_refused_though_its_files_are_there(
+    replaced_once: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was not killed could delete the files any moment; the next vacuum does."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*given: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "remove", killed)
+        with pytest.raises(Killed):
+            cleared(replaced_once, 0)
+    newest = history(replaced_once.catalog, 1)[0]
+    assert (newest.operation, newest.notes) == ("vacuum", {"removed_files": "1"})
+    before = rows_of(replaced_once)
+    with pytest.raises(
+        CatalogError, match=r"version 1 cannot be restored.*given some of its files"
+    ):
+        restore(replaced_once.catalog, 1, "undo")
+    assert rows_of(replaced_once) == before
+    assert cleared(replaced_once, 0) == (1, 1)
+    assert rows_of(replaced_once) == before
+
+
+def test_versions_whose_files_no_vacuum_gave_up_are_restored_after_a_vacuum(
+    replaced_once: Root, publish: Any
+) -> None:
+    cleared(replaced_once, 0)
+    kept = version_of(replaced_once)
+    before = rows_of(replaced_once)
+    publish({"a": (0, 7)}, update=True)
+    assert restore(replaced_once.catalog, kept, "undo") == kept + 2
+    assert rows_of(replaced_once) == before
+
+
+def test_a_vacuum_that_looked_before_a_restore_looks_again(
+    replaced_once: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has listed the files of version 1; they are published again; it must not delete them."""
+    give_up = vacuum_module.give_up
+    restored: list[int] = []
+
+    def after_restore(*given: Any) -> None:
+        if not restored:
+            restored.append(restore(replaced_once.catalog, 1, "undo"))
+        give_up(*given)
+
+    monkeypatch.setattr(vacuum_module, "give_up", after_restore)
+    before = rows_of(replaced_once, 1)
+    assert cleared(replaced_once, 0)[0] == 1  # that of version 2, which is the old one now
+    assert restored
+    assert rows_of(replaced_once) == before
+    assert shas(replaced_once) <= masks_in(replaced_once)
+
+
+def test_a_restore_says_so_where_another_tool_takes_files_of_its_version(
+    replaced_once: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = rows_of(replaced_once)
+    restoring = DeltaTable.restore
+
+    def meanwhile(table: DeltaTable, *given: Any, **named: Any) -> Any:
+        done = restoring(table, *given, **named)
+        there = {
+            uri.rsplit("/", 1)[1] for uri in DeltaTable(table.table_uri, version=2).file_uris()
+        }
+        for uri in DeltaTable(table.table_uri, version=1).file_uris():
+            if uri.rsplit("/", 1)[1] not in there:
+                Path(uri).unlink()
+        return done
+
+    monkeypatch.setattr(DeltaTable, "restore", meanwhile)
+    with pytest.raises(CatalogError, match="Restore version 2, which was current before"):
+        restore(replaced_once.catalog, 1, "undo")
+    monkeypatch.undo()
+    restore(replaced_once.catalog, 2, "as told")
+    assert rows_of(replaced_once) == current
+
+
+def test_vacuum_counts_and_takes_temporary_files_of_killed_runs_that_are_a_day_old(
+    replaced_once: Root, publish: Any
+) -> None:
+    folders = {
+        name: Path(replaced_once.settings.folder(name).path)
+        for name in ("masks", "catalog", "validated", "views", "manifests")
+    }
+    temporary = [
+        folders["masks"] / "ab" / f".{'a' * 32}.tmp",
+        folders["catalog"] / "predictions" / "_delta_log" / "00000000000000000003.json#1",
+        folders["catalog"] / "predictions" / "dataset=default" / "part-1.zstd.parquet#12",
+        folders["catalog"] / "receipts" / "dataset=default" / f".{'b' * 32}.tmp",
+        folders["validated"] / f".{'c' * 32}.tmp",
+        folders["views"] / "deep" / "down" / f".{'d' * 32}.tmp",
+        folders["manifests"] / f".{'e' * 32}.tmp",
+    ]
+    others = [folders["manifests"] / "mine.tmp", folders["manifests"] / ".hidden"]
+    young = folders["masks"] / f".{'f' * 32}.tmp"
+    now = time.time()
+    for path in [*temporary, *others, young]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half of a file")
+        os.utime(path, (now - 25 * 3600,) * 2)
+    os.utime(young, (now - 23 * 3600,) * 2)
+    would = replaced_once.vacuum()
+    assert all(path.exists() for path in [*temporary, *others, young])
+    did = replaced_once.vacuum(dry_run=False)
+    assert replace(would, dry_run=False) == did
+    assert (did.temporary_files, did.temporary_bytes) == (len(temporary), 14 * len(temporary))
+    assert not any(path.exists() for path in temporary)
+    assert all(path.exists() for path in [*others, young])
+
+
+def test_a_dry_run_of_vacuum_counts_the_bytes_that_it_would_free(replaced_once: Root) -> None:
+    def size() -> int:
+        return sum(path.stat().st_size for path in Path(replaced_once.settings.root).rglob("*")
+                   if path.is_file() and "_delta_log" not in path.parts)  # fmt: skip
+
+    left = Path(replaced_once.masks.folder.path) / f".{'a' * 32}.tmp"
+    left.write_bytes(b"half of a mask")
+    os.utime(left, (LONG_AGO, LONG_AGO))
+    before, would = size(), replaced_once.vacuum(0)
+    assert min(would.table_bytes, would.mask_bytes, would.temporary_bytes) > 0
+    assert size() == before
+    did = replaced_once.vacuum(0, dry_run=False)
+    assert before - size() == would.bytes == did.bytes
+
+
+def test_a_run_that_stood_still_for_days_before_its_commit_stores_its_masks_again(
+    tmp_path: Path, provenance: MakeProvenance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine slept between the look at the masks and the commit; a vacuum took them."""
+    inbox = MaskStore(Folder(str(tmp_path / "inbox")))
+    catalog = Catalog(Folder(str(tmp_path / "catalog")), MaskStore(Folder(str(tmp_path / "masks"))))
+    commit, slept = catalog._commit, [0.0]
+
+    def after_days(*given: Any) -> Any:
+        slept[0] = 3 * 24 * 3600.0
+        age(tmp_path / "masks")
+        assert vacuum(catalog, Folder(str(tmp_path / "none")), dry_run=False).mask_files == 1
+        return commit(*given)
+
+    monkeypatch.setattr(catalog, "_commit", after_days)
+    monkeypatch.setattr(
+        "segpipe.publishing.catalog_destination.elapsed_clock", lambda: elapsed_clock() + slept[0]
+    )
+    by = provenance()
+    told = catalog.publish(prediction_batch({"a": 0}, inbox), inbox, by)
+    assert catalog.verify(told, by, masks=None).mismatches == ()
+    slept[0] = 0.0
+    with pytest.raises(CatalogError, match="stood still for hours"):
+        batch = prediction_batch({"b": 4}, catalog.masks)
+        catalog.publish(batch, catalog.masks, by)

@@ -12,8 +12,9 @@ from deltalake import DeltaTable
 
 from segpipe.errors import StorageError
 from segpipe.publishing.catalog import Catalog
-from segpipe.publishing.maintenance import restore, unpublish, vacuum
+from segpipe.publishing.maintenance import restore, unpublish
 from segpipe.publishing.outcomes import Provenance, counts
+from segpipe.publishing.vacuum import vacuum
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from tests.fixtures.prediction_batches import prediction_batch

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 import segpipe
 from segpipe.errors import SettingsError
 from segpipe.pipeline.instance import open_instance
-from segpipe.publishing.maintenance import restore, unpublish, vacuum
+from segpipe.publishing.maintenance import restore, unpublish
 from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.vacuum import vacuum
 from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder

@@ -24,9 +24,10 @@ import pytest
 
 from segpipe.errors import SegpipeError, StorageError
 from segpipe.publishing.catalog import open_catalog
-from segpipe.publishing.maintenance import restore, unpublish, vacuum
+from segpipe.publishing.maintenance import restore, unpublish
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication
+from segpipe.publishing.vacuum import vacuum
 from segpipe.root import Root
 from segpipe.storage.object_store import object_store_options
 from tests.fixtures.command_line import segpipe

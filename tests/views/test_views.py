@@ -18,8 +18,8 @@ from segpipe.masks.measures import measure
 from segpipe.predictions.fingerprint import fingerprint
 from segpipe.predictions.prediction import Segment
 from segpipe.predictions.view import View
-from segpipe.publishing.maintenance import vacuum
 from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.vacuum import vacuum
 from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.validation.validated import ValidatedPredictions
