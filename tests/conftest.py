@@ -12,4 +12,5 @@ pytest_plugins = [
     "tests.fixtures.publishing_process",
     "tests.fixtures.real_data",
     "tests.fixtures.s3_buckets",
+    "tests.fixtures.stepping",
 ]
