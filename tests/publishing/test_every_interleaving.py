@@ -8,13 +8,10 @@ again and the very versions that are restored while it does so.
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,15 +19,10 @@ from typing import Any
 import pytest
 
 from segpipe.publishing.catalog import Catalog
-from segpipe.publishing.maintenance import unpublish
-from segpipe.publishing.outcomes import Provenance
-from segpipe.storage.files import Folder
-from segpipe.storage.mask_store import MaskStore
-from tests.fixtures.prediction_batches import prediction_batch
+from tests.fixtures.aged_catalog import catalog_in, catalog_of_five_versions
 from tests.fixtures.stepping import Actor, Schedule, interleave
 
 Task = dict[str, Any]
-TEN_DAYS = timedelta(days=10).total_seconds()
 INSERT: Task = {"do": "publish", "items": {"c": 5, "d": 0}, "update": False, "run_id": "insert"}
 UPDATE: Task = {"do": "publish", "items": {"a": 0, "b": 5}, "update": True, "run_id": "update"}
 FIRST: Task = {"do": "restore", "version": 1, "run_id": "first"}
@@ -48,48 +40,23 @@ TOGETHER = [
     [UPDATE, VACUUM, FOURTH],
     [INSERT, VACUUM, FIRST],
 ]  # fmt: skip
+OLD_ENTRY = re.compile(r"^(look|open) .*/_delta_log/0{19}[0-5]\.json$")
 Choose = Callable[[int, int, Sequence[int]], int]
-
-
-def catalog_in(root: Path) -> Catalog:
-    return Catalog(Folder(str(root / "catalog")), MaskStore(Folder(str(root / "masks"))))
 
 
 @pytest.fixture(scope="module")
 def ten_days_old(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalog of five versions, and an inbox with all masks beside it."""
-    base = tmp_path_factory.mktemp("interleaved")
-    root = base / "template"
-    catalog, inbox = catalog_in(root), MaskStore(Folder(str(base / "inbox")))
-
-    def publish(items: dict[str, int]) -> None:
-        by = Provenance("default", "unet", "2026-01-05", f"{items}", datetime.now(UTC), True)
-        catalog.publish(prediction_batch(items, inbox), inbox, by)
-
-    for items in ({"a": 0}, {"b": 4}, {"a": 4}, {"c": 5}):
-        publish(items)
-    unpublish(catalog, "default", "unet", "without c", reference_ids=["c"])
-    then = time.time() - TEN_DAYS
-    for path in root.rglob("*.json"):
-        path.write_text(
-            re.sub(
-                r'"(timestamp|deletionTimestamp|modificationTime)":(\d+)',
-                lambda found: f'"{found[1]}":{int(found[2]) - int(TEN_DAYS * 1000)}',
-                path.read_text(),
-            )
-        )
-    for path in root.rglob("*"):
-        os.utime(path, (then, then))
-    return root
+    return catalog_of_five_versions(tmp_path_factory.mktemp("interleaved"))
 
 
-def violations(root: Path, tasks: Sequence[Task], schedule: Schedule) -> list[str]:
-    """What is wrong after a schedule; nothing should be."""
+def violations(
+    catalog: Catalog, tasks: Sequence[Task], answers: Sequence[dict[str, Any]]
+) -> list[str]:
+    """What is wrong after tasks that ran at the same time; nothing should be."""
     found: list[str] = []
-    catalog = catalog_in(root)
     # Without retention, the versions of a moment ago may be vacuumed.
     oldest = 5 if VACUUM_ALL not in tasks else catalog.version() or 0
-    for task, answer in zip(tasks, schedule.answers, strict=True):
+    for task, answer in zip(tasks, answers, strict=True):
         error = answer.get("error", "")
         if error and not (task["do"] == "restore" and "cannot be restored" in error):
             found.append(f"{task['do']} failed: {error}")
@@ -105,7 +72,6 @@ def violations(root: Path, tasks: Sequence[Task], schedule: Schedule) -> list[st
         found += inconsistent(catalog, oldest)
     except Exception as error:
         found.append(f"unreadable: {error}")
-    found += [f"{path} was left" for path in root.rglob(".*") if path.is_file()]
     return found
 
 
@@ -153,8 +119,11 @@ def run(
     root = template.with_name("root")
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(template, root)
-    schedule = interleave(actors, [{**task, "root": str(root)} for task in tasks], choose)
-    return schedule, violations(root, tasks, schedule)
+    places = {"root": str(root), "inbox": str(template.with_name("inbox"))}
+    schedule = interleave(actors, [{**task, **places} for task in tasks], choose)
+    left = [f"{path} was left" for path in root.rglob(".*") if path.is_file()]
+    left += map(str, root.glob("masks/.removals/*"))
+    return schedule, [*violations(catalog_in(root), tasks, schedule.answers), *left]
 
 
 def seeded(seed: int, length: int) -> Choose:
@@ -183,12 +152,27 @@ def stopped_once(who: int, at: int) -> Choose:
     return choose
 
 
+def stops(template: Path, actors: Sequence[Actor], task: Task) -> list[int]:
+    """Before which of its operations a task is worth stopping.
+
+    Before all, except to do the same again, or to look at log entries that nothing changes.
+    """
+    schedule, found = run(template, actors, [task], lambda step, last, going: 0)
+    assert not found, told(found, [task], schedule, "alone")
+    steps = [step for _, step in schedule.steps]
+    return [
+        place
+        for place, step in enumerate(steps)
+        if step != steps[place - 1] and not OLD_ENTRY.search(step)
+    ]
+
+
 def told(found: list[str], tasks: Sequence[Task], schedule: Schedule, how: object) -> str:
     who = " and ".join(json.dumps(task) for task in tasks)
     return "\n".join([f"{who}, {how}:", *found, *(f"{p} {step}" for p, step in schedule.steps)])
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(24))
 def test_whatever_order_two_take_their_steps_in_the_catalog_is_whole(
     ten_days_old: Path, actors: Sequence[Actor], seed: int
 ) -> None:
@@ -202,21 +186,17 @@ def test_whatever_order_two_take_their_steps_in_the_catalog_is_whole(
 def test_wherever_one_is_stopped_while_the_others_do_it_all_the_catalog_is_whole(
     ten_days_old: Path, actors: Sequence[Actor], tasks: Sequence[Task]
 ) -> None:
-    for who in range(len(tasks)):
-        at = 0
-        while True:
+    for who, task in enumerate(tasks):
+        for at in stops(ten_days_old, actors, task):
             schedule, found = run(ten_days_old, actors, tasks, stopped_once(who, at))
             assert not found, told(found, tasks, schedule, f"{who} stopped at {at}")
-            if sum(place == who for place, _ in schedule.steps) <= at:
-                break
-            at += 1
 
 
 @pytest.mark.slow
 def test_five_hundred_seeded_orders_leave_the_catalog_whole(
     ten_days_old: Path, actors: Sequence[Actor]
 ) -> None:
-    for seed in range(40, 540):
+    for seed in range(24, 524):
         tasks = TOGETHER[seed % len(TOGETHER)]
         schedule, found = run(ten_days_old, actors, tasks, seeded(seed, 300 * len(tasks)))
         assert not found, told(found, tasks, schedule, f"seed {seed}")
