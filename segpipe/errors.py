@@ -59,13 +59,25 @@ def nearest(given: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(known)})"
 
 
+def shortened(text: str, most: int = 300) -> str:
+    """A text without its middle if it has more than so many characters; says how many are left out.
+
+    The end stays: that is where a message says what to do.
+    """
+    if len(text) <= most:
+        return text
+    end = most // 4
+    left_out = len(text) - most
+    return f"{text[: most - end]} ... ({left_out:,} characters left out) ... {text[-end:]}"
+
+
 def listed(items: Sequence[object], most: int = 10) -> str:
-    """``a, b, c and 4 more``.
+    """``a, b, c and 4 more``; what is long is :func:`shortened`.
 
     Args:
         most: how many are listed.
     """
-    text = ", ".join(map(str, items[:most]))
+    text = ", ".join(shortened(str(item)) for item in items[:most])
     return text if len(items) <= most else f"{text} and {len(items) - most} more"
 
 

@@ -101,10 +101,10 @@ class _Check:
             SettingsError: if the policy cannot be used.
         """
         files = [file for given in manifests for file in _files(given)]
-        manifest = Manifest.open(files)
         folder = Folder(out)
         roots = [*(place.url for place, _, _ in files), *allowed_roots]
         applied, items = _policy(policy)
+        manifest = Manifest.open(files, applied.limits)
         validation = Validation(
             dataset=None,
             model_run=None,

@@ -133,7 +133,9 @@ class Root:
         Raises:
             ManifestError: if there is none, or it cannot be used.
         """
-        return self.landing.manifest(Partition.of(partition, date))
+        partition = Partition.of(partition, date)
+        limits = self.settings.policies.of(partition.model_run).limits
+        return self.landing.manifest(partition, limits)
 
     def materialize(
         self,

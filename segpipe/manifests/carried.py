@@ -23,7 +23,7 @@ from segpipe.tables.schemas import VALIDATED
 _TAKEN = frozenset([*VALIDATED.names, "date"])
 # Row numbers that pandas and Dask write beside a frame's columns.
 _INDEX = re.compile(r"__index_level_\d+__|__null_dask_index__")
-_MOST_FILES = 3
+_MOST_FILES, _MOST_WARNINGS = 3, 10
 
 
 def carried_name(column: str) -> str:
@@ -81,6 +81,9 @@ class CarriedColumns:
                 kind = pa.string()
                 warnings.append(_carried_as_text(name, parts))
             fields.append(pa.field(name, kind))
+        more = len(warnings) - _MOST_WARNINGS
+        if more > 0:
+            warnings[_MOST_WARNINGS:] = [f"{more:,} more columns have other names, or are text"]
         return cls(pa.schema(fields), names, tuple(warnings))
 
 

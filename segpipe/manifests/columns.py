@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from segpipe.errors import ManifestError
+from segpipe.errors import ManifestError, listed
 from segpipe.manifests.plain_types import is_list, is_text, plain_type
 
 #: Possible names of the column of Segments; the first that exists is used.
@@ -105,7 +105,7 @@ def _check_type(shown: str, name: str, kind: pa.DataType, expected: str, fits: A
 def _missing(shown: str, name: str, schema: pa.Schema) -> str:
     close = difflib.get_close_matches(name, schema.names, n=1, cutoff=0.6)
     hint = f"; is it {close[0]!r}?" if close else ""
-    there = ", ".join(schema.names) or "none"
+    there = listed(schema.names) or "none"
     return f"{shown}: there is no column {name!r} (columns: {there}){hint}"
 
 

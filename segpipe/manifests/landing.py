@@ -20,6 +20,7 @@ from segpipe.manifests.layout import (
     unread_delivery,
     unread_link,
 )
+from segpipe.manifests.limits import Limits
 from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.partition import DATE_PREFIX, Partition
 from segpipe.masks.refusal import MaskRefused
@@ -250,8 +251,11 @@ class Landing:
         folders = self._days(names, unread.append).get(partition.date, [])
         return sorted([*unread, *self.delivered(folders).unread])
 
-    def manifest(self, partition: Partition) -> Manifest:
+    def manifest(self, partition: Partition, limits: Limits | None = None) -> Manifest:
         """The manifest of a partition: all its Parquet files, sorted by name.
+
+        Args:
+            limits: on the manifest and its rows; None for the defaults.
 
         Raises:
             ManifestError: if there is none, it is still being written, or one of its files cannot
@@ -278,7 +282,8 @@ class Landing:
                 f"{_nearest(partition.date, [day for day in days if day != partition.date])}"
                 f"{not_read([*unread, *found.unread])}"
             )
-        return Manifest.open([(file.folder, file.name, file.shown) for file in found.files])
+        files = [(file.folder, file.name, file.shown) for file in found.files]
+        return Manifest.open(files, limits)
 
     def _entries(self, folder: Folder) -> list[_Entry]:
         """Files and folders in a folder, by name."""

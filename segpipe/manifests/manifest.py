@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segpipe.errors import ManifestError
+from segpipe.errors import ManifestError, listed
 from segpipe.manifests.carried import CarriedColumns
 from segpipe.manifests.cells import readable_text
 from segpipe.manifests.columns import check_columns, class_names, segment_column
+from segpipe.manifests.footer import check_footer
+from segpipe.manifests.limits import Limits
+from segpipe.manifests.reading_plan import ReadingPlans
+from segpipe.manifests.row_sizes import SizedRows, sized
 from segpipe.manifests.rows import ManifestBatch, ManifestChunk
 from segpipe.storage.files import Folder
 
@@ -29,6 +34,7 @@ class ManifestFile:
         folder, name: where it is.
         shown: its name in tables and messages.
         rows: number of rows.
+        limits: rows beyond them are not read as a whole.
     """
 
     folder: Folder
@@ -36,6 +42,17 @@ class ManifestFile:
     shown: str
     rows: int
     schema: pa.Schema
+    limits: Limits = field(default_factory=Limits)
+
+    @cached_property
+    def plans(self) -> ReadingPlans:
+        """How its columns are read in bounded memory.
+
+        Raises:
+            pyarrow.ArrowException, OSError: if the file turns out to be damaged.
+        """
+        with self.folder.open_input(self.name) as handle:
+            return ReadingPlans(self.shown, handle)
 
     def column(self, place: int) -> Iterator[pa.Array]:
         """Stream one column, given its place in the schema.
@@ -46,8 +63,9 @@ class ManifestFile:
         name = self.schema.field(place).name
         # All columns of that name are read; this one is as many places after the first.
         among = self.schema.names[:place].count(name)
-        for rows in _batches(self, [name], 65_536):
-            named = [c for n, c in zip(rows.schema.names, rows.columns, strict=True) if n == name]
+        for part in _batches(self, [name], 65_536):
+            names, columns = part.rows.schema.names, part.rows.columns
+            named = [c for n, c in zip(names, columns, strict=True) if n == name]
             yield named[among]
 
 
@@ -64,18 +82,29 @@ class Manifest:
     carried: CarriedColumns
 
     @classmethod
-    def open(cls, files: Sequence[tuple[Folder, str, str]]) -> Manifest:
+    def open(
+        cls, files: Sequence[tuple[Folder, str, str]], limits: Limits | None = None
+    ) -> Manifest:
         """Open and check manifest files.
 
         Only their footers are read, and carried columns that have several types.
 
         Args:
             files: folder, file name, and name for messages, of each.
+            limits: on the manifest and its rows; None for the defaults.
 
         Raises:
             ManifestError: naming the file, the column, what was found and what was expected.
         """
-        opened = tuple(_open(folder, name, shown) for folder, name, shown in files)
+        limits = limits or Limits()
+        opened = tuple(_open(folder, name, shown, limits) for folder, name, shown in files)
+        rows = sum(file.rows for file in opened)
+        if rows > limits.max_rows:
+            raise ManifestError(
+                f"{listed([file.shown for file in opened])}: the manifest has {rows:,} rows, over "
+                f"the limit of {limits.max_rows:,} (max_rows in the policy). Split it into several "
+                "days or model runs, or raise the limit"
+            )
         if not any(file.rows for file in opened):
             shown = ", ".join(file.shown for file in opened)
             raise ManifestError(
@@ -110,7 +139,7 @@ class Manifest:
     def batches(
         self, rows_per_batch: int, columns: Sequence[str] | None = None
     ) -> Iterator[ManifestBatch]:
-        """Stream all rows in order; memory is bounded by a row group and a batch.
+        """Stream all rows in order; memory is bounded, see ``limits``.
 
         Args:
             columns: names of the columns to read; all if None.
@@ -123,18 +152,19 @@ class Manifest:
             names = columns and [name for name in columns if name in file.schema.names]
             extras = self.extras if columns is None else pa.schema([])
             segments, classes = segment_column(file.schema), class_names(file.schema)
-            for rows in _batches(file, names, rows_per_batch):
+            for part in _batches(file, names, rows_per_batch):
                 yield ManifestBatch(
                     folder=file.folder.url,
                     manifest=file.shown,
                     first=number,
-                    rows=rows,
+                    rows=part.rows,
                     segment_column=segments,
                     extras=extras,
                     carried=carried if columns is None else (),
                     class_names=classes,
+                    too_large=part.too_large,
                 )
-                number += rows.num_rows
+                number += part.rows.num_rows
 
     def chunks(
         self, rows_per_chunk: int = 256, columns: Sequence[str] | None = None
@@ -150,32 +180,35 @@ class Manifest:
             ManifestError: if a file turns out to be damaged.
         """
         for file in self.files:
-            for batch in _batches(file, ["reference_id"], 65_536):
-                yield readable_text(batch.column(0), None)
+            for part in _batches(file, ["reference_id"], 65_536):
+                yield readable_text(part.rows.column(0), None)
 
 
-def _open(folder: Folder, name: str, shown: str) -> ManifestFile:
+def _open(folder: Folder, name: str, shown: str, limits: Limits) -> ManifestFile:
     handle = folder.open_input(name)
     try:
         with handle:
+            check_footer(shown, handle)
             file = pq.ParquetFile(handle)
             schema, rows = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, ManifestError):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ManifestError(
             f"{shown} is not a readable Parquet file ({reason}). Write the manifest again, or "
             "point to a .parquet file"
         ) from None
     check_columns(shown, schema)
-    return ManifestFile(folder, name, shown, rows, schema)
+    return ManifestFile(folder, name, shown, rows, schema, limits)
 
 
-def _batches(
-    file: ManifestFile, columns: Sequence[str] | None, rows: int
-) -> Iterator[pa.RecordBatch]:
+def _batches(file: ManifestFile, columns: Sequence[str] | None, rows: int) -> Iterator[SizedRows]:
     try:
+        plan = file.plans.of(columns, rows)
         with file.folder.open_input(file.name) as handle:
-            yield from pq.ParquetFile(handle).iter_batches(batch_size=rows, columns=columns)
+            for batch in plan.open(handle).iter_batches(batch_size=plan.rows, columns=columns):
+                yield from sized(batch, file.limits)
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(
             f"{file.shown} is damaged: {str(error).splitlines()[0]}. Write the manifest again"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,10 +12,15 @@ import pyarrow as pa
 from segpipe.manifests.cells import cells_of
 from segpipe.manifests.columns import FINDINGS_COLUMN, SIZE_COLUMNS, TEXT_COLUMNS
 from segpipe.manifests.common_types import as_text, fitted
+from segpipe.manifests.limits import MAX_TEXT_BYTES
+from segpipe.manifests.row_sizes import TooLarge
+from segpipe.predictions.declarations import MOST_READ
 
 # How text that is not UTF-8 is decoded. In other text columns it becomes None, so that the row is
 # rejected for having no identity or no mask.
 _DECODING_ERRORS = {"annotation_id": "backslashreplace"}
+# Findings that are kept of a record's importer, which wrote one for each thing it found.
+_MOST_FINDINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class ManifestBatch:
         extras: schema of the carried columns.
         carried: the name of each column of ``rows`` in ``extras``; None if it is not carried.
         class_names: what the whole numbers in Segments' labels stand for; empty if nothing.
+        too_large: place of a row in ``rows`` -> why it was not read as a whole.
     """
 
     folder: str
@@ -97,6 +103,7 @@ class ManifestBatch:
     extras: pa.Schema
     carried: tuple[str | None, ...] = ()
     class_names: tuple[str, ...] = ()
+    too_large: Mapping[int, TooLarge] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.manifest} rows {self.first} to {self.first + self.rows.num_rows - 1}"
@@ -114,6 +121,9 @@ class ManifestBatch:
         segments = cells[self.segment_column]
         if self.class_names:
             segments = [_with_labels(cell, self.class_names) for cell in segments]
+        findings = [*map(_findings, cells[FINDINGS_COLUMN])]
+        for place, why in self.too_large.items():
+            findings[place] = (_too_large(why, self.segment_column),)
         rows = tuple(
             ManifestRow(self.manifest, number, *values)
             for number, values in enumerate(
@@ -125,7 +135,7 @@ class ManifestBatch:
                     map(_whole, cells["height"]),
                     map(_whole, cells["width"]),
                     cells["image_url"],
-                    map(_findings, cells[FINDINGS_COLUMN]),
+                    findings,
                     strict=True,
                 ),
                 self.first,
@@ -141,8 +151,37 @@ class ManifestBatch:
         return ManifestChunk(self.folder, rows, pa.Table.from_arrays(extras, schema=self.extras))
 
 
+def _too_large(why: TooLarge, segment_column: str) -> ImportFinding:
+    """The finding of a row that was not read as a whole."""
+    if why.column == segment_column and why.limit == MOST_READ:
+        return ImportFinding(
+            "INDEX-OVERFLOW",
+            f"{why.size:,} Segments, and at most 256 are possible: keep the best and merge the "
+            "rest per label, or write the semantic view",
+            f"{why.size} Segments",
+            "at most 256",
+        )
+    if why.limit == MAX_TEXT_BYTES and why.column in TEXT_COLUMNS:
+        message = (
+            f"{why.column} has {why.size:,} bytes, over the limit of {why.limit:,}: is it another "
+            "column's content?"
+        )
+    else:
+        message = (
+            f"the row has {why.size:,} bytes, most of them in column {why.column!r}, over the "
+            f"limit of {why.limit:,} (max_row_bytes in the policy): write less into it, or a URL "
+            "of it"
+        )
+    return ImportFinding(
+        "ROW-TOO-LARGE", message, f"{why.size} bytes", f"at most {why.limit} bytes"
+    )
+
+
 def _findings(cell: Any) -> tuple[ImportFinding, ...]:
-    return tuple(
+    """The findings that an importer wrote into a row: the first few, and how many more."""
+    given = [one for one in cell or () if one is not None and one["rule"] is not None]
+    more = len(given) - _MOST_FINDINGS
+    findings = [
         ImportFinding(
             str(one["rule"]),
             str(one["message"]),
@@ -150,9 +189,12 @@ def _findings(cell: Any) -> tuple[ImportFinding, ...]:
             str(one.get("expected") or ""),
             str(one.get("remedy") or ""),
         )
-        for one in cell or ()
-        if one is not None and one["rule"] is not None
-    )
+        for one in given[:_MOST_FINDINGS]
+    ]
+    if more > 0:
+        last = findings[-1]
+        findings[-1] = replace(last, message=f"{last.message} (and {more:,} more findings)")
+    return tuple(findings)
 
 
 def _carried(column: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segpipe.errors import SegpipeError, printable
+from segpipe.errors import SegpipeError, printable, shortened
 from segpipe.manifests.manifest import Manifest
 from segpipe.masks.png import PngError, read_header
 from segpipe.pictures.overlay import LegendEntry, encoded, overlay
@@ -88,7 +88,7 @@ def _section(rule: RuleReport, picture: str | None) -> Iterator[str]:
         for example in rule.examples:
             where = f"{example['manifest']} row {example['manifest_row']}"
             yield (
-                f"<tr><td>{_escaped(str(example['reference_id']))}<br>"
+                f"<tr><td>{_escaped(shortened(str(example['reference_id'])))}<br>"
                 f"<small>{_escaped(where)}</small></td>"
                 f"<td>{_escaped(example['message'])}</td></tr>"
             )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dagster as dg
 import pyarrow as pa
 
+from segpipe.errors import shortened
 from segpipe.publishing.table import PREDICTIONS
 from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
 
+# Columns on a page: whatever stands there is kept with every run.
+_MOST_COLUMNS = 100
 _MEANINGS = {
     "dataset": "the dataset whose items are predicted",
     "model_run": "the model run that predicted",
@@ -84,9 +87,12 @@ def prediction_manifest(carried: pa.Schema) -> dg.TableSchema:
     """
     known = [dg.TableColumn(*column) for column in _MANIFEST]
     others = [
-        dg.TableColumn(field.name, str(field.type), "carried through to the tables")
-        for field in carried
+        dg.TableColumn(field.name, shortened(str(field.type)), "carried through to the tables")
+        for field in list(carried)[:_MOST_COLUMNS]
     ]
+    more = len(carried) - _MOST_COLUMNS
+    if more > 0:
+        others.append(dg.TableColumn("...", "", f"{more:,} more columns, carried as well"))
     return dg.TableSchema([*known, *others])
 
 

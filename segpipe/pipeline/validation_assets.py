@@ -33,6 +33,8 @@ from segpipe.validation.validated import ValidatedPredictions
 #: Name of the manifest's asset and step; name of the validation step.
 MANIFEST, VALIDATE = "prediction_manifest", "validate_masks"
 _DEPS = [MANIFEST]
+# Names on a page: whatever stands there is kept with every run.
+_MOST_NAMES = 100
 _CHECKS = [
     checks.REJECTION_RATE,
     checks.NO_DUPLICATES,
@@ -108,14 +110,20 @@ def _manifest_events(root: Root, partition: Partition) -> Iterator[Event]:
         asset_key=MANIFEST,
         metadata={
             "dagster/row_count": manifest.rows,
-            "files": [file.shown for file in manifest.files],
-            "carried_columns": manifest.extras.names,
+            "files": _first([file.shown for file in manifest.files]),
+            "carried_columns": _first(manifest.extras.names),
             **({"warnings": list(manifest.warnings)} if manifest.warnings else {}),
             "dagster/column_schema": schemas.prediction_manifest(manifest.extras),
             "folder": file_link(root.settings, manifest.files[0].folder.url),
         },
         data_version=dg.DataVersion(digest),
     )
+
+
+def _first(names: list[str]) -> list[str]:
+    """The first of many names, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return names if more <= 0 else [*names[:_MOST_NAMES], f"and {more:,} more"]
 
 
 class ValidateConfig(dg.Config):

@@ -14,10 +14,14 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from segpipe.errors import MetadataError
+from segpipe.errors import MetadataError, shortened
 from segpipe.predictions.metadata import canonical_form, confidence_of
 from segpipe.predictions.prediction import Segment
 
+#: Segments of a row that are read. Of more, the number alone is told: 256 pixel values exist.
+MOST_READ = 4096
+#: Characters of a label.
+LONGEST_LABEL = 1000
 _FIELDS = frozenset({"label", "index", "metadata"})
 _REQUIRED = ("label", "index")
 
@@ -27,7 +31,7 @@ class DeclaredSegment:
     """One Segment as a row declares it.
 
     Attributes:
-        label: text, or None where it is missing or not text.
+        label: text, or None where it is missing, too long or not text.
         index: whole number, or None where ``raw_index`` is not one; any range.
         raw_index: as it stands in the manifest.
         raw_label: likewise.
@@ -49,15 +53,26 @@ class DeclaredSegment:
     def name(self) -> str:
         """The Segment in a message: its index and label."""
         label = self.raw_label if self.label is None else self.label
-        return f"{self.raw_index!r} ({label!r})"
+        return f"{shortened(repr(self.raw_index), 80)} ({shortened(repr(label), 120)})"
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """All Segments of a row, sorted by index; ``problem`` says why a cell could not be read."""
+    """All Segments of a row, sorted by index.
+
+    Attributes:
+        problem: why the cell could not be read; None if it was.
+        unread: number of Segments, where they are too many to be read.
+    """
 
     segments: tuple[DeclaredSegment, ...]
     problem: str | None = None
+    unread: int = 0
+
+    @property
+    def count(self) -> int:
+        """Number of Segments, read or not."""
+        return self.unread or len(self.segments)
 
     @cached_property
     def indexes(self) -> frozenset[int]:
@@ -103,15 +118,24 @@ def read_declaration(cell: object) -> Declaration:
     if cell is None:
         return Declaration((), "segments is null")
     if isinstance(cell, Mapping) and any(isinstance(cell.get(key), list) for key in _REQUIRED):
+        longest = max(len(cell[key]) for key in _REQUIRED if isinstance(cell.get(key), list))
+        if longest > MOST_READ:
+            return _too_many(longest)
         cell = _members_of_lists(cell)
         if isinstance(cell, str):
             return Declaration((), cell)
     if not isinstance(cell, (list, tuple)):
         return Declaration((), f"segments is {_kind(cell)}, expected a list")
+    if len(cell) > MOST_READ:
+        return _too_many(len(cell))
     for place, member in enumerate(cell):
         if type(member) is not dict and not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
     return Declaration(tuple(_in_order([_segment(member) for member in cell])))
+
+
+def _too_many(count: int) -> Declaration:
+    return Declaration((), f"segments lists {count:,} Segments, of which none is read", count)
 
 
 def _members_of_lists(lists: Mapping[str, Any]) -> list[dict[str, Any]] | str:
@@ -159,7 +183,7 @@ def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
     except RecursionError:
         problem = "metadata is nested beyond reason"
     return DeclaredSegment(
-        label if isinstance(label, str) and _is_unicode(label) else None,
+        label if isinstance(label, str) and _is_label(label) else None,
         raw_index if type(raw_index) is int else _whole_number(raw_index),
         raw_index,
         metadata,
@@ -221,7 +245,10 @@ def _whole_number(value: object) -> int | None:
     return None
 
 
-def _is_unicode(text: str) -> bool:
+def _is_label(text: str) -> bool:
+    """Whether a text can be stored as a label: it is Unicode, and not a text by mistake."""
+    if len(text) > LONGEST_LABEL:
+        return False
     if text.isascii():
         return True
     try:

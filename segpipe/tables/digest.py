@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 # Small tables are collected first: the overhead per column equals about a hundred values.
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 4096, 32_000_000
 
 
 class TableDigest:
@@ -33,6 +33,7 @@ class TableDigest:
         self._streams: defaultdict[str, Any] = defaultdict(hashlib.sha256)
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
+        self._waiting_bytes = 0
         self.rows = 0
 
     def add(self, table: pa.Table) -> None:
@@ -41,13 +42,14 @@ class TableDigest:
             self.rows += table.num_rows
             self._waiting.append(table)
             self._waiting_rows += table.num_rows
-        if self._waiting_rows >= _ROWS_AT_ONCE:
+            self._waiting_bytes += table.nbytes
+        if self._waiting_rows >= _ROWS_AT_ONCE or self._waiting_bytes >= _BYTES_AT_ONCE:
             self._digest_waiting()
 
     def _digest_waiting(self) -> None:
         if self._waiting:
             table = pa.concat_tables(self._waiting).combine_chunks()
-            self._waiting, self._waiting_rows = [], 0
+            self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
             for field in table.schema:
                 for chunk in table[field.name].chunks:
                     self._feed(f"{field.name} {field.type}", chunk)

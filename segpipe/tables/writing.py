@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 
 from segpipe.storage.files import Folder
 
+#: Bytes of rows, as they are in memory, with which a row group ends before it has all its rows.
+BYTES_PER_GROUP = 64_000_000
+
 
 class TableWriter:
     """Appends rows to one Parquet file, in row groups of bounded size and so in bounded memory.
@@ -25,6 +28,7 @@ class TableWriter:
         self._rows_per_group = rows_per_group
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
+        self._waiting_bytes = 0
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
@@ -33,8 +37,9 @@ class TableWriter:
             return
         self._waiting.append(table)
         self._waiting_rows += table.num_rows
+        self._waiting_bytes += table.nbytes
         self.rows += table.num_rows
-        if self._waiting_rows >= self._rows_per_group:
+        if self._waiting_rows >= self._rows_per_group or self._waiting_bytes >= BYTES_PER_GROUP:
             self.flush()
 
     def add_metadata(self, key: str, value: str) -> None:
@@ -46,7 +51,7 @@ class TableWriter:
         if self._waiting:
             whole = pa.concat_tables(self._waiting).combine_chunks()
             self._writer.write_table(whole, row_group_size=self._rows_per_group)
-            self._waiting, self._waiting_rows = [], 0
+            self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, islice
 
 import pyarrow as pa
 
@@ -251,7 +252,8 @@ def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] 
     Such a list is a taxonomy, not what each row found. Only the first rows are compared, so that
     the result does not depend on the size of chunks.
     """
-    rows = next(manifest.chunks(_FIRST_ROWS)).rows
+    chunks = manifest.chunks(_FIRST_ROWS)
+    rows = list(islice(chain.from_iterable(chunk.rows for chunk in chunks), _FIRST_ROWS))
     lists = {read_declaration(row.segments).signature for row in rows}
     (shared, *others) = lists
     return shared if not others and len(rows) > 1 and len(shared) > 1 else None

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segpipe.errors import printable
+from segpipe.errors import printable, shortened
 from segpipe.names import shown
 from segpipe.storage.files import Folder
 from segpipe.tables.text import html_table
@@ -20,6 +20,7 @@ from segpipe.validation.summary import REJECTED_FILE, VALIDATED_FILE, Summary
 
 _EXAMPLES = 3
 _REMEDIES = 3
+_STORED_REMEDIES = 10
 # Different remedies counted per rule. Bounded, because they may name values of their rows.
 _COUNTED_REMEDIES = 1000
 _EXAMPLE_KEYS = ("reference_id", "manifest", "manifest_row", "message")
@@ -54,6 +55,15 @@ class RuleReport:
             self.severity = row["severity"]
         if len(self.examples) < _EXAMPLES:
             self.examples.append({key: row[key] for key in _EXAMPLE_KEYS})
+
+    def stored(self) -> dict[str, Any]:
+        """As a JSON object; of many different remedies, the commonest ten and how many more."""
+        ranked = sorted(self.remedies.items(), key=lambda one: -one[1])
+        more = ranked[_STORED_REMEDIES:]
+        remedies = dict(ranked[:_STORED_REMEDIES])
+        if more:
+            remedies[f"{len(more)} more remedies"] = sum(rows for _, rows in more)
+        return {**asdict(self), "remedies": remedies}
 
     @property
     def advice(self) -> list[str]:
@@ -120,7 +130,7 @@ class ValidationReport:
     def to_json(self) -> str:
         """JSON text, for programs; what a terminal would obey is escaped, as JSON has it."""
         text = json.dumps(
-            {"summary": asdict(self.summary), "rules": [asdict(rule) for rule in self.rules]},
+            {"summary": asdict(self.summary), "rules": [rule.stored() for rule in self.rules]},
             indent=2,
             ensure_ascii=False,
         )
@@ -162,7 +172,7 @@ class ValidationReport:
 
 def _example_lines(rule: RuleReport) -> Iterator[str]:
     for example in rule.examples:
-        reference_id = example["reference_id"] or "(no reference_id)"
+        reference_id = shortened(example["reference_id"] or "(no reference_id)")
         quoted = shown(reference_id)
         if quoted[1:-1] != reference_id or reference_id != reference_id.strip():
             reference_id = quoted  # a line break would break the line, and a blank not be seen

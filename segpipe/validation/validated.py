@@ -11,11 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segpipe.errors import TableError
+from segpipe.manifests.reading_plan import ReadingPlans
+from segpipe.manifests.row_sizes import cut
 from segpipe.storage.files import Folder
-from segpipe.tables.schemas import MEASURED
+from segpipe.tables.schemas import MEASURED, SEGMENTS
 from segpipe.validation.partition_tables import DIGEST_KEY
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 
+# Bytes of rows that are held at once, whatever number is asked for.
+_BYTES_AT_ONCE = 128_000_000
 #: A prediction's segments in nested form: one struct per Segment, sorted by index.
 SEGMENT_LIST = pa.list_(pa.struct(MEASURED))
 
@@ -73,12 +77,15 @@ class ValidatedPredictions:
             # Another pass may have replaced the files since this object was made.
             _check_digest(self.folder, VALIDATED_FILE, validated, self.summary.validated_digest)
             _check_digest(self.folder, SEGMENTS_FILE, segments, self.summary.validated_digest)
-            measured = _RowReader(segments)
-            for batch in pq.ParquetFile(validated).iter_batches(batch_size=rows):
-                table = pa.Table.from_batches([batch]).replace_schema_metadata()
-                counts = table["n_segments"].to_numpy()
-                own = measured.take(int(counts.sum()))
-                yield PredictionBatch(table, self._nested(table, counts, own))
+            measured = _RowReader(_pieces(f"{self.folder.shown}/{SEGMENTS_FILE}", segments, 65_536))
+            for piece in _pieces(f"{self.folder.shown}/{VALIDATED_FILE}", validated, rows):
+                table = pa.Table.from_batches([piece]).replace_schema_metadata()
+                while table.num_rows:
+                    counts = table["n_segments"].to_numpy()
+                    own, first = measured.of_first(counts)
+                    counts, head = counts[:first], table.slice(0, first)
+                    yield PredictionBatch(head, self._nested(head, counts, own))
+                    table = table.slice(first)
 
     def _nested(self, table: pa.Table, counts: np.ndarray, segments: pa.Table) -> pa.Array:
         owner = np.repeat(np.arange(table.num_rows), counts)
@@ -136,23 +143,39 @@ def _check_digest(folder: Folder, name: str, handle: IO[bytes], digest: str) -> 
 
 
 class _RowReader:
-    """Reads the rows of a Parquet file in order, any number at a time."""
+    """Gives the rows of the segment table to the predictions they belong to, in order."""
 
-    def __init__(self, handle: object) -> None:
-        file = pq.ParquetFile(handle)
-        self._batches = file.iter_batches(batch_size=65_536)
-        self._schema = file.schema_arrow
-        self._rest = self._schema.empty_table()
+    def __init__(self, pieces: Iterator[pa.RecordBatch]) -> None:
+        self._pieces = pieces
+        self._rest = SEGMENTS.empty_table()
 
-    def take(self, rows: int) -> pa.Table:
-        """The next rows; fewer at the end of the file."""
-        parts, have = [self._rest], self._rest.num_rows
-        while have < rows:
-            batch = next(self._batches, None)
-            if batch is None:
+    def of_first(self, counts: np.ndarray) -> tuple[pa.Table, int]:
+        """The next rows, those of as many predictions as can be held at once.
+
+        Args:
+            counts: integers of shape (N,): number of rows of each of the next N predictions.
+
+        Returns:
+            The rows, fewer at the end of the file, and the number of predictions: 1 to N.
+        """
+        ends = np.cumsum(counts)
+        parts, have, size = [self._rest], self._rest.num_rows, self._rest.nbytes
+        while have < ends[-1] and (have < ends[0] or size < _BYTES_AT_ONCE):
+            piece = next(self._pieces, None)
+            if piece is None:
                 break
-            parts.append(pa.Table.from_batches([batch]))
-            have += batch.num_rows
-        whole = pa.concat_tables(parts)
+            parts.append(pa.Table.from_batches([piece]).replace_schema_metadata())
+            have += piece.num_rows
+            size += piece.nbytes
+        else:
+            counts = counts[: max(1, int(np.searchsorted(ends, have, side="right")))]
+        whole, rows = pa.concat_tables(parts), int(counts.sum())
         self._rest = whole.slice(rows)
-        return whole.slice(0, rows)
+        return whole.slice(0, rows), len(counts)
+
+
+def _pieces(shown: str, handle: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in order, in pieces of a bounded number and of bounded size."""
+    plan = ReadingPlans(shown, handle).of(None, rows)
+    for batch in plan.open(handle).iter_batches(batch_size=plan.rows):
+        yield from cut(batch, _BYTES_AT_ONCE)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from segpipe.errors import shortened
 from segpipe.validation.rules.catalogue import CATALOGUE, Finding, Found, Rule, Severity
 from segpipe.validation.rules.evidence import Evidence
 from segpipe.validation.rules.policy import Policy
+
+# Characters of what a finding says. Ten rows of such stand on one page.
+_LONGEST = 3000
 
 
 def rules_in_force(policy: Policy) -> tuple[Rule, ...]:
@@ -76,5 +80,7 @@ def finding(rule: Rule, policy: Policy, found: Found) -> Finding:
 
 
 def _encodable(text: str) -> str:
-    """The text with everything escaped that UTF-8 cannot encode; values from data may hold it."""
+    """The text with everything escaped that UTF-8 cannot encode; values from data may hold it, and
+    be of any length."""
+    text = shortened(text, _LONGEST)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

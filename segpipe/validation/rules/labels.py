@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from segpipe.errors import listed
+from segpipe.errors import listed, shortened
 from segpipe.names import Looks, shown
-from segpipe.predictions.declarations import DeclaredSegment
+from segpipe.predictions.declarations import LONGEST_LABEL, DeclaredSegment
 from segpipe.predictions.prediction import Segment
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
@@ -41,14 +41,18 @@ def label_empty(evidence: Evidence) -> Iterator[Found]:
         indexes = listed([repr(s.raw_index) for s in blank])
         found = blank[0].raw_label if blank[0].label is None else blank[0].label
         remedy = ""
-        if isinstance(found, str) or found is None:
+        if isinstance(found, str) and len(found) > LONGEST_LABEL:
+            said = f"found {len(found):,} characters, at most {LONGEST_LABEL:,}): write the "
+            said += "class's name alone"
+        elif isinstance(found, str) or found is None:
             said = f"found {found!r}): give it its class name"
         else:
-            said = f"found {found!r}, expected text): write the class's name, not its number"
+            said = f"found {shortened(repr(found))}, expected text): write the class's name, not "
+            said += "its number"
             remedy = _NAMES_FOR_NUMBERS if _whole(found) else ""
         yield Found(
             f"the Segment of index {indexes} has no usable label ({said}",
-            found=repr(found),
+            found=shortened(repr(found)),
             expected="a class name",
             remedy=remedy,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from segpipe.errors import SettingsError, nearest
+from segpipe.manifests.limits import MAX_ROW_BYTES, MAX_ROWS, Limits
 from segpipe.predictions.view import View
 from segpipe.validation.rules.catalogue import CATALOGUE, Rule, Severity
 
@@ -41,6 +42,8 @@ class Policy:
         max_bytes: limit on the size of a mask file.
         max_segments: limit on the number of Segments of a row.
         max_metadata_bytes: limit on the metadata of one Segment, as UTF-8 JSON.
+        max_rows: limit on the rows of a manifest; one with more is refused as a whole.
+        max_row_bytes: limit on a row of a manifest when it is decoded; one with more is rejected.
     """
 
     severities: Mapping[str, Severity] = field(default_factory=dict)
@@ -58,6 +61,13 @@ class Policy:
     max_bytes: int = 100_000_000
     max_segments: int = 256
     max_metadata_bytes: int = 65_536
+    max_rows: int = MAX_ROWS
+    max_row_bytes: int = MAX_ROW_BYTES
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of manifests, for who opens them."""
+        return Limits(self.max_rows, self.max_row_bytes)
 
     def severity_of(self, rule: Rule) -> Severity:
         """The severity that applies to a rule under this policy."""
@@ -238,4 +248,6 @@ _READERS: dict[str, Callable[[object], object]] = {
     "max_bytes": positive,
     "max_segments": positive,
     "max_metadata_bytes": positive,
+    "max_rows": positive,
+    "max_row_bytes": positive,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from segpipe.errors import listed
+from segpipe.errors import listed, shortened
 from segpipe.names import shown
 from segpipe.storage.redaction import redacted
 from segpipe.validation.rules.catalogue import Found, Severity, rule, rule_across_rows
@@ -61,6 +61,16 @@ REF_DUPLICATE = rule_across_rows(
 )
 
 
+ROW_TOO_LARGE = rule_across_rows(
+    "ROW-TOO-LARGE",
+    Severity.REJECT,
+    meaning="The row holds more than is read of a row, so that no manifest takes all memory.",
+    remedy="Write less into the row: what is large belongs into a file, and its URL into the row.",
+    example="a reference_id of 8 MB, or an embedding of a million numbers",
+    essential=True,
+)
+
+
 DUPLICATE_MASK = rule_across_rows(
     "DUPLICATE-MASK",
     Severity.WARN,
@@ -76,6 +86,7 @@ DUPLICATE_MASK = rule_across_rows(
     meaning="The cell of Segments is not a list of objects with label and index.",
     remedy="Write a list of {label, index, metadata}, or the same as JSON text.",
     example='segments = \'[{"label": "Road"\' (cut JSON), or a null cell',
+    yields_to=("INDEX-OVERFLOW",),
     essential=True,
 )
 def segments_invalid(evidence: Evidence) -> Iterator[Found]:
@@ -118,7 +129,7 @@ def index_range(evidence: Evidence) -> Iterator[Found]:
     essential=True,
 )
 def index_overflow(evidence: Evidence) -> Iterator[Found]:
-    count, limit = len(evidence.declaration.segments), min(256, evidence.policy.max_segments)
+    count, limit = evidence.declaration.count, min(256, evidence.policy.max_segments)
     if count > limit:
         yield Found(
             f"{count} Segments, and at most {limit} are possible (max_segments in the policy, 256 "
@@ -162,12 +173,16 @@ def index_duplicate(evidence: Evidence) -> Iterator[Found]:
             labels.setdefault(segment.index, []).append(repr(segment.label))
     twice = {index: names for index, names in labels.items() if len(names) > 1}
     if twice:
-        claims = listed([f"{index} by {' and '.join(names)}" for index, names in twice.items()])
+        claims = listed([f"{index} by {_claimants(names)}" for index, names in twice.items()])
         yield Found(
             f"index {claims}: each pixel value can stand for one Segment only",
             found=claims,
             expected="one Segment per index",
         )
+
+
+def _claimants(names: list[str]) -> str:
+    return " and ".join(names) if len(names) < 4 else listed(names, most=3)
 
 
 @rule(
@@ -216,7 +231,7 @@ def confidence_range(evidence: Evidence) -> Iterator[Found]:
         ):
             value = segment.metadata["confidence"]
             percent = ": percent?" if (segment.confidence or 0) > 1 else ""
-            wrong.append(f"{segment.name} has {value!r}{percent}")
+            wrong.append(f"{segment.name} has {shortened(repr(value))}{percent}")
     if wrong:
         yield Found(
             f"confidence outside [0, 1]: Segment {listed(wrong)}",
