@@ -13,8 +13,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from segpipe.errors import SettingsError
+from segpipe.errors import SettingsError, listed
 
+#: Bytes of a JSON file. That of COCO's 118 000 training images has 450 million.
+MOST_BYTES = 2_000_000_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BRIEF = 40
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
@@ -24,9 +26,15 @@ def read_json(path: Path) -> Any:
     """Parse a JSON file. A lone surrogate in it becomes its escape sequence, ``\\udXXX``.
 
     Raises:
-        SettingsError: if it cannot be read, or is not JSON.
+        SettingsError: if it cannot be read, is not JSON, or has more than MOST_BYTES.
     """
     try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise SettingsError(
+                f"{path} has {size:,} bytes, and at most {MOST_BYTES:,} are read: once parsed, it "
+                "takes several times as much memory. Split it"
+            )
         data = path.read_bytes()
         content = json.loads(data)
     except OSError as error:
@@ -44,7 +52,7 @@ def json_text(content: Any) -> str:
 def kind_of(content: Any) -> str:
     """What parsed JSON is, in a few words, for messages."""
     if isinstance(content, dict):
-        return "an object with " + (", ".join(map(str, content)) or "nothing in it")
+        return "an object with " + (listed(list(content)) or "nothing in it")
     if isinstance(content, list):
         return f"a list of {len(content)}"
     return type(content).__name__

@@ -118,4 +118,4 @@ def _check_schema(shown: str, schema: Sequence[Struct]) -> int:
 
 
 def _beyond(shown: str, found: str, instead: str) -> ManifestError:
-    return ManifestError(f"{shown}: {found}. Write the manifest again with {instead}")
+    return ManifestError(f"{shown}: {found}. Write it again with {instead}")

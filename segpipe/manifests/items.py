@@ -16,13 +16,19 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from segpipe.errors import SettingsError
+from segpipe.manifests.footer import check_footer
+from segpipe.manifests.limits import Limits
 from segpipe.manifests.plain_types import plain_array
+from segpipe.manifests.reading_plan import ReadingPlans
+from segpipe.manifests.row_sizes import sized
 from segpipe.names import folded, stem
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import local_path
 from segpipe.storage.redaction import redacted
 
+#: Bytes of a list of items, and of the ids in it: ten million ids of 50.
+MOST_BYTES = 500_000_000
 # Ids such as 000123 or 1e5 must stay text.
 _AS_TEXT = pa.csv.ConvertOptions(
     column_types={"reference_id": pa.string()}, strings_can_be_null=False
@@ -75,7 +81,7 @@ class ItemList:
             handle = folder.open_input(name)
         try:
             with handle:
-                ids = _read_ids(handle, name.lower())
+                ids = _read_ids(handle, name.lower(), shown)
         except (pa.ArrowException, KeyError, ValueError, RecursionError) as error:
             raise SettingsError(
                 f"the list of items {shown} cannot be read ({error}): expected a reference_id "
@@ -118,14 +124,21 @@ class ItemList:
         return known
 
 
-def _read_ids(handle: IO[bytes], name: str) -> pa.Array:
-    """The ids in a file, as a string array; its name tells the format."""
+def _read_ids(handle: IO[bytes], name: str, shown: str) -> pa.Array:
+    """The ids in a file, as a string array; its name tells the format.
+
+    Raises:
+        ValueError: if it is of no such format, or has more than is read.
+    """
     if name.endswith((".parquet", ".pq")):
-        column = pq.read_table(handle, columns=["reference_id"])["reference_id"]
-    elif name.endswith(".csv"):
-        column = pa.csv.read_csv(handle, convert_options=_AS_TEXT)["reference_id"]
+        return _parquet_ids(handle, shown)
+    data = handle.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+    if name.endswith(".csv"):
+        column = pa.csv.read_csv(pa.BufferReader(data), convert_options=_AS_TEXT)["reference_id"]
     else:
-        text = handle.read().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
         if name.endswith(".json") or _is_json_list(text):
             return _json_ids(json.loads(text))
         lines = [line for line in text.splitlines() if line]
@@ -133,6 +146,21 @@ def _read_ids(handle: IO[bytes], name: str) -> pa.Array:
             return _json_ids([json.loads(line) for line in lines])
         return pa.array(lines, pa.string())
     chunks = [plain_array(chunk).cast(pa.string()) for chunk in column.chunks]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], pa.string())
+
+
+def _parquet_ids(handle: IO[bytes], shown: str) -> pa.Array:
+    check_footer(shown, handle)
+    if "reference_id" not in pq.ParquetFile(handle).schema_arrow.names:
+        raise KeyError("reference_id")
+    plan = ReadingPlans(shown, handle).of(handle, ["reference_id"], 65_536)
+    chunks, size = [], 0
+    for batch in plan.batches(handle, ["reference_id"]):
+        for part in sized(batch, Limits()):  # ids too long for a manifest are left out
+            chunks.append(part.rows.column(0).cast(pa.string()))
+            size += chunks[-1].nbytes
+            if size > MOST_BYTES:
+                raise ValueError(f"its ids have more than {MOST_BYTES:,} bytes")
     return pa.concat_arrays(chunks) if chunks else pa.array([], pa.string())
 
 

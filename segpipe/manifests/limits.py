@@ -29,7 +29,7 @@ MAX_FOOTER_BYTES = 16_000_000
 MAX_NAME_BYTES = 1_000
 #: Bytes of memory that reading takes beside the rows it gives: pages, dictionaries, and the rows
 #: that are decoded at once.
-MAX_READING_BYTES = 256_000_000
+MAX_READING_BYTES = 400_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ from segpipe.manifests.columns import check_columns, class_names, segment_column
 from segpipe.manifests.footer import check_footer
 from segpipe.manifests.limits import Limits
 from segpipe.manifests.reading_plan import ReadingPlans
-from segpipe.manifests.row_sizes import SizedRows, sized
+from segpipe.manifests.row_sizes import SizedRows, merged, sized
 from segpipe.manifests.rows import ManifestBatch, ManifestChunk
 from segpipe.storage.files import Folder
 
@@ -46,7 +47,7 @@ class ManifestFile:
 
     @cached_property
     def plans(self) -> ReadingPlans:
-        """How its columns are read in bounded memory.
+        """How its columns are read in bounded memory; what was found is kept.
 
         Raises:
             pyarrow.ArrowException, OSError: if the file turns out to be damaged.
@@ -205,10 +206,11 @@ def _open(folder: Folder, name: str, shown: str, limits: Limits) -> ManifestFile
 
 def _batches(file: ManifestFile, columns: Sequence[str] | None, rows: int) -> Iterator[SizedRows]:
     try:
-        plan = file.plans.of(columns, rows)
         with file.folder.open_input(file.name) as handle:
-            for batch in plan.open(handle).iter_batches(batch_size=plan.rows, columns=columns):
-                yield from sized(batch, file.limits)
+            plan = file.plans.of(handle, columns, rows)
+            batches = plan.batches(handle, columns)
+            parts = chain.from_iterable(sized(batch, file.limits) for batch in batches)
+            yield from merged(parts, rows, file.limits)
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(
             f"{file.shown} is damaged: {str(error).splitlines()[0]}. Write the manifest again"

@@ -5,6 +5,7 @@ The footer's sizes are a writer's word. What a reader allocates stands in the he
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -24,6 +25,8 @@ _HEADER_AT_ONCE, _LARGEST_HEADER = 512, 2**24
 # Runs of levels that are looked at in a file; beyond, its rows count as long as they can be.
 _MOST_RUNS = 2_000_000
 _BYTES_AT_ONCE = 2**17
+# Larger dictionaries than writers write are not looked into.
+_LARGEST_LOOKED_AT = 2**21
 _START, _NO_START = np.zeros(1, np.int64), np.zeros(0, np.int64)
 
 
@@ -110,6 +113,43 @@ def _header(handle: IO[bytes], place: int) -> tuple[Struct, int]:
             size *= 8
 
 
+def longest_entry(handle: IO[bytes], chunk: Any, page: Page) -> int:
+    """Bytes of the longest text in a dictionary page; if it cannot be told, as many as there can
+    be."""
+    most = max(0, page.inflated - 4 * page.values)
+    if page.inflated > _LARGEST_LOOKED_AT:
+        return most
+    handle.seek(page.place)
+    try:
+        data = _inflated(handle.read(page.stored), chunk, page)
+    except (pa.ArrowException, OSError, ValueError):
+        return most
+    longest = place = 0
+    each = len(data) // page.values if page.values else 0
+    if each > 4 and each * page.values == len(data):  # texts of one length, as ids often are
+        heads = np.frombuffer(data, np.uint8).reshape(page.values, each)[:, :4]
+        if np.all(heads == np.frombuffer((each - 4).to_bytes(4, "little"), np.uint8)):
+            return each - 4
+    length = struct.Struct("<I").unpack_from
+    for _ in range(page.values):
+        if place + 4 > len(data):
+            return most
+        (size,) = length(data, place)
+        place += 4 + size
+        if size > longest:
+            longest = size
+    return longest if place <= len(data) else most
+
+
+def _inflated(data: bytes, chunk: Any, page: Page) -> bytes:
+    if chunk.compression == "UNCOMPRESSED":
+        return data
+    codec = chunk.compression.lower()
+    codec = "lz4_raw" if codec == "lz4" else codec
+    inflated: bytes = pa.decompress(data, page.inflated, codec=codec, asbytes=True)
+    return inflated
+
+
 class RowLengths:
     """Finds how many values the longest row of a nested column has, from its repetition levels.
 
@@ -149,12 +189,7 @@ class RowLengths:
         self._handle.seek(page.place)
         if page.repetition is not None:
             return memoryview(self._handle.read(min(page.repetition, page.stored)))
-        data = self._handle.read(page.stored)
-        if chunk.compression != "UNCOMPRESSED":
-            codec = chunk.compression.lower()
-            data = pa.decompress(
-                data, page.inflated, codec="lz4_raw" if codec == "lz4" else codec, asbytes=True
-            )
+        data = _inflated(self._handle.read(page.stored), chunk, page)
         size = int.from_bytes(data[:4], "little")
         return memoryview(data)[4 : 4 + size]
 

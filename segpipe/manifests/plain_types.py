@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+# Bytes that are reserved without need.
+_MOST_RESERVED = 64_000_000
 _UUID, _BOOL8 = "arrow.uuid", "arrow.bool8"
 
 
@@ -99,7 +101,7 @@ def plain_array(array: pa.Array) -> pa.Array:
     if isinstance(kind, pa.BaseExtensionType):
         return _plain_extension(array)
     if pa.types.is_dictionary(kind):
-        return plain_array(array.dictionary_decode())
+        return plain_array(_decoded(array))
     if pa.types.is_run_end_encoded(kind):
         return plain_array(pc.run_end_decode(array))
     if is_list(kind):
@@ -110,6 +112,18 @@ def plain_array(array: pa.Array) -> pa.Array:
         keys, items = map_entries(array)
         return rebuilt_map(array, plain_array(keys), plain_array(items), target)
     return array.cast(target)
+
+
+def _decoded(array: pa.DictionaryArray) -> pa.Array:
+    entries, count = array.dictionary, len(array)
+    if len(entries) and entries.nbytes // len(entries) * count > _MOST_RESERVED:
+        # Arrow reserves the average entry for every value, also for nulls and short ones.
+        used = pc.unique(array.indices).drop_null()
+        indices = pc.index_in(array.indices, value_set=used)
+        array = pa.DictionaryArray.from_arrays(indices, entries.take(used))
+        if not len(used):
+            return pa.nulls(count, entries.type)
+    return array.dictionary_decode()
 
 
 def _plain_extension(array: pa.Array) -> pa.Array:

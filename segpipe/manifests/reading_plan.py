@@ -8,16 +8,17 @@ lengths of rows, which are read before a value is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segpipe.errors import ManifestError
 from segpipe.manifests.limits import MAX_READING_BYTES
-from segpipe.manifests.pages import Page, RowLengths, pages_of
+from segpipe.manifests.pages import Page, RowLengths, longest_entry, pages_of
 
 # Bytes that columns whose texts repeat may take in a row group when they are copied.
 _COPIED = 32_000_000
@@ -43,14 +44,27 @@ class ReadingPlan:
     dictionaries: tuple[str, ...]
     piecewise: bool
 
-    def open(self, handle: IO[bytes]) -> pq.ParquetFile:
-        """The file, to be read by this plan."""
-        return pq.ParquetFile(
+    def batches(
+        self, handle: IO[bytes], columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of the file in order, at most ``rows`` at once; texts may be dictionaries.
+
+        Args:
+            columns: those that the plan was made for.
+
+        Raises:
+            pyarrow.ArrowException, OSError: if the file turns out to be damaged.
+        """
+        file = pq.ParquetFile(
             handle,
             read_dictionary=list(self.dictionaries),
             pre_buffer=not self.piecewise,
             buffer_size=_PIECE if self.piecewise else 0,
         )
+        # Each row group has dictionaries of its own, and Arrow cannot change one within a list.
+        groups = range(file.metadata.num_row_groups)
+        for some in [[group] for group in groups] if self.dictionaries else [list(groups)]:
+            yield from file.iter_batches(self.rows, row_groups=some, columns=columns)
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ class _Column:
     Attributes:
         longest: values of the longest row.
         width: bytes of a value; 0 for text and bytes.
+        stored: bytes in the file.
         fixed: bytes that are in memory throughout: the largest page, and the dictionary.
         refers, shares: some pages' values refer to the dictionary, or to the values before them.
         repeated: bytes of the longest text that the dictionary or a page can make of little.
@@ -70,6 +85,7 @@ class _Column:
     total: int
     longest: int
     width: int
+    stored: int
     fixed: int
     refers: bool
     shares: bool
@@ -102,7 +118,7 @@ class ReadingPlans:
 
     Args:
         shown: name of the file, for messages.
-        handle: of the file; headers of pages are read, and some pages of nested columns.
+        handle: of the file; its footer is read.
 
     Raises:
         pyarrow.ArrowException, OSError: if the file cannot be read.
@@ -111,34 +127,34 @@ class ReadingPlans:
     def __init__(self, shown: str, handle: IO[bytes]) -> None:
         file = pq.ParquetFile(handle)
         self._shown = shown
-        self._groups: list[list[_Column]] = []
-        self._piecewise = False
-        lengths = RowLengths(handle)
-        leaves = [file.schema.column(place) for place in range(file.metadata.num_columns)]
-        for number in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(number)
-            chunks = [group.column(place) for place in range(len(leaves))]
-            self._piecewise |= sum(chunk.total_compressed_size for chunk in chunks) > _WHOLE
-            self._groups.append(
-                [
-                    _column(handle, chunk, leaf, lengths)
-                    for chunk, leaf in zip(chunks, leaves, strict=True)
-                ]
-            )
-        paths = Counter(leaf.path for leaf in leaves)
+        self._metadata = file.metadata
+        self._leaves = [file.schema.column(place) for place in range(file.metadata.num_columns)]
+        paths = Counter(leaf.path for leaf in self._leaves)
         self._unique = {path for path, count in paths.items() if count == 1}
+        self._columns: dict[int, list[_Column]] = {}
 
-    def of(self, columns: Sequence[str] | None, rows: int) -> ReadingPlan:
+    def of(self, handle: IO[bytes], columns: Sequence[str] | None, rows: int) -> ReadingPlan:
         """The plan to read columns.
 
         Args:
+            handle: of the file; headers of pages are read, dictionaries, and some nested columns.
             columns: their names; None for all.
             rows: the most that are wanted at once.
 
         Raises:
             ManifestError: if even a single row may take too much memory.
+            pyarrow.ArrowException, OSError: if the file turns out to be damaged.
         """
-        groups = [[one for one in group if _is_in(one.path, columns)] for group in self._groups]
+        lengths = RowLengths(handle)
+        chosen = [n for n, leaf in enumerate(self._leaves) if _is_in(leaf.path, columns)]
+        for place in chosen:
+            if place not in self._columns:
+                self._columns[place] = [
+                    _column(handle, chunk, self._leaves[place], lengths)
+                    for chunk in self._chunks(place)
+                ]
+        groups = list(zip(*(self._columns[place] for place in chosen), strict=True))
+        stored = [sum(one.stored for one in group) for group in groups]
         copied: Counter[str] = Counter()
         for group in groups:
             for one in group:
@@ -152,10 +168,14 @@ class ReadingPlans:
             needed = [self._memory(group, rows, dictionaries) for group in groups]
             largest = max(needed, key=lambda one: sum(one.values()), default=Counter())
             if sum(largest.values()) <= MAX_READING_BYTES:
-                return ReadingPlan(rows, tuple(dictionaries), self._piecewise)
+                return ReadingPlan(rows, tuple(dictionaries), max(stored, default=0) > _WHOLE)
             if rows == 1:
                 raise self._too_large(largest)
             rows = max(1, rows // 2)
+
+    def _chunks(self, place: int) -> Iterator[Any]:
+        for number in range(self._metadata.num_row_groups):
+            yield self._metadata.row_group(number).column(place)
 
     @staticmethod
     def _memory(group: Sequence[_Column], rows: int, dictionaries: Sequence[str]) -> Counter[str]:
@@ -169,8 +189,7 @@ class ReadingPlans:
         return ManifestError(
             f"{self._shown}: reading a single row may take {sum(needed.values()):,} bytes of "
             f"memory, {size:,} of them for column {path!r}, and at most {MAX_READING_BYTES:,} are "
-            "taken. Write the manifest again with smaller pages or row groups, and rows that hold "
-            "less"
+            "taken. Write it again with smaller row groups, and rows that hold less"
         )
 
 
@@ -184,23 +203,28 @@ def _column(handle: IO[bytes], chunk: Any, leaf: Any, lengths: RowLengths) -> _C
     pages = list(pages_of(handle, chunk))
     data = [page for page in pages if not page.is_dictionary]
     total = sum(page.values for page in data)
+    width = _WIDTHS.get(leaf.physical_type, leaf.length if _is_fixed(leaf) else 0)
+    shares = any(page.shares for page in data)
+    repeated = max((page.inflated for page in data if page.shares), default=0)
+    for page in pages:
+        if page.is_dictionary and not width:
+            repeated = max(repeated, longest_entry(handle, chunk, page))
     longest = 1
     if leaf.max_repetition_level:
         longest = total
-        if total * (8 + _NESTED) > _COPIED // 4:
+        if total * (8 + _NESTED + (repeated if shares else 0)) > _COPIED // 4:
             longest = lengths.longest(chunk, data, leaf.max_repetition_level)
-    width = _WIDTHS.get(leaf.physical_type, leaf.length if _is_fixed(leaf) else 0)
     refers = any(page.refers for page in data)
-    shares = any(page.shares for page in data)
     return _Column(
         path=leaf.path,
         total=total,
         longest=max(1, longest),
         width=width,
+        stored=chunk.total_compressed_size,
         fixed=_fixed(pages),
         refers=refers,
         shares=shares,
-        repeated=max((_repeated(page) for page in pages), default=0),
+        repeated=repeated,
         values=np.array([page.values for page in data], np.int64),
         bytes=np.array([0 if page.refers else page.inflated for page in data], np.int64),
     )
@@ -216,10 +240,3 @@ def _fixed(pages: Sequence[Page]) -> int:
     return largest + sum(
         2 * page.inflated + 24 * page.values for page in pages if page.is_dictionary
     )
-
-
-def _repeated(page: Page) -> int:
-    """Bytes of the longest text in a page, where few bytes can stand for many of it."""
-    if page.is_dictionary:  # every entry begins with its length
-        return max(0, page.inflated - 4 * page.values)
-    return page.inflated if page.shares else 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from segpipe.manifests.columns import SEGMENT_COLUMNS, SIZE_COLUMNS, TEXT_COLUMNS
@@ -73,6 +72,33 @@ def sized(batch: pa.RecordBatch, limits: Limits) -> Iterator[SizedRows]:
     for first, end in _pieces(sizes.sum(axis=0), limits.chunk_bytes):
         own_too_large = {p - first: why for p, why in too_large.items() if first <= p < end}
         yield SizedRows(plain_rows(whole.slice(first, end - first)), own_too_large)
+
+
+def merged(parts: Iterable[SizedRows], rows: int, limits: Limits) -> Iterator[SizedRows]:
+    """Pieces put together again where they are smaller than asked for and than they may be."""
+    waiting: list[SizedRows] = []
+    count = size = 0
+    for part in parts:
+        own = part.rows.nbytes
+        if waiting and (count + part.rows.num_rows > rows or size + own > limits.chunk_bytes):
+            yield _joined(waiting)
+            waiting, count, size = [], 0, 0
+        waiting.append(part)
+        count += part.rows.num_rows
+        size += own
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[SizedRows]) -> SizedRows:
+    if len(parts) == 1:
+        return parts[0]
+    too_large: dict[int, TooLarge] = {}
+    first = 0
+    for part in parts:
+        too_large.update({first + place: why for place, why in part.too_large.items()})
+        first += part.rows.num_rows
+    return SizedRows(pa.concat_batches([part.rows for part in parts]), too_large)
 
 
 def cut(batch: pa.RecordBatch, most_bytes: int) -> Iterator[pa.RecordBatch]:
@@ -148,7 +174,7 @@ def sizes_of(array: pa.Array) -> _Sizes:
     if pa.types.is_dictionary(kind):
         entries: _Sizes = np.append(sizes_of(array.dictionary), _LEAST)
         places = array.indices.cast(pa.int64()).fill_null(len(entries) - 1)
-        return entries[places.to_numpy()]
+        return np.asarray(entries[places.to_numpy()])
     if pa.types.is_struct(kind):
         own = np.full(len(array), _LEAST, np.int64)
         for place in range(kind.num_fields):
@@ -165,7 +191,7 @@ def sizes_of(array: pa.Array) -> _Sizes:
         sums = np.zeros(last - first + 1, np.int64)
         for members in inner:
             sums[1:] += np.cumsum(sizes_of(members.slice(first, last - first)))
-        return np.diff(sums[offsets - first]) + _LEAST
+        return np.asarray(np.diff(sums[offsets - first])) + _LEAST
     lengths = _lengths(array)
     if lengths is not None:
         return lengths + np.int64(_LEAST)
@@ -192,9 +218,11 @@ def _lengths(array: pa.Array) -> _Sizes | None:
         return np.where(array.is_valid().to_numpy(zero_copy_only=False), given, 0)
     if not (is_text(kind) or is_bytes(kind)) or pa.types.is_fixed_size_binary(kind):
         return None
-    lengths = pc.binary_length(array).fill_null(0)
-    found: _Sizes = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
-    return found
+    # By hand: Arrow's functions take a second to load, which small manifests do not need.
+    is_large = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
+    offsets = np.frombuffer(array.buffers()[1] or bytes(8), np.int64 if is_large else np.int32)
+    own = offsets[array.offset : array.offset + len(array) + 1]
+    return np.asarray(np.diff(own), np.int64) if len(array) else np.zeros(0, np.int64)
 
 
 def _width(kind: pa.DataType) -> int:

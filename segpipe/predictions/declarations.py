@@ -20,6 +20,8 @@ from segpipe.predictions.prediction import Segment
 
 #: Segments of a row that are read. Of more, the number alone is told: 256 pixel values exist.
 MOST_READ = 4096
+# Values of a JSON text, by its commas and brackets. Python takes a hundred bytes and more for some.
+_MOST_VALUES = 250_000
 #: Characters of a label.
 LONGEST_LABEL = 1000
 _FIELDS = frozenset({"label", "index", "metadata"})
@@ -112,7 +114,7 @@ def read_declaration(cell: object) -> Declaration:
     """Parse the ``segments`` cell of a manifest row; never raises for what the cell holds."""
     if isinstance(cell, str):
         try:
-            cell = json.loads(cell)
+            cell = _parsed(cell)
         except (ValueError, RecursionError) as error:
             return Declaration((), f"segments is not valid JSON ({error})")
     if cell is None:
@@ -132,6 +134,20 @@ def read_declaration(cell: object) -> Declaration:
         if type(member) is not dict and not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
     return Declaration(tuple(_in_order([_segment(member) for member in cell])))
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: if it is none, or more than is read.
+        RecursionError: if it is nested beyond reason.
+    """
+    if len(text) > _MOST_VALUES:
+        values = sum(map(text.count, ",[{"))
+        if values > _MOST_VALUES:
+            raise ValueError(f"it has {values:,} values, and at most {_MOST_VALUES:,} are read")
+    return json.loads(text)
 
 
 def _too_many(count: int) -> Declaration:
@@ -214,7 +230,7 @@ def _metadata_object(value: object) -> Mapping[str, Any]:
         if not value.strip():
             return {}
         try:
-            value = json.loads(value)
+            value = _parsed(value)
         except ValueError as error:
             raise MetadataError(f"metadata is not valid JSON ({error})") from None
         if isinstance(value, list):

@@ -176,6 +176,6 @@ class _RowReader:
 
 def _pieces(shown: str, handle: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
     """The rows of a table in order, in pieces of a bounded number and of bounded size."""
-    plan = ReadingPlans(shown, handle).of(None, rows)
-    for batch in plan.open(handle).iter_batches(batch_size=plan.rows):
+    plan = ReadingPlans(shown, handle).of(handle, None, rows)
+    for batch in plan.batches(handle):
         yield from cut(batch, _BYTES_AT_ONCE)
