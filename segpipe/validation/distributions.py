@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from segpipe.storage.files import Folder
 from segpipe.validation.summary import SEGMENTS_FILE
+from segpipe.validation.validated import pieces
 
 #: Bins of the confidence histogram, from 0 to 1.
 BINS = 20
@@ -79,7 +79,7 @@ def distribution_of(tables: Folder) -> Distribution:
     histogram = np.zeros(BINS, np.int64)
     without = 0
     with tables.open_input(SEGMENTS_FILE) as handle:
-        for batch in pq.ParquetFile(handle).iter_batches(columns=_COLUMNS):
+        for batch in pieces(f"{tables.shown}/{SEGMENTS_FILE}", handle, 65_536, _COLUMNS):
             rows = pa.Table.from_batches([batch])
             rows = rows.filter(pc.invert(pc.match_substring(rows["metadata"], _IGNORED)))
             grouped = rows.group_by("label").aggregate([("area_px", "sum"), ("area_px", "count")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -19,7 +19,7 @@ from segpipe.validation.partition_tables import DIGEST_KEY
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 
 # Bytes of rows that are held at once, whatever number is asked for.
-_BYTES_AT_ONCE = 128_000_000
+_BYTES_AT_ONCE = 48_000_000
 #: A prediction's segments in nested form: one struct per Segment, sorted by index.
 SEGMENT_LIST = pa.list_(pa.struct(MEASURED))
 
@@ -77,8 +77,8 @@ class ValidatedPredictions:
             # Another pass may have replaced the files since this object was made.
             _check_digest(self.folder, VALIDATED_FILE, validated, self.summary.validated_digest)
             _check_digest(self.folder, SEGMENTS_FILE, segments, self.summary.validated_digest)
-            measured = _RowReader(_pieces(f"{self.folder.shown}/{SEGMENTS_FILE}", segments, 65_536))
-            for piece in _pieces(f"{self.folder.shown}/{VALIDATED_FILE}", validated, rows):
+            measured = _RowReader(pieces(f"{self.folder.shown}/{SEGMENTS_FILE}", segments, 65_536))
+            for piece in pieces(f"{self.folder.shown}/{VALIDATED_FILE}", validated, rows):
                 table = pa.Table.from_batches([piece]).replace_schema_metadata()
                 while table.num_rows:
                     counts = table["n_segments"].to_numpy()
@@ -174,8 +174,15 @@ class _RowReader:
         return whole.slice(0, rows), len(counts)
 
 
-def _pieces(shown: str, handle: IO[bytes], rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows of a table in order, in pieces of a bounded number and of bounded size."""
-    plan = ReadingPlans(shown, handle).of(handle, None, rows)
-    for batch in plan.batches(handle):
+def pieces(
+    shown: str, handle: IO[bytes], rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in order, in pieces of a bounded number and of bounded size.
+
+    Args:
+        shown: name of the table, for messages.
+        columns: those to read; all if None.
+    """
+    plan = ReadingPlans(shown, handle).of(handle, columns, rows)
+    for batch in plan.batches(handle, columns):
         yield from cut(batch, _BYTES_AT_ONCE)
