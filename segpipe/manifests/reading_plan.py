@@ -26,6 +26,8 @@ _COPIED = 32_000_000
 _WHOLE = 32_000_000
 _PIECE = 2**20
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
+# Wider values are copied before and while rows beyond a limit are left out.
+_WIDE = 64
 # Memory that a value takes in a list, beside its own bytes: levels and offsets.
 _NESTED = 12
 
@@ -101,7 +103,8 @@ class _Column:
     def memory(self, rows: int, *, as_dictionary: bool) -> int:
         """Bytes of memory that decoding so many consecutive rows takes at most."""
         values = min(self.total, rows * self.longest)
-        needed = self.fixed + values * ((self.width or 8) + _NESTED * (self.longest > 1))
+        own = self.width * (3 if self.width > _WIDE else 1) or 8
+        needed = self.fixed + values * (own + _NESTED * (self.longest > 1))
         if self.width:
             return needed
         if self.shares or (self.refers and not as_dictionary):
