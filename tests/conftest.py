@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fixtures.published_days",
     "tests.fixtures.publishing_process",
     "tests.fixtures.real_data",
+    "tests.fixtures.recording",
     "tests.fixtures.s3_buckets",
     "tests.fixtures.stepping",
 ]

@@ -26,6 +26,7 @@ from segpipe.masks.decoding import decode_mask
 from segpipe.predictions.prediction import Segment
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.table import of_model_run, quoted
+from segpipe.storage.durability import make_folders, sync_folder, sync_tree
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import folder_name
 
@@ -177,11 +178,14 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     with storage_errors(f"writing to {out}"):
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise StorageError(f"{out} is not an empty folder: choose another")
-        temporary.mkdir(parents=True)
+        make_folders(str(target.parent))
+        temporary.mkdir()
         try:
             yield temporary
+            sync_tree(str(temporary))
             if target.exists():
                 target.rmdir()
             temporary.rename(target)
+            sync_folder(str(target.parent))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -110,6 +110,8 @@ class ManifestWriter:
                     "delivers all others"
                 )
             return
+        if self.rows:
+            self._masks.sync()
         self._file.deliver()
         if not self.rows and not self._importing:
             raise ManifestError(

@@ -1,7 +1,8 @@
 """Publishing a batch to the catalog: plan at a version, store masks, commit, or plan again.
 
-Masks are stored before the commit that refers to them. A Delta app transaction per model run is the
-compare-and-swap: of two concurrent publishers, one commits first and the other plans again.
+Masks are stored and synced before the commit that refers to them, and the commit is synced before
+there are receipts of it (:mod:`segpipe.storage.durability`). A Delta app transaction per model run
+is the compare-and-swap: of two concurrent publishers, one commits first and the other plans again.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class CatalogDestination(StoredPredictions):
         rows = _published_rows(batch, provenance)
         check_distinct_items(rows)
         conflict = None
+        uncertain: int | None = None  # the first version that may not be synced yet
         for attempt in range(_ATTEMPTS):
             table = self.table.open() or (None if dry_run else self.table.create())
             try:
@@ -85,6 +87,7 @@ class CatalogDestination(StoredPredictions):
             to_write, failures = self._to_write(rows, planned, masks, dry_run=dry_run)
             if table is not None and not dry_run:
                 read_at = table.version()
+                uncertain = read_at if uncertain is None else uncertain
                 try:
                     conflict = self._commit(table, to_write, provenance)
                 except StorageError as error:
@@ -102,6 +105,7 @@ class CatalogDestination(StoredPredictions):
                     continue
                 if elapsed_clock() - looked > _LOOK_HOLDS:
                     self._look_again(rows, planned, masks)
+                self.table.sync(uncertain, table.version())
             by_this_run = present.filter(pc.equal(present["run_id"], provenance.run_id))
             done = receipts(planned.resumed(by_this_run), provenance, failures)
             version = b"" if table is None else str(table.version()).encode()
@@ -181,7 +185,7 @@ class CatalogDestination(StoredPredictions):
         }
         rows = rows.filter(pa.array(exists, pa.bool_()))
         if rows.num_rows and not dry_run:
-            self.masks.folder.sync()
+            self.masks.sync(rows["mask_sha256"].to_pylist())
         return rows, failures
 
     def _look_again(self, rows: pa.Table, planned: Plan, masks: MaskStore) -> None:

@@ -225,5 +225,8 @@ def committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None]) 
                 f"{catalog!r} cannot be changed: {library_words(error)}. It is as it was before"
             ) from None
         version = catalog.version()
-        return -1 if version is None else version
+        if version is None:
+            return -1
+        catalog.table.sync(read_at, version)
+        return version
     raise CatalogError(f"{catalog!r}: other runs kept committing; run again")

@@ -21,7 +21,8 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from segpipe.errors import CatalogError, SettingsError, StorageError
-from segpipe.storage.failures import library_words
+from segpipe.publishing.committed_files import LOG, sync_version
+from segpipe.storage.failures import library_words, storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror, plain_place
 from segpipe.storage.object_store import object_store_options
@@ -55,7 +56,6 @@ WRITING = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
 #: Target size of the table's files, in bytes.
 FILE_SIZE = 16 * 2**20
 _FORMAT_KEY, _FORMAT = "segpipe.format", "1"
-_LOG = "_delta_log"
 _NOT_IN_KEYS = frozenset("%#?[]^|\\")
 
 
@@ -69,7 +69,7 @@ class PredictionsTable:
 
     def __init__(self, folder: Folder, masks: str) -> None:
         self._folder = folder.folder(TABLE)
-        self._log = self._folder.folder(_LOG)
+        self._log = self._folder.folder(LOG)
         self._options = object_store_options(folder.url, folder.storage_options)
         self._masks = masks
         # object_store does not retry a response that is cut off.
@@ -183,7 +183,7 @@ class PredictionsTable:
         Raises:
             StorageError: if it cannot be made.
         """
-        self._make_folders([_LOG])
+        self._make_folders([LOG])
         try:
             return DeltaTable.create(
                 self._address(),
@@ -206,6 +206,22 @@ class PredictionsTable:
             return DeltaTable(self._address(), storage_options=self._options)
         except (DeltaError, OSError) as error:
             raise StorageError(f"{self.shown} cannot be created: {library_words(error)}") from None
+
+    def sync(self, first: int, last: int) -> None:
+        """Make these versions survive a cut of the power: their data files and log entries.
+
+        Others may have committed some of them, and not synced them yet: a version is certain when
+        all before it are.
+
+        Raises:
+            StorageError: if something cannot be written.
+        """
+        if not self._folder.is_local:
+            return  # an object store has said that it keeps them
+        real = os.path.realpath(self._folder.path)
+        with storage_errors(f"syncing {self.shown}"):
+            for version in range(first, last + 1):
+                sync_version(real, version)
 
     def read(
         self,
@@ -322,7 +338,7 @@ def _partition_folder(dataset: str) -> str:
     with tempfile.TemporaryDirectory(dir=plain_place()) as folder:
         rows = pa.table({"dataset": [dataset], "row": [0]})
         write_deltalake(folder, rows, partition_by=["dataset"])
-        (name,) = (entry for entry in os.listdir(folder) if entry != _LOG)
+        (name,) = (entry for entry in os.listdir(folder) if entry != LOG)
     return name
 
 

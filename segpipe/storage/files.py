@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from segpipe.errors import SettingsError
 from segpipe.storage.atomic import new_file, replacing_file
+from segpipe.storage.durability import make_folders, sync_files, sync_tree
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.local_paths import is_file_url, local_path
 from segpipe.storage.object_store import (
@@ -219,6 +220,8 @@ class Folder:
     def write(self, name: str, data: bytes) -> None:
         """Write a file so that readers see the old content or the new, never a part.
 
+        It survives a cut of the power; see :mod:`segpipe.storage.durability`.
+
         Raises:
             StorageError: if it cannot be written; the old content is then still there.
         """
@@ -235,7 +238,7 @@ class Folder:
         with storage_errors(f"writing {self.shown}/{name}"):
             if self.is_local:
                 target = Path(self.path_of(name))
-                target.parent.mkdir(parents=True, exist_ok=True)
+                make_folders(str(target.parent))
                 with replacing_file(target) as output:
                     yield output
             else:
@@ -256,7 +259,7 @@ class Folder:
         target = self.path_of(name)
         with storage_errors(f"writing {self.shown}/{name}"):
             if self.is_local:
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                make_folders(os.path.dirname(target))
                 return new_file(Path(target), source)
             if self.objects is not None:
                 return self.objects.create_from(target, source)
@@ -295,7 +298,19 @@ class Folder:
         with storage_errors(doing), suppress(FileNotFoundError):
             objects.remove(self.path_of(name))
 
-    def sync(self) -> None:
-        """Make what was written survive a power cut, once, before a commit refers to it."""
-        if self.is_local and hasattr(os, "sync"):
-            os.sync()
+    def sync(self, names: Collection[str] | None = None) -> None:
+        """Make files survive a cut of the power, before something refers to them.
+
+        Args:
+            names: of the files; all that is below the folder where None.
+
+        Raises:
+            StorageError: if they cannot be written.
+        """
+        if not self.is_local:
+            return  # an object store has said that it keeps them
+        with storage_errors(f"syncing {self.shown}"):
+            if names is None:
+                sync_tree(self.path)
+            else:
+                sync_files(map(self.path_of, names))

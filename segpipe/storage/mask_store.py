@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from typing import Any
 
 from segpipe.errors import StorageError
 from segpipe.storage.atomic import replace_file
+from segpipe.storage.durability import ONE_BY_ONE, make_folders, syncs_at_once
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import AT_ONCE, Folder
 from segpipe.storage.removal import remove_announced, wait_for_removals
@@ -40,6 +41,8 @@ class MaskStore:
     def __init__(self, folder: Folder, known_as: str = "masks") -> None:
         self.folder = folder
         self._known_as = known_as
+        # Where the file system cannot be synced as a whole, each mask is, as it is stored.
+        self._synced = folder.is_local and not syncs_at_once(folder.path)
         self._made: set[str] = set()
         # Masks this process has just stored in an object store, where looking costs a request.
         self._stored: dict[str, float] = {}
@@ -172,6 +175,20 @@ class MaskStore:
             self._stored.clear()
         self._stored[sha256] = time.monotonic()
 
+    def sync(self, sha256s: Iterable[str] | None = None) -> None:
+        """Make masks survive a cut of the power, before something refers to them.
+
+        Args:
+            sha256s: of the masks; all that were stored where None.
+
+        Raises:
+            StorageError: if they cannot be written.
+        """
+        if sha256s is not None and len(few := set(sha256s)) <= ONE_BY_ONE:
+            self.folder.sync(set(map(self.name_of, few)))
+        elif not self._synced:
+            self.folder.sync()
+
     def read(self, sha256: str) -> bytes:
         """The PNG bytes of a mask.
 
@@ -190,13 +207,19 @@ class MaskStore:
         target = self.folder.path_of(name)
         parent = os.path.dirname(target)
         if parent not in self._made:
-            os.makedirs(parent, exist_ok=True)
+            self._make(parent)
             self._made.add(parent)
         try:
-            replace_file(target, data)
+            replace_file(target, data, synced=self._synced)
         except FileNotFoundError:  # the folder made before was removed meanwhile
-            os.makedirs(parent, exist_ok=True)
-            replace_file(target, data)
+            self._make(parent)
+            replace_file(target, data, synced=self._synced)
+
+    def _make(self, folder: str) -> None:
+        if self._synced:
+            make_folders(folder)
+        else:
+            os.makedirs(folder, exist_ok=True)
 
     def _renew(self, name: str, data: bytes | None) -> None:
         if self.folder.is_local:

@@ -1,8 +1,9 @@
 """Materializing a partition: manifest in; validated, segments and rejected tables out.
 
-All three tables come from one pass and belong together. They appear one after the other, and the
-summary last. Each carries the pass's digest in its footer, so that after a crash between two
-renames a reader reports a table of another pass instead of mixing them.
+All three tables come from one pass and belong together. The masks are synced first, the tables
+appear one after the other, each synced, and the summary last. Each carries the pass's digest in its
+footer, so that after a crash between two renames a reader reports a table of another pass instead
+of mixing them.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def materialize(
                 progress(done, manifest.rows)
         summary = tables.finish(manifest.rows)
         summary = replace(summary, warnings=[*manifest.warnings, *summary.warnings])
-        validation.masks.folder.sync()
+        validation.masks.sync()
     out.write(SUMMARY_FILE, summary.to_json().encode())
     if (digest := inputs.hexdigest()) is not None:
         Inputs(digest, summary.outcome).write(out)

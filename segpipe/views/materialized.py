@@ -84,7 +84,7 @@ def materialize_view(
             if progress is not None:
                 progress(tables.rows, len(predictions))
         summary, note = tables.finish()
-        masks.folder.sync()
+        masks.sync()
     out.write(NOTE_FILE, note.to_json().encode())
     out.write(SUMMARY_FILE, summary.to_json().encode())
     return note
