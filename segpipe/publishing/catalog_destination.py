@@ -70,9 +70,11 @@ class CatalogDestination(StoredPredictions):
         rows = _published_rows(batch, provenance)
         check_distinct_items(rows)
         conflict = None
-        uncertain: int | None = None  # the first version that may not be synced yet
         for attempt in range(_ATTEMPTS):
             table = self.table.open() or (None if dry_run else self.table.create())
+            if table is not None and not dry_run:
+                # Another may have committed it, and not synced it yet.
+                self.table.sync(table.version(), table.version())
             try:
                 present = self._present(table, column_array(rows, "reference_id"), provenance)
             except CatalogError as error:
@@ -87,7 +89,6 @@ class CatalogDestination(StoredPredictions):
             to_write, failures = self._to_write(rows, planned, masks, dry_run=dry_run)
             if table is not None and not dry_run:
                 read_at = table.version()
-                uncertain = read_at if uncertain is None else uncertain
                 try:
                     conflict = self._commit(table, to_write, provenance)
                 except StorageError as error:
@@ -105,7 +106,6 @@ class CatalogDestination(StoredPredictions):
                     continue
                 if elapsed_clock() - looked > _LOOK_HOLDS:
                     self._look_again(rows, planned, masks)
-                self.table.sync(uncertain, table.version())
             by_this_run = present.filter(pc.equal(present["run_id"], provenance.run_id))
             done = receipts(planned.resumed(by_this_run), provenance, failures)
             version = b"" if table is None else str(table.version()).encode()
@@ -216,6 +216,7 @@ class CatalogDestination(StoredPredictions):
         for part in self._parts(table, rows, provenance):
             if (table.transaction_version(application) or 0) != committed:
                 return "another run published to the model run"
+            read_at = table.version()
             properties = _properties(part, provenance, application, committed + 1)
             replaced = column_array(part, "reference_id").filter(_replaced(part))
             try:
@@ -225,6 +226,7 @@ class CatalogDestination(StoredPredictions):
                     self.table.append(table, part, properties)
             except CommitFailedError as error:
                 return first_line(error)
+            self.table.sync(read_at + 1, table.version())
             committed += 1
         return None
 

@@ -210,8 +210,8 @@ class PredictionsTable:
     def sync(self, first: int, last: int) -> None:
         """Make these versions survive a cut of the power: their data files and log entries.
 
-        Others may have committed some of them, and not synced them yet: a version is certain when
-        all before it are.
+        A version is certain when all before it are. So none is built upon one that is not synced,
+        whoever committed it.
 
         Raises:
             StorageError: if something cannot be written.
