@@ -17,7 +17,7 @@ from segpipe.errors import StorageError
 from segpipe.storage.atomic import replace_file
 from segpipe.storage.durability import ONE_BY_ONE, make_folders, syncs_at_once
 from segpipe.storage.failures import storage_errors
-from segpipe.storage.files import AT_ONCE, Folder
+from segpipe.storage.files import AT_ONCE, Folder, StoredFile
 from segpipe.storage.removal import remove_announced, wait_for_removals
 
 # A mask that was stored is not looked for again for so long; far less than any vacuum waits.
@@ -161,14 +161,19 @@ class MaskStore:
                 self._remember(sha256)
                 return
             stored = self.folder.stored(name)
-            # A file of another length can only be the relic of a power cut: write it again.
-            if stored is None or stored.size != len(data):
+            if stored is None or not self._is(name, stored, data):
                 self._write(name, data)
             elif stored.modified < datetime.now(UTC) - RENEWED_AFTER:
                 # A young file is safe from being vacuumed before a table refers to it.
                 self._renew(name, data)
                 if wait_for_removals(self.folder, [sha256]) and self.folder.stored(name) is None:
                     self._write(name, data)
+
+    def _is(self, name: str, stored: StoredFile, data: bytes) -> bool:
+        """Whether a mask is what its name says: a cut of the power may leave zeros, or a part."""
+        if stored.size != len(data):
+            return False
+        return not self.folder.is_local or self.folder.read(name) == data
 
     def _remember(self, sha256: str) -> None:
         if len(self._stored) >= _MOST_REMEMBERED:

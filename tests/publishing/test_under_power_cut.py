@@ -26,7 +26,7 @@ import pytest
 
 from segpipe.root import Root
 from tests.fixtures.power_cut import Disk, State
-from tests.fixtures.power_cut_runs import MARK, RUNS, Content, content, land
+from tests.fixtures.power_cut_runs import MARK, RUNS, Content, content, land, torn
 from tests.fixtures.recording import Recorder
 
 CUTS = int(os.environ.get("SEGPIPE_POWER_CUTS", "300"))
@@ -56,6 +56,7 @@ class Recorded:
     Attributes:
         folder: the root.
         after: what the catalog held after each run.
+        versions: the catalog's version then.
     """
 
     def __init__(self, folder: Path, recorder: Recorder) -> None:
@@ -64,7 +65,9 @@ class Recorded:
         command = [sys.executable, "-m", "tests.fixtures.power_cut_runs", str(folder)]
         recording = recorder(folder, command)
         self._operations = recording.operations
-        self.after: list[Content] = [json.loads(line) for line in recording.output.splitlines()]
+        ended = [json.loads(line) for line in recording.output.splitlines()]
+        self.versions: list[int] = [version for version, _ in ended]
+        self.after: list[Content] = [held for _, held in ended]
         assert len(self.after) == len(RUNS)
         self.tables = _tables_in(folder)
 
@@ -166,7 +169,9 @@ def _as_if_nothing_had_been_cut(recorded: Recorded, cut: Cut, root: Root) -> Non
         assert hashlib.sha256(root.masks.read(sha256)).hexdigest() == sha256, "a mask is damaged"
     tables = _tables_in(recorded.folder)
     assert tables == {path: recorded.tables[path] for path in tables}, "a table is damaged"
-    versions = [version.version for version in root.catalog.history()]
+    confirmed = recorded.versions[cut.run - 1] if cut.run else -1
+    assert all(version > confirmed for version in torn(root)), "a confirmed version was set aside"
+    versions = [one.version for one in root.catalog.history() if one.operation != "torn"]
     assert versions == list(range(len(versions)))[::-1], f"history has gaps: {versions}"
 
 
