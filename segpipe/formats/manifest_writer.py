@@ -110,9 +110,7 @@ class ManifestWriter:
                     "delivers all others"
                 )
             return
-        if self.rows:
-            self._masks.sync()
-        self._file.deliver()
+        self._file.deliver(self._masks.sync)
         if not self.rows and not self._importing:
             raise ManifestError(
                 f"no prediction was added, so no manifest of {self.partition} was written: a "

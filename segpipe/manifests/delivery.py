@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +68,13 @@ class Delivery:
         found = _read(self.folder, self.file)
         return None if found is None else found.num_rows
 
-    def deliver(self, path: Path, rows: int) -> None:
+    def deliver(self, path: Path, rows: int, sync: Callable[[], None]) -> None:
         """Put a finished file under its name; whole or not at all.
 
         Args:
             path: the file, on this machine; kept where the storage fails.
             rows: number of its rows, for messages.
+            sync: called before; what the rows refer to survives a cut of the power then.
 
         Raises:
             ManifestError: if another writer has taken the name meanwhile. The rows are then in a
@@ -81,6 +82,7 @@ class Delivery:
             StorageError: if the file cannot be written.
         """
         with self._kept(path, rows, self.file):
+            sync()
             if self.replace:
                 self._put(path, self.file)
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -129,8 +129,11 @@ class RowWriter:
                 raise
             self._waiting = []
 
-    def deliver(self) -> None:
+    def deliver(self, sync: Callable[[], None]) -> None:
         """Write the file under its name; no file if there are no rows.
+
+        Args:
+            sync: makes the masks that rows refer to survive a cut of the power.
 
         Raises:
             ManifestError: if another writer has taken the name; the rows are kept beside it.
@@ -147,7 +150,7 @@ class RowWriter:
                 self.discard()
                 raise
             try:
-                self._delivery.deliver(path, self.rows)
+                self._delivery.deliver(path, self.rows, sync)
             except ManifestError:
                 self.discard()
                 raise  # but where the storage fails, what was written stays where it is

@@ -18,6 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 
 from segpipe.errors import CatalogError, StorageError
+from segpipe.publishing.log_entries import TRANSACTIONS_KEY
 from segpipe.publishing.outcomes import (
     Outcome,
     Plan,
@@ -71,10 +72,10 @@ class CatalogDestination(StoredPredictions):
         check_distinct_items(rows)
         conflict = None
         for attempt in range(_ATTEMPTS):
-            table = self.table.open() or (None if dry_run else self.table.create())
-            if table is not None and not dry_run:
-                # Another may have committed it, and not synced it yet.
-                self.table.sync(table.version(), table.version())
+            table = self.table.open(mending=not dry_run)
+            if table is None and not dry_run:
+                table = self.table.create()
+                self.table.confirm(table.version())
             try:
                 present = self._present(table, column_array(rows, "reference_id"), provenance)
             except CatalogError as error:
@@ -132,7 +133,7 @@ class CatalogDestination(StoredPredictions):
             if newest is None or published_at is None:
                 return False
             since = newest.version() - published_at
-            commits = newest.history(since) if since > 0 else []
+            commits = self.table.commits(since) if since > 0 else []
             return any(commit.get(OPERATION_KEY) in _UNDOING for commit in commits)
 
         return verify(receipts, rows_of, undone, self.masks, masks)
@@ -216,7 +217,6 @@ class CatalogDestination(StoredPredictions):
         for part in self._parts(table, rows, provenance):
             if (table.transaction_version(application) or 0) != committed:
                 return "another run published to the model run"
-            read_at = table.version()
             properties = _properties(part, provenance, application, committed + 1)
             replaced = column_array(part, "reference_id").filter(_replaced(part))
             try:
@@ -226,7 +226,7 @@ class CatalogDestination(StoredPredictions):
                     self.table.append(table, part, properties)
             except CommitFailedError as error:
                 return first_line(error)
-            self.table.sync(read_at + 1, table.version())
+            self.table.confirm(table.version())
             committed += 1
         return None
 
@@ -256,6 +256,7 @@ def _properties(
     return CommitProperties(
         app_transactions=[Transaction(application, version)],
         custom_metadata={
+            TRANSACTIONS_KEY: "1",
             "segpipe.dataset": provenance.dataset,
             "segpipe.model_run": provenance.model_run,
             "segpipe.partition": provenance.partition,

@@ -34,6 +34,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 
+from segpipe.publishing.log_entries import TRANSACTIONS_KEY
+
 #: The Delta application whose transactions order restores and vacuums.
 APPLICATION = "segpipe/vacuum"
 # In the commit's metadata; not one of the notes that the history shows.
@@ -63,7 +65,11 @@ def give_up(table: DeltaTable, files: Iterable[str], notes: Mapping[str, str]) -
         list(table.metadata().partition_columns),
         commit_properties=CommitProperties(
             app_transactions=[next_turn(table)],
-            custom_metadata={**notes, _NAMES: json.dumps(sorted(map(basename, files)))},
+            custom_metadata={
+                TRANSACTIONS_KEY: "1",
+                **notes,
+                _NAMES: json.dumps(sorted(map(basename, files))),
+            },
         ),
     )
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import CatalogError
+from segpipe.publishing.healing import TORN_OPERATION
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.tables.schemas import IDENTITY
 from segpipe.tables.text import html_table, text_table
@@ -19,6 +20,7 @@ from segpipe.tables.text import html_table, text_table
 NOTE = "segpipe."
 _OPERATIONS = {
     "CREATE TABLE": "create",
+    TORN_OPERATION: "torn",
     "DELETE": "unpublish",
     "MERGE": "publish",
     "OPTIMIZE": "optimize",
@@ -51,7 +53,8 @@ class Version:
     """One commit of the catalog.
 
     Attributes:
-        operation: create, publish, unpublish, restore, optimize or vacuum.
+        operation: create, publish, unpublish, restore, optimize or vacuum; ``torn`` for one that
+            a cut of the power damaged, and that is not part of the table.
         notes: model run, partition, run id, update, and counts, as far as the commit has them.
     """
 
@@ -81,24 +84,28 @@ class History(list[Version]):
 def history(catalog: StoredPredictions, most: int | None = None) -> History:
     """The catalog's versions, newest first; empty if nothing has been published yet.
 
+    Versions that were torn are told beside those that took their place.
+
     Args:
-        most: how many of the newest; all if None.
+        most: how many of the newest, not counting torn ones; all if None.
     """
-    table = catalog.table.open(any_columns=True)
-    if table is None:
-        return History()
-    return History(
-        Version(
-            int(entry["version"]),
-            datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
-            str(entry.get(f"{NOTE}operation") or _OPERATIONS.get(entry["operation"], "other")),
-            {
-                key.removeprefix(NOTE): str(value)
-                for key, value in sorted(entry.items())
-                if key.startswith(NOTE) and key != f"{NOTE}operation"
-            },
-        )
-        for entry in table.history(most)
+    return History(_version(commit) for commit in catalog.table.commits(most))
+
+
+def _version(commit: Mapping[str, Any]) -> Version:
+    given = commit["operation"]
+    noted = None if given == TORN_OPERATION else commit.get(f"{NOTE}operation")
+    operation = noted or _OPERATIONS.get(given, "other")
+    notes = {
+        key.removeprefix(NOTE): str(value)
+        for key, value in sorted(commit.items())
+        if key.startswith(NOTE) and key != f"{NOTE}operation"
+    }
+    return Version(
+        int(commit["version"]),
+        datetime.fromtimestamp(commit["timestamp"] / 1000, UTC),
+        str(operation),
+        notes,
     )
 
 

@@ -13,6 +13,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from segpipe.errors import CatalogError, SegpipeError, StorageError
 from segpipe.publishing.given_up import files_of, given_up, next_turn
 from segpipe.publishing.history import NOTE
+from segpipe.publishing.log_entries import TRANSACTIONS_KEY
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.publishing.table import (
     FILE_SIZE,
@@ -194,7 +195,10 @@ def _properties(
         transactions.append(Transaction(application, version))
     return CommitProperties(
         app_transactions=transactions,
-        custom_metadata={f"{NOTE}{key}": value for key, value in notes.items()},
+        custom_metadata={
+            TRANSACTIONS_KEY: str(len(transactions)),
+            **{f"{NOTE}{key}": value for key, value in notes.items()},
+        },
     )
 
 
@@ -206,7 +210,7 @@ def committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None]) 
     """
     catalog.table.check_writable()
     for attempt in range(_ATTEMPTS):
-        table = catalog.table.open(any_columns=True)
+        table = catalog.table.open(any_columns=True, mending=True)
         if table is None:
             raise CatalogError(f"{catalog!r} holds nothing yet")
         read_at = table.version()
@@ -227,6 +231,6 @@ def committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None]) 
         version = catalog.version()
         if version is None:
             return -1
-        catalog.table.sync(read_at, version)
+        catalog.table.confirm(version)
         return version
     raise CatalogError(f"{catalog!r}: other runs kept committing; run again")

@@ -9,10 +9,10 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +21,8 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from segpipe.errors import CatalogError, SettingsError, StorageError
-from segpipe.publishing.committed_files import LOG, sync_version
+from segpipe.publishing.healing import Look, TableLog
+from segpipe.publishing.log_entries import LOG, sync_version
 from segpipe.storage.failures import library_words, storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror, plain_place
@@ -72,6 +73,10 @@ class PredictionsTable:
         self._log = self._folder.folder(LOG)
         self._options = object_store_options(folder.url, folder.storage_options)
         self._masks = masks
+        # In an object store an entry of the log is there whole or not at all.
+        self.log = TableLog(self._folder.path) if folder.is_local else None
+        #: What was set aside when this was opened for writing, a message each.
+        self.set_aside: list[str] = []
         # object_store does not retry a response that is cut off.
         self._tries = 1 if folder.is_local else 4
         self.uri = f"{folder.path if folder.is_local else folder.url}/{TABLE}"
@@ -133,28 +138,30 @@ class PredictionsTable:
         """
         return self._log.stored(f"{version + 1:020d}.json") is not None
 
-    def open(self, version: int | None = None, *, any_columns: bool = False) -> DeltaTable | None:
+    def open(
+        self, version: int | None = None, *, any_columns: bool = False, mending: bool = False
+    ) -> DeltaTable | None:
         """The Delta table at a version, the newest where None; None where there is none yet.
+
+        Versions that a cut of the power has damaged before they were confirmed do not count; see
+        :mod:`segpipe.publishing.healing`.
 
         Args:
             any_columns: open it even if columns are missing or changed, as when restoring it.
+            mending: set aside what does not count, for who is about to write.
 
         Raises:
             CatalogError: if it cannot be read, or is not a segpipe catalog.
+            StorageError: if something cannot be set aside.
         """
-
-        def opened() -> DeltaTable:
-            return DeltaTable(self._address(), version=version, storage_options=self._options)
-
         try:
-            table = self._retried(opened)
-        except TableNotFoundError:
+            table = self._opened(version, mending=mending)
+        except CatalogError:
+            if self.log is None:
+                raise
+            table = self._opened(version, mending=mending, closely=True)
+        if table is None:
             return None
-        except (DeltaError, OSError) as error:
-            at = "" if version is None else f" at version {version}"
-            raise CatalogError(
-                f"{self.shown} cannot be opened{at}: {library_words(error)}"
-            ) from None
         found = table.metadata().configuration.get(_FORMAT_KEY)
         if found != _FORMAT:
             raise CatalogError(
@@ -164,6 +171,75 @@ class PredictionsTable:
         if not any_columns:
             self._check_columns(table)
         return table
+
+    def _opened(
+        self, version: int | None, *, mending: bool, closely: bool = False
+    ) -> DeltaTable | None:
+        look = self._looked(mending=mending, closely=closely)
+        if look.newest == -1 and version is None:
+            return None
+        if look.newest is not None and look.torn is not None:
+            if version is not None and version > look.newest:
+                raise CatalogError(
+                    f"there is no version {version} of {self.shown}: {look.torn.file} "
+                    f"{look.torn.words}, and the version was never confirmed"
+                )
+            version = look.newest if version is None else version
+
+        def opened() -> DeltaTable:
+            return DeltaTable(self._address(), version=version, storage_options=self._options)
+
+        try:
+            return self._retried(opened)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            at = "" if version is None else f" at version {version}"
+            raise CatalogError(
+                f"{self.shown} cannot be opened{at}: {library_words(error)}"
+            ) from None
+
+    def _looked(self, *, mending: bool, closely: bool) -> Look:
+        if self.log is None:
+            return Look()
+        if mending:
+            self.set_aside += self.log.mend(self._sync, closely=closely)
+        return self.log.look(closely=closely)
+
+    def confirm(self, version: int) -> None:
+        """Make a version and all before it survive a cut of the power, and note that they do.
+
+        Others may have committed some of them, and not synced them yet.
+
+        Raises:
+            StorageError: if that cannot be done.
+        """
+        if self.log is None:
+            return  # an object store has said that it keeps them
+        confirmed = self.log.confirmed.newest()
+        self._sync(version if confirmed is None else confirmed + 1, version)
+        self.log.confirmed.confirm(version)
+
+    def _sync(self, first: int, last: int) -> None:
+        real = os.path.realpath(self._folder.path)
+        with storage_errors(f"syncing {self.shown}"):
+            for version in range(first, last + 1):
+                sync_version(real, version)
+
+    def commits(self, most: int | None = None) -> list[Mapping[str, Any]]:
+        """What the log says of the versions, newest first: ``version``, ``timestamp`` (ms),
+        ``operation``, and segpipe's notes. Torn ones have the operation ``TORN_OPERATION``.
+
+        Args:
+            most: how many, not counting torn ones; all if None.
+
+        Raises:
+            CatalogError: if the table cannot be read.
+        """
+        table = self.open(any_columns=True)
+        if self.log is not None:
+            return self.log.commits(-1 if table is None else table.version(), most)
+        return [] if table is None else list(table.history(most))
 
     def _check_columns(self, table: DeltaTable) -> None:
         """Refuse a missing or changed column; columns that others added are left alone."""
@@ -206,22 +282,6 @@ class PredictionsTable:
             return DeltaTable(self._address(), storage_options=self._options)
         except (DeltaError, OSError) as error:
             raise StorageError(f"{self.shown} cannot be created: {library_words(error)}") from None
-
-    def sync(self, first: int, last: int) -> None:
-        """Make these versions survive a cut of the power: their data files and log entries.
-
-        A version is certain when all before it are. So none is built upon one that is not synced,
-        whoever committed it.
-
-        Raises:
-            StorageError: if something cannot be written.
-        """
-        if not self._folder.is_local:
-            return  # an object store has said that it keeps them
-        real = os.path.realpath(self._folder.path)
-        with storage_errors(f"syncing {self.shown}"):
-            for version in range(first, last + 1):
-                sync_version(real, version)
 
     def read(
         self,

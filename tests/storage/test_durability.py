@@ -12,7 +12,7 @@ import pytest
 
 from segpipe.errors import StorageError
 from segpipe.publishing.catalog import Catalog
-from segpipe.publishing.committed_files import sync_version
+from segpipe.publishing.log_entries import sync_version
 from segpipe.storage import durability
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore

@@ -1,0 +1,269 @@
+"""A table as a cut of the power leaves it: what was not confirmed never happened.
+
+Each state is made of a table that was really published to: files are damaged, and the note of what
+is confirmed is the one from before the last publication.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segpipe.manifests.partition import Partition
+from segpipe.publishing.catalog import open_catalog
+from segpipe.publishing.confirmed_versions import MARKER
+from segpipe.publishing.history import history
+from segpipe.publishing.maintenance import optimize, restore, unpublish
+from segpipe.root import Root
+from tests.fixtures.landing import PARTITION, MakeProvenance
+from tests.fixtures.published import outcomes, published
+from tests.fixtures.published_days import NEXT_DAY, version_of
+
+Damage = Callable[[Path], None]
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def zeroed(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def zeroed_in_the_middle(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + bytes(len(data) // 2) + data[8 + len(data) // 2 :])
+
+
+def cut_between_lines(path: Path) -> None:
+    lines = path.read_bytes().split(b"\n")
+    assert len(lines) > 1
+    path.write_bytes(b"\n".join(lines[:-1]))
+
+
+def lost(path: Path) -> None:
+    path.unlink()
+
+
+ENTRY = {"half": half, "empty": emptied, "zeroed": zeroed, "cut between lines": cut_between_lines}
+DATA = {"missing": lost, "cut": half, "zeroed": zeroed, "zeroed within": zeroed_in_the_middle}
+
+
+def log(root: Root) -> Path:
+    return Path(root.catalog.folder.path) / "predictions" / "_delta_log"
+
+
+def entry(root: Root, version: int) -> Path:
+    return log(root) / f"{version:020d}.json"
+
+
+def added(root: Root, version: int) -> list[Path]:
+    """The data files that a version added."""
+    actions = [json.loads(line) for line in entry(root, version).read_text().splitlines()]
+    paths = [action["add"]["path"] for action in actions if "add" in action]
+    return [log(root).parent / path for path in paths]
+
+
+def again(root: Root) -> Root:
+    """The root as another process opens it."""
+    return Root.open(root.settings.root)
+
+
+def files(root: Root) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in log(root).parent.rglob("*") if path.is_file()}
+
+
+FIRST, SECOND = {"a": (0, 1), "b": (0, 2)}, {"c": (0, 3), "d": (0, 4)}
+
+
+@pytest.fixture
+def unconfirmed(root: Root, publish: Any) -> Root:
+    """Two days, of which the second is not confirmed: version 2, as it is before step 4."""
+    publish(FIRST, run_id="first")
+    note = (log(root) / MARKER).read_bytes()
+    publish(SECOND, NEXT_DAY, run_id="second")
+    (log(root) / MARKER).write_bytes(note)
+    return again(root)
+
+
+def states() -> Iterator[Any]:
+    for name, damage in ENTRY.items():
+        yield pytest.param(lambda r, d=damage: d(entry(r, 2)), id=f"entry {name}")
+    for name, damage in DATA.items():
+        yield pytest.param(lambda r, d=damage: d(added(r, 2)[0]), id=f"data {name}")
+
+
+STATES = list(states())
+WHOLE = {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize("damage", STATES)
+def test_who_reads_a_torn_newest_version_sees_the_one_before_and_writes_nothing(
+    unconfirmed: Root, damage: Callable[[Root], None]
+) -> None:
+    damage(unconfirmed)
+    before = files(unconfirmed)
+    assert set(published(unconfirmed)) == {"a", "b"}
+    assert open_catalog(unconfirmed.settings.root).predictions().num_rows == 2
+    assert unconfirmed.show("a").rows
+    told = unconfirmed.catalog.history()
+    assert [(v.version, v.operation) for v in told] == [
+        (2, "torn"),
+        (1, "publish"),
+        (0, "create"),
+    ]
+    assert version_of(unconfirmed) == 1
+    assert files(unconfirmed) == before
+
+
+@pytest.mark.parametrize("damage", STATES)
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "never noted"])
+def test_a_rerun_sets_a_torn_newest_version_aside_and_publishes_again(
+    unconfirmed: Root, damage: Callable[[Root], None], noted: bool, provenance: MakeProvenance
+) -> None:
+    if not noted:
+        (log(unconfirmed) / MARKER).unlink()
+    torn = entry(unconfirmed, 2).read_bytes()
+    damage(unconfirmed)
+    left = entry(unconfirmed, 2).read_bytes()
+    if not noted and left != torn and left.count(b"\n") == torn.count(b"\n") - 1:
+        assert left.startswith(b'{"commitInfo"')
+    done = unconfirmed.publish(
+        NEXT_DAY, provenance=provenance(partition=NEXT_DAY.date, run_id="third")
+    )
+    assert outcomes(done) == {"inserted": 2}
+    assert set(published(unconfirmed)) == WHOLE
+    kept = entry(unconfirmed, 2).with_suffix(".json.torn")
+    assert kept.read_bytes() == left
+    (said,) = unconfirmed.catalog.table.set_aside
+    assert kept.name in said
+    told = history(again(unconfirmed).catalog)
+    assert [(v.version, v.operation) for v in told] == [
+        (2, "publish"),
+        (2, "torn"),
+        (1, "publish"),
+        (0, "create"),
+    ]
+    assert told[0].notes["run_id"] == "third"
+    assert kept.name in told[1].notes["torn"]
+
+
+@pytest.mark.parametrize("damage", STATES)
+@pytest.mark.parametrize("version", [0, 1])
+def test_restore_works_beside_a_torn_newest_version(
+    unconfirmed: Root, damage: Callable[[Root], None], version: int
+) -> None:
+    damage(unconfirmed)
+    restore(unconfirmed.catalog, version, "restoring")
+    assert set(published(again(unconfirmed))) == ({"a", "b"} if version else set())
+    assert (log(unconfirmed) / f"{2:020d}.json.torn").exists()
+
+
+def test_a_whole_version_that_is_not_confirmed_yet_counts_and_is_confirmed_by_who_writes(
+    unconfirmed: Root, publish: Any
+) -> None:
+    before = files(unconfirmed)
+    assert set(published(unconfirmed)) == WHOLE
+    assert files(unconfirmed) == before
+    publish({"e": (0, 5)}, Partition("unet", "2026-01-07"))
+    assert set(published(unconfirmed)) == {*WHOLE, "e"}
+    assert json.loads((log(unconfirmed) / MARKER).read_text())["version"] == 3
+    assert not list(log(unconfirmed).glob("*.torn"))
+
+
+@pytest.mark.parametrize("damage", ENTRY.values(), ids=ENTRY)
+@pytest.mark.parametrize("earlier", ENTRY.values(), ids=ENTRY)
+def test_two_torn_newest_versions_are_set_aside_together(
+    root: Root, publish: Any, damage: Damage, earlier: Damage, provenance: MakeProvenance
+) -> None:
+    publish(FIRST)
+    note = (log(root) / MARKER).read_bytes()
+    publish(SECOND, NEXT_DAY)
+    publish({"a": (0, 5)}, update=True)
+    (log(root) / MARKER).write_bytes(note)
+    earlier(entry(root, 2))
+    damage(entry(root, 3))
+    root = again(root)
+    assert set(published(root)) == {"a", "b"}
+    root.publish(NEXT_DAY, provenance=provenance(partition=NEXT_DAY.date))
+    assert set(published(root)) == WHOLE
+    assert [v.version for v in history(root.catalog) if v.operation == "torn"] == [3, 2]
+
+
+def test_a_version_upon_a_torn_one_does_not_count_either(
+    root: Root, publish: Any, provenance: MakeProvenance
+) -> None:
+    publish(FIRST)
+    note = (log(root) / MARKER).read_bytes()
+    publish(SECOND, NEXT_DAY)
+    publish({"c": (0, 5), "e": (0, 6)}, NEXT_DAY, update=True)
+    (log(root) / MARKER).write_bytes(note)
+    lost(entry(root, 2))
+    root = again(root)
+    assert set(published(root)) == {"a", "b"}
+    root.publish(NEXT_DAY, provenance=provenance(partition=NEXT_DAY.date))
+    assert set(published(root)) == {"a", "b", "c", "e"}
+    assert [p.name[:20] for p in log(root).glob("*.torn")] == [f"{3:020d}"]
+
+
+def test_a_file_that_a_later_version_removed_is_not_missed(root: Root, publish: Any) -> None:
+    publish(FIRST)
+    note = (log(root) / MARKER).read_bytes()
+    publish(SECOND, NEXT_DAY)
+    (gone,) = added(root, 2)
+    optimize(root.catalog, "o")
+    (log(root) / MARKER).write_bytes(note)
+    lost(gone)
+    root = again(root)
+    assert set(published(root)) == WHOLE
+    unpublish(root.catalog, "default", "unet", "u", reference_ids=["a"])
+    assert set(published(root)) == WHOLE - {"a"}
+    assert not list(log(root).glob("*.torn"))
+
+
+@pytest.mark.parametrize("damage", ENTRY.values(), ids=ENTRY)
+def test_a_table_whose_creation_was_torn_is_created_again(
+    root: Root, publish: Any, damage: Damage, provenance: MakeProvenance
+) -> None:
+    publish(FIRST)
+    entry(root, 1).unlink()
+    (log(root) / MARKER).unlink()
+    damage(entry(root, 0))
+    root = again(root)
+    before = files(root)
+    assert published(root) == {}
+    assert [v.operation for v in history(root.catalog)] == ["torn"]
+    assert files(root) == before
+    root.publish(PARTITION, provenance=provenance())
+    assert set(published(root)) == {"a", "b"}
+    assert [(v.version, v.operation) for v in history(root.catalog)] == [
+        (1, "publish"),
+        (0, "create"),
+        (0, "torn"),
+    ]
+
+
+def test_what_is_confirmed_never_goes_backwards(root: Root, publish: Any) -> None:
+    publish(FIRST)
+    publish(SECOND, NEXT_DAY)
+    confirmed = root.catalog.table.log.confirmed  # type: ignore[union-attr]
+    confirmed.confirm(1)
+    assert confirmed.newest() == 2
+    assert confirmed.whose(2)["segpipe.partition"] == NEXT_DAY.date
+
+
+def test_a_copied_catalog_takes_what_is_confirmed_with_it(
+    unconfirmed: Root, tmp_path: Path
+) -> None:
+    half(entry(unconfirmed, 2))
+    shutil.copytree(unconfirmed.settings.root, tmp_path / "copy")
+    assert set(published(Root.open(str(tmp_path / "copy")))) == {"a", "b"}
