@@ -71,6 +71,8 @@ class CatalogDestination(StoredPredictions):
         rows = _published_rows(batch, provenance)
         check_distinct_items(rows)
         conflict = None
+        if not dry_run:
+            self.table.give_up_damaged((provenance.model_run, provenance.partition))
         for attempt in range(_ATTEMPTS):
             table = self.table.open(mending=not dry_run)
             if table is None and not dry_run:

@@ -9,12 +9,13 @@ other names there alone.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from segpipe.publishing.log_entries import TornError, read_entry
+from segpipe.publishing.log_entries import TornError, entry_name, read_entry
 from segpipe.storage.atomic import replacing_file
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.file_lock import file_lock
@@ -41,6 +42,15 @@ class ConfirmedVersions:
         """The newest confirmed version; None if the table was never confirmed."""
         version = self._read().get("version")
         return version if isinstance(version, int) else None
+
+    def newest_is_there(self) -> bool:
+        """Whether the newest confirmed version's entry has the size that it had then."""
+        noted = self._read()
+        try:
+            size = os.stat(f"{self._log}/{entry_name(noted['version'])}").st_size
+        except (OSError, KeyError):
+            return False
+        return bool(size == noted.get("bytes"))
 
     def whose(self, version: int) -> Mapping[str, Any]:
         """What the commit of a confirmed version said of itself; empty where it is forgotten."""
@@ -94,6 +104,9 @@ class ConfirmedVersions:
         Raises:
             StorageError: if it cannot be noted.
         """
+        if version < 0:
+            Path(self._path).unlink(missing_ok=True)
+            return
         commits = self._read().get("commits", {})
         self._write(version, {key: of for key, of in commits.items() if int(key) <= version})
 
@@ -111,4 +124,9 @@ class ConfirmedVersions:
             storage_errors(f"writing {self._path}"),
             replacing_file(Path(self._path)) as output,
         ):
-            output.write(json.dumps({"version": version, "commits": dict(kept)}).encode())
+            try:
+                size = os.stat(f"{self._log}/{entry_name(version)}").st_size
+            except FileNotFoundError:  # tidied away behind a checkpoint
+                size = None
+            noted = {"version": version, "bytes": size, "commits": dict(kept)}
+            output.write(json.dumps(noted).encode())

@@ -101,6 +101,7 @@ class TableLog:
             confirmed is not None
             and not closely
             and not os.path.exists(f"{self.path}/{entry_name(confirmed + 1)}")
+            and self.confirmed.newest_is_there()
         ):
             return Look()
         versions = versions_in(self.path)
@@ -173,6 +174,77 @@ class TableLog:
             commit["segpipe.damaged"] = f"{name} {damage}"
         return commit
 
+    def damaged_confirmed(self) -> Torn | None:
+        """The confirmed versions from the first on whose entry is damaged, of those still read."""
+        confirmed = self.confirmed.newest()
+        if confirmed is None:
+            return None
+        damaged = set(self.damaged_checkpoints())
+        held = [checkpoint_version(n) for n in checkpoints_in(self.path) if n not in damaged]
+        for version in range(max([-1, *(one for one in held if one <= confirmed)]) + 1, confirmed):
+            if (found := self._damaged_entry(version)) is not None:
+                break
+        else:
+            version, found = confirmed, None
+            if confirmed not in held:
+                found = self._damaged_entry(confirmed)
+        if found is None:
+            return None
+        return Torn(tuple(range(version, confirmed + 1)), f"{LOG}/{entry_name(version)}", found)
+
+    def _damaged_entry(self, version: int) -> str | None:
+        try:
+            read_entry(self.path, version)
+        except TornError as error:
+            return str(error)
+        return None
+
+    def owners(self, versions: Sequence[int]) -> set[tuple[str, str]]:
+        """Model run and partition of what these versions published; empty texts for others."""
+        found = set()
+        for version in versions:
+            commit = self._commit(entry_name(version), version) or self.confirmed.whose(version)
+            keys = ("segpipe.model_run", "segpipe.partition")
+            undone = commit.get("segpipe.operation")
+            found.add(("", "") if undone else tuple(str(commit.get(key, "")) for key in keys))
+        return {(model_run, partition) for model_run, partition in found}
+
+    def give_up(self, first: int) -> list[str]:
+        """Set a damaged confirmed version aside with all after it; what to say of it.
+
+        Raises:
+            StorageError: if it cannot be done.
+        """
+        with self.confirmed.lock():
+            torn = self.damaged_confirmed()
+            if torn is None or torn.versions[0] != first:
+                return []
+            there = tuple(one for one in versions_in(self.path) if one >= first)
+            told = self._set_aside(Torn(there, torn.file, torn.words), confirmed=True)
+            self.confirmed.take_back(first - 1)
+        return told
+
+    def mend_checkpoints(self) -> list[str]:
+        """Set aside checkpoints that cannot be decoded, and a hint at one that is not there.
+
+        Checkpoints repeat what the log says: without one, opening reads more of the log. Nothing is
+        set aside if the log does not reach back far enough.
+
+        Raises:
+            StorageError: if it cannot be done.
+        """
+        with self.confirmed.lock():
+            damaged = self.damaged_checkpoints()
+            whole = [n for n in checkpoints_in(self.path) if n not in damaged]
+            needed = checkpoint_version(whole[-1]) + 1 if whole else 0
+            hinted = self.hinted()
+            if needed not in versions_in(self.path) and damaged:
+                return []
+            held = [checkpoint_version(name) for name in whole]
+            names = [_HINT] if hinted is not None and hinted not in held else []
+            names += damaged
+            return [f"{self._rename(name)} was set aside: it was damaged" for name in names]
+
     def _look_back(self, versions: Sequence[int]) -> Look:
         """In a table that was never confirmed, versions count up to the newest whole one."""
         torn = None
@@ -242,7 +314,7 @@ class TableLog:
         self._sound.add(seen)
         return None
 
-    def _set_aside(self, torn: Torn) -> list[str]:
+    def _set_aside(self, torn: Torn, *, confirmed: bool = False) -> list[str]:
         """Rename the entries, and what checkpoints there are of them; for who holds the lock."""
         self._set_checkpoints_aside(lambda version: version >= torn.versions[0])
         told = []
@@ -255,7 +327,12 @@ class TableLog:
                 words = f"it {torn.words}"
             told.append(
                 f"version {version} of the catalog{self.whose(version, kept)} was set aside as "
-                f"{kept}: {words}, as a cut of the power leaves it, and it was never confirmed"
+                f"{kept}: {words}"
+                + (
+                    "; what it published has to be published again"
+                    if confirmed
+                    else ", as a cut of the power leaves it, and it was never confirmed"
+                )
             )
         return told[::-1]
 

@@ -66,6 +66,7 @@ def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
         except (DeltaError, OSError) as error:
             raise _vacuumed(version, library_words(error)) from None
 
+    catalog.table.give_up_damaged(above=version)
     restored = committed(catalog, commit)
     lost = _lost(catalog, again) if again else []
     if lost:  # segpipe's own vacuum cannot have come between; an older one or another tool can

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -159,6 +160,9 @@ class PredictionsTable:
         except CatalogError:
             if self.log is None:
                 raise
+            self._explain(version)
+            if mending:
+                self.set_aside += self.log.mend_checkpoints()
             table = self._opened(version, mending=mending, closely=True)
         if table is None:
             return None
@@ -176,6 +180,9 @@ class PredictionsTable:
         self, version: int | None, *, mending: bool, closely: bool = False
     ) -> DeltaTable | None:
         look = self._looked(mending=mending, closely=closely)
+        if version is None and look.newest is not None and self.log is not None:
+            # Not the quick look: the newest confirmed entry may be empty, which the library takes.
+            self._explain(version)
         if look.newest == -1 and version is None:
             return None
         if look.newest is not None and look.torn is not None:
@@ -198,6 +205,61 @@ class PredictionsTable:
             raise CatalogError(
                 f"{self.shown} cannot be opened{at}: {library_words(error)}"
             ) from None
+
+    def _explain(self, version: int | None) -> None:
+        """Raises:
+        CatalogError: if an entry is damaged that was confirmed, with what brings it back.
+        """
+        torn = self.log.damaged_confirmed() if self.log is not None else None
+        if torn is None or self.log is None or (version is not None and version < torn.versions[0]):
+            return
+        first = torn.versions[0]
+        owners = sorted(self.log.owners(torn.versions))
+        place = shlex.quote(os.path.dirname(os.path.dirname(self._folder.path)))
+        runs = [
+            f"segpipe run --root {place} --model-run {shlex.quote(model_run)} --date {day}"
+            for model_run, day in owners
+            if model_run
+        ]
+        words = f"{self.shown}/{torn.file} {torn.words}, though version {first} was confirmed"
+        if len(owners) == len(runs) == 1:
+            raise CatalogError(
+                f"{words}{self.log.whose(first)}. Set it aside and publish it again with: {runs[0]}"
+            )
+        raise CatalogError(
+            f"{words}{self.log.whose(first)}. Set it and what came after it aside with: segpipe "
+            f"restore --root {place} {max(first - 1, 0)}; then publish again what they held: "
+            + ("; ".join(runs) or "run the partitions of that time")
+        )
+
+    def give_up_damaged(
+        self, of: tuple[str, str] | None = None, *, above: int | None = None
+    ) -> None:
+        """Set damaged confirmed versions aside, with what came after them.
+
+        Args:
+            of: only if all of them are this model run's and partition's, which publishes again.
+            above: only if they come after this version, which is going to be restored.
+
+        Raises:
+            StorageError: if it cannot be done.
+        """
+        torn = self.log.damaged_confirmed() if self.log is not None and self._suspect() else None
+        if torn is None or self.log is None:
+            return
+        if above is not None and torn.versions[0] <= above:
+            return
+        if of is not None and self.log.owners(torn.versions) != {of}:
+            return
+        self.set_aside += self.log.give_up(torn.versions[0])
+
+    def _suspect(self) -> bool:
+        """Whether the table cannot be opened."""
+        try:
+            self.open(any_columns=True)
+        except CatalogError:
+            return True
+        return False
 
     def _looked(self, *, mending: bool, closely: bool) -> Look:
         if self.log is None:

@@ -7,19 +7,23 @@ is confirmed is the one from before the last publication.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
+from segpipe.errors import CatalogError
 from segpipe.manifests.partition import Partition
 from segpipe.publishing.catalog import open_catalog
 from segpipe.publishing.confirmed_versions import MARKER
 from segpipe.publishing.history import history
 from segpipe.publishing.maintenance import optimize, restore, unpublish
 from segpipe.root import Root
+from tests.fixtures.command_line import segpipe
 from tests.fixtures.landing import PARTITION, MakeProvenance
 from tests.fixtures.published import outcomes, published
 from tests.fixtures.published_days import NEXT_DAY, version_of
@@ -250,6 +254,52 @@ def test_a_table_whose_creation_was_torn_is_created_again(
         (0, "create"),
         (0, "torn"),
     ]
+
+
+@pytest.mark.parametrize("damage", [*ENTRY.values(), lost], ids=[*ENTRY, "missing"])
+def test_a_damaged_confirmed_version_names_file_model_run_partition_and_the_command_that_mends_it(
+    root: Root, publish: Any, damage: Damage
+) -> None:
+    publish(FIRST)
+    publish(SECOND, NEXT_DAY)
+    damage(entry(root, 2))
+    root = again(root)
+    for reading in (published, lambda r: r.catalog.history(), lambda r: r.publish(PARTITION)):
+        with pytest.raises(CatalogError) as told:
+            reading(root)
+        assert f"{2:020d}.json" in str(told.value)
+        assert "Kernel" not in str(told.value)
+        assert "'unet'" in str(told.value)
+        assert NEXT_DAY.date in str(told.value)
+    command = str(told.value).partition("with: segpipe ")[2]
+    done = segpipe(*shlex.split(command))
+    assert done.returncode == 0, done.stderr
+    assert set(published(root)) == WHOLE
+
+
+@pytest.mark.parametrize("damage", [*ENTRY.values(), lost], ids=[*ENTRY, "missing"])
+def test_restore_works_beside_a_damaged_confirmed_version(
+    root: Root, publish: Any, damage: Damage
+) -> None:
+    publish(FIRST)
+    publish(SECOND, NEXT_DAY)
+    damage(entry(root, 2))
+    root = again(root)
+    restore(root.catalog, 1, "restoring")
+    assert set(published(again(root))) == {"a", "b"}
+
+
+@pytest.mark.parametrize("damage", [half, emptied, zeroed], ids=["half", "empty", "zeroed"])
+@pytest.mark.parametrize("file", ["*.checkpoint.parquet", "_last_checkpoint"])
+def test_a_torn_checkpoint_is_set_aside_by_the_next_run(
+    root: Root, publish: Any, damage: Damage, file: str
+) -> None:
+    publish(FIRST)
+    DeltaTable(root.catalog.uri).create_checkpoint()
+    (found,) = log(root).glob(file)
+    damage(found)
+    publish(SECOND, NEXT_DAY)
+    assert set(published(again(root))) == WHOLE
 
 
 def test_what_is_confirmed_never_goes_backwards(root: Root, publish: Any) -> None:
