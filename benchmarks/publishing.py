@@ -229,6 +229,8 @@ def fill(folder: Path, rows: int, chunk: int) -> None:
         ]
         rows_there = pa.Table.from_arrays(columns, schema=PREDICTIONS)
         write_deltalake(catalog.uri, rows_there, mode="append", writer_properties=WRITING)
+    # The library syncs and confirms nothing; the first to open it for writing would do that.
+    catalog.table.open(mending=True)
 
 
 def measure(folder: Path, case: Case, rows: int, batch: int) -> Figures:
