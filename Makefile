@@ -7,13 +7,14 @@ PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 
-.PHONY: help demo dev test test-slow test-browser lint bench bench-peers performance clean
+.PHONY: help demo dev test test-slow test-exhaustive test-browser lint bench bench-peers performance clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
 	@echo "make dev    Dagster's UI and daemon on the demo data"
 	@echo "make test   the test suite"
 	@echo "make test-slow  the longer tests: 200 kills, 100 races, thousands of interleavings, more mutations"
+	@echo "make test-exhaustive  all cuts of the power, interleavings and hostile manifests: hours"
 	@echo "make test-browser  Dagster's pages on segpipe, in a real Chromium; keeps pictures of them"
 	@echo "make lint   formatting, lint, types, layers of imports, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
@@ -42,6 +43,9 @@ test-slow: $(READY)
 $(BROWSER): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	@touch $(BROWSER)
+
+test-exhaustive: $(READY)
+	SEGPIPE_EXHAUSTIVE=1 SEGPIPE_KILLS=200 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --timeout 20000 -m slow
 
 test-browser: $(BROWSER)
 	$(BIN)/python -m pytest -m browser

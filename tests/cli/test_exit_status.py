@@ -87,8 +87,22 @@ def told(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith(("error:", "unexpected"))]
 
 
+#: One of each kind; the others are slow tests.
+QUICKLY = ("show --root ROOT a --out ROOT/a.png", "optimize --root ROOT", "import mask-folder")
+
+
 @pytest.mark.parametrize("state", ["read-only", "full"])
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.arguments)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(
+            command,
+            id=command.arguments,
+            marks=() if command.arguments.startswith(QUICKLY) else pytest.mark.slow,
+        )
+        for command in COMMANDS
+    ],
+)
 def test_a_disk_that_takes_nothing_is_told_in_one_line_with_the_documented_status(
     published_root: Path, tmp_path: Path, command: Command, state: str
 ) -> None:
@@ -140,14 +154,38 @@ def home(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("dagster.yaml", b": : [", ["dagster.yaml", "remove it"]),
+        pytest.param(
+            "dagster.yaml", b": : [", ["dagster.yaml", "remove it"], marks=pytest.mark.slow
+        ),
         ("dagster.yaml", b"nonsense: 1", ["dagster.yaml", "nonsense", "remove it"]),
-        ("dagster.yaml", b"hello", ["dagster.yaml", "remove it"]),
-        ("dagster.yaml", b"\xff\x00\x01\x80" * 50, ["dagster.yaml", "remove it"]),
+        pytest.param(
+            "dagster.yaml", b"hello", ["dagster.yaml", "remove it"], marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "dagster.yaml",
+            b"\xff\x00\x01\x80" * 50,
+            ["dagster.yaml", "remove it"],
+            marks=pytest.mark.slow,
+        ),
         ("history/runs.db", b"nothing like SQLite" * 900, ["damaged", "move the folder away"]),
-        ("history/runs/index.db", b"nothing like it" * 900, ["damaged", "move the folder away"]),
-        ("history/runs/index.db", b"", ["damaged", "move the folder away"]),
-        ("schedules/schedules.db", b"nothing like it" * 900, ["damaged", "move the folder away"]),
+        pytest.param(
+            "history/runs/index.db",
+            b"nothing like it" * 900,
+            ["damaged", "move the folder away"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "history/runs/index.db",
+            b"",
+            ["damaged", "move the folder away"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "schedules/schedules.db",
+            b"nothing like it" * 900,
+            ["damaged", "move the folder away"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_damaged_dagster_home_is_told_and_its_advice_helps(
@@ -170,6 +208,7 @@ def test_a_file_in_place_of_dagsters_home_is_told(landing: LandingWriter, tmp_pa
     assert_plain_error(run_one_day(landing.root, tmp_path / "home"), "a file is where a folder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "before", "words"),
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.fixtures.hostile_manifests import (
     hostile_manifests,
     write_mask,
 )
+from tests.fixtures.thoroughness import at_most
 
 MEMORY, SECONDS = 1_000_000_000, 60
 #: Seed of the zoo; another one makes other damaged files, sizes and codecs.
@@ -65,6 +67,7 @@ def test_a_dozen_hostile_manifests_stay_within_bounds(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_zoo_of_200_hostile_manifests_stays_within_bounds(tmp_path: Path) -> None:
-    count, wrong = all_wrong(hostile_manifests(SEED), tmp_path)
+    every = at_most(5, 1)
+    count, wrong = all_wrong(islice(hostile_manifests(SEED), 0, None, every), tmp_path)
     assert not wrong, "\n".join(wrong)
-    assert count >= 200
+    assert count >= 200 // every

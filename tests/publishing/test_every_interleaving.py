@@ -21,6 +21,7 @@ import pytest
 from segpipe.publishing.catalog import Catalog
 from tests.fixtures.aged_catalog import catalog_in, catalog_of_five_versions
 from tests.fixtures.stepping import Actor, Schedule, interleave
+from tests.fixtures.thoroughness import at_most
 
 Task = dict[str, Any]
 INSERT: Task = {"do": "publish", "items": {"c": 5, "d": 0}, "update": False, "run_id": "insert"}
@@ -172,7 +173,7 @@ def told(found: list[str], tasks: Sequence[Task], schedule: Schedule, how: objec
     return "\n".join([f"{who}, {how}:", *found, *(f"{p} {step}" for p, step in schedule.steps)])
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(12))
 def test_whatever_order_two_take_their_steps_in_the_catalog_is_whole(
     ten_days_old: Path, actors: Sequence[Actor], seed: int
 ) -> None:
@@ -187,16 +188,16 @@ def test_wherever_one_is_stopped_while_the_others_do_it_all_the_catalog_is_whole
     ten_days_old: Path, actors: Sequence[Actor], tasks: Sequence[Task]
 ) -> None:
     for who, task in enumerate(tasks):
-        for at in stops(ten_days_old, actors, task):
+        for at in stops(ten_days_old, actors, task)[:: at_most(12, 1)]:
             schedule, found = run(ten_days_old, actors, tasks, stopped_once(who, at))
             assert not found, told(found, tasks, schedule, f"{who} stopped at {at}")
 
 
 @pytest.mark.slow
-def test_five_hundred_seeded_orders_leave_the_catalog_whole(
+def test_many_seeded_orders_leave_the_catalog_whole(
     ten_days_old: Path, actors: Sequence[Actor]
 ) -> None:
-    for seed in range(24, 524):
+    for seed in range(24, 24 + at_most(60, 500)):
         tasks = TOGETHER[seed % len(TOGETHER)]
         schedule, found = run(ten_days_old, actors, tasks, seeded(seed, 300 * len(tasks)))
         assert not found, told(found, tasks, schedule, f"seed {seed}")
