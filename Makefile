@@ -13,7 +13,7 @@ help:
 	@echo "make demo   generate a small data set and publish it, end to end"
 	@echo "make dev    Dagster's UI and daemon on the demo data"
 	@echo "make test   the test suite"
-	@echo "make test-slow  the longer tests: 200 kills, 100 races, thousands of interleavings, more mutations"
+	@echo "make test-slow  the longer tests: kills, races, cuts of the power, interleavings, mutations"
 	@echo "make test-exhaustive  all cuts of the power, interleavings and hostile manifests: hours"
 	@echo "make test-browser  Dagster's pages on segpipe, in a real Chromium; keeps pictures of them"
 	@echo "make lint   formatting, lint, types, layers of imports, Dagster's own validation"
