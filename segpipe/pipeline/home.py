@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from segpipe.errors import SegpipeError, SettingsError, StorageError
 from segpipe.storage.atomic import replacing_file
-from segpipe.storage.failures import os_words
+from segpipe.storage.failures import is_full, os_words
 from segpipe.storage.redaction import SECRETS
 
 CONFIGURATION = "dagster.yaml"
@@ -36,9 +36,10 @@ _KEPT = "What was published before is complete, and none of it is in this folder
 # What SQLite says, and what it means for the folder its files are in.
 _FULL = ("database or disk is full",)
 _CLOSED = ("unable to open database file", "attempt to write a readonly database")
+_UNCLEAR = "disk I/O error"
 _DAMAGED = (
     "file is not a database", "malformed", "no such table", "no such column",
-    "disk I/O error", "dynamic partitions table", "unsupported file format",
+    _UNCLEAR, "dynamic partitions table", "unsupported file format",
 )  # fmt: skip
 
 
@@ -136,12 +137,14 @@ def home_failures(home: Path) -> Iterator[None]:
 
 def record_words(error: str, home: Path) -> str | None:
     """What an error of SQLite's means, and what to do; None where it is none."""
-    if any(words in error for words in _FULL):
+    # SQLite tells both only where it writes its pages, else as an error of the disk.
+    unclear = _UNCLEAR in error
+    if any(words in error for words in _FULL) or (unclear and is_full(home)):
         return (
             f"Dagster's home {home} is full. Free some space, or set DAGSTER_HOME to a folder "
             f"elsewhere, and run again. {_KEPT}"
         )
-    if any(words in error for words in _CLOSED):
+    if any(words in error for words in _CLOSED) or (unclear and not os.access(home, os.W_OK)):
         return (
             f"no permission to write to Dagster's home {home}: change its rights, or set "
             f"DAGSTER_HOME to a folder elsewhere. {_KEPT}"

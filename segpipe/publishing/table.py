@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shlex
@@ -24,7 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from segpipe.errors import CatalogError, SettingsError, StorageError
 from segpipe.publishing.healing import Look, TableLog
 from segpipe.publishing.log_entries import LOG, sync_version
-from segpipe.storage.failures import library_words, storage_errors
+from segpipe.storage.failures import is_full, library_words, os_words, storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror, plain_place
 from segpipe.storage.object_store import object_store_options
@@ -119,14 +120,19 @@ class PredictionsTable:
         return None if table is None else int(table.version())
 
     def check_writable(self) -> None:
-        """Refuse a folder of this machine that cannot be written: the library finds out late, and
+        """Refuse a folder of this machine that takes nothing: the library finds out late, and
         its threads print a panic.
 
         Raises:
-            StorageError: if it cannot be written.
+            StorageError: if it cannot be written, or its disk is full.
         """
         place = self._folder.path
-        if self._folder.is_local and os.path.isdir(place) and not os.access(place, os.W_OK):
+        if not self._folder.is_local or not os.path.isdir(place):
+            return
+        if is_full(place):
+            full = os_words(OSError(errno.ENOSPC, ""))
+            raise StorageError(f"{self.shown} cannot be changed: {full}")
+        if not os.access(place, os.W_OK):
             raise StorageError(
                 f"no permission to write to {self.shown}: change its rights, or mount it writable"
             )

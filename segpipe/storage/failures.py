@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -60,6 +61,18 @@ def os_words(error: OSError) -> str:
         return "there is no such file"
     words = error.strerror or str(error) or type(error).__name__
     return SECRETS.sub("...", words)
+
+
+# Less than this is no room for anything: a log entry and the database page that belongs to it.
+_NO_ROOM = 65_536
+
+
+def is_full(place: str | os.PathLike[str]) -> bool:
+    """Whether the disk of a folder on this machine has no room left; False where it is not told."""
+    try:
+        return shutil.disk_usage(place).free < _NO_ROOM
+    except OSError:
+        return False
 
 
 # How Rust's libraries end what the operating system told them, and a file they name.
