@@ -25,6 +25,8 @@ from segpipe.masks.runs import KernelMeasures
 MAX_PIXELS = 100_000_000
 #: Default limit on the size of a mask file in bytes, checked before it is read.
 MAX_BYTES = 100_000_000
+# A file beyond this many times its pixels' bytes is padding: no encoder comes near it.
+_MOST_TIMES_RAW, _FEW_BYTES = 2, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,15 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
 
 
 def _decoded(data: bytes, header: PngHeader, max_pixels: int) -> DecodedMask:
-    samples, file = _read(data, header, max_pixels)
-    remarks = tuple(_remarks(file))
+    samples, file, excess = _read(data, header, max_pixels)
+    remarks = tuple(_remarks(file, excess))
     canonical = (
-        file.minimal and header.colour == png.GREY and header.depth == 8 and not header.interlaced
+        file.minimal
+        and header.colour == png.GREY
+        and header.depth == 8
+        and not header.interlaced
+        and not excess
+        and len(data) <= _MOST_TIMES_RAW * header.raw_size + _FEW_BYTES
     )
     if isinstance(samples, FastSamples):
         conversion = None
@@ -104,7 +111,7 @@ def decode_samples(
     Raises:
         MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
     """
-    samples, file = _read(data, _header(data), max_pixels)
+    samples, file, _ = _read(data, _header(data), max_pixels)
     return _array(samples), file
 
 
@@ -128,8 +135,11 @@ def _unreadable(error: PngError) -> MaskRefused:
 
 def _read(
     data: bytes, header: PngHeader, max_pixels: int
-) -> tuple[NDArray[np.generic] | FastSamples, PngFile]:
-    """Samples from the fast path, or an array decoded by Pillow; see :func:`decode_samples`."""
+) -> tuple[NDArray[np.generic] | FastSamples, PngFile, bool]:
+    """Samples from the fast path, or an array decoded by Pillow; see :func:`decode_samples`.
+
+    The last is whether the image data holds more than its pixels, or is damaged behind them.
+    """
     _check_pixels(header, max_pixels)
     try:
         file = png.read_png(data, header)
@@ -137,10 +147,9 @@ def _read(
         raise _unreadable(error) from None
     fast = read_samples(file)
     if fast is not None:
-        return fast, file
+        return fast, file, False
     samples = _decode_samples(file)
-    _check_complete(samples, file)
-    return samples, file
+    return samples, file, _has_excess(samples, file)
 
 
 def _check_pixels(header: PngHeader, max_pixels: int) -> None:
@@ -172,28 +181,37 @@ def _decode_samples(file: PngFile) -> NDArray[np.generic]:
         ) from None
 
 
-def _check_complete(samples: NDArray[np.generic], file: PngFile) -> None:
-    # Pillow accepts a stream that ends early and leaves the missing rows zero. Rows are decoded in
-    # order, so a last row that is not all zeros proves that none is missing.
-    if not file.header.interlaced and samples[-1].any():
-        return
-    share = png.image_data_share(file)
-    if share < 1:
+def _has_excess(samples: NDArray[np.generic], file: PngFile) -> bool:
+    """Whether more follows the pixels in the image data; refuses if pixels are missing."""
+    size, raw_size = png.image_data_size(file), file.header.raw_size
+    if size is None:
+        # Pillow accepts a stream that ends early and leaves the missing rows zero. Rows are
+        # decoded in order, so a last row that is not all zeros proves that none is missing.
+        size = raw_size + 1 if not file.header.interlaced and samples[-1].any() else 0
+    if size < raw_size:
+        share = int(100 * size / raw_size)
         raise MaskRefused(
             "PNG-UNREADABLE",
-            f"the image data ends after {int(100 * share)} % of the pixels; write the file again",
-            found=f"{int(100 * share)} % of the pixels",
+            f"the image data ends after {share} % of the pixels; write the file again",
+            found=f"{share} % of the pixels",
             expected="all pixels",
         )
+    return size > raw_size
 
 
-def _remarks(file: PngFile) -> list[Remark]:
+def _remarks(file: PngFile, excess: bool) -> list[Remark]:
     remarks = []
     if file.transparency:
         remarks.append(Remark("CONV-TRNS", "transparency (tRNS) is not part of a mask: dropped"))
     if file.trailing_bytes:
         remarks.append(
             Remark("PNG-TRAILING", f"{file.trailing_bytes:,} bytes after the PNG's end: dropped")
+        )
+    if excess:
+        remarks.append(
+            Remark(
+                "PNG-TRAILING", "its image data goes on after the last pixel: the rest is dropped"
+            )
         )
     orientation = orientation_of(file)
     if orientation != 1:

@@ -295,24 +295,30 @@ def _cut(data: bytes, header: PngHeader, spans: list[tuple[int, int]], place: in
     return f"the file is cut: it ends after {len(data)} bytes, {share} % of the image"
 
 
-def image_data_share(file: PngFile) -> float:
-    """The share of its pixels that a PNG's image data holds, 0 to 1; in bounded memory.
+def image_data_size(file: PngFile) -> int | None:
+    """Bytes that a PNG's image data inflates to, at most one more than its pixels need; None if it
+    is damaged. In bounded memory and time, whatever it would inflate to.
 
-    Some decoders accept a stream that ends early, and fill up with zeros.
+    Some decoders accept a stream that ends early, and fill up with zeros; and one that does not
+    end, and leave the rest.
     """
     pieces = _image_pieces(memoryview(file.data), file.kept)
     try:
-        return _inflated(pieces, file.header.raw_size) / file.header.raw_size
+        return _inflated(pieces, file.header.raw_size + 1)
     except zlib.error:
-        return 0.0
+        return None
 
 
 def _inflated(pieces: Sequence[memoryview], enough: int) -> int:
     """Bytes that the pieces of a zlib stream inflate to, at most ``enough``."""
     inflater, size = zlib.decompressobj(), 0
     for body in pieces:
-        piece: bytes | memoryview = body
-        while piece and size < enough:
-            size += len(inflater.decompress(piece, 1 << 20))
-            piece = inflater.unconsumed_tail
-    return min(size, enough)
+        # What is not consumed is copied each time: short slices keep that linear.
+        for start in range(0, len(body), 1 << 16):
+            piece: bytes | memoryview = body[start : start + (1 << 16)]
+            while piece and size < enough and not inflater.eof:
+                size += len(inflater.decompress(piece, min(1 << 20, enough - size)))
+                piece = inflater.unconsumed_tail
+            if size >= enough or inflater.eof:
+                return size
+    return size

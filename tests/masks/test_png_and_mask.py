@@ -9,6 +9,7 @@ import re
 import struct
 import tracemalloc
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from segpipe.masks import fast_path
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.encoding import canonical_png
+from segpipe.masks.fast_path import disabled, load_fast_path
 from segpipe.masks.png import read_header
 from segpipe.masks.refusal import MaskRefused
 from tests.fixtures.places import REAL_DATA
@@ -507,6 +510,51 @@ def test_a_compressed_text_bomb_is_never_inflated(bomb: bytes) -> None:
 def test_image_data_that_inflates_beyond_the_image_is_not_inflated_further() -> None:
     cut = SIGNATURE + ihdr(2, 2) + chunk(b"IDAT", zlib.compress(bytes(50_000_000)))
     assert peak_memory(lambda: refusal(cut)) < 3_000_000
+
+
+def bomb(raw: bytes, *, beyond: bytes = b"", behind: bytes = b"", pieces: int = 1) -> bytes:
+    """A 64 x 48 mask; ``beyond`` its pixels in the stream, ``behind`` the stream's end."""
+    packed = zlib.compress(raw + beyond, 9) + behind
+    step = -(-len(packed) // pieces)
+    idat = [chunk(b"IDAT", packed[at : at + step]) for at in range(0, len(packed), step)]
+    return SIGNATURE + ihdr(64, 48) + b"".join(idat) + chunk(b"IEND")
+
+
+LINES = b"".join(b"\0" + bytes([row % 7]) * 64 for row in range(48))
+EMPTY_BLOCKS = zlib.compress(LINES)[:2] + b"\0\0\0\xff\xff" * 300_000 + zlib.compress(LINES)[2:]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (bomb(LINES, beyond=bytes(300_000_000)), ["PNG-TRAILING"]),
+        (bomb(LINES, beyond=bytes(300_000_000), pieces=50), ["PNG-TRAILING"]),
+        (bomb(LINES, beyond=b"\1"), ["PNG-TRAILING"]),
+        (bomb(LINES, behind=bytes(1_000_000), pieces=20_000), []),
+        (SIGNATURE + ihdr(64, 48) + chunk(b"IDAT", EMPTY_BLOCKS) + chunk(b"IEND"), []),
+        (png(np.zeros((48, 64), np.uint8), before=chunk(b"prVt", bytes(1_000_000))), []),
+    ],
+    ids=["inflating", "in pieces", "by a byte", "behind the stream", "empty blocks", "ancillary"],
+)
+def test_a_mask_larger_than_its_pixels_is_read_in_bounded_memory_and_never_stored_as_it_is(
+    file: bytes, told: list[str], fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_path, "_packages", fast_path._packages)
+    monkeypatch.setattr(fast_path, "_tried", fast_path._packages is not None)
+    if fast:
+        pytest.importorskip("deflate")
+        assert load_fast_path()
+    with nullcontext() if fast else disabled():
+        assert peak_memory(lambda: decode_mask(file)) < 5 * len(file) + 3_000_000
+        decoded = decode_mask(file)
+    assert not decoded.canonical
+    assert [remark.rule for remark in decoded.remarks] == told
+    stored = canonical_png(decoded.pixels)
+    assert len(stored) < 2_000
+    again = decode_mask(stored)
+    assert again.canonical
+    assert np.array_equal(again.pixels, decoded.pixels)
 
 
 # --- the canonical form

@@ -134,7 +134,7 @@ _conversion(
 )
 _conversion(
     "PNG-TRAILING",
-    "There are bytes after the PNG's end: they are dropped.",
+    "There are bytes after the PNG's end or its last pixel: they are dropped.",
     "Nothing to do; check what writes them.",
     "a PNG with a thumbnail appended",
 )
