@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +17,8 @@ from starlette.types import ASGIApp
 from segpipe.errors import SegpipeError
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
-from segpipe.nucleus_server.guard import Guard, Limits, error_answer
+from segpipe.nucleus_server.guard import Guard, error_answer
+from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.requests import RequestRefused
 from segpipe.nucleus_server.routes import ROUTES, Handler
 from segpipe.nucleus_server.segmentations import Checks
@@ -28,6 +30,7 @@ _logger = logging.getLogger("segpipe.nucleus_server")
 def application(
     root: Root,
     database: Database,
+    folder: Path,
     *,
     checks: Checks = Checks.AS_NUCLEUS,
     key: str | None = None,
@@ -36,6 +39,7 @@ def application(
     """The endpoint as an ASGI application.
 
     Args:
+        folder: for bodies too large for memory; it has to be there.
         key: the API key its users have to know; None where everybody is let in.
     """
     endpoint = Endpoint(root, database, checks)
@@ -53,7 +57,7 @@ def application(
         Route("/{path:path}", _unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     )
     inner = Starlette(routes=routes, lifespan=lifespan)
-    return Guard(inner, key, limits or Limits())
+    return Guard(inner, key, limits or Limits(), folder)
 
 
 def _answering(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -1,4 +1,4 @@
-"""Access control: API key, local requests only without a key, and the body size limit."""
+"""Access control: API key, no requests of other sites, and the limits of bodies."""
 
 from __future__ import annotations
 
@@ -7,24 +7,14 @@ import binascii
 import hmac
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from segpipe.nucleus_server.requests import RequestRefused
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of one request.
-
-    Attributes:
-        body_bytes: of its body.
-    """
-
-    body_bytes: int = 512 * 1024 * 1024
+from segpipe.nucleus_server.bodies import Bodies, too_large
+from segpipe.nucleus_server.limits import Limits
 
 
 def error_answer(status: int, words: str) -> JSONResponse:
@@ -49,10 +39,12 @@ class Guard:
         key: None where everybody on this machine is let in. What a page of another site makes a
             browser on this machine send is not: the address it has in mind, or that page's own,
             says so.
+        folder: for bodies too large for memory.
     """
 
-    def __init__(self, inner: ASGIApp, key: str | None, limits: Limits) -> None:
+    def __init__(self, inner: ASGIApp, key: str | None, limits: Limits, folder: Path) -> None:
         self._inner, self._key, self._limits = inner, key, limits
+        self._bodies = Bodies(limits, folder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -64,22 +56,16 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, send)
             return
-        size = 0
-
-        async def bounded() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._limits.body_bytes:
-                raise RequestRefused(413, self._too_large())
-            return message
-
-        await self._inner(scope, bounded, send)
+        async with self._bodies.of(receive) as body:
+            await self._inner(scope, body, send)
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
         told = headers.get(b"content-length", b"0")
         if not told.isdigit() or int(told) > self._limits.body_bytes:
-            return error_answer(413, self._too_large())
+            return error_answer(413, too_large(self._limits))
+        # With a key as well: a browser adds what was once typed into it to every site's requests.
+        if headers.get(b"sec-fetch-site") == b"cross-site":
+            return error_answer(403, "a page of another site made the browser send this")
         if self._key is None:
             return _foreign(headers)
         # The URL of an upload is a secret of its own: the client puts there without a key.
@@ -89,13 +75,10 @@ class Guard:
             return None
         return error_answer(401, "the API key is not known here")
 
-    def _too_large(self) -> str:
-        return f"the body has more than {self._limits.body_bytes:,} bytes; send fewer at a time"
-
 
 def _foreign(headers: Mapping[bytes, bytes]) -> Response | None:
     """The refusal of a request that was meant for another host, or comes from another's page."""
-    for name, before in ((b"host", "//"), (b"origin", "")):
+    for name, before in ((b"host", "//"), (b"origin", ""), (b"referer", "")):
         told = headers.get(name)
         if told is not None and not is_loopback(_host_of(before + told.decode("latin-1"))):
             words = f"the {name.decode()} of the request is not this machine: without an API key "

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
 
 from segpipe.errors import SettingsError
 from segpipe.nucleus_server.application import application
+from segpipe.nucleus_server.connections import BoundedProtocol, Connections
 from segpipe.nucleus_server.database import Database
-from segpipe.nucleus_server.guard import Limits, is_loopback
+from segpipe.nucleus_server.guard import is_loopback
+from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.segmentations import Checks
 from segpipe.root import Root
 
@@ -29,7 +33,7 @@ class Serving:
     host: str = "127.0.0.1"
     port: int = 8000
     checks: Checks = Checks.AS_NUCLEUS
-    body_bytes: int = Limits.body_bytes
+    limits: Limits = field(default_factory=Limits)
 
 
 def serve_nucleus(
@@ -55,7 +59,7 @@ def serve_nucleus(
         StorageError: if the root cannot be used.
     """
     checks = Checks.STRICT if strict else Checks.AS_NUCLEUS
-    serve(Serving(root, host, port, checks, body_bytes), tell)
+    serve(Serving(root, host, port, checks, Limits(body_bytes)), tell)
 
 
 def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
@@ -82,15 +86,19 @@ def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
         )
     database = Database(Path(place) / REGISTRY)
     app = application(
-        root, database, checks=serving.checks, key=key, limits=Limits(serving.body_bytes)
-    )
+        root, database, (Path(place) / REGISTRY).parent,
+        checks=serving.checks, key=key, limits=serving.limits,
+    )  # fmt: skip
     url = f"http://{serving.host}:{serving.port}"
     tell(f"root       {place}")
     tell(f"endpoint   {url}")
     api_key = '"any"' if key is None else f'os.environ["{KEY_VARIABLE}"]'
     tell(f'use it     NucleusClient(api_key={api_key}, endpoint="{url}")')
-    # The access log would hold the URLs of uploads, which are secrets.
+    protocol = functools.partial(BoundedProtocol, Connections(serving.limits))
+    # The access log would hold the URLs of uploads, which are secrets. There are no web sockets
+    # here, and what takes them over would not be bounded.
     uvicorn.run(
         app, host=serving.host, port=serving.port, log_level="warning", access_log=False,
-        server_header=False,
+        server_header=False, http=cast(Any, protocol), ws="none",
+        timeout_keep_alive=serving.limits.keep_alive_seconds,
     )  # fmt: skip

@@ -63,7 +63,16 @@ def test_without_a_key_pages_of_other_sites_cannot_use_a_browser_on_this_machine
             answer = raw(endpoint, "POST", "/dataset/create", data=body, headers=told, auth=None)
             return answer.status_code
 
+        def read(**headers: str) -> int:
+            answer = raw(endpoint, "GET", "/dataset/details", headers=headers, auth=None)
+            return answer.status_code
+
         port = endpoint.port
+        assert read(**{"Sec-Fetch-Site": "cross-site"}) == 403
+        assert read(Referer="https://evil.example/page") == 403
+        assert read(Referer="http://127.0.0.1.evil.example/") == 403
+        assert read(**{"Sec-Fetch-Site": "none"}) == 200
+        assert read(**{"Sec-Fetch-Site": "same-origin"}, Referer=f"{endpoint.url}/models/") == 200
         assert status(Origin="https://evil.example") == 403
         assert status(Origin="null") == 403
         assert status(Host=f"evil.example:{port}") == 403
@@ -74,6 +83,15 @@ def test_without_a_key_pages_of_other_sites_cannot_use_a_browser_on_this_machine
         assert status() == 200
         assert status(Host=f"localhost:{port}", Origin=f"http://localhost:{port}") == 200
         assert status(Host=f"[::1]:{port}", Origin=f"http://127.0.0.1:{port}") == 200
+
+
+def test_a_browser_that_knows_the_key_does_not_lend_it_to_pages_of_other_sites(
+    endpoint: RunningEndpoint,
+) -> None:
+    for method, path in (("GET", "/dataset/details"), ("POST", "/dataset/create")):
+        answer = raw(endpoint, method, path, headers={"Sec-Fetch-Site": "cross-site"})
+        assert answer.status_code == 403
+        assert "another site" in answer.json()["error"]
 
 
 def test_an_unknown_route_says_so(endpoint: RunningEndpoint) -> None:
