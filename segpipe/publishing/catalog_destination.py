@@ -59,6 +59,9 @@ _REWRITTEN_ROWS = 100_000
 class CatalogDestination(StoredPredictions):
     """The catalog as a destination; see :class:`segpipe.publishing.destination.Destination`."""
 
+    #: Masks of the last batch, from which reading back mends the catalog's own.
+    _given: MaskStore | None = None
+
     def publish(
         self,
         batch: PredictionBatch,
@@ -68,6 +71,7 @@ class CatalogDestination(StoredPredictions):
         dry_run: bool = False,
     ) -> pa.Table:
         """See :meth:`segpipe.publishing.destination.Destination.publish`."""
+        self._given = masks
         rows = _published_rows(batch, provenance)
         check_distinct_items(rows)
         conflict = None
@@ -138,7 +142,7 @@ class CatalogDestination(StoredPredictions):
             commits = self.table.commits(since) if since > 0 else []
             return any(commit.get(OPERATION_KEY) in _UNDOING for commit in commits)
 
-        return verify(receipts, rows_of, undone, self.masks, masks)
+        return verify(receipts, rows_of, undone, self.masks, masks, self._given)
 
     def _present(self, table: DeltaTable | None, ids: pa.Array, provenance: Provenance) -> pa.Table:
         """The table's rows (columns ``_PRESENT``) for the batch's items, at the table's version."""
@@ -163,9 +167,9 @@ class CatalogDestination(StoredPredictions):
         same_store = masks.folder.url == self.masks.folder.url
 
         def stored(sha256: str) -> bool:
-            if self.masks.has(sha256) if dry_run else self.masks.keep(sha256):
+            if (dry_run or self.masks.keep(sha256)) and self.masks.is_right(sha256):
                 return True
-            if same_store or not masks.has(sha256):
+            if same_store or not masks.is_right(sha256):
                 return False
             if not dry_run:
                 self.masks.put(masks.read(sha256))
@@ -176,8 +180,8 @@ class CatalogDestination(StoredPredictions):
             self.masks.folder.each(stored, wanted) if dry_run else self.masks.kept(wanted, stored)
         )
         failures = {
-            id: f"its mask {MaskStore.name_of(sha256)} is no longer in {masks!r}: materialize the "
-            "partition again"
+            id: f"its mask {MaskStore.name_of(sha256)} is lost or damaged in {masks!r}: "
+            "materialize the partition again"
             for id, sha256, mask_exists in zip(
                 rows["reference_id"].to_pylist(),
                 rows["mask_sha256"].to_pylist(),

@@ -20,8 +20,9 @@ from segpipe.storage.mask_store import MaskStore
 from segpipe.tables.schemas import RECEIPTS
 from segpipe.tables.text import html_table, text_table
 from segpipe.tables.writing import TableWriter, table_writer
+from segpipe.validation.inputs import INPUTS_FILE
 from segpipe.validation.materialization import Progress
-from segpipe.validation.validated import ValidatedPredictions
+from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 
 #: How many masks of each batch are read back and decoded by default.
 VERIFIED_MASKS = 20
@@ -111,9 +112,9 @@ def publish(
                 table.write(batch_receipts)
                 content.add(batch_receipts)
                 try:
-                    tally.checks.append(
-                        destination.verify(batch_receipts, provenance, verify_masks)
-                    )
+                    check = destination.verify(batch_receipts, provenance, verify_masks)
+                    tally.checks.append(check)
+                    _have_mended(predictions.folder, batch, batch_receipts, check, masks)
                 except SegpipeError as error:
                     failure = error  # the batch is published, even if it cannot be read back
                     break
@@ -128,6 +129,22 @@ def publish(
         None if dry_run else f"{folder.shown}/{name}",
         None if dry_run else content,
     )
+
+
+def _have_mended(
+    tables: Folder,
+    batch: PredictionBatch,
+    receipts: pa.Table,
+    check: Verification,
+    masks: MaskStore,
+) -> None:
+    """Where a mask of the partition is lost or damaged, its next run reads the sources again."""
+    failed = receipts.filter(pc.equal(receipts["outcome"], Outcome.FAILED.value))
+    ids = failed["reference_id"].to_pylist() + [one.reference_id for one in check.mismatches]
+    if ids:
+        suspects = batch.rows.filter(pc.is_in(batch.rows["reference_id"], pa.array(ids)))
+        if not all(map(masks.is_right, suspects["mask_sha256"].to_pylist())):
+            tables.remove(INPUTS_FILE)
 
 
 class _Tally:

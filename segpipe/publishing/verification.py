@@ -73,6 +73,7 @@ def verify(
     undone: Callable[[], bool],
     masks: MaskStore,
     most_masks: int | None,
+    source: MaskStore | None = None,
 ) -> Verification:
     """Compare receipts with what the destination holds now.
 
@@ -86,6 +87,7 @@ def verify(
         undone: whether predictions were unpublished since the receipts were written.
         masks: the destination's mask files.
         most_masks: how many masks to decode, spread evenly; all if None.
+        source: where the batch's masks came from; damaged ones are mended from it.
     """
     claims = receipts.filter(pc.not_equal(receipts["outcome"], Outcome.FAILED.value))
     found = rows_of(column_array(claims, "reference_id"), _ROW, now=True)
@@ -100,7 +102,7 @@ def verify(
     decoded = decoded.sort_by("reference_id")
     for start in range(0, decoded.num_rows, _MASKS_AT_ONCE):
         part = decoded.slice(start, _MASKS_AT_ONCE)
-        mismatches += _mask_mismatches(part, rows_of, masks)
+        mismatches += _mask_mismatches(part, rows_of, masks, source)
     return Verification(receipts.num_rows, decoded.num_rows, tuple(mismatches))
 
 
@@ -164,7 +166,9 @@ def _row_mismatch(claim: dict[str, Any], expected: str, rows: list[dict[str, Any
     return None
 
 
-def _mask_mismatches(claims: pa.Table, rows_of: RowsOf, masks: MaskStore) -> list[Mismatch]:
+def _mask_mismatches(
+    claims: pa.Table, rows_of: RowsOf, masks: MaskStore, source: MaskStore | None
+) -> list[Mismatch]:
     """Claims whose fingerprint, computed again from mask and Segments, is not the row's."""
     ids = column_array(claims, "reference_id")
     expected = dict(zip(ids.to_pylist(), _expected(claims).to_pylist(), strict=True))
@@ -173,21 +177,31 @@ def _mask_mismatches(claims: pa.Table, rows_of: RowsOf, masks: MaskStore) -> lis
     if changed:  # by another run since: read the rows as the receipts were written
         then = rows_of(pa.array(changed, pa.string()), _MEANING, now=False)
         now.update({row["reference_id"]: row for row in then.to_pylist()})
-    read = masks.folder.each(lambda id: _mask_mismatch(masks, now.get(id)), list(expected))
+    read = masks.folder.each(lambda id: _mask_mismatch(masks, source, now.get(id)), list(expected))
     return [
         Mismatch(id, words) for id, words in zip(expected, read, strict=True) if words is not None
     ]
 
 
-def _mask_mismatch(masks: MaskStore, row: dict[str, Any] | None) -> str | None:
+def _mask_mismatch(
+    masks: MaskStore, source: MaskStore | None, row: dict[str, Any] | None
+) -> str | None:
     if row is None:
         return "the destination holds no prediction for it any more"
+    sha256 = row["mask_sha256"]
+    remedy = (
+        f"; the file is {masks.folder.shown}/{masks.name_of(sha256)}: "
+        "run the partition again, which makes it anew from its source"
+    )
     try:
-        mask = decode_mask(masks.read(row["mask_sha256"]), max_pixels=2**31)
+        if source is not None and not masks.is_right(sha256) and source.is_right(sha256):
+            masks.put(source.read(sha256))
+        mask = decode_mask(masks.read(sha256), max_pixels=2**31)
     except (SegpipeError, MaskRefused) as error:
-        return f"its mask cannot be read: {error}"
+        return f"its mask cannot be read: {error}{remedy}"
     described = [[s["index"], s["label"], s["metadata"]] for s in row["segments"]]
     computed = fingerprint_of_parts(measure_decoded(mask), described, row["annotation_id"])
     if computed != row["fingerprint"]:
-        return "its mask and Segments are not what was published: they were changed since"
+        words = "its mask and Segments are not what was published: they were changed since"
+        return words if masks.is_right(sha256) else words + remedy
     return None

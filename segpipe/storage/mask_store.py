@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from segpipe.errors import StorageError
 from segpipe.storage.atomic import replace_file
 from segpipe.storage.durability import ONE_BY_ONE, make_folders, syncs_at_once
 from segpipe.storage.failures import storage_errors
-from segpipe.storage.files import AT_ONCE, Folder, StoredFile
+from segpipe.storage.files import AT_ONCE, Folder
 from segpipe.storage.removal import remove_announced, wait_for_removals
 
 # A mask that was stored is not looked for again for so long; far less than any vacuum waits.
@@ -46,6 +47,8 @@ class MaskStore:
         self._made: set[str] = set()
         # Masks this process has just stored in an object store, where looking costs a request.
         self._stored: dict[str, float] = {}
+        # Masks on a disk whose bytes this process has written or checked: their files' identity.
+        self._right: dict[str, tuple[int, int, int]] = {}
 
     def __repr__(self) -> str:
         return f"MaskStore({self.folder.shown!r})"
@@ -79,6 +82,37 @@ class MaskStore:
                 self._renew(name, None)
             except (StorageError, FileNotFoundError):
                 return False  # it was taken this very moment
+        return True
+
+    def is_right(self, sha256: str) -> bool:
+        """Whether the mask is in the store with the bytes its name promises.
+
+        After a power cut a file may have its length and other bytes. What this process wrote or
+        checked is remembered; a file that changes on a disk is checked again.
+
+        Raises:
+            StorageError: if an object store fails.
+        """
+        name = self.name_of(sha256)
+        if self.folder.objects is None and not self.folder.is_local:
+            return self.has(sha256) and _digest(self.read(sha256)) == sha256
+        if self.folder.is_local:
+            path = self.folder.path_of(name)
+            try:
+                identity = _identity(path)
+                if self._right.get(sha256) == identity:
+                    return True
+                right = _digest(Path(path).read_bytes()) == sha256
+            except OSError:
+                return False
+            if right:
+                self._remember_right(sha256, identity)
+            return right
+        if time.monotonic() - self._stored.get(sha256, -math.inf) < _TRUSTED_SECONDS:
+            return True
+        if not self.has(sha256) or _digest(self.read(sha256)) != sha256:
+            return False
+        self._remember(sha256)
         return True
 
     def kept(self, sha256s: Sequence[str], keep: Callable[[str], bool] | None = None) -> list[bool]:
@@ -119,7 +153,7 @@ class MaskStore:
         Raises:
             StorageError: if they cannot be written.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = _digest(data)
         self._put(sha256, data)
         return sha256
 
@@ -139,7 +173,7 @@ class MaskStore:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="segpipe-storage") as pool:
 
             def put(data: bytes) -> str:
-                sha256 = hashlib.sha256(data).hexdigest()
+                sha256 = _digest(data)
                 if len(under_way) >= 2 * AT_ONCE:
                     under_way.popleft().result()
                 under_way.append(pool.submit(self._put, sha256, data))
@@ -161,19 +195,21 @@ class MaskStore:
                 self._remember(sha256)
                 return
             stored = self.folder.stored(name)
-            if stored is None or not self._is(name, stored, data):
+            # A file of another length or other bytes is the relic of a power cut: write it again.
+            if stored is None or stored.size != len(data) or not self.is_right(sha256):
                 self._write(name, data)
+                if self.folder.is_local:
+                    self._remember_right(sha256, _identity(self.folder.path_of(name)))
             elif stored.modified < datetime.now(UTC) - RENEWED_AFTER:
                 # A young file is safe from being vacuumed before a table refers to it.
                 self._renew(name, data)
                 if wait_for_removals(self.folder, [sha256]) and self.folder.stored(name) is None:
                     self._write(name, data)
 
-    def _is(self, name: str, stored: StoredFile, data: bytes) -> bool:
-        """Whether a mask is what its name says: a cut of the power may leave zeros, or a part."""
-        if stored.size != len(data):
-            return False
-        return not self.folder.is_local or self.folder.read(name) == data
+    def _remember_right(self, sha256: str, identity: tuple[int, int, int]) -> None:
+        if len(self._right) >= _MOST_REMEMBERED:
+            self._right.clear()
+        self._right[sha256] = identity
 
     def _remember(self, sha256: str) -> None:
         if len(self._stored) >= _MOST_REMEMBERED:
@@ -232,3 +268,13 @@ class MaskStore:
                 os.utime(self.folder.path_of(name))
         else:
             self._write(name, self.folder.read(name) if data is None else data)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _identity(path: str) -> tuple[int, int, int]:
+    """Size, time of change in ns and inode of a file."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ino
