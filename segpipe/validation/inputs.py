@@ -25,6 +25,7 @@ from segpipe.validation.chunk import Validation
 from segpipe.validation.ground_truth import truth_identity
 from segpipe.validation.row_files import identities_of
 from segpipe.validation.rules import Policy
+from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE
 
 #: File of the digest, beside the tables.
 INPUTS_FILE = "_inputs.json"
@@ -53,14 +54,16 @@ class Inputs:
     Attributes:
         digest: of manifest, masks, images, policy, ground truth and code.
         outcome: ``Summary.outcome`` of the tables, to recognize tables of another pass.
+        tables: SHA-256 (hex) over the bytes of the tables' files, to recognize damaged ones.
     """
 
     digest: str
     outcome: str
+    tables: str
 
     def write(self, folder: Folder) -> None:
         """Write it beside the tables."""
-        folder.write(INPUTS_FILE, json.dumps([self.digest, self.outcome]).encode())
+        folder.write(INPUTS_FILE, json.dumps([self.digest, self.outcome, self.tables]).encode())
 
     @classmethod
     def read(cls, folder: Folder) -> Inputs | None:
@@ -68,10 +71,24 @@ class Inputs:
         if not folder.exists(INPUTS_FILE):
             return None
         try:
-            digest, outcome = json.loads(folder.read(INPUTS_FILE))
-            return cls(str(digest), str(outcome))
-        except ValueError:
+            digest, outcome, tables = json.loads(folder.read(INPUTS_FILE))
+            return cls(str(digest), str(outcome), str(tables))
+        except (ValueError, TypeError):
             return None
+
+
+def tables_digest(folder: Folder) -> str:
+    """SHA-256 (hex) over the bytes of a partition's tables.
+
+    Raises:
+        StorageError: if one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name in (VALIDATED_FILE, SEGMENTS_FILE, REJECTED_FILE):
+        with folder.open_input(name) as handle:
+            while part := handle.read(1 << 20):
+                digest.update(part)
+    return digest.hexdigest()
 
 
 def validation_key(policy: Policy) -> str:

@@ -21,7 +21,13 @@ from segpipe.masks.fast_path import FAST_PATH_MASKS, load_fast_path
 from segpipe.storage.files import Folder
 from segpipe.validation.chunk import Validation, shared_list, validate_batch
 from segpipe.validation.duplicates import Duplicates, repeated_reference_ids
-from segpipe.validation.inputs import Inputs, InputsDigest, inputs_digest, masks_are_there
+from segpipe.validation.inputs import (
+    Inputs,
+    InputsDigest,
+    inputs_digest,
+    masks_are_there,
+    tables_digest,
+)
 from segpipe.validation.pass_tables import CODE_VERSION, PassTables
 from segpipe.validation.summary import SUMMARY_FILE, VALIDATED_FILE, Summary
 from segpipe.validation.validated import ValidatedPredictions
@@ -83,7 +89,7 @@ def materialize(
         validation.masks.sync()
     out.write(SUMMARY_FILE, summary.to_json().encode())
     if (digest := inputs.hexdigest()) is not None:
-        Inputs(digest, summary.outcome).write(out)
+        Inputs(digest, summary.outcome, tables_digest(out)).write(out)
     return summary
 
 
@@ -94,7 +100,7 @@ def _unchanged(out: Folder, manifest: Manifest, validation: Validation) -> Summa
         return None
     try:
         summary = ValidatedPredictions(out).summary
-        if summary.outcome != known.outcome:
+        if summary.outcome != known.outcome or tables_digest(out) != known.tables:
             return None
         if not masks_are_there(out, VALIDATED_FILE, validation.masks):
             return None

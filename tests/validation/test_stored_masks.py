@@ -107,3 +107,20 @@ def test_reading_back_mends_a_mask_of_the_catalog_from_the_roots(
     zeroed(Path(own.folder.path_of(own.name_of(sha256))))
     assert catalog.verify(told, by, masks=None).mismatches == ()
     assert own.read(sha256) == root.masks.read(sha256)
+
+
+@pytest.mark.parametrize("name", ["validated.parquet", "segments.parquet", "rejected.parquet"])
+def test_a_table_damaged_in_the_middle_is_made_anew_by_the_next_run(
+    landing: LandingWriter, root: Root, name: str
+) -> None:
+    landing.manifest([landing.row("a"), landing.row("b", (0, 5))])
+    root.materialize(PARTITION)
+    path = Path(root.tables(PARTITION).path) / name
+    right = path.read_bytes()
+    path.write_bytes(right[:8] + bytes(64) + right[72:])
+    assert not root.materialize(PARTITION).reused
+    assert path.read_bytes() == right
+    assert root.materialize(PARTITION).reused
+    path.write_bytes(bytes(len(right)))
+    assert not root.materialize(PARTITION).reused
+    assert path.read_bytes() == right
