@@ -20,7 +20,6 @@ from segpipe.storage.mask_store import MaskStore
 from segpipe.tables.schemas import RECEIPTS
 from segpipe.tables.text import html_table, text_table
 from segpipe.tables.writing import TableWriter, table_writer
-from segpipe.validation.inputs import INPUTS_FILE
 from segpipe.validation.materialization import Progress
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 
@@ -114,7 +113,7 @@ def publish(
                 try:
                     check = destination.verify(batch_receipts, provenance, verify_masks)
                     tally.checks.append(check)
-                    _have_mended(predictions.folder, batch, batch_receipts, check, masks)
+                    _have_mended(predictions, batch, batch_receipts, check, masks)
                 except SegpipeError as error:
                     failure = error  # the batch is published, even if it cannot be read back
                     break
@@ -132,7 +131,7 @@ def publish(
 
 
 def _have_mended(
-    tables: Folder,
+    predictions: ValidatedPredictions,
     batch: PredictionBatch,
     receipts: pa.Table,
     check: Verification,
@@ -144,7 +143,7 @@ def _have_mended(
     if ids:
         suspects = batch.rows.filter(pc.is_in(batch.rows["reference_id"], pa.array(ids)))
         if not all(map(masks.is_right, suspects["mask_sha256"].to_pylist())):
-            tables.remove(INPUTS_FILE)
+            predictions.read_anew()
 
 
 class _Tally:

@@ -15,6 +15,7 @@ from segpipe.manifests.reading_plan import ReadingPlans
 from segpipe.manifests.row_sizes import cut
 from segpipe.storage.files import Folder
 from segpipe.tables.schemas import MEASURED, SEGMENTS
+from segpipe.validation.inputs import INPUTS_FILE
 from segpipe.validation.partition_tables import DIGEST_KEY
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 
@@ -96,6 +97,14 @@ class ValidatedPredictions:
                 "materialize the partition again"
             )
         return nested(counts, segments)
+
+    def read_anew(self) -> None:
+        """Have the partition's next run read its sources again, as where a stored mask is lost.
+
+        Raises:
+            StorageError: if that cannot be noted.
+        """
+        self.folder.remove(INPUTS_FILE)
 
     def rejected(self, most: int) -> pa.Table:
         """The first findings of rejected rows: REJECTED, at most ``most`` rows."""

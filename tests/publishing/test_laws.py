@@ -40,6 +40,7 @@ from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
 from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.publication import Publication, publish
+from segpipe.publishing.vacuum import vacuum
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.validated import PredictionBatch
@@ -69,6 +70,9 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.wanted)
+
+    def read_anew(self) -> None:
+        """There are no sources to read again."""
 
     def batches(self, rows: int) -> Iterator[PredictionBatch]:
         for part in parts(self.wanted, rows):
@@ -162,7 +166,7 @@ class PublishingMachine(RuleBasedStateMachine):
         self.inbox = MaskStore(Folder(str(self.place / "inbox")))
         self.masks = MaskStore(Folder(str(self.place / "masks")))
         # Flushing the disks of the machine for every commit would be most of the time.
-        self.no_sync = mock.patch.object(Folder, "sync", lambda folder: None)
+        self.no_sync = mock.patch.object(Folder, "sync", lambda folder, names=None: None)
         self.no_sync.start()
         self.catalog = self.opened()
         self.receipts = Folder(str(self.place / "receipts"))
@@ -541,10 +545,10 @@ class PublishingMachine(RuleBasedStateMachine):
         for path in (self.place / "masks").rglob("*.png"):
             os.utime(path, (1_000_000_000, 1_000_000_000))
         hours = 0 if everything else 168
-        would = maintenance.vacuum(self.catalog, self.validated, retention_hours=hours)
+        would = vacuum(self.catalog, self.validated, retention_hours=hours)
         assert self.masks.has(orphan)
         self.the_catalog_holds_what_the_model_holds()
-        did = maintenance.vacuum(self.catalog, self.validated, retention_hours=hours, dry_run=False)
+        did = vacuum(self.catalog, self.validated, retention_hours=hours, dry_run=False)
         assert not self.masks.has(orphan)
         assert (would.table_files, would.mask_files, would.mask_bytes) == (
             did.table_files,
