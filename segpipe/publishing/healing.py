@@ -233,6 +233,8 @@ class TableLog:
         Raises:
             StorageError: if it cannot be done.
         """
+        if not names_in(self.path):
+            return []
         with self.confirmed.lock():
             damaged = self.damaged_checkpoints()
             whole = [n for n in checkpoints_in(self.path) if n not in damaged]

@@ -40,8 +40,11 @@ def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
         CatalogError: if there is no such version, or its files were vacuumed.
     """
     again: dict[str, str] = {}  # the files that are referred to again, by name
+    before = -1
 
     def commit(table: DeltaTable) -> None:
+        nonlocal before
+        before = table.version()
         if not 0 <= version <= table.version():
             raise CatalogError(
                 f"there is no version {version}: the catalog is at {table.version()}"
@@ -68,8 +71,15 @@ def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
 
     catalog.table.give_up_damaged(above=version)
     restored = committed(catalog, commit)
-    lost = _lost(catalog, again) if again else []
-    if lost:  # segpipe's own vacuum cannot have come between; an older one or another tool can
+    if not again:
+        return restored
+    # segpipe's own vacuum cannot have come between; an older one or another tool can.
+    if restored == before:  # the new version does not count, as after a cut of the power
+        raise CatalogError(
+            f"version {version} was not restored: something other than segpipe removed some of "
+            f"its files meanwhile. The catalog is as it was, at version {before}"
+        )
+    if lost := _lost(catalog, again):
         raise CatalogError(
             f"version {version} was restored as version {restored}, but something other than "
             f"segpipe removed {len(lost)} of its files meanwhile, such as {basename(lost[0])}. "

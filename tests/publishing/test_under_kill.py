@@ -584,15 +584,6 @@ def test_a_root_whose_catalog_is_something_else_is_one_sentence(
         segpipe.open_catalog(str(landing.root / "manifests"))
 
 
-def test_a_log_cut_off_in_the_middle_is_refused_and_names_the_catalog(
-    two_versions: Root, provenance: MakeProvenance
-) -> None:
-    last = Path(two_versions.catalog.uri) / "_delta_log" / f"{1:020d}.json"
-    last.write_bytes(last.read_bytes()[:40])
-    with pytest.raises(CatalogError, match=r"catalog/predictions.*cannot be opened"):
-        two_versions.publish(PARTITION, provenance=provenance())
-
-
 def test_an_item_written_twice_by_another_hand_is_refused_with_the_way_out(
     two_versions: Root, provenance: MakeProvenance
 ) -> None:

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -78,8 +79,12 @@ class Recorded:
         for turn in range(1000):
             chance = random.Random(f"{seed} {turn}")
             wanted = min(len(self._operations), count - len(seen))
-            instants = sorted(chance.sample(range(len(self._operations)), wanted))
-            for cut in self._cuts_at(instants, f"{seed} {turn}"):
+            instants = (
+                {chance.choice(of_run) for of_run in self._instants()} if turn == 0 else set()
+            )
+            while len(instants) < wanted:
+                instants.add(chance.randrange(len(self._operations)))
+            for cut in self._cuts_at(sorted(instants), f"{seed} {turn}"):
                 digest = _digest_of(cut)
                 if digest not in seen:
                     seen.add(digest)
@@ -87,6 +92,12 @@ class Recorded:
                     if len(seen) == count:
                         return
         raise AssertionError(f"there are only {len(seen)} different states")
+
+    def _instants(self) -> list[range]:
+        """Of each run, the instants at which it can be cut."""
+        marks = [n for n, one in enumerate(self._operations) if one.path.startswith(MARK)]
+        firsts = [0, *(mark + 1 for mark in marks)]
+        return [range(*ends) for ends in pairwise(firsts)]
 
     def _cuts_at(self, instants: list[int], seed: str) -> Iterator[Cut]:
         disk, done, run = Disk(self.folder, only=_GIVEN), 0, 0
