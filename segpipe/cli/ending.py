@@ -29,8 +29,22 @@ class _PastClick(BaseException):
         self.error = error
 
 
-class Commands(click.Group):
+class Arguments(click.Command):
+    """A command whose help may have no reader any more."""
+
+    def make_context(self, *given: Any, **named: Any) -> click.Context:
+        """Read the arguments; ``--help`` and ``--version`` print here."""
+        try:
+            return super().make_context(*given, **named)
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+
+class Commands(Arguments, click.Group):
     """Commands whose interrupts and closed connections :func:`status_of` gets to see."""
+
+    command_class = Arguments
+    group_class = type
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

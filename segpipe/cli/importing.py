@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from segpipe.cli.console import put, say, step_progress
+from segpipe.cli.ending import Arguments, Commands
 from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED
 from segpipe.formats.opening import FORMATS, ImportFormat
 
@@ -119,7 +120,9 @@ _CATEGORIES = {
 }
 
 
-@click.group(name="import", short_help="Write a manifest from masks in another format.")
+@click.group(
+    cls=Commands, name="import", short_help="Write a manifest from masks in another format."
+)
 def import_group() -> None:
     """Write a manifest, and its masks, from predictions in another format.
 
@@ -145,7 +148,7 @@ def _command(entry: ImportFormat) -> click.Command:
     command.__doc__ = cleandoc(entry.help)
     for option in reversed([*_COMMON_OPTIONS, *(_option(entry, name) for name in entry.options)]):
         command = option(command)
-    return click.command(name=entry.name)(command)
+    return click.command(entry.name, Arguments)(command)
 
 
 def _import(

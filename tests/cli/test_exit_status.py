@@ -281,7 +281,9 @@ def piped(command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["rules", "rules EMPTY"])
+@pytest.mark.parametrize(
+    "command", ["rules", "rules EMPTY", "--help", "import --help", "import mask-folder --help"]
+)
 def test_a_reader_that_has_gone_ends_a_command_quietly_as_it_ends_others(command: str) -> None:
     done = piped(f"segpipe {command} | true; echo ${{PIPESTATUS[0]}}")
     assert done.stderr in ("", "error: there is no rule 'EMPTY'; did you mean 'REF-EMPTY'?\n")

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.places import PROJECT
@@ -128,6 +130,33 @@ def test_a_second_signal_ends_the_command_at_once(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=20)
     assert process.returncode == 143
     assert said == ("ended at once; what was finished before is complete, run again for the rest\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_import_that_is_told_to_end_leaves_no_manifest_and_runs_again(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for n in range(2000):
+        Image.fromarray(np.full((200, 200), n % 3, np.uint8)).save(masks / f"{n}.png")
+    root = tmp_path / "root"
+    command = [
+        sys.executable, "-m", "segpipe", "import", "mask-folder", str(masks), "--objects", "thing",
+        "--root", str(root), "--model-run", "unet", "--date", "2026-01-05",
+    ]  # fmt: skip
+    with subprocess.Popen(command, env=HERE, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while not list(root.glob("**/*.png")) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert said.splitlines()[-1].startswith("interrupted; ")
+    assert "Traceback" not in said
+    assert [path for path in root.rglob("*") if path.suffix in (".parquet", ".tmp")] == []
+    again = subprocess.run(command, env=HERE, capture_output=True, text=True, check=False)
+    assert again.stdout.startswith("2000 imported, 0 refused")
 
 
 # --- unexpected errors ---------------------------------------------------------------------------

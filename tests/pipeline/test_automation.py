@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -472,8 +473,15 @@ def test_both_are_off_until_switched_on_or_set_to_run(root: Root, automatic: boo
     assert schedule.cron_schedule == "0 6 * * *"
 
 
+def processes_below(process: int) -> list[int]:
+    """The processes it started, and theirs."""
+    listings = Path(f"/proc/{process}/task").glob("*/children")
+    children = [int(one) for listing in listings for one in listing.read_text().split()]
+    return children + [one for child in children for one in processes_below(child)]
+
+
 @pytest.mark.slow
-def test_a_manifest_that_lands_beside_a_running_segpipe_dev_is_published(
+def test_a_manifest_that_lands_beside_a_running_segpipe_dev_is_published_and_dev_ends_when_told(
     landing: LandingWriter, tmp_path: Path
 ) -> None:
     landing.root.mkdir()
@@ -484,7 +492,7 @@ def test_a_manifest_that_lands_beside_a_running_segpipe_dev_is_published(
         [*command, "3987"],
         env=environment,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=(tmp_path / "said").open("w"),
         start_new_session=True,
     ) as process:
         try:
@@ -495,9 +503,12 @@ def test_a_manifest_that_lands_beside_a_running_segpipe_dev_is_published(
                 assert datetime.now(UTC) < until, "nothing was published"
                 assert process.poll() is None
                 time.sleep(1)
+            below = processes_below(process.pid)
+            assert len(below) > 2
+            process.terminate()
+            assert process.wait(60) == 143
+            assert [one for one in below if Path(f"/proc/{one}").exists()] == []
+            assert (tmp_path / "said").read_text().splitlines()[-1].startswith("interrupted; ")
         finally:
-            os.killpg(process.pid, signal.SIGINT)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
