@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from segpipe.errors import SegpipeError
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
-from segpipe.nucleus_server.guard import Guard, error_answer
+from segpipe.nucleus_server.guard import UPLOADS, Guard, error_answer
 from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.requests import RequestRefused
 from segpipe.nucleus_server.routes import ROUTES, Handler
@@ -67,17 +67,23 @@ def _answering(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awai
         except RequestRefused as refused:
             return error_answer(refused.status, refused.words)
         except SegpipeError as error:
-            _logger.error("%s %s: %s", request.method, request.url.path, error)
+            _logger.error("%s %s: %s", request.method, _logged(request), error)
             return error_answer(
                 500, "the endpoint's storage failed; its log says why. Send it again"
             )
         except ClientDisconnect:
             return error_answer(400, "the connection was closed before the request was complete")
         except Exception:
-            _logger.exception("%s %s failed", request.method, request.url.path)
+            _logger.exception("%s %s failed", request.method, _logged(request))
             return error_answer(500, "internal error; the endpoint's log says more")
 
     return answer
+
+
+def _logged(request: Request) -> str:
+    """The path of a request, without the token of an upload, which is a secret."""
+    path = request.url.path
+    return path if not path.startswith(UPLOADS) else f"{UPLOADS}..."
 
 
 async def _unknown(request: Request) -> Response:

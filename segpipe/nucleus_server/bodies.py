@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -15,10 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive
 
 from segpipe.nucleus_server.limits import Limits
-from segpipe.nucleus_server.requests import RequestRefused
+from segpipe.nucleus_server.requests import RequestRefused, no_room
 
 _CHUNK = 1024 * 1024
-_logger = logging.getLogger("segpipe.nucleus_server")
 
 
 class Budget:
@@ -61,7 +59,30 @@ class Budget:
             turn.set_result(None)
 
 
-class Body:
+class Bodies:
+    """The bodies of a server's requests.
+
+    Args:
+        folder: where the large ones are; it has to be there.
+    """
+
+    def __init__(self, limits: Limits, folder: Path) -> None:
+        self.limits, self.folder = limits, folder
+        # Two halves: complete bodies never wait for slow ones.
+        self.arriving = Budget(limits.memory_bytes // 2)
+        self.complete = Budget(limits.memory_bytes // 2)
+
+    @asynccontextmanager
+    async def of(self, receive: Receive) -> AsyncIterator[Receive]:
+        """What a request's application receives its body from."""
+        body = _Body(receive, self)
+        try:
+            yield body.receive
+        finally:
+            body.close()
+
+
+class _Body:
     """One request's body.
 
     It is read when the application first asks for it, and handed on when it is complete, so that
@@ -69,9 +90,9 @@ class Body:
     turn has come: those that wait never wait for each other.
     """
 
-    def __init__(self, receive: Receive, limits: Limits, budget: Budget, folder: Path) -> None:
-        self._receive, self._limits, self._budget = receive, limits, budget
-        self._folder = folder
+    def __init__(self, receive: Receive, among: Bodies) -> None:
+        self._receive, self._among, self._limits = receive, among, among.limits
+        self._budget = among.arriving
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
         self._size = self._held = self._left = 0
@@ -92,8 +113,8 @@ class Body:
                 return {"type": "http.disconnect"}
             self._read, self._left = True, self._size
             if self._file is not None:
+                self._budget = self._among.complete
                 self._held = await self._budget.wait_for(self._size)
-                self._file.seek(0)
         if self._file is None:
             part, self._memory = bytes(self._memory), bytearray()
         else:
@@ -104,8 +125,12 @@ class Body:
 
     def close(self) -> None:
         """Give back what it holds."""
+        self._give_back()
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what a full disk did not take
+                self._file.close()
+
+    def _give_back(self) -> None:
         self._budget.give_back(self._held)
         self._held = 0
 
@@ -124,51 +149,35 @@ class Body:
             if message["type"] != "http.request":
                 return False
             more = message.get("more_body", False)
-            await self._keep(message.get("body", b""))
+            with self._room():
+                await self._keep(message.get("body", b""))
+        if self._file is not None:
+            with self._room():
+                self._file.seek(0)  # and with it the rest is written
         return True
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise no_room(self._among.folder, error) from None
 
     async def _keep(self, part: bytes) -> None:
         self._size += len(part)
         if self._size > self._limits.body_bytes:
             raise RequestRefused(413, too_large(self._limits))
-        try:
-            if self._file is None:
-                if self._size <= self._limits.spool_bytes and self._budget.take(len(part)):
-                    self._held += len(part)
-                    self._memory += part
-                    return
-                # Without a name: it is gone with the process, however that ends.
-                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
-                await run_in_threadpool(self._file.write, self._memory)
-                self._memory = bytearray()
-                self._budget.give_back(self._held)
-                self._held = 0
-            await run_in_threadpool(self._file.write, part)
-        except OSError as error:
-            _logger.error("a body cannot be kept in %s: %s", self._folder, error)
-            words = "the endpoint has no room for the body on its disk; its log says why"
-            raise RequestRefused(507, words) from None
-
-
-class Bodies:
-    """The bodies of a server's requests.
-
-    Args:
-        folder: where the large ones are; it has to be there.
-    """
-
-    def __init__(self, limits: Limits, folder: Path) -> None:
-        self._limits, self._folder = limits, folder
-        self._budget = Budget(limits.memory_bytes)
-
-    @asynccontextmanager
-    async def of(self, receive: Receive) -> AsyncIterator[Receive]:
-        """What a request's application receives its body from."""
-        body = Body(receive, self._limits, self._budget, self._folder)
-        try:
-            yield body.receive
-        finally:
-            body.close()
+        if self._file is None:
+            if self._size <= self._limits.spool_bytes and self._budget.take(len(part)):
+                self._held += len(part)
+                self._memory += part
+                return
+            # Without a name: it is gone with the process, however that ends.
+            self._file = tempfile.TemporaryFile(dir=self._among.folder)  # noqa: SIM115
+            await run_in_threadpool(self._file.write, self._memory)
+            self._memory = bytearray()
+            self._give_back()
+        await run_in_threadpool(self._file.write, part)
 
 
 def too_large(limits: Limits) -> str:

@@ -1,7 +1,8 @@
-"""How many connections there may be, and how long one may wait for its next request.
+"""How many connections there may be, and how long one may wait for its client.
 
 uvicorn limits neither: its keep-alive ends with the first byte of a request, however slow the next,
-and ``limit_concurrency`` refuses everybody as soon as somebody holds that many connections.
+an answer may be fetched for ever, ``limit_concurrency`` refuses everybody as soon as somebody holds
+that many connections, and its end waits for every client, or for none of the work under way.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _REFUSAL = (
 class Connections:
     """The open connections of a server.
 
-    Where there are too many, the one that waited longest for a request makes room: of the same
+    Where there are too many, the one that waited longest for its client makes room: of the same
     address if that has too many, else of any. Only where all are at work a new one is refused.
     """
 
@@ -60,7 +61,7 @@ class Connections:
                 del self._of[one.address]
 
     def wait(self, one: BoundedProtocol) -> None:
-        """A connection begins to wait for a request."""
+        """A connection begins to wait for a request, or for its answer to be fetched."""
         if one.admitted:
             self._waiting[one] = None
 
@@ -70,7 +71,7 @@ class Connections:
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection with a limit of the time in which its next request, or its end, has to come.
+    """A connection with a limit of the time in which its client has to do something.
 
     Attributes:
         address: of the client.
@@ -106,9 +107,8 @@ class BoundedProtocol(H11Protocol):
     def handle_events(self) -> None:
         """See uvicorn: parse what there is, and begin a request where it is complete."""
         super().handle_events()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop()
-            self._among.work(self)
+        if self._at_work():
+            self._work()
 
     def on_response_complete(self) -> None:
         """See uvicorn: the answer is written, to the transport's buffer."""
@@ -116,12 +116,40 @@ class BoundedProtocol(H11Protocol):
         if self.cycle.response_complete:  # not of a next request that had come already
             self._wait()
 
+    def pause_writing(self) -> None:
+        """See asyncio: there is more of an answer than its client fetches."""
+        super().pause_writing()
+        self._wait()
+
+    def resume_writing(self) -> None:
+        """See asyncio: the client has fetched nearly all."""
+        super().resume_writing()
+        if self._at_work():
+            self._work()
+        else:
+            self._wait()
+
+    def shutdown(self) -> None:
+        """See uvicorn: the server ends. What is at work is answered; its client has a while."""
+        super().shutdown()
+        self.loop.call_later(self._among.limits.ending_seconds, self._end)
+
     def abort(self) -> None:
         """End the connection without another word."""
         self._stop()
         self.transport.abort()
 
+    def _at_work(self) -> bool:
+        """Whether there is a request, and its answer can be written."""
+        begun = self.cycle is not None and not self.cycle.response_complete
+        return begun and not self.flow.write_paused
+
+    def _work(self) -> None:
+        self._stop()
+        self._among.work(self)
+
     def _wait(self) -> None:
+        self._stop()
         self._among.wait(self)
         self._unsent = self.transport.get_write_buffer_size()
         self._timer = self.loop.call_later(self._among.limits.head_seconds, self._late)
@@ -135,5 +163,11 @@ class BoundedProtocol(H11Protocol):
         # An answer that is still being fetched is not late; one that nobody fetches is.
         if self.transport.get_write_buffer_size() < self._unsent:
             self._wait()
+        else:
+            self.abort()
+
+    def _end(self) -> None:
+        if self._at_work() and not self.cycle.more_body:
+            self.loop.call_later(self._among.limits.ending_seconds, self._end)
         else:
             self.abort()

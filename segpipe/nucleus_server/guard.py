@@ -16,6 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from segpipe.nucleus_server.bodies import Bodies, too_large
 from segpipe.nucleus_server.limits import Limits
 
+#: Where uploads are put, each under a token of its own.
+UPLOADS = "/_blob/"
+
 
 def error_answer(status: int, words: str) -> JSONResponse:
     """An answer that says what is wrong."""
@@ -69,7 +72,7 @@ class Guard:
         if self._key is None:
             return _foreign(headers)
         # The URL of an upload is a secret of its own: the client puts there without a key.
-        if str(scope["path"]).startswith("/_blob/"):
+        if str(scope["path"]).startswith(UPLOADS):
             return None
         if hmac.compare_digest(_user(headers.get(b"authorization", b"")), self._key.encode()):
             return None

@@ -14,7 +14,8 @@ class Limits:
     Attributes:
         body_bytes: of a request's body.
         spool_bytes: of a body in memory while it arrives; what is beyond is on disk.
-        memory_bytes: of all bodies in memory together, as they were sent.
+        memory_bytes: of all bodies in memory together, as they were sent: a half for those that
+            fit in memory while they arrive, a half for those that come back from disk.
         head_seconds: for a request's line and headers, from the connection or the answer before.
         idle_seconds: without a byte of a body.
         body_seconds: for a body, and a second more for each ``body_rate`` bytes that came.
@@ -22,6 +23,7 @@ class Limits:
         keep_alive_seconds: of silence after an answer.
         connections: in all.
         connections_per_address: of one client's address.
+        ending_seconds: for a client to send its request or fetch its answer once the server ends.
     """
 
     body_bytes: int = 512 * _MIB
@@ -34,3 +36,4 @@ class Limits:
     keep_alive_seconds: int = 5
     connections: int = 256
     connections_per_address: int = 64
+    ending_seconds: float = 2.0

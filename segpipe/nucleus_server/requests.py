@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,6 +21,7 @@ MOST_ENTRIES = 50_000
 _MOST_FILES = 1000
 _ANSWER_DEPTH = 100  # levels of JSON
 _TEXT_PART = 64 * 1024 * 1024
+_logger = logging.getLogger("segpipe.nucleus_server")
 
 
 class RequestRefused(Exception):
@@ -31,6 +35,13 @@ class RequestRefused(Exception):
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
         self.status, self.words = status, words
+
+
+def no_room(folder: str | Path, error: OSError) -> RequestRefused:
+    """The refusal of a body that a disk does not take."""
+    _logger.error("a body cannot be kept in %s: %s", folder, error)
+    words = "the endpoint has no room for the body on its disk; its log says why. Send it again"
+    return RequestRefused(507, words)
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ async def upload_of(request: Request) -> Upload:
     """Read JSON, or multipart with JSON and masks.
 
     Raises:
-        RequestRefused: 400 where it cannot be understood.
+        RequestRefused: 400 where it cannot be understood, 507 where the disk has no room for it.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return Upload(json_object(await request.body()), [])
@@ -59,6 +70,8 @@ async def upload_of(request: Request) -> Upload:
     except (MultiPartException, HTTPException) as error:
         words = error.detail if isinstance(error, HTTPException) else error.message
         raise RequestRefused(400, f"the multipart body cannot be read: {words}") from None
+    except OSError as error:  # masks beyond 1 MiB are files while the body is taken apart
+        raise no_room(tempfile.gettempdir(), error) from None
     try:
         told = form.get("serialized_request")
         if not isinstance(told, str):

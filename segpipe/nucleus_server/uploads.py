@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import SegpipeError, StorageError
 from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.jobs import Job, Jobs
 from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
@@ -79,7 +79,13 @@ class Uploads:
         return job
 
     def _work(self, job: Job) -> None:
-        self._jobs.begin(job.id)
+        try:
+            self._jobs.begin(job.id)
+            self._work_on(job)
+        except StorageError as error:
+            _logger.error("job %s is left to the next process: %s", job.id, error)
+
+    def _work_on(self, job: Job) -> None:
         try:
             message, errors = self._done(job)
         except (SegpipeError, RequestRefused) as error:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import resource
+import signal
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from segpipe.nucleus_server.limits import Limits
 from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
-from tests.fixtures.nucleus_world import World, raw
+from tests.fixtures.nucleus_world import World, multipart, raw
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 MIB = 1024 * 1024
 HALF = b"GET /dataset/details HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+ASK = b"GET /dataset/details HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @contextlib.contextmanager
@@ -47,6 +51,23 @@ def begun(endpoint: RunningEndpoint, size: int, path: str = "/dataset/create") -
     return one
 
 
+def answer_on(one: socket.socket) -> tuple[int, bytes]:
+    """The status and the body of the answer that comes on a connection."""
+    answer = http.client.HTTPResponse(one)
+    answer.begin()
+    return answer.status, answer.read()
+
+
+def bytes_read(one: socket.socket, pause: float = 0.0) -> int:
+    """How many come until the other side closes, read with pauses in seconds, 512 KiB at a time."""
+    got = 0
+    with contextlib.suppress(ConnectionError):
+        while part := one.recv(MIB // 2):
+            got += len(part)
+            time.sleep(pause)
+    return got
+
+
 def closed_after(one: socket.socket, within: float) -> float:
     """Seconds until the other side closes."""
     start = time.monotonic()
@@ -63,6 +84,16 @@ def memory_of(process: int, name: str) -> int:
         if line.startswith(name):
             return int(line.split()[1]) * 1024
     raise AssertionError(name)
+
+
+def unnamed_files(endpoint: RunningEndpoint) -> int:
+    """How many files without a name it has open below its root."""
+    found = 0
+    for descriptor in Path(f"/proc/{endpoint.process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            target = str(descriptor.readlink())
+            found += target.startswith(str(endpoint.root)) and target.endswith("(deleted)")
+    return found
 
 
 def slow_answers(endpoint: RunningEndpoint, auth: tuple[str, str] | None = (KEY, "")) -> float:
@@ -119,35 +150,34 @@ def test_a_request_whose_head_does_not_end_is_closed_however_often_it_sends(
 
 def test_after_an_answer_a_connection_waits_for_a_while_and_is_used_again(tmp_path: Path) -> None:
     limits = Limits(keep_alive_seconds=1, head_seconds=2.0)
-    ask = b"GET /dataset/details HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with (
         RunningEndpoint(tmp_path / "root", key=None, limits=limits) as endpoint,
-        many(endpoint, 1, ask) as (one,),
+        many(endpoint, 1, ASK) as (one,),
     ):
-        assert b"200 OK" in one.recv(65536)
+        assert answer_on(one)[0] == 200
         time.sleep(0.3)
-        one.sendall(ask)
-        assert b"200 OK" in one.recv(65536)
+        one.sendall(ASK)
+        assert answer_on(one)[0] == 200
         assert 0.5 < closed_after(one, 10) < 8
 
 
 def test_four_slow_bodies_are_refused_in_the_end_and_others_are_served_meanwhile(
     tmp_path: Path,
 ) -> None:
-    limits = Limits(idle_seconds=20, body_seconds=3, body_rate=1024 * MIB)
+    limits = Limits(idle_seconds=20, body_seconds=2, body_rate=1024 * MIB)
     with contextlib.ExitStack() as opened:
         endpoint = opened.enter_context(RunningEndpoint(tmp_path / "root", key=None, limits=limits))
         slow = [opened.enter_context(begun(endpoint, 400 * MIB)) for _ in range(4)]
         start = time.monotonic()
-        while time.monotonic() < start + 1.5:
+        while time.monotonic() < start + 1:
             for one in slow:
                 one.sendall(b" ")
             assert raw(endpoint, "GET", "/dataset/details", auth=None).status_code == 200
             time.sleep(0.1)
         for one in slow:
-            answer = one.recv(65536)
-            assert b" 408 " in answer
-            assert b"too slowly" in answer + one.recv(65536)
+            status, words = answer_on(one)
+            assert status == 408
+            assert b"too slowly" in words
 
 
 def test_a_body_that_stops_is_refused(tmp_path: Path) -> None:
@@ -157,7 +187,7 @@ def test_a_body_that_stops_is_refused(tmp_path: Path) -> None:
         begun(endpoint, 1000) as one,
     ):
         one.sendall(b"{")
-        assert b" 408 " in one.recv(65536)
+        assert answer_on(one)[0] == 408
 
 
 def test_large_bodies_wait_on_disk_and_not_in_memory(tmp_path: Path) -> None:
@@ -171,8 +201,7 @@ def test_large_bodies_wait_on_disk_and_not_in_memory(tmp_path: Path) -> None:
         assert slow_answers(endpoint, None) < 5
         grown = memory_of(endpoint.process, "VmHWM") - before
         assert grown < 4 * 16 * MIB + 60 * MIB, f"{grown:,}"
-        files = [p.resolve() for p in Path(f"/proc/{endpoint.process}/fd").iterdir()]
-        assert sum((endpoint.root / "nucleus") == file.parent for file in files) >= 4
+        assert unnamed_files(endpoint) == 4
         endpoint.kill()
         assert not [p for p in endpoint.root.rglob("*") if p.is_file() and p.stat().st_size > MIB]
 
@@ -194,9 +223,117 @@ def test_bodies_beyond_the_memory_of_all_wait_for_their_turn_and_are_answered(
             for one in sent:
                 one.sendall(b" " if one is not sent[0] else b"}")
             for one in sent:
-                assert b" 200 " in one.recv(65536)
+                assert answer_on(one)[0] == 200
         names = {one["name"] for one in requests.get(f"{endpoint.url}/dataset/details").json()}
         assert names == {f"d{number}" for number in range(len(sizes))}
+
+
+def test_complete_bodies_do_not_wait_for_slow_ones_however_much_memory_those_hold(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(spool_bytes=MIB, memory_bytes=2 * MIB)
+    with contextlib.ExitStack() as opened:
+        endpoint = opened.enter_context(RunningEndpoint(tmp_path / "root", key=None, limits=limits))
+        for _ in range(3):
+            opened.enter_context(begun(endpoint, MIB)).sendall(b" " * (MIB - 1))
+            time.sleep(0.3)  # one after another: all at once, none would fit
+        body = json.dumps({"name": "streets", "is_scene": False}).encode() + b" " * (MIB // 2)
+        start = time.monotonic()
+        assert raw(endpoint, "POST", "/dataset/create", data=body, auth=None).status_code == 200
+        assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("last", [0, 100], ids=["while it comes", "with its last bytes"])
+def test_a_body_the_disk_has_no_room_for_is_refused_and_leaves_nothing(
+    tmp_path: Path, last: int
+) -> None:
+    limits = Limits(spool_bytes=MIB)
+    size = 4 * MIB if not last else 2 * MIB + last
+    with RunningEndpoint(tmp_path / "root", key=None, limits=limits) as endpoint:
+        resource.prlimit(endpoint.process, resource.RLIMIT_FSIZE, (2 * MIB, -1))
+        with begun(endpoint, size) as one:
+            one.sendall(b" " * (size - last))
+            time.sleep(0.5)
+            one.sendall(b" " * last)
+            status, words = answer_on(one)
+        assert (status, b"no room" in words) == (507, True)
+        deadline = time.monotonic() + 10
+        while unnamed_files(endpoint):  # the answer is sent before it is closed
+            assert time.monotonic() < deadline
+        assert {p.name.split("-")[0] for p in (endpoint.root / "nucleus").iterdir()} == {
+            "registry.sqlite"
+        }
+        assert "File too large" in endpoint.log.read_text()
+        # Where there is room again, it is taken.
+        resource.prlimit(endpoint.process, resource.RLIMIT_FSIZE, (-1, -1))
+        body = json.dumps({"name": "streets", "is_scene": False}).encode() + b" " * (size - MIB)
+        assert raw(endpoint, "POST", "/dataset/create", data=body, auth=None).status_code == 200
+
+
+def test_what_the_registrys_disk_has_no_room_for_is_an_error_in_one_line_until_there_is_room(
+    tmp_path: Path,
+) -> None:
+    with RunningEndpoint(tmp_path / "root", key=None) as endpoint:
+        body: dict[str, Any] = {"name": "streets", "is_scene": False}
+        dataset = raw(endpoint, "POST", "/dataset/create", json=body, auth=None).json()
+        path = f"/dataset/{dataset['dataset_id']}/signedUrl/first"
+        upload = raw(endpoint, "GET", path, auth=None).json()["signed_url"]
+        resource.prlimit(endpoint.process, resource.RLIMIT_FSIZE, (MIB, -1))
+        body["name"] = "n" * 2 * MIB
+        for _ in range(2):
+            answer = raw(endpoint, "POST", "/dataset/create", json=body, auth=None)
+            assert (answer.status_code, "storage" in answer.json()["error"]) == (500, True)
+        assert requests.put(upload, data=b"x" * 2 * MIB, timeout=30).status_code == 500
+        log = endpoint.log.read_text()
+        assert "Traceback" not in log
+        assert "registry.sqlite" in log
+        assert upload.rpartition("/")[2] not in log  # it is a secret
+        resource.prlimit(endpoint.process, resource.RLIMIT_FSIZE, (-1, -1))
+        assert raw(endpoint, "POST", "/dataset/create", json=body, auth=None).ok
+
+
+def test_masks_the_disk_has_no_room_for_are_refused(tmp_path: Path) -> None:
+    """Those of a multipart body are files as soon as they are larger than 1 MiB."""
+    with RunningEndpoint(tmp_path / "root") as endpoint:
+        world = World(endpoint, tmp_path, "full", items=1)
+        path = f"/dataset/{world.dataset.id}/model/{world.model.id}/uploadPredictions"
+        sent = [world.prediction("img00").to_payload()]
+        resource.prlimit(endpoint.process, resource.RLIMIT_FSIZE, (MIB, -1))
+        answer = raw(endpoint, "POST", path, files=multipart(sent, [("a.png", b"x" * 2 * MIB)]))
+        assert (answer.status_code, "no room" in answer.json()["error"]) == (507, True)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_the_end_does_not_wait_for_slow_clients(tmp_path: Path, number: int) -> None:
+    with contextlib.ExitStack() as opened:
+        endpoint = opened.enter_context(RunningEndpoint(tmp_path / "root", key=None))
+        large = {"name": "n" * 12 * MIB, "is_scene": False}
+        assert raw(endpoint, "POST", "/dataset/create", json=large, auth=None).ok
+        opened.enter_context(many(endpoint, 10))
+        opened.enter_context(many(endpoint, 4, ASK * 2))
+        for _ in range(4):
+            opened.enter_context(begun(endpoint, 400 * MIB)).sendall(b" " * MIB)
+        time.sleep(0.5)
+        start = time.monotonic()
+        assert endpoint.stop(number) == 128 + number
+        assert time.monotonic() - start < 10
+        assert "Traceback" not in endpoint.log.read_text()
+
+
+def test_a_request_at_work_is_answered_before_the_end(tmp_path: Path) -> None:
+    limits = Limits(ending_seconds=0.05)
+    with RunningEndpoint(tmp_path / "root", key=None, limits=limits) as endpoint:
+        create = {"name": "streets", "is_scene": False}
+        dataset = raw(endpoint, "POST", "/dataset/create", json=create, auth=None).json()
+        items = [{"reference_id": f"i{n}", "image_url": "http://a/b"} for n in range(50_000)]
+        body = json.dumps({"items": items}).encode()
+        with begun(endpoint, len(body), f"/dataset/{dataset['dataset_id']}/append") as one:
+            one.sendall(body)
+            time.sleep(0.2)
+            endpoint.stop()
+            assert answer_on(one)[0] == 200
 
 
 def test_where_every_connection_is_at_work_a_new_one_is_told_to_come_again(
@@ -208,15 +345,15 @@ def test_where_every_connection_is_at_work_a_new_one_is_told_to_come_again(
         slow = [opened.enter_context(begun(endpoint, 1000)) for _ in range(3)]
         time.sleep(0.5)
         with socket.create_connection(("127.0.0.1", endpoint.port), 10) as refused:
-            answer = refused.recv(65536)
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"too many connections" in answer
+            status, words = answer_on(refused)
+        assert status == 503
+        assert b"too many connections" in words
         # Of another address, there is room.
         with socket.create_connection(
             ("127.0.0.1", endpoint.port), 10, source_address=("127.0.0.2", 0)
         ) as other:
             other.sendall(b"GET /models/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert b" 200 " in other.recv(65536)
+            assert answer_on(other)[0] == 200
         slow.pop().close()
         time.sleep(0.5)
         assert raw(endpoint, "GET", "/dataset/details", auth=None).status_code == 200
@@ -239,18 +376,17 @@ def test_the_cap_in_all_holds_across_addresses(tmp_path: Path) -> None:
         assert slow_answers(endpoint) < 5
 
 
-def test_an_answer_nobody_reads_does_not_keep_its_connection(tmp_path: Path) -> None:
+def test_answers_nobody_reads_do_not_keep_their_connection_and_slow_readers_get_theirs(
+    tmp_path: Path,
+) -> None:
+    """Also where more requests came with the first: those cannot be answered."""
     limits = Limits(head_seconds=1.0, keep_alive_seconds=1)
-    with RunningEndpoint(tmp_path / "root", key=None, limits=limits) as endpoint:
-        name = "n" * MIB
-        for number in range(16):
-            body = {"name": f"{number}{name}", "is_scene": False}
-            assert raw(endpoint, "POST", "/dataset/create", json=body, auth=None).ok
-        ask = b"GET /dataset/details HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        with many(endpoint, 1, ask) as (one,):
-            time.sleep(4)
-            got = 0
-            with contextlib.suppress(ConnectionError):
-                while part := one.recv(MIB):
-                    got += len(part)
-            assert got < 16 * MIB
+    with contextlib.ExitStack() as opened:
+        endpoint = opened.enter_context(RunningEndpoint(tmp_path / "root", key=None, limits=limits))
+        large = {"name": "n" * 14 * MIB, "is_scene": False}
+        assert raw(endpoint, "POST", "/dataset/create", json=large, auth=None).ok
+        never = [opened.enter_context(many(endpoint, 1, ASK * times))[0] for times in (1, 3)]
+        (slow,) = opened.enter_context(many(endpoint, 1, ASK))
+        assert bytes_read(slow, pause=0.06) > 14 * MIB
+        for one in never:
+            assert bytes_read(one) < 14 * MIB
