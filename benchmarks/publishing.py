@@ -33,7 +33,7 @@ from benchmarks.report import RESULTS
 from segpipe.masks.encoding import canonical_png
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.outcomes import Provenance, counts
-from segpipe.publishing.table import PREDICTIONS, WRITING
+from segpipe.publishing.table_format import PREDICTIONS, WRITING
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.validated import SEGMENT_LIST, PredictionBatch

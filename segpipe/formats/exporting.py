@@ -25,7 +25,7 @@ from segpipe.formats.sidecars import Sidecar
 from segpipe.masks.decoding import decode_mask
 from segpipe.predictions.prediction import Segment
 from segpipe.publishing.catalog import Catalog
-from segpipe.publishing.table import of_model_run, quoted
+from segpipe.publishing.table_format import of_model_run, quoted
 from segpipe.storage.durability import make_folders, sync_folder, sync_tree
 from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import folder_name

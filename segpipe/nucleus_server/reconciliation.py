@@ -19,7 +19,7 @@ from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.history import history
-from segpipe.publishing.table import quoted
+from segpipe.publishing.table_format import quoted
 
 _COLUMNS = ["reference_id", "annotation_id", "mask_path", "fingerprint", "segments"]
 _ITEMS_AT_ONCE = 1000

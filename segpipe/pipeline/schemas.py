@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from segpipe.errors import shortened
-from segpipe.publishing.table import PREDICTIONS
+from segpipe.publishing.table_format import PREDICTIONS
 from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
 
 # Columns on a page: whatever stands there is kept with every run.

@@ -19,7 +19,7 @@ from segpipe.publishing import maintenance
 from segpipe.publishing.catalog_destination import CatalogDestination
 from segpipe.publishing.history import History, diff, history
 from segpipe.publishing.outcomes import new_run_id
-from segpipe.publishing.table import MASKS_KEY, PREDICTIONS, quoted
+from segpipe.publishing.table_format import MASKS_KEY, PREDICTIONS, quoted
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.redaction import redacted

@@ -29,13 +29,8 @@ from segpipe.publishing.outcomes import (
 )
 from segpipe.publishing.rewriting import file_spans, slices
 from segpipe.publishing.stored_predictions import StoredPredictions
-from segpipe.publishing.table import (
-    PREDICTIONS,
-    application_of,
-    first_line,
-    is_missing_file,
-    of_model_run,
-)
+from segpipe.publishing.table import first_line, is_missing_file
+from segpipe.publishing.table_format import PREDICTIONS, application_of, of_model_run
 from segpipe.publishing.verification import Verification, verify
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.removal import elapsed_clock

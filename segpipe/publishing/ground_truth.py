@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from segpipe.errors import StorageError
 from segpipe.predictions.prediction import Segment
 from segpipe.publishing.stored_predictions import StoredPredictions
-from segpipe.publishing.table import of_model_run
+from segpipe.publishing.table_format import of_model_run
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.ground_truth import Truth

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import CatalogError
-from segpipe.publishing.healing import TORN_OPERATION
+from segpipe.publishing.log_commits import TORN_OPERATION
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.tables.schemas import IDENTITY
 from segpipe.tables.text import html_table, text_table

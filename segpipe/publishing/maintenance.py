@@ -15,12 +15,12 @@ from segpipe.publishing.given_up import files_of, given_up, next_turn
 from segpipe.publishing.history import NOTE
 from segpipe.publishing.log_entries import TRANSACTIONS_KEY
 from segpipe.publishing.stored_predictions import StoredPredictions
-from segpipe.publishing.table import (
+from segpipe.publishing.table import is_missing_file
+from segpipe.publishing.table_format import (
     FILE_SIZE,
     TABLE,
     WRITING,
     application_of,
-    is_missing_file,
     of_model_run,
     quoted,
 )

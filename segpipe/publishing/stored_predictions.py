@@ -8,11 +8,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from segpipe.publishing.table import (
-    PREDICTIONS,
-    PredictionsTable,
-    of_model_run,
-)
+from segpipe.publishing.table import PredictionsTable
+from segpipe.publishing.table_format import PREDICTIONS, of_model_run
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 

@@ -1,68 +1,39 @@
-"""The Delta table of published predictions: opening, checking, reading and writing it.
+"""The Delta table of published predictions: reading and writing its rows.
 
 ``publishing.catalog`` is what users see of it.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import random
-import shlex
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 
-from segpipe.errors import CatalogError, SettingsError, StorageError
-from segpipe.publishing.healing import Look, TableLog
-from segpipe.publishing.log_entries import LOG, sync_version
-from segpipe.storage.failures import is_full, library_words, os_words, storage_errors
-from segpipe.storage.files import Folder
-from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror, plain_place
-from segpipe.storage.object_store import object_store_options
-from segpipe.storage.redaction import redacted
-from segpipe.tables.schemas import PREDICTION
-from segpipe.validation.validated import SEGMENT_LIST
-
-Result = TypeVar("Result")
-
-#: The columns of the Delta table: one row per published prediction.
-PREDICTIONS = pa.schema(
-    [
-        *PREDICTION,
-        pa.field("segments", SEGMENT_LIST),
-        pa.field("image_url", pa.string()),
-        pa.field("manifest", pa.string()),
-        pa.field("partition", pa.string()),
-        pa.field("run_id", pa.string()),
-        pa.field("previous_fingerprint", pa.string()),
-        pa.field("published_at", pa.timestamp("us", tz="UTC")),
-    ]
+from segpipe.errors import CatalogError, StorageError
+from segpipe.publishing.log_entries import LOG
+from segpipe.publishing.table_format import (
+    FILE_SIZE,
+    FORMAT,
+    FORMAT_KEY,
+    MASKS_KEY,
+    PREDICTIONS,
+    WRITING,
+    quoted,
 )
-
-#: The table's folder in the catalog.
-TABLE = "predictions"
-#: Where the mask files are, relative to the catalog's folder where that is possible.
-MASKS_KEY = "segpipe.masks"
-#: How the files of the table are written. A reader and a rewriter hold a row group of each file,
-#: and a replaced row costs a rewritten file: both stay small.
-WRITING = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
-#: Target size of the table's files, in bytes.
-FILE_SIZE = 16 * 2**20
-_FORMAT_KEY, _FORMAT = "segpipe.format", "1"
-_NOT_IN_KEYS = frozenset("%#?[]^|\\")
+from segpipe.publishing.table_opening import OpeningTable
+from segpipe.storage.failures import library_words
+from segpipe.storage.files import Folder
+from segpipe.storage.local_paths import plain_place
 
 
-class PredictionsTable:
+class PredictionsTable(OpeningTable):
     """The Delta table in a catalog's folder.
 
     Args:
@@ -71,255 +42,8 @@ class PredictionsTable:
     """
 
     def __init__(self, folder: Folder, masks: str) -> None:
-        self._folder = folder.folder(TABLE)
-        self._log = self._folder.folder(LOG)
-        self._options = object_store_options(folder.url, folder.storage_options)
+        super().__init__(folder)
         self._masks = masks
-        # In an object store an entry of the log is there whole or not at all.
-        self.log = TableLog(self._folder.path) if folder.is_local else None
-        #: What was set aside when this was opened for writing, a message each.
-        self.set_aside: list[str] = []
-        # object_store does not retry a response that is cut off.
-        self._tries = 1 if folder.is_local else 4
-        self.uri = f"{folder.path if folder.is_local else folder.url}/{TABLE}"
-        self.shown = redacted(self.uri)
-
-    def _address(self) -> str:
-        """What the Delta library is given: it decodes and refuses some names of folders, and
-        resolves links to the table, but not those within it."""
-        if not self._folder.is_local:
-            self._check_key()
-            return self.uri
-        real = os.path.realpath(self._folder.path)
-        return self.uri if is_plain(real) else plain_mirror(real)
-
-    def _check_key(self) -> None:
-        """Refuse a place in a bucket that the Delta library would decode, cut or stumble over.
-
-        Raises:
-            SettingsError: naming the characters.
-        """
-        found = sorted(_NOT_IN_KEYS.intersection(self.uri))
-        if found:
-            raise SettingsError(
-                f"no catalog can be kept at {self.shown}: the Delta library takes no key with "
-                f"{' '.join(found)}; name another place as `catalog` in segpipe.toml"
-            )
-
-    def _make_folders(self, names: Iterable[str]) -> None:
-        """Folders of the table that the library would otherwise make where it was led to."""
-        if self._folder.is_local:
-            real = os.path.realpath(self._folder.path)
-            if not is_plain(real):
-                for name in names:
-                    mirror_entry(real, name)
-
-    def version(self) -> int | None:
-        """The newest version; None where there is no table yet."""
-        table = self.open(any_columns=True)
-        return None if table is None else int(table.version())
-
-    def check_writable(self) -> None:
-        """Refuse a folder of this machine that takes nothing: the library finds out late, and
-        its threads print a panic.
-
-        Raises:
-            StorageError: if it cannot be written, or its disk is full.
-        """
-        place = self._folder.path
-        if not self._folder.is_local or not os.path.isdir(place):
-            return
-        if is_full(place):
-            full = os_words(OSError(errno.ENOSPC, ""))
-            raise StorageError(f"{self.shown} cannot be changed: {full}")
-        if not os.access(place, os.W_OK):
-            raise StorageError(
-                f"no permission to write to {self.shown}: change its rights, or mount it writable"
-            )
-
-    def is_newer_than(self, version: int) -> bool:
-        """Whether there is a version after this one; checks for a single file of the log.
-
-        Raises:
-            StorageError: if the storage does not answer.
-        """
-        return self._log.stored(f"{version + 1:020d}.json") is not None
-
-    def open(
-        self, version: int | None = None, *, any_columns: bool = False, mending: bool = False
-    ) -> DeltaTable | None:
-        """The Delta table at a version, the newest where None; None where there is none yet.
-
-        Versions that a cut of the power has damaged before they were confirmed do not count; see
-        :mod:`segpipe.publishing.healing`.
-
-        Args:
-            any_columns: open it even if columns are missing or changed, as when restoring it.
-            mending: set aside what does not count, for who is about to write.
-
-        Raises:
-            CatalogError: if it cannot be read, or is not a segpipe catalog.
-            StorageError: if something cannot be set aside.
-        """
-        try:
-            table = self._opened(version, mending=mending)
-        except CatalogError:
-            if self.log is None:
-                raise
-            self._explain(version)
-            if mending:
-                self.set_aside += self.log.mend_checkpoints()
-            table = self._opened(version, mending=mending, closely=True)
-        if table is None:
-            return None
-        found = table.metadata().configuration.get(_FORMAT_KEY)
-        if found != _FORMAT:
-            raise CatalogError(
-                f"{self.shown} is a Delta table, but not one segpipe {_FORMAT} can publish "
-                f"to ({_FORMAT_KEY} is {found!r}): choose another catalog, or upgrade segpipe"
-            )
-        if not any_columns:
-            self._check_columns(table)
-        return table
-
-    def _opened(
-        self, version: int | None, *, mending: bool, closely: bool = False
-    ) -> DeltaTable | None:
-        look = self._looked(mending=mending, closely=closely)
-        if version is None and look.newest is not None and self.log is not None:
-            # Not the quick look: the newest confirmed entry may be empty, which the library takes.
-            self._explain(version)
-        if look.newest == -1 and version is None:
-            return None
-        if look.newest is not None and look.torn is not None:
-            if version is not None and version > look.newest:
-                raise CatalogError(
-                    f"there is no version {version} of {self.shown}: {look.torn.file} "
-                    f"{look.torn.words}, and the version was never confirmed"
-                )
-            version = look.newest if version is None else version
-
-        def opened() -> DeltaTable:
-            return DeltaTable(self._address(), version=version, storage_options=self._options)
-
-        try:
-            return self._retried(opened)
-        except TableNotFoundError:
-            return None
-        except (DeltaError, OSError) as error:
-            at = "" if version is None else f" at version {version}"
-            raise CatalogError(
-                f"{self.shown} cannot be opened{at}: {library_words(error)}"
-            ) from None
-
-    def _explain(self, version: int | None) -> None:
-        """Raises:
-        CatalogError: if an entry is damaged that was confirmed, with what brings it back.
-        """
-        torn = self.log.damaged_confirmed() if self.log is not None else None
-        if torn is None or self.log is None or (version is not None and version < torn.versions[0]):
-            return
-        first = torn.versions[0]
-        owners = sorted(self.log.owners(torn.versions))
-        place = shlex.quote(os.path.dirname(os.path.dirname(self._folder.path)))
-        runs = [
-            f"segpipe run --root {place} --model-run {shlex.quote(model_run)} --date {day}"
-            for model_run, day in owners
-            if model_run
-        ]
-        words = f"{self.shown}/{torn.file} {torn.words}, though version {first} was confirmed"
-        if len(owners) == len(runs) == 1:
-            raise CatalogError(
-                f"{words}{self.log.whose(first)}. Set it aside and publish it again with: {runs[0]}"
-            )
-        raise CatalogError(
-            f"{words}{self.log.whose(first)}. Set it and what came after it aside with: segpipe "
-            f"restore --root {place} {max(first - 1, 0)}; then publish again what they held: "
-            + ("; ".join(runs) or "run the partitions of that time")
-        )
-
-    def give_up_damaged(
-        self, of: tuple[str, str] | None = None, *, above: int | None = None
-    ) -> None:
-        """Set damaged confirmed versions aside, with what came after them.
-
-        Args:
-            of: only if all of them are this model run's and partition's, which publishes again.
-            above: only if they come after this version, which is going to be restored.
-
-        Raises:
-            StorageError: if it cannot be done.
-        """
-        torn = self.log.damaged_confirmed() if self.log is not None and self._suspect() else None
-        if torn is None or self.log is None:
-            return
-        if above is not None and torn.versions[0] <= above:
-            return
-        if of is not None and self.log.owners(torn.versions) != {of}:
-            return
-        self.set_aside += self.log.give_up(torn.versions[0])
-
-    def _suspect(self) -> bool:
-        """Whether the table cannot be opened."""
-        try:
-            self.open(any_columns=True)
-        except CatalogError:
-            return True
-        return False
-
-    def _looked(self, *, mending: bool, closely: bool) -> Look:
-        if self.log is None:
-            return Look()
-        if mending:
-            self.set_aside += self.log.mend(self._sync, closely=closely)
-        return self.log.look(closely=closely)
-
-    def confirm(self, version: int) -> None:
-        """Make a version and all before it survive a cut of the power, and note that they do.
-
-        Others may have committed some of them, and not synced them yet.
-
-        Raises:
-            StorageError: if that cannot be done.
-        """
-        if self.log is None:
-            return  # an object store has said that it keeps them
-        confirmed = self.log.confirmed.newest()
-        self._sync(version if confirmed is None else confirmed + 1, version)
-        self.log.confirmed.confirm(version)
-
-    def _sync(self, first: int, last: int) -> None:
-        real = os.path.realpath(self._folder.path)
-        with storage_errors(f"syncing {self.shown}"):
-            for version in range(first, last + 1):
-                sync_version(real, version)
-
-    def commits(self, most: int | None = None) -> list[Mapping[str, Any]]:
-        """What the log says of the versions, newest first: ``version``, ``timestamp`` (ms),
-        ``operation``, and segpipe's notes. Torn ones have the operation ``TORN_OPERATION``.
-
-        Args:
-            most: how many, not counting torn ones; all if None.
-
-        Raises:
-            CatalogError: if the table cannot be read.
-        """
-        table = self.open(any_columns=True)
-        if self.log is not None:
-            return self.log.commits(-1 if table is None else table.version(), most)
-        return [] if table is None else list(table.history(most))
-
-    def _check_columns(self, table: DeltaTable) -> None:
-        """Refuse a missing or changed column; columns that others added are left alone."""
-        there = {field.name: field.type for field in table.schema().fields}
-        for field in DeltaSchema.from_arrow(PREDICTIONS).fields:
-            found = there.get(field.name)
-            if found != field.type:
-                words = "missing" if found is None else f"of another type ({found})"
-                raise CatalogError(
-                    f"{self.shown}: the column {field.name!r} is {words}: the table was "
-                    "changed by something other than segpipe; restore an earlier version of it"
-                )
 
     def create(self) -> DeltaTable:
         """The table; created if there is none yet.
@@ -337,7 +61,7 @@ class PredictionsTable:
                 name="predictions",
                 description="Published segmentation predictions, one row per item and model run",
                 configuration={
-                    _FORMAT_KEY: _FORMAT,
+                    FORMAT_KEY: FORMAT,
                     MASKS_KEY: self._masks,
                     "delta.targetFileSize": str(FILE_SIZE),
                     # The columns used to skip files; others would only make the log larger.
@@ -386,18 +110,6 @@ class PredictionsTable:
                 f"{library_words(error)[:300]}. "
                 "Were its files vacuumed or deleted? Restore a version whose files are there"
             ) from None
-
-    def _retried(self, read: Callable[[], Result]) -> Result:
-        for left in reversed(range(self._tries)):
-            try:
-                return read()
-            except TableNotFoundError:
-                raise
-            except (DeltaError, OSError, pa.ArrowException):
-                if not left:
-                    raise
-                time.sleep(random.uniform(0.1, 0.5))
-        raise AssertionError("the last try either returns or raises")
 
     def append(self, table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> None:
         """Add rows in one commit.
@@ -508,21 +220,6 @@ def _for_writing(rows: pa.Table, table: DeltaTable) -> pa.Table:
         if field.name not in rows.column_names:
             rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     return rows.sort_by("reference_id")
-
-
-def application_of(dataset: str, model_run: str) -> str:
-    """The Delta application whose transactions order the commits of a model run."""
-    return f"segpipe/{dataset}/{model_run}"
-
-
-def of_model_run(dataset: str, model_run: str, prefix: str = "") -> str:
-    """The predicate for a model run's predictions."""
-    return f"{prefix}dataset = {quoted(dataset)} AND {prefix}model_run = {quoted(model_run)}"
-
-
-def quoted(text: str) -> str:
-    """Text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def first_line(error: Exception) -> str:

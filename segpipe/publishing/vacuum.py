@@ -29,7 +29,8 @@ from segpipe.publishing.history import NOTE
 from segpipe.publishing.leftovers import leftovers
 from segpipe.publishing.maintenance import committed
 from segpipe.publishing.stored_predictions import StoredPredictions
-from segpipe.publishing.table import TABLE, is_missing_file
+from segpipe.publishing.table import is_missing_file
+from segpipe.publishing.table_format import TABLE
 from segpipe.storage.failures import library_words, storage_errors
 from segpipe.storage.files import Folder, StoredFile
 from segpipe.storage.mask_store import RENEWED_AFTER
