@@ -53,6 +53,11 @@ class ChunkError(SegpipeError):
     """A chunk of rows cannot be worked on: it ends whatever process is given it."""
 
 
+def notes_of(error: BaseException) -> list[str]:
+    """What was done before the error and has to be said with it, a sentence each."""
+    return list(getattr(error, "__notes__", ()))
+
+
 def nearest(given: str, known: Sequence[str]) -> str:
     """``; did you mean 'dataset'?`` or the list of what there is."""
     close = difflib.get_close_matches(given, known, n=1)

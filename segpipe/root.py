@@ -90,7 +90,8 @@ class Root:
     @cached_property
     def catalog(self) -> Catalog:
         """The embedded catalog: predictions, history, diff, restore, unpublish, optimize."""
-        return Catalog(self.settings.folder("catalog"), self.masks, self.settings.dataset)
+        settings = self.settings
+        return Catalog(settings.folder("catalog"), self.masks, settings.dataset, settings.root)
 
     def partitions(self) -> list[Partition]:
         """The partitions that have landed, sorted by model run and day.

@@ -4,6 +4,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.fixtures")
 pytest_plugins = [
+    "tests.fixtures.damaged_tables",
     "tests.fixtures.dagster_instance",
     "tests.fixtures.inbox",
     "tests.fixtures.landing",

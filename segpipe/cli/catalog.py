@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from segpipe.cli.console import put, say
@@ -43,7 +44,8 @@ def show_diff(root: str, before: int, after: int) -> None:
 
 def restore(root: str, version: int) -> None:
     """Restore a version of the catalog, as a new version."""
-    new = _root(root).catalog.restore(version, run_id=new_run_id("cli"))
+    with _remarks_said(_root(root)) as opened:
+        new = opened.catalog.restore(version, run_id=new_run_id("cli"))
     put(f"version {new} holds what version {version} held")
 
 
@@ -60,15 +62,17 @@ def unpublish(
     Raises:
         CatalogError: if the file cannot be read, or nothing selects what to remove.
     """
-    catalog = _root(root).catalog
     ids: list[str] | None = list(reference_ids) or None
     if ids_file is not None:
         try:
             ids = [*reference_ids, *filter(None, Path(ids_file).read_text("utf-8").splitlines())]
         except (OSError, UnicodeDecodeError) as error:
             raise CatalogError(f"{ids_file} cannot be read: {error}") from None
-    before = catalog.version()
-    removed = catalog.unpublish(model_run, date, reference_ids=ids, run_id=new_run_id("cli"))
+    with _remarks_said(_root(root)) as opened:
+        before = opened.catalog.version()
+        removed = opened.catalog.unpublish(
+            model_run, date, reference_ids=ids, run_id=new_run_id("cli")
+        )
     put(f"{removed} predictions unpublished")
     if removed:
         put(f"undo it with: segpipe restore --root {shlex.quote(root)} {before}")
@@ -76,8 +80,8 @@ def unpublish(
 
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
     """Delete files that no version within the retention needs, and say how many bytes that is."""
-    opened = _root(root)
-    done = opened.vacuum(retention_hours, dry_run=dry_run)
+    with _remarks_said(_root(root)) as opened:
+        done = opened.vacuum(retention_hours, dry_run=dry_run)
     verb = "would be removed (--no-dry-run does it)" if dry_run else "removed"
     if opened.settings.masks:
         put("masks are left alone: the store was named apart, and others may use it")
@@ -89,7 +93,8 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
 
 def optimize(root: str) -> None:
     """Compact the catalog table's files."""
-    figures = _root(root).catalog.optimize(run_id=new_run_id("cli"))
+    with _remarks_said(_root(root)) as opened:
+        figures = opened.catalog.optimize(run_id=new_run_id("cli"))
     put(f"{figures['removed']} files written as {figures['added']}")
 
 
@@ -100,6 +105,16 @@ def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
         put(line)
     item.save(out)
     say(f"picture written to {out}")
+
+
+@contextmanager
+def _remarks_said(root: Root) -> Iterator[Root]:
+    """Say what was set aside or mended, also where the command then fails."""
+    try:
+        yield root
+    finally:
+        for remark in root.catalog.take_remarks():
+            say(remark)
 
 
 def _root(url: str) -> Root:

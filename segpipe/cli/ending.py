@@ -14,7 +14,7 @@ from segpipe.cli.console import OutputClosed, finish_output, say
 from segpipe.cli.exit_status import ALL_ACCEPTED, UNEXPECTED, UNUSABLE
 from segpipe.cli.stopping import stop_signals
 from segpipe.cli.unexpected import tell_trace, unexpected_line
-from segpipe.errors import SegpipeError
+from segpipe.errors import SegpipeError, notes_of
 
 _STOPPED = "interrupted; what was finished before is complete, run again for the rest"
 _AT_ONCE = "ended at once; what was finished before is complete, run again for the rest"
@@ -103,6 +103,8 @@ def _told(error: BaseException, arguments: Sequence[str]) -> int:
         say(f"error: {error.format_message()}")
         return UNUSABLE
     if isinstance(error, SegpipeError):
+        for note in notes_of(error):
+            say(note)
         say(f"error: {error}")
         return UNUSABLE
     say(unexpected_line(error, arguments))

@@ -48,6 +48,8 @@ def run_one(
             destinations=destinations,
             progress=progress,
         )
+    for remark in report.remarks:
+        say(remark)
     if report.summary is not None:
         for line in opened.report(partition).lines():
             put(line)

@@ -262,6 +262,7 @@ class SegmentationStore:
             run = self._reconciliation.run_id()
             provenance = Provenance(name, model_run, now.date().isoformat(), run, now, update=True)
             self._root.catalog.publish(batch, self._root.masks, provenance)
+            self._log_remarks()
         # What the catalog holds for these items is not what the service would hold.
         unfit = [one.reference_id for one in stored if one.prediction is None]
         self._unpublish(dataset, owner, unfit)
@@ -271,6 +272,11 @@ class SegmentationStore:
             name, model_run = self._registry.catalog_identity(dataset, owner)
             run = self._reconciliation.run_id()
             unpublish(self._root.catalog, name, model_run, run, reference_ids=ids)
+            self._log_remarks()
+
+    def _log_remarks(self) -> None:
+        for remark in self._root.catalog.take_remarks():
+            _logger.warning(remark)
 
 
 def _row(

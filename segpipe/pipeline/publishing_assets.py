@@ -1,7 +1,7 @@
 """The assets of published predictions: one for each destination, in the requested view."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ from segpipe.root import Root
 
 #: Run tag equivalent to the configuration ``update: true``; the backfill dialog only takes tags.
 UPDATE_TAG = "segpipe/update"
+#: Metadata of what a destination did besides, a sentence a line.
+REMARKS = "remarks"
 
 
 class PublishConfig(dg.Config):
@@ -111,11 +113,14 @@ def _published(
         verify_masks=None if config.verify_all else VERIFIED_MASKS,
         progress=lambda *rows: prefixed.progress(f"publishing {target.phrase}", *rows),
     )
+    for remark in publication.remarks:
+        context.log.warning(remark)
     metadata: dict[str, Any] = {
         **publication.outcomes,
         "published_as": str(published_as),
         "update": provenance.update,
         "dry_run": config.dry_run,
+        **({REMARKS: "\n".join(publication.remarks)} if publication.remarks else {}),
     }
     content, verification = publication.content, publication.verification
     if content is None or verification is None:  # dry run
@@ -123,7 +128,7 @@ def _published(
         return
     yield checks.nothing_failed(publication, target.asset)
     yield checks.published_equals_validated(verification, target.asset)
-    _check_confirmed(verification)
+    _check_confirmed(verification, publication.remarks)
     yield dg.MaterializeResult(
         asset_key=target.asset,
         metadata={
@@ -150,14 +155,17 @@ def _provenance(
     )
 
 
-def _check_confirmed(verification: Verification) -> None:
+def _check_confirmed(verification: Verification, remarks: Sequence[str]) -> None:
     mismatches = verification.mismatches
     if mismatches:
         first = mismatches[0]
-        raise CatalogError(
+        error = CatalogError(
             f"reading back does not confirm {len(mismatches)} receipts, the first of "
             f"{first.reference_id!r}: {first.words}"
         )
+        for remark in remarks:
+            error.add_note(remark)
+        raise error
 
 
 def _location_metadata(root: Root, target: DestinationAsset) -> dict[str, Any]:

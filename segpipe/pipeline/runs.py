@@ -21,6 +21,7 @@ from segpipe.pipeline.home import home_failures, record_words
 from segpipe.pipeline.instance import open_instance, register
 from segpipe.pipeline.partitions import partition_days, partition_key
 from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.publishing_assets import REMARKS
 from segpipe.pipeline.steps import StepProgress, no_progress
 from segpipe.pipeline.validation_assets import VALIDATE
 from segpipe.pipeline.view_assets import masks_asset
@@ -48,6 +49,7 @@ class RunReport:
         published_as: the view that was requested.
         view: summary of the view's materialization; None for predictions as given, and if the view
             was not materialized.
+        remarks: what the destinations did besides publishing, a sentence each.
     """
 
     run_id: str
@@ -57,6 +59,7 @@ class RunReport:
     published_as: View = View.GIVEN
     view: ViewSummary | None = None
     trace: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def outcomes(self) -> dict[str, int] | None:
@@ -180,6 +183,7 @@ def _report(
         published_as,
         ViewSummary.read(root.view_tables(partition, published_as)) if has_view else None,
         trace,
+        tuple(_remarks(events)),
     )
 
 
@@ -219,17 +223,26 @@ def _summary(root: Root, partition: Partition, events: Sequence[dg.DagsterEvent]
     return None
 
 
+def _entries(
+    events: Sequence[dg.DagsterEvent],
+) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+    for event in events:
+        if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
+            yield event.step_materialization_data.materialization
+        elif event.event_type == DagsterEventType.ASSET_OBSERVATION:
+            yield event.asset_observation_data.asset_observation
+
+
+def _remarks(events: Sequence[dg.DagsterEvent]) -> Iterator[str]:
+    for entry in _entries(events):
+        if REMARKS in entry.metadata:
+            yield from str(entry.metadata[REMARKS].value).split("\n")
+
+
 def _published(events: Sequence[dg.DagsterEvent], settings: Settings) -> dict[str, dict[str, int]]:
     """Outcomes by destination, as the publishing steps reported them."""
     reported: dict[dg.AssetKey, dict[str, int]] = {}
-    for event in events:
-        entry: dg.AssetMaterialization | dg.AssetObservation
-        if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
-            entry = event.step_materialization_data.materialization
-        elif event.event_type == DagsterEventType.ASSET_OBSERVATION:
-            entry = event.asset_observation_data.asset_observation
-        else:
-            continue
+    for entry in _entries(events):
         if all(name in entry.metadata for name in _OUTCOMES):
             reported[entry.asset_key] = {
                 name: int(str(entry.metadata[name].value)) for name in _OUTCOMES

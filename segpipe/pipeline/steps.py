@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from segpipe.errors import SegpipeError, StorageError
+from segpipe.errors import SegpipeError, StorageError, notes_of
 from segpipe.validation.pass_tables import CODE_VERSION
 
 #: Attributes of every asset spec.
@@ -48,7 +48,8 @@ def dagster_failures() -> Iterator[None]:
     try:
         yield
     except SegpipeError as error:
-        raise dg.Failure(str(error), allow_retries=_is_transient(error)) from None
+        words = ". Before that, ".join([str(error), *notes_of(error)])
+        raise dg.Failure(words, allow_retries=_is_transient(error)) from None
 
 
 def _is_transient(error: SegpipeError) -> bool:

@@ -33,10 +33,17 @@ class Catalog(CatalogDestination):
         masks: the content-addressed mask files its rows refer to.
         dataset: whose predictions :meth:`unpublish` removes and :meth:`predictions` returns; None
             if the catalog was opened without its root.
+        root: path or URL of its root, for the commands that messages advise; None likewise.
     """
 
-    def __init__(self, folder: Folder, masks: MaskStore, dataset: str | None = None) -> None:
-        super().__init__(folder, masks)
+    def __init__(
+        self,
+        folder: Folder,
+        masks: MaskStore,
+        dataset: str | None = None,
+        root: str | None = None,
+    ) -> None:
+        super().__init__(folder, masks, root)
         self.dataset = dataset
 
     def predictions(
@@ -179,14 +186,14 @@ def open_catalog(url: str, storage_options: Mapping[str, Any] | None = None) -> 
     Raises:
         CatalogError: if there is none.
     """
-    for place in (url.rstrip("/"), f"{url.rstrip('/')}/catalog"):
+    for place, root in ((url.rstrip("/"), None), (f"{url.rstrip('/')}/catalog", url)):
         folder = Folder(place, storage_options)
         # The table itself names the folder of the masks.
-        table = Catalog(folder, MaskStore(folder)).table.open()
+        table = Catalog(folder, MaskStore(folder), root=root).table.open()
         if table is not None:
             masks = table.metadata().configuration.get(MASKS_KEY, "../masks")
             if "://" not in masks and not masks.startswith("/"):
                 scheme, separator, path = place.rpartition("://")
                 masks = f"{scheme}{separator}{posixpath.normpath(f'{path}/{masks}')}"
-            return Catalog(folder, MaskStore(Folder(masks, storage_options)))
+            return Catalog(folder, MaskStore(Folder(masks, storage_options)), root=root)
     raise CatalogError(f"there is no catalog in {redacted(url)}: nothing was published there yet")

@@ -70,10 +70,11 @@ class CatalogDestination(StoredPredictions):
         rows = _published_rows(batch, provenance)
         check_distinct_items(rows)
         conflict = None
+        of = provenance.model_run, provenance.partition
         if not dry_run:
-            self.table.give_up_damaged((provenance.model_run, provenance.partition))
+            self.table.give_up_damaged(of)
         for attempt in range(_ATTEMPTS):
-            table = self.table.open(mending=not dry_run)
+            table = self.table.open(mending=not dry_run, of=of)
             if table is None and not dry_run:
                 table = self.table.create()
                 self.table.confirm(table.version())

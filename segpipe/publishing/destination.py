@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -55,4 +55,13 @@ class Destination(Protocol):
         Raises:
             CatalogError, DestinationError, StorageError: if it cannot be read.
         """
+        ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A destination that has more to say than receipts do."""
+
+    def take_remarks(self) -> list[str]:
+        """What it did besides since it was asked last, a sentence each."""
         ...

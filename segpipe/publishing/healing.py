@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 
 from segpipe.errors import StorageError
+from segpipe.publishing.advised_commands import AdvisedCommands
 from segpipe.publishing.log_commits import TORN, LogCommits
 from segpipe.publishing.log_damage import HINT, LogLook, Torn
 from segpipe.publishing.log_entries import (
@@ -29,17 +30,26 @@ class TableLog(LogLook):
 
     Args:
         table: path of the table's folder.
+        commands: what messages advise.
     """
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, commands: AdvisedCommands) -> None:
         super().__init__(table)
+        self._commands = commands
         self.commits = LogCommits(self.path, self.confirmed)
 
-    def mend(self, sync: Callable[[int, int], None], *, closely: bool = False) -> list[str]:
+    def mend(
+        self,
+        sync: Callable[[int, int], None],
+        *,
+        of: tuple[str, str] | None = None,
+        closely: bool = False,
+    ) -> list[str]:
         """Set aside what does not count and confirm the rest; what to say of it.
 
         Args:
             sync: makes versions, from the first to the last, survive a cut of the power.
+            of: model run and partition that are going to be published.
             closely: see :meth:`look`.
 
         Raises:
@@ -52,14 +62,17 @@ class TableLog(LogLook):
         with self.confirmed.lock():
             look = self.look(closely=closely)
             if look.torn is not None and look.newest is not None:
-                told = self._set_aside(look.torn)
+                told = self._set_aside(look.torn, of)
         if look.newest is not None and look.newest >= 0:
             sync(look.newest if confirmed is None else confirmed + 1, look.newest)
             self.confirmed.confirm(look.newest)
         return told
 
-    def give_up(self, first: int) -> list[str]:
+    def give_up(self, first: int, of: tuple[str, str] | None) -> list[str]:
         """Set a damaged confirmed version aside with all after it; what to say of it.
+
+        Args:
+            of: model run and partition that are going to be published.
 
         Raises:
             StorageError: if it cannot be done.
@@ -69,7 +82,7 @@ class TableLog(LogLook):
             if torn is None or torn.versions[0] != first:
                 return []
             there = tuple(one for one in versions_in(self.path) if one >= first)
-            told = self._set_aside(Torn(there, torn.file, torn.words), confirmed=True)
+            told = self._set_aside(Torn(there, torn.file, torn.words), of, confirmed=True)
             self.confirmed.take_back(first - 1)
         return told
 
@@ -94,9 +107,15 @@ class TableLog(LogLook):
             held = [checkpoint_version(name) for name in whole]
             names = [HINT] if hinted is not None and hinted not in held else []
             names += damaged
-            return [f"{self._rename(name)} was set aside: it was damaged" for name in names]
+            return [
+                f"{name} of the catalog's log was damaged, as a cut of the power leaves it; it was "
+                f"set aside as {self._rename(name)}; the log holds all that it held"
+                for name in names
+            ]
 
-    def _set_aside(self, torn: Torn, *, confirmed: bool = False) -> list[str]:
+    def _set_aside(
+        self, torn: Torn, of: tuple[str, str] | None, *, confirmed: bool = False
+    ) -> list[str]:
         """Rename the entries, and what checkpoints there are of them; for who holds the lock."""
         self._set_checkpoints_aside(lambda version: version >= torn.versions[0])
         told = []
@@ -107,16 +126,26 @@ class TableLog(LogLook):
                 words = f"{torn.file} {torn.words}"
             else:
                 words = f"it {torn.words}"
+            if not confirmed:
+                words += ", as a cut of the power leaves it, and no receipt tells of it"
             told.append(
                 f"version {version} of the catalog{self.commits.whose(version, kept)} was set "
-                f"aside as {kept}: {words}"
-                + (
-                    "; what it published has to be published again"
-                    if confirmed
-                    else ", as a cut of the power leaves it, and it was never confirmed"
-                )
+                f"aside as {kept}: {words}; {self._what_next(version, kept, of)}"
             )
         return told[::-1]
+
+    def _what_next(self, version: int, kept: str, of: tuple[str, str] | None) -> str:
+        info = self.commits.known(version, kept)
+        if info.get("operation") == "CREATE TABLE":
+            return "the next run makes the table again"
+        if operation := info.get("segpipe.operation"):
+            return f"{operation} again what is still to be"
+        whose = str(info.get("segpipe.model_run", "")), str(info.get("segpipe.partition", ""))
+        if not all(whose):
+            return "run the partitions again that were run at that time"
+        if whose == of:
+            return "this run publishes it again"
+        return f"publish it again with: {self._commands.run(*whose)}"
 
     def _set_checkpoints_aside(self, unwanted: Callable[[int], bool]) -> None:
         names = [name for name in checkpoints_in(self.path) if unwanted(checkpoint_version(name))]

@@ -87,18 +87,27 @@ class LogCommits:
             found.add(("", "") if undone else tuple(str(commit.get(key, "")) for key in keys))
         return {(model_run, partition) for model_run, partition in found}
 
+    def known(self, version: int, name: str | None = None) -> Mapping[str, Any]:
+        """What a version's commit said of itself, as far as it is known.
+
+        Args:
+            name: of the entry's file, if it was renamed.
+        """
+        info = dict(self.confirmed.whose(version))
+        try:
+            data = Path(f"{self.path}/{name or entry_name(version)}").read_bytes()
+            info.update(known_of(data))
+        except OSError:
+            pass
+        return info
+
     def whose(self, version: int, name: str | None = None) -> str:
         """`` (publish, model run 'unet', partition 2026-01-05)``, as far as it is known.
 
         Args:
             name: of the entry's file, if it was renamed.
         """
-        info: dict[str, Any] = dict(self.confirmed.whose(version))
-        try:
-            data = Path(f"{self.path}/{name or entry_name(version)}").read_bytes()
-            info.update(known_of(data))
-        except OSError:
-            pass
+        info = self.known(version, name)
         parts = [str(info.get("segpipe.operation", ""))]
         parts += [f"model run {info[key]!r}" for key in ("segpipe.model_run",) if info.get(key)]
         parts += [f"partition {info[key]}" for key in ("segpipe.partition",) if info.get(key)]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import SegpipeError, printable
-from segpipe.publishing.destination import Destination
+from segpipe.publishing.destination import Destination, Remarking
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
 from segpipe.publishing.published_content import PublishedContent
 from segpipe.publishing.verification import Verification
@@ -39,6 +39,8 @@ class Publication:
         verification: what reading back found; None for a dry run.
         receipts: URL of the receipts table; None for a dry run.
         content: what the destination holds of the partition now; None for a dry run.
+        remarks: what the destination did besides, a sentence each: what a cut of the power had
+            left and was set aside, for example.
     """
 
     outcomes: Mapping[str, int]
@@ -46,6 +48,7 @@ class Publication:
     verification: Verification | None
     receipts: str | None
     content: PublishedContent | None
+    remarks: tuple[str, ...] = ()
 
     def _rows(self) -> list[tuple[str, int]]:
         return [(outcome, count) for outcome, count in self.outcomes.items() if count]
@@ -53,11 +56,13 @@ class Publication:
     def __repr__(self) -> str:
         lines = [text_table(_COLUMNS, self._rows())] if self._rows() else ["nothing to publish"]
         lines += [printable(f"{reference_id}: {words}") for reference_id, words in self.failures]
+        lines += map(printable, self.remarks)
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         failed = html_table(("item", "why it failed"), self.failures) if self.failures else ""
-        return html_table(_COLUMNS, self._rows()) + failed
+        said = html_table(("remarks",), [(one,) for one in self.remarks]) if self.remarks else ""
+        return html_table(_COLUMNS, self._rows()) + failed + said
 
 
 def publish(
@@ -85,7 +90,7 @@ def publish(
     Raises:
         TableError: if the partition's tables are missing or do not belong together.
         CatalogError, DestinationError, StorageError: see :class:`Destination`; earlier batches
-            stay published, and their receipts are kept.
+            stay published, and their receipts are kept. The remarks are notes of the error.
     """
     folder = receipts.folder(
         f"dataset={folder_name(provenance.dataset)}",
@@ -119,7 +124,10 @@ def publish(
                     break
             if progress is not None:
                 progress(tally.predictions, len(predictions))
+    remarks = destination.take_remarks() if isinstance(destination, Remarking) else []
     if failure is not None:
+        for remark in remarks:
+            failure.add_note(remark)
         raise failure
     return Publication(
         dict(tally.outcomes),
@@ -127,6 +135,7 @@ def publish(
         None if dry_run else tally.verification(),
         None if dry_run else f"{folder.shown}/{name}",
         None if dry_run else content,
+        tuple(remarks),
     )
 
 

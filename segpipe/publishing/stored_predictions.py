@@ -20,15 +20,21 @@ class StoredPredictions:
     Args:
         folder: holds the Delta table ``predictions``.
         masks: the content-addressed mask files its rows refer to.
+        root: path or URL of the catalog's root, for the commands that messages advise.
     """
 
-    def __init__(self, folder: Folder, masks: MaskStore) -> None:
+    def __init__(self, folder: Folder, masks: MaskStore, root: str | None = None) -> None:
         self.folder = folder
         self.masks = masks
-        self.table = PredictionsTable(folder, _masks_url(folder, masks))
+        self.table = PredictionsTable(folder, _masks_url(folder, masks), root)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.table.shown!r})"
+
+    def take_remarks(self) -> list[str]:
+        """What was set aside or mended since this was asked last, a sentence each."""
+        remarks, self.table.remarks = self.table.remarks, []
+        return remarks
 
     @property
     def uri(self) -> str:

@@ -17,6 +17,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from segpipe.errors import CatalogError, StorageError
+from segpipe.publishing.advised_commands import AdvisedCommands
 from segpipe.publishing.log_entries import LOG
 from segpipe.publishing.table_format import (
     FILE_SIZE,
@@ -39,10 +40,11 @@ class PredictionsTable(OpeningTable):
     Args:
         folder: the catalog's; holds the table as ``predictions``.
         masks: where the mask files are, as the table's own configuration names it.
+        root: path or URL of the catalog's root, for the commands that messages advise.
     """
 
-    def __init__(self, folder: Folder, masks: str) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Folder, masks: str, root: str | None = None) -> None:
+        super().__init__(folder, AdvisedCommands(root))
         self._masks = masks
 
     def create(self) -> DeltaTable:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from segpipe.errors import CatalogError, SettingsError, StorageError
+from segpipe.publishing.advised_commands import AdvisedCommands
 from segpipe.publishing.healing import TableLog
 from segpipe.publishing.log_damage import Look
 from segpipe.publishing.log_entries import LOG, sync_version
@@ -35,16 +35,18 @@ class OpeningTable:
 
     Args:
         folder: the catalog's; holds the table as ``predictions``.
+        commands: what messages advise.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, commands: AdvisedCommands) -> None:
         self._folder = folder.folder(TABLE)
         self._log = self._folder.folder(LOG)
         self._options = object_store_options(folder.url, folder.storage_options)
         # In an object store an entry of the log is there whole or not at all.
-        self.log = TableLog(self._folder.path) if folder.is_local else None
-        #: What was set aside when this was opened for writing, a message each.
-        self.set_aside: list[str] = []
+        self.log = TableLog(self._folder.path, commands) if folder.is_local else None
+        self.commands = commands
+        #: What was set aside or mended by who wrote, a sentence each; see ``take_remarks``.
+        self.remarks: list[str] = []
         # object_store does not retry a response that is cut off.
         self._tries = 1 if folder.is_local else 4
         self.uri = f"{folder.path if folder.is_local else folder.url}/{TABLE}"
@@ -112,7 +114,12 @@ class OpeningTable:
         return self._log.stored(f"{version + 1:020d}.json") is not None
 
     def open(
-        self, version: int | None = None, *, any_columns: bool = False, mending: bool = False
+        self,
+        version: int | None = None,
+        *,
+        any_columns: bool = False,
+        mending: bool = False,
+        of: tuple[str, str] | None = None,
     ) -> DeltaTable | None:
         """The Delta table at a version, the newest where None; None where there is none yet.
 
@@ -122,20 +129,21 @@ class OpeningTable:
         Args:
             any_columns: open it even if columns are missing or changed, as when restoring it.
             mending: set aside what does not count, for who is about to write.
+            of: model run and partition that are going to be published.
 
         Raises:
             CatalogError: if it cannot be read, or is not a segpipe catalog.
             StorageError: if something cannot be set aside.
         """
         try:
-            table = self._opened(version, mending=mending)
+            table = self._opened(version, of, mending=mending)
         except CatalogError:
             if self.log is None:
                 raise
             self._explain(version)
             if mending:
-                self.set_aside += self.log.mend_checkpoints()
-            table = self._opened(version, mending=mending, closely=True)
+                self.remarks += self.log.mend_checkpoints()
+            table = self._opened(version, of, mending=mending, closely=True)
         if table is None:
             return None
         found = table.metadata().configuration.get(FORMAT_KEY)
@@ -149,9 +157,14 @@ class OpeningTable:
         return table
 
     def _opened(
-        self, version: int | None, *, mending: bool, closely: bool = False
+        self,
+        version: int | None,
+        of: tuple[str, str] | None,
+        *,
+        mending: bool,
+        closely: bool = False,
     ) -> DeltaTable | None:
-        look = self._looked(mending=mending, closely=closely)
+        look = self._looked(of, mending=mending, closely=closely)
         if version is None and look.newest is not None and self.log is not None:
             # Not the quick look: the newest confirmed entry may be empty, which the library takes.
             self._explain(version)
@@ -187,19 +200,14 @@ class OpeningTable:
             return
         first = torn.versions[0]
         owners = sorted(self.log.commits.owners(torn.versions))
-        place = shlex.quote(os.path.dirname(os.path.dirname(self._folder.path)))
-        runs = [
-            f"segpipe run --root {place} --model-run {shlex.quote(model_run)} --date {day}"
-            for model_run, day in owners
-            if model_run
-        ]
+        runs = [self.commands.run(model_run, day) for model_run, day in owners if model_run]
         words = f"{self.shown}/{torn.file} {torn.words}, though version {first} was confirmed"
         words += self.log.commits.whose(first)
         if len(owners) == len(runs) == 1:
             raise CatalogError(f"{words}. Set it aside and publish it again with: {runs[0]}")
         raise CatalogError(
-            f"{words}. Set it and what came after it aside with: segpipe "
-            f"restore --root {place} {max(first - 1, 0)}; then publish again what they held: "
+            f"{words}. Set it and what came after it aside with: "
+            f"{self.commands.restore(max(first - 1, 0))}; then publish again what they held: "
             + ("; ".join(runs) or "run the partitions of that time")
         )
 
@@ -222,7 +230,7 @@ class OpeningTable:
             return
         if of is not None and self.log.commits.owners(torn.versions) != {of}:
             return
-        self.set_aside += self.log.give_up(torn.versions[0])
+        self.remarks += self.log.give_up(torn.versions[0], of)
 
     def _suspect(self) -> bool:
         """Whether the table cannot be opened."""
@@ -232,11 +240,11 @@ class OpeningTable:
             return True
         return False
 
-    def _looked(self, *, mending: bool, closely: bool) -> Look:
+    def _looked(self, of: tuple[str, str] | None, *, mending: bool, closely: bool) -> Look:
         if self.log is None:
             return Look()
         if mending:
-            self.set_aside += self.log.mend(self._sync, closely=closely)
+            self.remarks += self.log.mend(self._sync, of=of, closely=closely)
         return self.log.look(closely=closely)
 
     def confirm(self, version: int) -> None:

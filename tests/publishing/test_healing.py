@@ -24,79 +24,25 @@ from segpipe.publishing.history import history
 from segpipe.publishing.maintenance import optimize, restore, unpublish
 from segpipe.root import Root
 from tests.fixtures.command_line import segpipe
+from tests.fixtures.damaged_tables import (
+    DATA,
+    ENTRY,
+    FIRST,
+    SECOND,
+    Damage,
+    added,
+    again,
+    emptied,
+    entry,
+    files,
+    half,
+    log,
+    lost,
+    zeroed,
+)
 from tests.fixtures.landing import PARTITION, MakeProvenance
 from tests.fixtures.published import outcomes, published
 from tests.fixtures.published_days import NEXT_DAY, version_of
-
-Damage = Callable[[Path], None]
-
-
-def half(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def emptied(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def zeroed(path: Path) -> None:
-    path.write_bytes(bytes(path.stat().st_size))
-
-
-def zeroed_in_the_middle(path: Path) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[:8] + bytes(len(data) // 2) + data[8 + len(data) // 2 :])
-
-
-def cut_between_lines(path: Path) -> None:
-    lines = path.read_bytes().split(b"\n")
-    assert len(lines) > 1
-    path.write_bytes(b"\n".join(lines[:-1]))
-
-
-def lost(path: Path) -> None:
-    path.unlink()
-
-
-ENTRY = {"half": half, "empty": emptied, "zeroed": zeroed, "cut between lines": cut_between_lines}
-DATA = {"missing": lost, "cut": half, "zeroed": zeroed, "zeroed within": zeroed_in_the_middle}
-
-
-def log(root: Root) -> Path:
-    return Path(root.catalog.folder.path) / "predictions" / "_delta_log"
-
-
-def entry(root: Root, version: int) -> Path:
-    return log(root) / f"{version:020d}.json"
-
-
-def added(root: Root, version: int) -> list[Path]:
-    """The data files that a version added."""
-    actions = [json.loads(line) for line in entry(root, version).read_text().splitlines()]
-    paths = [action["add"]["path"] for action in actions if "add" in action]
-    return [log(root).parent / path for path in paths]
-
-
-def again(root: Root) -> Root:
-    """The root as another process opens it."""
-    return Root.open(root.settings.root)
-
-
-def files(root: Root) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in log(root).parent.rglob("*") if path.is_file()}
-
-
-FIRST, SECOND = {"a": (0, 1), "b": (0, 2)}, {"c": (0, 3), "d": (0, 4)}
-
-
-@pytest.fixture
-def unconfirmed(root: Root, publish: Any) -> Root:
-    """Two days, of which the second is not confirmed: version 2, as it is before step 4."""
-    publish(FIRST, run_id="first")
-    note = (log(root) / MARKER).read_bytes()
-    publish(SECOND, NEXT_DAY, run_id="second")
-    (log(root) / MARKER).write_bytes(note)
-    return again(root)
 
 
 def states() -> Iterator[Any]:
@@ -148,7 +94,7 @@ def test_a_rerun_sets_a_torn_newest_version_aside_and_publishes_again(
     assert set(published(unconfirmed)) == WHOLE
     kept = entry(unconfirmed, 2).with_suffix(".json.torn")
     assert kept.read_bytes() == left
-    (said,) = unconfirmed.catalog.table.set_aside
+    (said,) = done.remarks
     assert kept.name in said
     told = history(again(unconfirmed).catalog)
     assert [(v.version, v.operation) for v in told] == [
