@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -41,7 +42,7 @@ from segpipe.validation.validated import PredictionBatch
 _VERSION_KEY = b"segpipe.version"
 #: Key of the operation, in the metadata of commits that do not publish.
 OPERATION_KEY = "segpipe.operation"
-_UNDOING = ("unpublish", "restore")
+_UNDOING = ("unpublish", "restore", "mend")
 _ATTEMPTS = 60
 _STORAGE_ATTEMPTS = 3
 # Seconds: far less than the day for which a mask that was looked at is safe from vacuums.
@@ -82,11 +83,12 @@ class CatalogDestination(StoredPredictions):
                 present = self._present(table, column_array(rows, "reference_id"), provenance)
             except CatalogError as error:
                 # What is read may have been replaced, and vacuumed: then plan again.
-                if not is_missing_file(error) or self.table.version() == (
-                    table and table.version()
-                ):
-                    raise
-                continue
+                newer = table is None or self.table.version() != table.version()
+                if is_missing_file(error) and newer:
+                    continue
+                if table is not None and not dry_run and self._take_out(table, provenance):
+                    continue
+                raise
             planned = plan(rows, present, update=provenance.update)
             looked = elapsed_clock()
             to_write, failures = self._to_write(rows, planned, masks, dry_run=dry_run)
@@ -98,6 +100,8 @@ class CatalogDestination(StoredPredictions):
                     # Over a network a request may fail for a moment, and a file that is replaced
                     # may have been replaced already, and vacuumed: plan again.
                     taken = is_missing_file(error) and self.table.version() != read_at
+                    if not taken and self._take_out(table, provenance):
+                        continue
                     if not taken and (self.folder.is_local or attempt >= _STORAGE_ATTEMPTS):
                         raise
                     _wait(attempt)
@@ -117,6 +121,38 @@ class CatalogDestination(StoredPredictions):
             f"{self!r}: other runs kept publishing to {provenance.model_run!r} ({conflict}); "
             "run again"
         )
+
+    def mend(self, provenance: Provenance) -> None:
+        """See :meth:`segpipe.publishing.destination.Healing.mend`."""
+        of = provenance.model_run, provenance.partition
+        self.table.give_up_damaged(of)
+        for attempt in range(_ATTEMPTS):
+            table = self.table.open(mending=True, of=of)
+            if table is None or not self._take_out(table, provenance, needed=False):
+                return
+            _wait(attempt)
+
+    def _take_out(self, table: DeltaTable, provenance: Provenance, *, needed: bool = True) -> bool:
+        """Take the model run's damaged files out of the table if the partition is concerned.
+
+        Args:
+            needed: the partition cannot be published beside files that are damaged.
+
+        Returns:
+            Whether the table has to be looked at again.
+
+        Raises:
+            DamagedFilesError: if damaged files are needed, and hold nothing of the partition.
+            StorageError: if it cannot be done.
+        """
+        damaged = self.table.damaged(table, (provenance.dataset, provenance.model_run))
+        if not any(file.may_hold(provenance.partition) for file in damaged):
+            if damaged and needed:
+                raise self.table.damaged_error(table, damaged)
+            return False
+        with suppress(CommitFailedError):  # another run of the model run committed first
+            self.table.take_out(table, damaged, provenance)
+        return True
 
     def verify(self, receipts: pa.Table, provenance: Provenance, masks: int | None) -> Verification:
         """See :meth:`segpipe.publishing.destination.Destination.verify`."""

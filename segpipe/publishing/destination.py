@@ -59,8 +59,16 @@ class Destination(Protocol):
 
 
 @runtime_checkable
-class Remarking(Protocol):
-    """A destination that has more to say than receipts do."""
+class Healing(Protocol):
+    """A destination that keeps files of its own, which may be found damaged."""
+
+    def mend(self, provenance: Provenance) -> None:
+        """Look closely at what it holds of a partition, before the partition is published.
+
+        Raises:
+            CatalogError, DestinationError, StorageError: if it cannot be read or mended.
+        """
+        ...
 
     def take_remarks(self) -> list[str]:
         """What it did besides since it was asked last, a sentence each."""

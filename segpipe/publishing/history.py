@@ -53,8 +53,9 @@ class Version:
     """One commit of the catalog.
 
     Attributes:
-        operation: create, publish, unpublish, restore, optimize or vacuum; ``torn`` for one that
-            a cut of the power damaged, and that is not part of the table.
+        operation: create, publish, unpublish, restore, optimize, vacuum, or mend for damaged files
+            that were taken out; ``torn`` for one that a cut of the power damaged, and that is not
+            part of the table.
         notes: model run, partition, run id, update, and counts, as far as the commit has them.
     """
 

@@ -135,7 +135,8 @@ class LogLook:
         damaged = []
         for name in checkpoints_in(self.path):
             try:
-                check_parquet(f"{self.path}/{name}")
+                with Path(f"{self.path}/{name}").open("rb") as handle:
+                    check_parquet(handle)
             except TornError:
                 damaged.append(name)
         return damaged

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -204,37 +204,53 @@ def check_file(table: str, file: DataFile) -> None:
 
     Raises:
         TornError: otherwise.
-    """
-    path = f"{table}/{file.path}"
-    check_size(path, file.size)
-    check_parquet(path)
-
-
-def check_size(path: str, size: int) -> None:
-    """Raises:
-    TornError: if a file is not there, or has another size.
+        OSError: if the system does not give it out.
     """
     try:
-        found = os.stat(path).st_size
+        with Path(f"{table}/{file.path}").open("rb") as handle:
+            found = os.fstat(handle.fileno()).st_size
+            if found != file.size:
+                raise TornError(f"has {found} bytes of {file.size}")
+            check_parquet(handle)
     except FileNotFoundError:
         raise TornError("is missing") from None
-    if found != size:
-        raise TornError(f"has {found} bytes of {size}")
 
 
-def check_parquet(path: str) -> None:
+def check_parquet(handle: IO[bytes]) -> None:
     """Decode a Parquet file, some rows at a time.
 
     Raises:
         TornError: if that is not possible.
+        OSError, MemoryError: if it is for another reason than what the file holds.
     """
+    for _ in decoded_batches(handle):
+        pass
+
+
+def decoded_batches(
+    handle: IO[bytes], columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """What a Parquet file holds, some rows at a time.
+
+    Args:
+        columns: names to decode; all if None.
+
+    Raises:
+        TornError: if that is not possible.
+        OSError, MemoryError: if it is for another reason than what the file holds.
+    """
+    rows = 0
     try:
-        with pq.ParquetFile(path) as parquet:
-            rows = sum(
-                batch.num_rows for batch in parquet.iter_batches(_ROWS_AT_ONCE, use_threads=False)
-            )
+        with pq.ParquetFile(handle) as parquet:
             expected = parquet.metadata.num_rows
-    except (OSError, pa.ArrowException, ValueError):
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
+                rows += batch.num_rows
+                yield batch
+    except MemoryError:
+        raise
+    except (OSError, pa.ArrowException, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk or the system failed: that says nothing of the file
         raise TornError("cannot be decoded") from None
     if rows != expected:
         raise TornError(f"has {rows} rows of {expected}")

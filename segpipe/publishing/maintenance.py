@@ -10,7 +10,8 @@ from typing import Any
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from segpipe.errors import CatalogError, SegpipeError, StorageError
+from segpipe.errors import CatalogError, SegpipeError, StorageError, listed
+from segpipe.publishing.damaged_files import DamagedFilesError, find_among, find_lost
 from segpipe.publishing.given_up import files_of, given_up, next_turn
 from segpipe.publishing.history import NOTE
 from segpipe.publishing.log_entries import TRANSACTIONS_KEY
@@ -59,6 +60,7 @@ def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
         again.update((n, file) for n, file in files_of(earlier).items() if n not in there)
         if again and not given_up(table, version).isdisjoint(again):
             raise _vacuumed(version, "a vacuum has given some of its files up")
+        _check_readable(catalog, earlier, version, list(again.values()))
         touched = {_model_run(p) for t in (table, earlier) for p in t.partitions()}
         notes = {"operation": "restore", "run_id": run_id, "restored": str(version)}
         properties = _properties(table, sorted(touched), notes, [next_turn(table)])
@@ -71,9 +73,35 @@ def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
 
     catalog.table.give_up_damaged(above=version)
     restored = committed(catalog, commit)
-    if not again:
-        return restored
-    # segpipe's own vacuum cannot have come between; an older one or another tool can.
+    if again:
+        _check_restored(catalog, version, before, restored, again)
+    _remark_lost(catalog, restored)
+    return restored
+
+
+def _check_readable(
+    catalog: StoredPredictions, earlier: DeltaTable, version: int, files: Sequence[str]
+) -> None:
+    """Raises:
+    DamagedFilesError: if files of an earlier version, given by path, cannot be read.
+    """
+    if damaged := find_among(catalog.folder.folder(TABLE), earlier, files):
+        lost = all(file.is_missing for file in damaged)
+        raise DamagedFilesError(
+            f"version {version} cannot be restored: {listed(damaged)}. "
+            + ("Were they vacuumed? " if lost else "")
+            + f"Publish what they held again with: {catalog.table.publishing_again(damaged)}",
+            damaged,
+        )
+
+
+def _check_restored(
+    catalog: StoredPredictions, version: int, before: int, restored: int, again: Mapping[str, str]
+) -> None:
+    """Raises:
+    CatalogError: if files that are referred to again are gone. segpipe's own vacuum cannot have
+        come between; an older one or another tool can.
+    """
     if restored == before:  # the new version does not count, as after a cut of the power
         raise CatalogError(
             f"version {version} was not restored: something other than segpipe removed some of "
@@ -85,7 +113,16 @@ def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
             f"segpipe removed {len(lost)} of its files meanwhile, such as {basename(lost[0])}. "
             f"Restore version {restored - 1}, which was current before"
         )
-    return restored
+
+
+def _remark_lost(catalog: StoredPredictions, restored: int) -> None:
+    """What was current before, and is now, may have been missing all the time."""
+    table = catalog.table.open(any_columns=True)
+    if table is not None and (lost := find_lost(catalog.folder.folder(TABLE), table)):
+        catalog.table.remarks.append(
+            f"version {restored} cannot be read: {listed(lost)}; publish what they held again "
+            f"with: {catalog.table.publishing_again(lost)}"
+        )
 
 
 def _lost(catalog: StoredPredictions, files: Mapping[str, str]) -> list[str]:
@@ -236,6 +273,8 @@ def committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None]) 
                 continue
             if isinstance(error, SegpipeError):
                 raise
+            if damaged := catalog.table.damaged(table):
+                raise catalog.table.damaged_error(table, damaged) from None
             raise StorageError(
                 f"{catalog!r} cannot be changed: {library_words(error)}. It is as it was before"
             ) from None

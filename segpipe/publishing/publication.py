@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import SegpipeError, printable
-from segpipe.publishing.destination import Destination, Remarking
+from segpipe.publishing.destination import Destination, Healing
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
 from segpipe.publishing.published_content import PublishedContent
 from segpipe.publishing.verification import Verification
@@ -83,7 +83,8 @@ def publish(
         masks: where the predictions' mask files are.
         receipts: folder under which this run's receipts table is written.
         dry_run: only determine what would happen; the destination and the receipts are untouched.
-        verify_masks: how many masks of each batch to read back and decode; all if None.
+        verify_masks: how many masks of each batch to read back and decode. All if None, and the
+            destination looks for damage before.
         rows_per_batch: predictions per batch.
         progress: called after each batch.
 
@@ -105,6 +106,8 @@ def publish(
         table: TableWriter | None = None
         if not dry_run:
             table = stack.enter_context(table_writer(folder, name, RECEIPTS))
+            if verify_masks is None and isinstance(destination, Healing):
+                destination.mend(provenance)
         for batch in predictions.batches(rows_per_batch):
             try:
                 batch_receipts = destination.publish(batch, masks, provenance, dry_run=dry_run)
@@ -124,7 +127,7 @@ def publish(
                     break
             if progress is not None:
                 progress(tally.predictions, len(predictions))
-    remarks = destination.take_remarks() if isinstance(destination, Remarking) else []
+    remarks = destination.take_remarks() if isinstance(destination, Healing) else []
     if failure is not None:
         for remark in remarks:
             failure.add_note(remark)

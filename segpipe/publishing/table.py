@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import RemoveAction
 
-from segpipe.errors import CatalogError, StorageError
+from segpipe.errors import CatalogError, StorageError, listed
 from segpipe.publishing.advised_commands import AdvisedCommands
-from segpipe.publishing.log_entries import LOG
+from segpipe.publishing.damaged_files import (
+    CLOSELY,
+    DamagedFile,
+    DamagedFilesError,
+    find_damaged,
+    owners,
+)
+from segpipe.publishing.log_entries import LOG, TRANSACTIONS_KEY
+from segpipe.publishing.outcomes import Provenance
 from segpipe.publishing.table_format import (
     FILE_SIZE,
     FORMAT,
@@ -26,12 +36,15 @@ from segpipe.publishing.table_format import (
     MASKS_KEY,
     PREDICTIONS,
     WRITING,
+    application_of,
     quoted,
 )
 from segpipe.publishing.table_opening import OpeningTable
 from segpipe.storage.failures import library_words
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import plain_place
+
+_MOST_COMMANDS = 10
 
 
 class PredictionsTable(OpeningTable):
@@ -95,7 +108,8 @@ class PredictionsTable(OpeningTable):
             The columns asked for, in the types of PREDICTIONS.
 
         Raises:
-            CatalogError: if files of the version no longer exist.
+            DamagedFilesError: if files of the version are missing or damaged.
+            CatalogError: if it cannot be read for another reason.
         """
         schema = pa.schema([PREDICTIONS.field(name) for name in columns or PREDICTIONS.names])
         if ids is not None:
@@ -107,11 +121,86 @@ class PredictionsTable(OpeningTable):
         try:
             return self._retried(lambda: pa.concat_tables(_streamed(table, schema, where, ids)))
         except (DeltaError, OSError, pa.ArrowException) as error:
+            damaged = find_damaged(self._folder, table)
+            if damaged:
+                raise self.damaged_error(table, damaged) from None
             raise CatalogError(
                 f"{self.shown} cannot be read at version {table.version()}: "
-                f"{library_words(error)[:300]}. "
-                "Were its files vacuumed or deleted? Restore a version whose files are there"
+                f"{library_words(error)[:300]}"
             ) from None
+
+    def damaged(
+        self, table: DeltaTable, model_run: tuple[str, str] | None = None
+    ) -> list[DamagedFile]:
+        """The missing and damaged files of a version; see :func:`find_damaged`."""
+        return find_damaged(self._folder, table, model_run)
+
+    def damaged_error(self, table: DeltaTable, files: Sequence[DamagedFile]) -> DamagedFilesError:
+        """What to raise where files of a version cannot be read: with what brings them back."""
+        words = f"{self.shown} cannot be read at version {table.version()}: {listed(files)}"
+        if table.version() == self.version():
+            advice = f"Publish what they held again with: {self.publishing_again(files)}"
+        else:
+            advice = "Were they vacuumed or deleted? Take a version whose files are there"
+        return DamagedFilesError(f"{words}. {advice}", files)
+
+    def publishing_again(
+        self, files: Sequence[DamagedFile], but: tuple[str, str] | None = None
+    ) -> str:
+        """The commands that publish again what files held; empty where there are none.
+
+        Args:
+            but: model run and partition that are being published.
+        """
+        whose = [one for one in owners(files, self.commits()) if one != but]
+        commands = [self.commands.run(*one, *CLOSELY) for one in whose[:_MOST_COMMANDS]]
+        more = len(whose) - len(commands)
+        return "; ".join(commands) + (f"; and so {more} further partitions" if more else "")
+
+    def take_out(
+        self, table: DeltaTable, files: Sequence[DamagedFile], provenance: Provenance
+    ) -> None:
+        """Take damaged files out of the table, for who publishes again what they held.
+
+        Args:
+            files: of the provenance's model run.
+
+        Raises:
+            CommitFailedError: if another publisher of the model run committed first.
+            StorageError: if it cannot be written.
+        """
+        application = application_of(provenance.dataset, provenance.model_run)
+        turn = Transaction(application, (table.transaction_version(application) or 0) + 1)
+        now = int(time.time() * 1000)
+        partition = {"dataset": provenance.dataset, "model_run": provenance.model_run}
+        notes = {
+            "operation": "mend",
+            **partition,
+            "partition": provenance.partition,
+            "run_id": provenance.run_id,
+            "removed_files": str(len(files)),
+        }
+        with _storage_failures(self.shown):
+            table.create_write_transaction(
+                [RemoveAction(one.path, True, now, one.size, partition) for one in files],
+                "append",
+                table.schema(),
+                list(table.metadata().partition_columns),
+                commit_properties=CommitProperties(
+                    app_transactions=[turn],
+                    custom_metadata={
+                        TRANSACTIONS_KEY: "1",
+                        **{f"segpipe.{key}": value for key, value in notes.items()},
+                    },
+                ),
+            )
+        self.confirm(self.version() or 0)
+        again = self.publishing_again(files, (provenance.model_run, provenance.partition))
+        self.remarks.append(
+            f"what could not be read was taken out of the catalog: {listed(files)}; this run "
+            "publishes again what was of its partition"
+            + (f"; publish the rest again with: {again}" if again else "")
+        )
 
     def append(self, table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> None:
         """Add rows in one commit.
@@ -231,5 +320,7 @@ def first_line(error: Exception) -> str:
 
 def is_missing_file(error: Exception) -> bool:
     """Whether reading failed because a file is not there: nothing was committed then."""
+    if isinstance(error, DamagedFilesError):
+        return any(file.is_missing for file in error.files)
     words = str(error).lower()
     return "not found" in words or "no such file" in words

@@ -243,9 +243,10 @@ class OpeningTable:
     def _looked(self, of: tuple[str, str] | None, *, mending: bool, closely: bool) -> Look:
         if self.log is None:
             return Look()
-        if mending:
-            self.remarks += self.log.mend(self._sync, of=of, closely=closely)
-        return self.log.look(closely=closely)
+        with storage_errors(f"opening {self.shown}"):
+            if mending:
+                self.remarks += self.log.mend(self._sync, of=of, closely=closely)
+            return self.log.look(closely=closely)
 
     def confirm(self, version: int) -> None:
         """Make a version and all before it survive a cut of the power, and note that they do.

@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from segpipe.errors import SegpipeError, StorageError
 from segpipe.publishing.given_up import give_up
 from segpipe.publishing.history import NOTE
 from segpipe.publishing.leftovers import leftovers
+from segpipe.publishing.log_entries import TornError, decoded_batches
 from segpipe.publishing.maintenance import committed
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.publishing.table import is_missing_file
@@ -104,7 +104,7 @@ def vacuum(
                 files = _expired(catalog, table, retention_hours)
                 if masks_too:  # before anything is deleted, so that a failure does no harm
                     deleted = {file.path for file in files}
-                    needed = _referenced(catalog, validated, views, deleted)
+                    needed = _referenced(catalog, table, validated, views, deleted)
                 return
             except SegpipeError as error:
                 # Another vacuum, or a run that writes a partition anew, took away what was listed.
@@ -183,12 +183,20 @@ def _remove_temporary(files: Iterable[StoredFile]) -> None:
 
 
 def _referenced(
-    catalog: StoredPredictions, validated: Folder, views: Folder | None, deleted: set[str]
+    catalog: StoredPredictions,
+    table: DeltaTable | None,
+    validated: Folder,
+    views: Folder | None,
+    deleted: set[str],
 ) -> NDArray[np.uint64]:
     """The masks that a table file or a materialized partition refers to.
 
     Args:
+        table: the version that is looked at.
         deleted: paths of the table's files that the vacuum deletes.
+
+    Raises:
+        DamagedFilesError, StorageError: if a file that is needed cannot be read.
 
     Returns:
         uint64 of shape (N,), sorted: the first eight bytes of each mask's SHA-256. Two masks that
@@ -202,11 +210,24 @@ def _referenced(
         for path in (file.path for file in place.files()):
             if not path.endswith(wanted) or path in deleted or "/_delta_log/" in path:
                 continue
-            with storage_errors(f"reading {path}"), place.filesystem.open(path, "rb") as handle:
-                for batch in pq.ParquetFile(handle).iter_batches(columns=["mask_sha256"]):
-                    found = _keys(pc.unique(batch.column(0)).to_pylist())
-                    needed = np.union1d(needed, found)
+            try:
+                needed = np.union1d(needed, _masks_of(place, path))
+            except TornError as error:
+                if place.path != catalog.folder.folder(TABLE).path:
+                    words = "run its partition again, which writes it anew"
+                    raise StorageError(f"{path} {error}: {words}") from None
+                if table is not None and (damaged := catalog.table.damaged(table)):
+                    raise catalog.table.damaged_error(table, damaged) from None
+                # What a version that was torn has left: no version that can be read needs it.
     return needed
+
+
+def _masks_of(place: Folder, path: str) -> NDArray[np.uint64]:
+    found = _keys([])
+    with storage_errors(f"reading {path}"), place.filesystem.open(path, "rb") as handle:
+        for batch in decoded_batches(handle, ["mask_sha256"]):
+            found = np.union1d(found, _keys(pc.unique(batch.column(0)).to_pylist()))
+    return found
 
 
 def _is_in(sha256: str, needed: NDArray[np.uint64]) -> bool:
