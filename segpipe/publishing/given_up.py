@@ -20,8 +20,8 @@ store by a conditional put. What is given up remains so: there is no lease to ex
 trust. A vacuum that was killed leaves files behind, which the next one finds and deletes, and stops
 nobody but who restores what it was told to remove.
 
-The log forgets its entries after 30 days, oldest first, and with a vacuum's commit all versions
-before it: what it gave up cannot be asked for any more.
+The log forgets its entries after 30 days, oldest first, where vacuum and optimize tidy it, and with
+a vacuum's commit all versions before it: what it gave up cannot be asked for any more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from posixpath import basename
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 
 from segpipe.publishing.log_entries import TRANSACTIONS_KEY
 
@@ -47,13 +47,19 @@ def next_turn(table: DeltaTable) -> Transaction:
     return Transaction(APPLICATION, (table.transaction_version(APPLICATION) or 0) + 1)
 
 
-def give_up(table: DeltaTable, files: Iterable[str], notes: Mapping[str, str]) -> None:
+def give_up(
+    table: DeltaTable,
+    files: Iterable[str],
+    notes: Mapping[str, str],
+    hooks: PostCommitHookProperties,
+) -> None:
     """Commit that files are going to be deleted; then nobody refers to them any more.
 
     Args:
         table: at the version that was looked at.
         files: their paths or names; names are unique in a table.
         notes: further metadata of the commit.
+        hooks: what the library does after it.
 
     Raises:
         CommitFailedError: if there was a restore or another vacuum since: look again.
@@ -63,6 +69,7 @@ def give_up(table: DeltaTable, files: Iterable[str], notes: Mapping[str, str]) -
         "append",
         table.schema(),
         list(table.metadata().partition_columns),
+        post_commithook_properties=hooks,
         commit_properties=CommitProperties(
             app_transactions=[next_turn(table)],
             custom_metadata={

@@ -22,6 +22,7 @@ from segpipe.publishing.log_entries import (
     names_in,
     versions_in,
 )
+from segpipe.storage.durability import sync_files
 from segpipe.storage.failures import storage_errors
 
 
@@ -102,7 +103,8 @@ class TableLog(LogLook):
             whole = [n for n in checkpoints_in(self.path) if n not in damaged]
             needed = checkpoint_version(whole[-1]) + 1 if whole else 0
             hinted = self.hinted()
-            if needed not in versions_in(self.path) and damaged:
+            there = versions_in(self.path)
+            if damaged and needed <= max(there, default=-1) and needed not in there:
                 return []
             held = [checkpoint_version(name) for name in whole]
             names = [HINT] if hinted is not None and hinted not in held else []
@@ -112,6 +114,14 @@ class TableLog(LogLook):
                 f"set aside as {self._rename(name)}; the log holds all that it held"
                 for name in names
             ]
+
+    def sync_checkpoints(self) -> None:
+        """Make the checkpoints survive a cut of the power.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        sync_files(f"{self.path}/{name}" for name in [*checkpoints_in(self.path), HINT])
 
     def _set_aside(
         self, torn: Torn, of: tuple[str, str] | None, *, confirmed: bool = False

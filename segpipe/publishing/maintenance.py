@@ -65,7 +65,11 @@ def restore(catalog: StoredPredictions, version: int, run_id: str) -> int:
         notes = {"operation": "restore", "run_id": run_id, "restored": str(version)}
         properties = _properties(table, sorted(touched), notes, [next_turn(table)])
         try:
-            table.restore(version, commit_properties=properties)
+            table.restore(
+                version,
+                commit_properties=properties,
+                post_commithook_properties=catalog.table.hooks,
+            )
         except CommitFailedError:
             raise
         except (DeltaError, OSError) as error:
@@ -195,7 +199,12 @@ def _removed(catalog: StoredPredictions, where: str, notes: dict[str, str]) -> i
         if count:
             whose = [(notes["dataset"], notes["model_run"])]
             properties = _properties(table, whose, {**notes, "removed": str(count)})
-            table.delete(where, writer_properties=WRITING, commit_properties=properties)
+            table.delete(
+                where,
+                writer_properties=WRITING,
+                commit_properties=properties,
+                post_commithook_properties=catalog.table.hooks,
+            )
 
     committed(catalog, commit)
     return count
@@ -215,10 +224,12 @@ def optimize(catalog: StoredPredictions, run_id: str) -> dict[str, int]:
             target_size=FILE_SIZE,
             writer_properties=WRITING,
             commit_properties=CommitProperties(custom_metadata=notes),
+            post_commithook_properties=catalog.table.hooks,
         )
         figures.update(added=metrics["numFilesAdded"], removed=metrics["numFilesRemoved"])
 
     committed(catalog, commit)
+    catalog.table.tidy()
     return figures
 
 

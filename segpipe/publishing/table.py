@@ -83,6 +83,7 @@ class PredictionsTable(OpeningTable):
                     "delta.dataSkippingStatsColumns": "reference_id,partition",
                 },
                 storage_options=self._options,
+                post_commithook_properties=self.hooks,
                 raise_if_key_not_exists=False,
             )
         except CommitFailedError:  # another run created it meanwhile
@@ -121,8 +122,7 @@ class PredictionsTable(OpeningTable):
         try:
             return self._retried(lambda: pa.concat_tables(_streamed(table, schema, where, ids)))
         except (DeltaError, OSError, pa.ArrowException) as error:
-            damaged = find_damaged(self._folder, table)
-            if damaged:
+            if damaged := find_damaged(self._folder, table):
                 raise self.damaged_error(table, damaged) from None
             raise CatalogError(
                 f"{self.shown} cannot be read at version {table.version()}: "
@@ -186,6 +186,7 @@ class PredictionsTable(OpeningTable):
                 "append",
                 table.schema(),
                 list(table.metadata().partition_columns),
+                post_commithook_properties=self.hooks,
                 commit_properties=CommitProperties(
                     app_transactions=[turn],
                     custom_metadata={
@@ -216,6 +217,7 @@ class PredictionsTable(OpeningTable):
                 _for_writing(rows, table),
                 mode="append",
                 commit_properties=properties,
+                post_commithook_properties=self.hooks,
                 writer_properties=WRITING,
             )
 
@@ -250,6 +252,7 @@ class PredictionsTable(OpeningTable):
                     source_alias="source",
                     target_alias="target",
                     commit_properties=properties,
+                    post_commithook_properties=self.hooks,
                     writer_properties=WRITING,
                 )
                 .when_matched_update_all()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from segpipe.errors import CatalogError, SettingsError, StorageError
+from segpipe.errors import CatalogError, SettingsError, StorageError, listed
 from segpipe.publishing.advised_commands import AdvisedCommands
 from segpipe.publishing.healing import TableLog
 from segpipe.publishing.log_damage import Look
@@ -45,6 +45,11 @@ class OpeningTable:
         # In an object store an entry of the log is there whole or not at all.
         self.log = TableLog(self._folder.path, commands) if folder.is_local else None
         self.commands = commands
+        #: Of every commit. In a folder the library would remove log entries right after it has
+        #: written a checkpoint, which a cut of the power may still tear; see :meth:`tidy`.
+        self.hooks = PostCommitHookProperties(
+            cleanup_expired_logs=None if self.log is None else False
+        )
         #: What was set aside or mended by who wrote, a sentence each; see ``take_remarks``.
         self.remarks: list[str] = []
         # object_store does not retry a response that is cut off.
@@ -143,6 +148,8 @@ class OpeningTable:
             self._explain(version)
             if mending:
                 self.remarks += self.log.mend_checkpoints()
+            else:
+                self._explain_checkpoints()
             table = self._opened(version, of, mending=mending, closely=True)
         if table is None:
             return None
@@ -210,6 +217,39 @@ class OpeningTable:
             f"{self.commands.restore(max(first - 1, 0))}; then publish again what they held: "
             + ("; ".join(runs) or "run the partitions of that time")
         )
+
+    def _explain_checkpoints(self) -> None:
+        """Raises:
+        CatalogError: if checkpoints are damaged, with what sets them aside.
+        """
+        damaged = self.log.damaged_checkpoints() if self.log is not None else []
+        if damaged:
+            raise CatalogError(
+                f"{self.shown} cannot be opened: {LOG}/{listed(damaged)} cannot be decoded, as a "
+                "cut of the power leaves it. The log holds all that it holds: the next run sets it "
+                f"aside, and so does: {self.commands.optimize()}"
+            )
+
+    def tidy(self) -> None:
+        """Let the library forget log entries that are older than it keeps them, 30 days.
+
+        Before, it writes a checkpoint, which is synced: what is removed is held by it.
+
+        Raises:
+            StorageError: if it cannot be done.
+        """
+        table = self.open(any_columns=True)
+        if table is None or self.log is None:
+            return  # of an object store, the library forgets entries as it commits
+        with storage_errors(f"tidying the log of {self.shown}"):
+            try:
+                table.create_checkpoint()
+                self.log.sync_checkpoints()
+                table.cleanup_metadata()
+            except DeltaError as error:
+                raise StorageError(
+                    f"the log of {self.shown} cannot be tidied: {library_words(error)}"
+                ) from None
 
     def give_up_damaged(
         self, of: tuple[str, str] | None = None, *, above: int | None = None

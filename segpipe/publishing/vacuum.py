@@ -115,12 +115,14 @@ def vacuum(
         determine(table)
         if files:
             notes = {f"{NOTE}operation": "vacuum", f"{NOTE}removed_files": str(len(files))}
-            give_up(table, (file.path for file in files), notes)
+            names = (file.path for file in files)
+            give_up(table, names, notes, catalog.table.hooks)
 
     if dry_run or catalog.version() is None:
         determine(catalog.table.open(any_columns=True))
     else:
         committed(catalog, commit)
+        catalog.table.tidy()
     temporary_in = [catalog.folder, validated, *([views] if views is not None else []), *others]
     if masks_too:
         temporary_in.append(catalog.masks.folder)
