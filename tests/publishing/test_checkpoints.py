@@ -26,6 +26,7 @@ from tests.fixtures.damaged_tables import (
     SECOND,
     Damage,
     again,
+    checkpoint_of,
     emptied,
     half,
     log,
@@ -40,10 +41,6 @@ from tests.fixtures.recording import Recorder
 
 DAMAGE = {"half": half, "empty": emptied, "zeroed": zeroed, "zeroed within": zeroed_in_the_middle}
 CHECKPOINT, HINT = "*.checkpoint.parquet", "_last_checkpoint"
-
-
-def checkpoint(root: Root) -> None:
-    DeltaTable(root.catalog.uri).create_checkpoint()
 
 
 def at_every_commit(root: Root) -> None:
@@ -67,7 +64,7 @@ def test_a_reader_beside_a_torn_checkpoint_is_told_what_sets_it_aside(
     root: Root, publish: Any, damage: Damage
 ) -> None:
     publish(FIRST)
-    checkpoint(root)
+    checkpoint_of(root)
     publish(SECOND, NEXT_DAY)
     (file,) = log(root).glob(CHECKPOINT)
     damage(file)
@@ -94,7 +91,7 @@ def test_a_reader_beside_a_torn_hint_at_a_checkpoint_reads(
     root: Root, publish: Any, damage: Damage
 ) -> None:
     publish(FIRST)
-    checkpoint(root)
+    checkpoint_of(root)
     publish(SECOND, NEXT_DAY)
     damage(log(root) / HINT)
     assert set(published(again(root))) == {"a", "b", "c", "d"}
@@ -144,7 +141,7 @@ def test_what_tidies_the_log_leaves_a_table_that_reads_the_same(
     assert 0 not in versions(root)
     assert published(again(root)) == before
     assert again(root).catalog.history()
-    checkpoint(root)
+    checkpoint_of(root)
     publish({"e": (0, 6)}, NEXT_DAY)
     assert published(again(root)).keys() == {*before, "e"}
 
@@ -158,7 +155,7 @@ def test_a_later_checkpoint_that_is_torn_leaves_the_synced_one(
     optimize(again(root).catalog, "o")
     (synced,) = log(root).glob(CHECKPOINT)
     publish(SECOND, NEXT_DAY)
-    checkpoint(root)
+    checkpoint_of(root)
     for file in {*log(root).glob(CHECKPOINT)} - {synced}:
         damage(file)
     publish({"e": (0, 6)}, NEXT_DAY)
