@@ -72,10 +72,8 @@ class CatalogDestination(StoredPredictions):
         check_distinct_items(rows)
         conflict = None
         of = provenance.model_run, provenance.partition
-        if not dry_run:
-            self.table.give_up_damaged(of)
         for attempt in range(_ATTEMPTS):
-            table = self.table.open(mending=not dry_run, of=of)
+            table = self.table.open() if dry_run else self.table.open_to_publish(of)
             if table is None and not dry_run:
                 table = self.table.create()
                 self.table.confirm(table.version())
@@ -125,9 +123,8 @@ class CatalogDestination(StoredPredictions):
     def mend(self, provenance: Provenance) -> None:
         """See :meth:`segpipe.publishing.destination.Healing.mend`."""
         of = provenance.model_run, provenance.partition
-        self.table.give_up_damaged(of)
         for attempt in range(_ATTEMPTS):
-            table = self.table.open(mending=True, of=of)
+            table = self.table.open_to_publish(of)
             if table is None or not self._take_out(table, provenance, needed=False):
                 return
             _wait(attempt)

@@ -251,6 +251,21 @@ class OpeningTable:
                     f"the log of {self.shown} cannot be tidied: {library_words(error)}"
                 ) from None
 
+    def open_to_publish(self, of: tuple[str, str]) -> DeltaTable | None:
+        """The newest version, mended, and without damaged versions that are published again.
+
+        Args:
+            of: model run and partition that are going to be published.
+
+        Raises:
+            CatalogError, StorageError: see :meth:`open`.
+        """
+        try:
+            return self.open(mending=True, of=of)
+        except CatalogError:
+            self.give_up_damaged(of)
+            return self.open(mending=True, of=of)
+
     def give_up_damaged(
         self, of: tuple[str, str] | None = None, *, above: int | None = None
     ) -> None:
