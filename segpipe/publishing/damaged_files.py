@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote
 
@@ -175,8 +176,10 @@ def _look_at_size(folder: Folder, file: DamagedFile) -> DamagedFile | None:
 
 
 def _look_closely(folder: Folder, file: DamagedFile) -> DamagedFile | None:
+    # Over a network, a failed request must not be taken for what the file holds: first it is read.
+    opened = folder.open_input(file.path) if folder.is_local else BytesIO(folder.read(file.path))
     try:
-        with folder.open_input(file.path) as handle:
+        with opened as handle:
             check_parquet(handle)
     except TornError as error:
         return _damaged(file, str(error))

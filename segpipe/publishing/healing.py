@@ -149,7 +149,9 @@ class TableLog(LogLook):
         if info.get("operation") == "CREATE TABLE":
             return "the next run makes the table again"
         if operation := info.get("segpipe.operation"):
-            return f"{operation} again what is still to be"
+            if operation in ("unpublish", "restore"):
+                return f"it has not happened: {operation} again if that is still wanted"
+            return "nothing is lost by that"
         whose = str(info.get("segpipe.model_run", "")), str(info.get("segpipe.partition", ""))
         if not all(whose):
             return "run the partitions again that were run at that time"
