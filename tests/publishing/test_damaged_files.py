@@ -29,9 +29,11 @@ from tests.fixtures.damaged_tables import (
     lost,
     zeroed_in_the_middle,
 )
-from tests.fixtures.landing import PARTITION, MakeProvenance
+from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance
 from tests.fixtures.published import outcomes, published
 from tests.fixtures.published_days import NEXT_DAY, rows_of, version_of
+from tests.fixtures.s3_buckets import upload
+from tests.fixtures.s3_server import Bucket
 
 WHOLE = {"a", "b", "c", "d"}
 EVERY = pytest.mark.parametrize("damage", DATA.values(), ids=DATA)
@@ -287,3 +289,28 @@ def test_vacuum_deletes_nothing_beside_a_damaged_file(two: Root, damage: Damage)
     assert files(two) == before
     follow(str(told.value))
     again(two).vacuum(dry_run=False)
+
+
+def test_in_a_bucket_a_lost_object_is_told_and_brought_back(
+    s3: Bucket, landing: LandingWriter, provenance: MakeProvenance
+) -> None:
+    landing.manifest([landing.row(id, values) for id, values in FIRST.items()])
+    upload(s3, landing.root)
+    root = Root.open(f"{s3.url}/root")
+    root.materialize(PARTITION)
+    root.publish(PARTITION, provenance=provenance())
+    before = meaning(root)
+    (file,) = (
+        file.path for file in root.catalog.folder.files() if "/predictions/dataset=" in file.path
+    )
+    root.catalog.folder.filesystem.rm_file(file)
+    root = again(root)
+    with pytest.raises(CatalogError) as told:
+        segments(root)
+    assert f"{Path(file).name} is missing" in str(told.value)
+    (command,) = commands(str(told.value))
+    assert command[:3] == ["run", "--root", f"{s3.url}/root"]
+    done = root.publish(PARTITION, provenance=provenance(), verify_masks=None)
+    assert outcomes(done) == {"inserted": 2}
+    assert "is missing" in done.remarks[0]
+    assert meaning(again(root)) == before
