@@ -40,11 +40,13 @@ class ReadingPlan:
         rows: decoded at once.
         dictionaries: paths of the columns that are read as dictionaries.
         piecewise: column chunks are too large to be read as a whole.
+        apart: rows of different row groups are not read together.
     """
 
     rows: int
     dictionaries: tuple[str, ...]
     piecewise: bool
+    apart: bool
 
     def batches(
         self, handle: IO[bytes], columns: Sequence[str] | None = None
@@ -63,15 +65,14 @@ class ReadingPlan:
             pre_buffer=not self.piecewise,
             buffer_size=_PIECE if self.piecewise else 0,
         )
-        # Each row group has dictionaries of its own, and Arrow cannot change one within a list.
         groups = range(file.metadata.num_row_groups)
-        for some in [[group] for group in groups] if self.dictionaries else [list(groups)]:
+        for some in [[group] for group in groups] if self.apart else [list(groups)]:
             yield from file.iter_batches(self.rows, row_groups=some, columns=columns)
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of a row group, as far as it takes memory.
+    """A column of a row group, or of all together, as far as it takes memory.
 
     Attributes:
         longest: values of the longest row.
@@ -102,9 +103,13 @@ class _Column:
 
     def memory(self, rows: int, *, as_dictionary: bool) -> int:
         """Bytes of memory that decoding so many consecutive rows takes at most."""
-        values = min(self.total, rows * self.longest)
+        decoded = self._decoded(min(self.total, rows * self.longest), as_dictionary=as_dictionary)
+        # Of several rows the ones before are still worked on when the next are decoded.
+        return self.fixed + decoded * (1 if rows == 1 else 2)
+
+    def _decoded(self, values: int, *, as_dictionary: bool) -> int:
         own = self.width * (3 if self.width > _WIDE else 1) or 8
-        needed = self.fixed + values * (own + _NESTED * (self.longest > 1))
+        needed = values * (own + _NESTED * (self.longest > 1))
         if self.width:
             return needed
         if self.shares or (self.refers and not as_dictionary):
@@ -167,18 +172,34 @@ class ReadingPlans:
             total += size
             if total > _COPIED and path in self._unique and size:
                 dictionaries.append(path)
-        while True:
-            needed = [self._memory(group, rows, dictionaries) for group in groups]
-            largest = max(needed, key=lambda one: sum(one.values()), default=Counter())
-            if sum(largest.values()) <= MAX_READING_BYTES:
-                return ReadingPlan(rows, tuple(dictionaries), max(stored, default=0) > _WHOLE)
-            if rows == 1:
-                raise self._too_large(largest)
-            rows = max(1, rows // 2)
+        piecewise = max(stored, default=0) > _WHOLE
+        if not dictionaries:
+            together = [_together([group[n] for group in groups]) for n in range(len(chosen))]
+            fitting, _ = self._fitting([together] if groups else [], rows, dictionaries)
+            if fitting:
+                return ReadingPlan(fitting, (), piecewise, apart=False)
+        # Each row group has dictionaries of its own, and Arrow cannot change one within a list.
+        fitting, largest = self._fitting(groups, rows, dictionaries)
+        if not fitting:
+            raise self._too_large(largest)
+        return ReadingPlan(fitting, tuple(dictionaries), piecewise, apart=True)
 
     def _chunks(self, place: int) -> Iterator[Any]:
         for number in range(self._metadata.num_row_groups):
             yield self._metadata.row_group(number).column(place)
+
+    def _fitting(
+        self, groups: Sequence[Sequence[_Column]], rows: int, dictionaries: Sequence[str]
+    ) -> tuple[int, Counter[str]]:
+        """How many rows can be decoded at once, 0 if not even one; what they take, by column."""
+        while True:
+            needed = [self._memory(group, rows, dictionaries) for group in groups]
+            largest = max(needed, key=lambda one: sum(one.values()), default=Counter())
+            if sum(largest.values()) <= MAX_READING_BYTES:
+                return rows, largest
+            if rows == 1:
+                return 0, largest
+            rows = max(1, rows // 2)
 
     @staticmethod
     def _memory(group: Sequence[_Column], rows: int, dictionaries: Sequence[str]) -> Counter[str]:
@@ -230,6 +251,25 @@ def _column(handle: IO[bytes], chunk: Any, leaf: Any, lengths: RowLengths) -> _C
         repeated=repeated,
         values=np.array([page.values for page in data], np.int64),
         bytes=np.array([0 if page.refers else page.inflated for page in data], np.int64),
+    )
+
+
+def _together(chunks: Sequence[_Column]) -> _Column:
+    """A column of all row groups, as rows at the end of one and the start of the next have it."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return _Column(
+        path=chunks[0].path,
+        total=sum(one.total for one in chunks),
+        longest=max(one.longest for one in chunks),
+        width=chunks[0].width,
+        stored=sum(one.stored for one in chunks),
+        fixed=max(one.fixed for one in chunks),
+        refers=any(one.refers for one in chunks),
+        shares=any(one.shares for one in chunks),
+        repeated=max(one.repeated for one in chunks),
+        values=np.concatenate([one.values for one in chunks]),
+        bytes=np.concatenate([one.bytes for one in chunks]),
     )
 
 

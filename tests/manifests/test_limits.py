@@ -15,7 +15,7 @@ import pytest
 
 from segpipe.errors import ManifestError
 from segpipe.manifests.items import ItemList
-from segpipe.manifests.limits import Limits
+from segpipe.manifests.limits import MAX_READING_BYTES, Limits
 from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.pages import RowLengths, pages_of
 from segpipe.manifests.reading_plan import ReadingPlan, ReadingPlans
@@ -138,6 +138,17 @@ def test_rows_that_share_one_long_text_are_not_copied(tmp_path: Path) -> None:
         most = max(most, pool.bytes_allocated() - before)
         assert len(batch.too_large) == batch.rows.num_rows
     assert most < 100_000_000
+
+
+def test_large_rows_of_small_row_groups_are_not_all_decoded_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    carried = ["x" * 2_000_000] * 200
+    written(rows(200, carried=carried), use_dictionary=False, row_group_size=2)(path)
+    numbers = []
+    for chunk in opened(path).chunks():
+        assert pa.total_allocated_bytes() < MAX_READING_BYTES
+        numbers += [row.number for row in chunk.rows]
+    assert numbers == list(range(200))
 
 
 def test_chunks_are_cut_by_bytes_and_keep_every_row(tmp_path: Path) -> None:
@@ -286,7 +297,7 @@ def test_rows_read_in_pieces_are_the_rows_of_the_file(tmp_path: Path, seed: int)
     for most, size in itertools.product((7, 256), (50_000, 4_000_000)):
         limits = Limits(max_row_bytes=size)
         for dictionaries in ((), tuple(texts_of(path))):
-            plan = ReadingPlan(most, dictionaries, piecewise=most == 7)
+            plan = ReadingPlan(most, dictionaries, most == 7, apart=bool(dictionaries))
             with path.open("rb") as handle:
                 parts = [part for batch in plan.batches(handle) for part in sized(batch, limits)]
             for pieces in (parts, list(merged(parts, 256, limits))):
