@@ -141,13 +141,20 @@ class ReadingPlans:
         self._unique = {path for path, count in paths.items() if count == 1}
         self._columns: dict[int, list[_Column]] = {}
 
-    def of(self, handle: IO[bytes], columns: Sequence[str] | None, rows: int) -> ReadingPlan:
+    def of(
+        self,
+        handle: IO[bytes],
+        columns: Sequence[str] | None,
+        rows: int,
+        memory: int = MAX_READING_BYTES,
+    ) -> ReadingPlan:
         """The plan to read columns.
 
         Args:
             handle: of the file; headers of pages are read, dictionaries, and some nested columns.
             columns: their names; None for all.
             rows: the most that are wanted at once.
+            memory: bytes that reading takes; more if a single row does.
 
         Raises:
             ManifestError: if even a single row may take too much memory.
@@ -175,11 +182,11 @@ class ReadingPlans:
         piecewise = max(stored, default=0) > _WHOLE
         if not dictionaries:
             together = [_together([group[n] for group in groups]) for n in range(len(chosen))]
-            fitting, _ = self._fitting([together] if groups else [], rows, dictionaries)
+            fitting, _ = self._fitting([together] if groups else [], rows, dictionaries, memory)
             if fitting:
                 return ReadingPlan(fitting, (), piecewise, apart=False)
         # Each row group has dictionaries of its own, and Arrow cannot change one within a list.
-        fitting, largest = self._fitting(groups, rows, dictionaries)
+        fitting, largest = self._fitting(groups, rows, dictionaries, memory)
         if not fitting:
             raise self._too_large(largest)
         return ReadingPlan(fitting, tuple(dictionaries), piecewise, apart=True)
@@ -189,13 +196,17 @@ class ReadingPlans:
             yield self._metadata.row_group(number).column(place)
 
     def _fitting(
-        self, groups: Sequence[Sequence[_Column]], rows: int, dictionaries: Sequence[str]
+        self,
+        groups: Sequence[Sequence[_Column]],
+        rows: int,
+        dictionaries: Sequence[str],
+        memory: int,
     ) -> tuple[int, Counter[str]]:
         """How many rows can be decoded at once, 0 if not even one; what they take, by column."""
         while True:
             needed = [self._memory(group, rows, dictionaries) for group in groups]
             largest = max(needed, key=lambda one: sum(one.values()), default=Counter())
-            if sum(largest.values()) <= MAX_READING_BYTES:
+            if sum(largest.values()) <= (memory if rows > 1 else MAX_READING_BYTES):
                 return rows, largest
             if rows == 1:
                 return 0, largest

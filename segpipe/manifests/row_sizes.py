@@ -13,6 +13,7 @@ from segpipe.manifests.columns import SEGMENT_COLUMNS, SIZE_COLUMNS, TEXT_COLUMN
 from segpipe.manifests.limits import MAX_TEXT_BYTES, Limits
 from segpipe.manifests.plain_types import is_bytes, is_text, plain_array
 from segpipe.predictions.declarations import MOST_READ
+from segpipe.tables.amounts import bytes_at_once
 
 _Sizes = NDArray[np.int64]
 #: What any value takes at least, and what a list, a struct or a text takes beside its content.
@@ -102,12 +103,17 @@ def _joined(parts: list[SizedRows]) -> SizedRows:
 
 
 def cut(batch: pa.RecordBatch, most_bytes: int) -> Iterator[pa.RecordBatch]:
-    """Rows with plain types, in pieces of no more than so many bytes, or of a single row."""
-    if sum(_bounds(column)[1] for column in batch.columns) <= most_bytes:
+    """Rows with plain types, in pieces of no more than so many bytes, or of a single row.
+
+    Args:
+        most_bytes: a fourth of it where the rows are large.
+    """
+    most = sum(_bounds(column)[1] for column in batch.columns)
+    if most <= bytes_at_once(most_bytes, batch.num_rows, most):
         yield plain_rows(batch)
         return
     sizes = np.sum([sizes_of(column) for column in batch.columns], axis=0)
-    for first, end in _pieces(sizes, most_bytes):
+    for first, end in _pieces(sizes, bytes_at_once(most_bytes, len(sizes), int(sizes.sum()))):
         yield plain_rows(batch.slice(first, end - first))
 
 

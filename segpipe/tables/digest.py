@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 # Small tables are collected first: the overhead per column equals about a hundred values.
-_ROWS_AT_ONCE, _BYTES_AT_ONCE = 4096, 32_000_000
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 4096, 8_000_000
 
 
 class TableDigest:

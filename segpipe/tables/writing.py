@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segpipe.storage.files import Folder
+from segpipe.tables.amounts import bytes_at_once
 
-#: Bytes of rows, as they are in memory, with which a row group ends before it has all its rows.
+#: Bytes of rows, as they are in memory, with which a row group ends before it has all its rows;
+#: of large rows, see :func:`segpipe.tables.amounts.bytes_at_once`.
 BYTES_PER_GROUP = 64_000_000
 
 
@@ -39,7 +41,8 @@ class TableWriter:
         self._waiting_rows += table.num_rows
         self._waiting_bytes += table.nbytes
         self.rows += table.num_rows
-        if self._waiting_rows >= self._rows_per_group or self._waiting_bytes >= BYTES_PER_GROUP:
+        most = bytes_at_once(BYTES_PER_GROUP, self._waiting_rows, self._waiting_bytes)
+        if self._waiting_rows >= self._rows_per_group or self._waiting_bytes >= most:
             self.flush()
 
     def add_metadata(self, key: str, value: str) -> None:

@@ -14,13 +14,16 @@ from segpipe.errors import TableError
 from segpipe.manifests.reading_plan import ReadingPlans
 from segpipe.manifests.row_sizes import cut
 from segpipe.storage.files import Folder
+from segpipe.tables.amounts import bytes_at_once
 from segpipe.tables.schemas import MEASURED, SEGMENTS
 from segpipe.validation.inputs import INPUTS_FILE
 from segpipe.validation.partition_tables import DIGEST_KEY
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
 
-# Bytes of rows that are held at once, whatever number is asked for.
+# Bytes of rows that are held at once, whatever number is asked for; a fourth where they are large.
 _BYTES_AT_ONCE = 48_000_000
+# Bytes of memory that reading takes, beside the rows that it gives.
+_READING_BYTES = 96_000_000
 #: A prediction's segments in nested form: one struct per Segment, sorted by index.
 SEGMENT_LIST = pa.list_(pa.struct(MEASURED))
 
@@ -169,7 +172,7 @@ class _RowReader:
         """
         ends = np.cumsum(counts)
         parts, have, size = [self._rest], self._rest.num_rows, self._rest.nbytes
-        while have < ends[-1] and (have < ends[0] or size < _BYTES_AT_ONCE):
+        while have < ends[-1] and (have < ends[0] or not _are_enough(ends, have, size)):
             piece = next(self._pieces, None)
             if piece is None:
                 break
@@ -183,6 +186,11 @@ class _RowReader:
         return whole.slice(0, rows), len(counts)
 
 
+def _are_enough(ends: np.ndarray, have: int, size: int) -> bool:
+    predictions = int(np.searchsorted(ends, have, side="right"))
+    return size >= bytes_at_once(_BYTES_AT_ONCE, predictions, size)
+
+
 def pieces(
     shown: str, handle: IO[bytes], rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
@@ -192,6 +200,6 @@ def pieces(
         shown: name of the table, for messages.
         columns: those to read; all if None.
     """
-    plan = ReadingPlans(shown, handle).of(handle, columns, rows)
+    plan = ReadingPlans(shown, handle).of(handle, columns, rows, _READING_BYTES)
     for batch in plan.batches(handle, columns):
         yield from cut(batch, _BYTES_AT_ONCE)

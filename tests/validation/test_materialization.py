@@ -20,6 +20,7 @@ from segpipe.storage.files import Folder
 from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
 from segpipe.validation.materialization import materialize
 from segpipe.validation.report import ValidationReport
+from segpipe.validation.rules import Policy
 from segpipe.validation.summary import Summary
 from segpipe.validation.validated import ValidatedPredictions
 from segpipe.workers.chunks import Workers
@@ -277,3 +278,17 @@ def test_the_report_gives_counts_and_examples_of_what_was_found(inbox: Inbox) ->
     text = "\n".join(report.lines())
     assert text.startswith("40 rows: 19 accepted, 13 rejected, 8 repeated (kept once)")
     assert "item-3 (part-0.parquet row 3)" in text
+
+
+def test_predictions_with_large_metadata_are_read_in_small_batches(inbox: Inbox) -> None:
+    rows = [inbox.row(f"{n:02}", [[0, 1]]) for n in range(30)]
+    large = {"label": "a", "index": 0, "metadata": {"k": "x" * 3_000_000}}
+    for row in rows:
+        row["segments"] = json.dumps([large, {"label": "b", "index": 1}])
+    validation = inbox.validation(policy=Policy(max_metadata_bytes=4_000_000))
+    done = inbox.run(rows, validation=validation)
+    with (done.out / "segments.parquet").open("rb") as handle:
+        assert pq.ParquetFile(handle).metadata.num_row_groups > 4
+    batches = list(ValidatedPredictions(Folder(str(done.out))).batches(20_000))
+    assert sum(batch.rows.num_rows for batch in batches) == 30
+    assert max(batch.segments.nbytes for batch in batches) < 24_000_000
