@@ -82,7 +82,7 @@ def take_views(session: Session) -> None:
         add_predictions(session.results, f"{root}/catalog as {view}", table)
     add_root(session.results, root, session.folder / root)
     table = session.folder / root / "catalog" / "predictions"
-    newest = len(list((table / "_delta_log").glob("*.json"))) - 1
+    newest = len(list((table / "_delta_log").glob("[0-9]*.json"))) - 1
     item = "street-1-001"
     for command in (
         ("history",),

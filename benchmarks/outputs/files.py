@@ -91,7 +91,7 @@ def add_predictions(results: Results, name: str, table: Path) -> None:
     live: dict[str, Row] = {}
     description: dict[str, Any] = {}
     operations: list[str] = []
-    for commit in sorted((table / "_delta_log").glob("*.json")):
+    for commit in sorted((table / "_delta_log").glob("[0-9]*.json")):
         for action in map(json.loads, commit.read_text("utf-8").splitlines()):
             if "add" in action:
                 live[action["add"]["path"]] = action["add"]["partitionValues"]
