@@ -38,7 +38,7 @@ test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser"
 
 test-slow: $(READY)
-	SEGPIPE_KILLS=200 $(BIN)/python -m pytest -m slow
+	SEGPIPE_KILLS=200 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --timeout 900 -m slow
 
 $(BROWSER): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
