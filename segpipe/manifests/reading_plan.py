@@ -181,8 +181,10 @@ class ReadingPlans:
                 dictionaries.append(path)
         piecewise = max(stored, default=0) > _WHOLE
         if not dictionaries:
-            together = [_together([group[n] for group in groups]) for n in range(len(chosen))]
-            fitting, _ = self._fitting([together] if groups else [], rows, dictionaries, memory)
+            together = (
+                [[_together(chunks) for chunks in zip(*groups, strict=True)]] if groups else []
+            )
+            fitting, _ = self._fitting(together, rows, dictionaries, memory)
             if fitting:
                 return ReadingPlan(fitting, (), piecewise, apart=False)
         # Each row group has dictionaries of its own, and Arrow cannot change one within a list.
