@@ -264,7 +264,7 @@ def test_nothing_but_verdicts_comes_of_mutated_masks_and_rows(tmp_path: Path) ->
     outcomes = run_cases(6_000, seed=20260105, folder=tmp_path)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 150  # MiB; each bomb alone would be a hundred
-    assert outcomes["accept"] > 50
+    assert outcomes["accept"] > 20  # where more follows the pixels, a mask is encoded anew
     assert outcomes["convert"] > 50
     assert outcomes["reject PNG-UNREADABLE"] > 1000
     assert outcomes["row reject"] > 100

@@ -195,15 +195,13 @@ def workers_of(folder: Path) -> list[int]:
     return [int(path.stem) for path in folder.glob("*.pid")]
 
 
-def test_ctrl_c_lets_what_has_begun_end_and_begins_no_more(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_what_has_begun_and_begins_no_more(tmp_path: Path) -> None:
     process = started(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    begun = {path.stem for path in tmp_path.glob("*.begun")}
-    assert begun == {path.stem for path in tmp_path.glob("*.ended")}
-    assert len(begun) < 12
+    assert len(list(tmp_path.glob("*.begun"))) < 12
     assert wait_until(lambda: not any(map(alive, workers_of(tmp_path))))
 
 
