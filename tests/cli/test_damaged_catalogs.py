@@ -15,6 +15,7 @@ from tests.fixtures.damaged_tables import added, again, entry, half, log, lost
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.published import published
 from tests.fixtures.published_days import NEXT_DAY, version_of
+from tests.fixtures.thoroughness import slow_after
 
 KEPT = f"{2:020d}.json.torn"
 OF_NEXT_DAY = ["--model-run", NEXT_DAY.model_run, "--date", NEXT_DAY.date]
@@ -39,7 +40,15 @@ def test_a_run_says_what_it_set_aside_and_that_it_publishes_it_again(unconfirmed
 
 
 @pytest.mark.parametrize(
-    "command", [("restore", 1), ("optimize",), ("vacuum", "--no-dry-run")], ids=lambda c: c[0]
+    "command",
+    slow_after(
+        1,
+        {
+            "restore": ("restore", 1),
+            "optimize": ("optimize",),
+            "vacuum": ("vacuum", "--no-dry-run"),
+        },
+    ),
 )
 def test_a_command_that_writes_says_what_it_set_aside_and_what_publishes_it_again(
     unconfirmed: Root, command: tuple[object, ...]

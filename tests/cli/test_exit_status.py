@@ -157,7 +157,12 @@ def home(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.param(
             "dagster.yaml", b": : [", ["dagster.yaml", "remove it"], marks=pytest.mark.slow
         ),
-        ("dagster.yaml", b"nonsense: 1", ["dagster.yaml", "nonsense", "remove it"]),
+        pytest.param(
+            "dagster.yaml",
+            b"nonsense: 1",
+            ["dagster.yaml", "nonsense", "remove it"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "dagster.yaml", b"hello", ["dagster.yaml", "remove it"], marks=pytest.mark.slow
         ),

@@ -132,13 +132,16 @@ def test_a_second_signal_ends_the_command_at_once(tmp_path: Path) -> None:
     assert said == ("ended at once; what was finished before is complete, run again for the rest\n")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_an_import_that_is_told_to_end_leaves_no_manifest_and_runs_again(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()
-    for n in range(2000):
+    for n in range(800):
         Image.fromarray(np.full((200, 200), n % 3, np.uint8)).save(masks / f"{n}.png")
     root = tmp_path / "root"
     command = [
@@ -156,7 +159,7 @@ def test_an_import_that_is_told_to_end_leaves_no_manifest_and_runs_again(
     assert "Traceback" not in said
     assert [path for path in root.rglob("*") if path.suffix in (".parquet", ".tmp")] == []
     again = subprocess.run(command, env=HERE, capture_output=True, text=True, check=False)
-    assert again.stdout.startswith("2000 imported, 0 refused")
+    assert again.stdout.startswith("800 imported, 0 refused")
 
 
 # --- unexpected errors ---------------------------------------------------------------------------

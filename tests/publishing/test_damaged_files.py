@@ -34,9 +34,10 @@ from tests.fixtures.published import outcomes, published
 from tests.fixtures.published_days import NEXT_DAY, rows_of, version_of
 from tests.fixtures.s3_buckets import upload
 from tests.fixtures.s3_server import Bucket
+from tests.fixtures.thoroughness import slow_after
 
 WHOLE = {"a", "b", "c", "d"}
-EVERY = pytest.mark.parametrize("damage", DATA.values(), ids=DATA)
+EVERY = pytest.mark.parametrize("damage", slow_after(1, DATA))
 
 
 def commands(words: str) -> list[list[str]]:
@@ -158,7 +159,9 @@ def test_a_run_of_another_partition_takes_nothing_out(
     assert set(published(again(two))) == WHOLE
 
 
-@pytest.mark.parametrize("damage", [lost, zeroed_in_the_middle], ids=["missing", "zeroed within"])
+@pytest.mark.parametrize(
+    "damage", slow_after(1, {"missing": lost, "zeroed within": zeroed_in_the_middle})
+)
 def test_of_a_file_with_several_partitions_all_are_named_the_last_published_first(
     two: Root, publish: Any, damage: Damage
 ) -> None:
