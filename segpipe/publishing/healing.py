@@ -22,7 +22,6 @@ from segpipe.publishing.log_entries import (
     names_in,
     versions_in,
 )
-from segpipe.storage.durability import sync_files
 from segpipe.storage.failures import storage_errors
 
 
@@ -114,14 +113,6 @@ class TableLog(LogLook):
                 f"set aside as {self._rename(name)}; the log holds all that it held"
                 for name in names
             ]
-
-    def sync_checkpoints(self) -> None:
-        """Make the checkpoints survive a cut of the power.
-
-        Raises:
-            OSError: if they cannot be written.
-        """
-        sync_files(f"{self.path}/{name}" for name in [*checkpoints_in(self.path), HINT])
 
     def _set_aside(
         self, torn: Torn, of: tuple[str, str] | None, *, confirmed: bool = False

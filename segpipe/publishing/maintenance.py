@@ -261,13 +261,19 @@ def _properties(
     )
 
 
-def committed(catalog: StoredPredictions, commit: Callable[[DeltaTable], None]) -> int:
+def committed(
+    catalog: StoredPredictions, commit: Callable[[DeltaTable], None], *, writes: bool = True
+) -> int:
     """Commit against the newest version, and again if another run commits first.
+
+    Args:
+        writes: False if ``commit`` looks itself whether the table can be written, where it has to.
 
     Returns:
         The new version.
     """
-    catalog.table.check_writable()
+    if writes:
+        catalog.table.check_writable()
     for attempt in range(_ATTEMPTS):
         table = catalog.table.open(any_columns=True, mending=True)
         if table is None:

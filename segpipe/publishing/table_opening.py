@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from segpipe.errors import CatalogError, SettingsError, StorageError, listed
 from segpipe.publishing.advised_commands import AdvisedCommands
+from segpipe.publishing.checkpoints import APART, write_checkpoint
 from segpipe.publishing.healing import TableLog
 from segpipe.publishing.log_damage import Look
 from segpipe.publishing.log_entries import LOG, sync_version
@@ -45,10 +47,11 @@ class OpeningTable:
         # In an object store an entry of the log is there whole or not at all.
         self.log = TableLog(self._folder.path, commands) if folder.is_local else None
         self.commands = commands
-        #: Of every commit. In a folder the library would remove log entries right after it has
-        #: written a checkpoint, which a cut of the power may still tear; see :meth:`tidy`.
+        #: Of every commit. In a folder the library would write a checkpoint, which a cut of the
+        #: power may tear, and remove the log entries that it holds; see :meth:`confirm`.
         self.hooks = PostCommitHookProperties(
-            cleanup_expired_logs=None if self.log is None else False
+            create_checkpoint=self.log is None,
+            cleanup_expired_logs=None if self.log is None else False,
         )
         #: What was set aside or mended by who wrote, a sentence each; see ``take_remarks``.
         self.remarks: list[str] = []
@@ -243,9 +246,10 @@ class OpeningTable:
             return  # of an object store, the library forgets entries as it commits
         with storage_errors(f"tidying the log of {self.shown}"):
             try:
-                table.create_checkpoint()
-                self.log.sync_checkpoints()
-                table.cleanup_metadata()
+                confirmed = self.log.confirmed.newest()
+                if confirmed is not None:
+                    write_checkpoint(self.log.path, confirmed)
+                    table.cleanup_metadata()
             except DeltaError as error:
                 raise StorageError(
                     f"the log of {self.shown} cannot be tidied: {library_words(error)}"
@@ -316,6 +320,10 @@ class OpeningTable:
         confirmed = self.log.confirmed.newest()
         self._sync(version if confirmed is None else confirmed + 1, version)
         self.log.confirmed.confirm(version)
+        if version // APART > (confirmed or 0) // APART:
+            # Without it, opening reads more of the log; what keeps it away will be told by itself.
+            with suppress(DeltaError, OSError, StorageError):
+                write_checkpoint(self.log.path, version)
 
     def _sync(self, first: int, last: int) -> None:
         real = os.path.realpath(self._folder.path)

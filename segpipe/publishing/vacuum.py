@@ -114,6 +114,7 @@ def vacuum(
     def commit(table: DeltaTable) -> None:
         determine(table)
         if files:
+            catalog.table.check_writable()
             notes = {f"{NOTE}operation": "vacuum", f"{NOTE}removed_files": str(len(files))}
             names = (file.path for file in files)
             give_up(table, names, notes, catalog.table.hooks)
@@ -121,8 +122,7 @@ def vacuum(
     if dry_run or catalog.version() is None:
         determine(catalog.table.open(any_columns=True))
     else:
-        committed(catalog, commit)
-        catalog.table.tidy()
+        committed(catalog, commit, writes=False)  # a full disk is where it is needed most
     temporary_in = [catalog.folder, validated, *([views] if views is not None else []), *others]
     if masks_too:
         temporary_in.append(catalog.masks.folder)
@@ -134,6 +134,10 @@ def vacuum(
         _remove_temporary(temporary)
         went = catalog.masks.remove_older(list(masks), before)
         masks = {sha256: masks[sha256] for sha256 in went}
+        try:
+            catalog.table.tidy()
+        except StorageError as error:  # what was to be deleted is, which is what a full disk needs
+            catalog.table.remarks.append(str(error))
     return Vacuumed(
         *_sums(files), *_sums(masks.values()), *_sums(temporary), dry_run
     )  # fmt: skip
