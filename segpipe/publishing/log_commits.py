@@ -81,7 +81,7 @@ class LogCommits:
         """Model run and partition of what these versions published; empty texts for others."""
         found = set()
         for version in versions:
-            commit = self._commit(entry_name(version), version) or self.confirmed.whose(version)
+            commit = self.known(version)
             keys = ("segpipe.model_run", "segpipe.partition")
             undone = commit.get("segpipe.operation")
             found.add(("", "") if undone else tuple(str(commit.get(key, "")) for key in keys))

@@ -7,7 +7,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -20,7 +19,7 @@ from segpipe.publishing.advised_commands import AdvisedCommands
 from segpipe.publishing.checkpoints import APART, write_checkpoint
 from segpipe.publishing.healing import TableLog
 from segpipe.publishing.log_damage import Look
-from segpipe.publishing.log_entries import LOG, sync_version
+from segpipe.publishing.log_entries import LOG, entry_name, sync_version
 from segpipe.publishing.table_format import FORMAT, FORMAT_KEY, PREDICTIONS, TABLE
 from segpipe.storage.failures import is_full, library_words, os_words, storage_errors
 from segpipe.storage.files import Folder
@@ -119,7 +118,7 @@ class OpeningTable:
         Raises:
             StorageError: if the storage does not answer.
         """
-        return self._log.stored(f"{version + 1:020d}.json") is not None
+        return self._log.stored(entry_name(version + 1)) is not None
 
     def open(
         self,
@@ -244,12 +243,22 @@ class OpeningTable:
         table = self.open(any_columns=True)
         if table is None or self.log is None:
             return  # of an object store, the library forgets entries as it commits
+        confirmed = self.log.confirmed.newest()
+        if confirmed is not None:
+            self._checkpoint(confirmed, table.cleanup_metadata)
+
+    def _checkpoint(self, version: int, then: Callable[[], None] = lambda: None) -> None:
+        """Write a checkpoint of the log, and then do what needs it.
+
+        Raises:
+            StorageError: if one of them cannot be done.
+        """
+        if self.log is None:
+            return
         with storage_errors(f"tidying the log of {self.shown}"):
             try:
-                confirmed = self.log.confirmed.newest()
-                if confirmed is not None:
-                    write_checkpoint(self.log.path, confirmed)
-                    table.cleanup_metadata()
+                write_checkpoint(self.log.path, version)
+                then()
             except DeltaError as error:
                 raise StorageError(
                     f"the log of {self.shown} cannot be tidied: {library_words(error)}"
@@ -321,9 +330,10 @@ class OpeningTable:
         self._sync(version if confirmed is None else confirmed + 1, version)
         self.log.confirmed.confirm(version)
         if version // APART > (confirmed or 0) // APART:
-            # Without it, opening reads more of the log; what keeps it away will be told by itself.
-            with suppress(DeltaError, OSError, StorageError):
-                write_checkpoint(self.log.path, version)
+            try:
+                self._checkpoint(version)
+            except StorageError as error:  # the version is certain; opening reads more of the log
+                self.remarks.append(str(error))
 
     def _sync(self, first: int, last: int) -> None:
         real = os.path.realpath(self._folder.path)

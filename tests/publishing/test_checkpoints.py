@@ -1,6 +1,7 @@
 """Checkpoints of the table's log, which repeat it, and what a cut of the power leaves of them.
 
-The Delta library writes them after commits, and syncs nothing.
+segpipe writes them elsewhere, and they take their names once they are certain; other tools, and the
+Delta library by itself, sync nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 from deltalake import DeltaTable
 
 from segpipe.errors import CatalogError
+from segpipe.publishing import checkpoints, table_opening
 from segpipe.publishing.catalog import open_catalog
 from segpipe.publishing.maintenance import optimize, restore, unpublish
 from segpipe.root import Root
@@ -57,6 +59,34 @@ def aged(root: Root) -> None:
 
 def versions(root: Root) -> list[int]:
     return sorted(int(path.name[:20]) for path in log(root).glob("*.json") if path.name[0] != "_")
+
+
+def test_publishing_writes_a_checkpoint_each_so_many_versions_that_reads_the_same(
+    root: Root, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_opening, "APART", 2)
+    publish(FIRST)
+    assert list(log(root).glob(CHECKPOINT)) == []
+    publish(SECOND, NEXT_DAY)
+    (checkpoint,) = log(root).glob(CHECKPOINT)
+    assert int(checkpoint.name[:20]) == version_of(root) == 2
+    before = published(root)
+    for version in versions(root):
+        (log(root) / f"{version:020d}.json").unlink()
+    assert published(Root.open(root.settings.root)) == before
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_and_nothing_else_fails(
+    root: Root, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_opening, "APART", 2)
+    monkeypatch.setattr(checkpoints.tempfile, "gettempdir", lambda: "/dev/null/none")
+    publish(FIRST)
+    gone = next(iter(FIRST))
+    unpublish(root.catalog, "default", "unet", "undo", reference_ids=[gone])
+    (said,) = root.catalog.take_remarks()
+    assert "tidying the log of" in said
+    assert set(published(root)) == set(FIRST) - {gone}
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
