@@ -10,6 +10,7 @@ import gc
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -26,6 +27,10 @@ Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
 _PARENT_LOOKED_FOR_SECONDS = 1.0
+
+# loky's tracker of semaphores removes those that a pool left when it was told to end, and warns of
+# each, which is no news for whoever pressed Ctrl-C. Processes of Python's take over this list.
+_TRACKER_IS_QUIET = "ignore::UserWarning:loky.backend.resource_tracker"
 
 # Within which a process that was told to end has left its chunk.
 _END_SECONDS = 20.0
@@ -96,6 +101,8 @@ def _pool(work: Callable[[Any], Any], processes: int) -> Iterator[Any]:
     """A pool whose processes hold ``work``; submitted chunks have finished when the block ends."""
     from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
+    if _TRACKER_IS_QUIET not in sys.warnoptions:
+        sys.warnoptions.append(_TRACKER_IS_QUIET)
     pool = ProcessPoolExecutor(
         processes, initializer=_begin, initargs=(pickle.dumps(work), os.getpid())
     )

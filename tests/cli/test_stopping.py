@@ -99,6 +99,21 @@ def test_a_signal_ends_the_workers_with_the_command_and_leaves_no_half_file(
     assert left == []
 
 
+def test_semaphores_that_a_pool_left_are_no_news(tmp_path: Path) -> None:
+    script = tmp_path / "left.py"
+    script.write_text(
+        "from loky.backend import resource_tracker\n"
+        "from segpipe.workers.processes import map_processes\n"
+        "if __name__ == '__main__':\n"
+        "    print(*map_processes(abs, [-1, -2], 2))\n"
+        "    resource_tracker.register('/loky-that-is-gone', 'semlock')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, str(script)], env=HERE, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.stdout, ended.stderr) == ("1 2\n", "")
+
+
 def test_a_second_signal_ends_the_command_at_once(tmp_path: Path) -> None:
     script = tmp_path / "stubborn.py"
     script.write_text(
