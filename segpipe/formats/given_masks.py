@@ -48,17 +48,35 @@ def png_or_indexes(mask: MaskLike, of: str) -> bytes | NDArray[np.uint8]:
     if isinstance(mask, Image.Image):
         return index_values(_pixels(mask, of), of)
     if hasattr(mask, "__array__") and not isinstance(mask, type):
-        try:
-            array = np.asarray(mask)
-        except Exception as error:  # whatever a framework raises, such as for a GPU's tensor
-            words = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ManifestError(
-                f"the mask of {of!r} ({type(mask).__name__}) cannot be read as an array: {words}. "
-                "Give an array in main memory, such as mask.detach().cpu().numpy()"
-            ) from None
-        return index_values(array, of)
+        return index_values(as_array(mask, f"the mask of {of!r}"), of)
     hint = ": make it one with numpy.array(mask)" if isinstance(mask, (list, tuple)) else ""
     raise ManifestError(f"the mask of {of!r} is of type {type(mask).__name__}, {_ACCEPTED}{hint}")
+
+
+def as_array(given: NDArray[Any] | ArrayLike, said: str) -> NDArray[Any]:
+    """An array, or what NumPy can make one of, such as a tensor; not copied where it need not be.
+
+    Args:
+        said: what it is, for messages: "the mask of 'a'".
+
+    Raises:
+        ManifestError: if it is neither.
+    """
+    if isinstance(given, np.ndarray):
+        return given
+    name = type(given).__name__
+    if not hasattr(given, "__array__") or isinstance(given, type):
+        raise ManifestError(
+            f"{said} is of type {name}, expected an array (NumPy, or anything with __array__)"
+        )
+    try:
+        return np.asarray(given)
+    except Exception as error:  # whatever a framework raises, such as for a GPU's tensor
+        words = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ManifestError(
+            f"{said} ({name}) cannot be read as an array: {words}. Give an array in main memory, "
+            "such as tensor.detach().cpu().numpy()"
+        ) from None
 
 
 def index_values(mask: NDArray[Any], of: str) -> NDArray[np.uint8]:

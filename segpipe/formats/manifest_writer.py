@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from segpipe.errors import ManifestError, MetadataError
 from segpipe.formats.given_masks import MaskLike, png_or_indexes
+from segpipe.formats.scores import ScoresLike, segmented
 from segpipe.manifests.columns import FINDINGS_COLUMN
 from segpipe.manifests.delivery import Delivery
 from segpipe.manifests.partition import Partition
@@ -169,6 +170,45 @@ class ManifestWriter:
         data = given if isinstance(given, bytes) else canonical_png(given)
         row.cells["mask_url"] = self._masks.path_of(self._masks.put(data))
         self._file.append(row)
+
+    def add_scores(
+        self,
+        reference_id: str,
+        scores: ScoresLike,
+        labels: Sequence[str],
+        void_below: float | None = None,
+        **other: Any,
+    ) -> None:
+        """Write one prediction from probabilities per class, such as a softmax's output.
+
+        ::
+
+            writer.add_scores("frame-0001", torch.softmax(logits, dim=0), ["Road", "Person"])
+
+        A pixel belongs to the class with the highest probability; of equal ones, to the first. Each
+        class with pixels becomes a Segment; its index is the number of the class. Its metadata
+        hold the mean over its pixels of the probability of each class (``class_pdf``) and of its
+        own (``confidence``), from float64 sums in a fixed order; a mean that rounding carried above
+        1 is 1. Scores are read in blocks and not copied as a whole.
+
+        Args:
+            reference_id: the dataset item.
+            scores: C x H x W, float16, float32 or float64 (NumPy, or anything with
+                ``__array__``, such as a tensor), 1 to 256 classes: probabilities from 0, which sum
+                up to 1 within 0.001 in every pixel. Logits are refused.
+            labels: of the C classes, all different.
+            void_below: 0 to 1: pixels whose highest probability is lower become an ignored
+                Segment ``void`` of index 255, without confidence and PDF; it needs a class less.
+            other: ``annotation_id``, ``image_url``, ``height``, ``width``, ``findings`` and
+                carried columns, as for :meth:`add`.
+
+        Raises:
+            ManifestError: naming the item, and where there is one the worst pixel, if the scores
+                are no probabilities of these classes; and as :meth:`add` does.
+            StorageError: if the mask cannot be stored.
+        """
+        mask, segments = segmented(scores, labels, str(reference_id), void_below)
+        self.add(reference_id, mask, segments, **other)
 
     def refuse(self, reference_id: str, findings: Sequence[ImportFinding], **carried: Any) -> None:
         """Write a row without a mask; validation rejects it with these findings.

@@ -64,6 +64,22 @@ def is_loaded() -> bool:
     return _packages is not None
 
 
+def score_kernel(*, load: bool) -> Callable[..., bool] | None:
+    """``take_block`` of :mod:`segpipe.masks.scores_kernel`; None if the fast path is not loaded.
+
+    Args:
+        load: load it if it is not.
+    """
+    if load:
+        load_fast_path()
+    if _packages is None:
+        return None
+    from segpipe.masks.scores_kernel import take_block
+
+    taken: Callable[..., bool] = take_block
+    return taken
+
+
 @contextmanager
 def disabled() -> Iterator[None]:
     """Use only the reference path, in the whole process, until the block ends; for comparisons."""

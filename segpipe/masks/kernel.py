@@ -34,7 +34,7 @@ _EIGHT = np.uint64(8)
 NO_SUCH_FILTER, TOO_MANY_RUNS = -1, -2
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function; cached on disk if possible. The compiled function releases the GIL."""
     options: Any = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
     compiled: Callable[..., Any]
@@ -45,12 +45,12 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-@_compiled
+@compiled
 def _whole_words(size: int) -> int:
     return (size + 7) // 8 * 8
 
 
-@_compiled
+@compiled
 def _list_differing(
     one: NDArray[np.uint8],
     other: NDArray[np.uint8],
@@ -80,7 +80,7 @@ def _list_differing(
     return found  # type: ignore[return-value]
 
 
-@_compiled
+@compiled
 def _paeth(left: int, up: int, corner: int) -> int:
     """The Paeth predictor: the neighbour nearest to left + up - corner."""
     to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
@@ -89,7 +89,7 @@ def _paeth(left: int, up: int, corner: int) -> int:
     return up if to_up <= to_corner else corner
 
 
-@_compiled
+@compiled
 def runs_of_lines(
     lines: NDArray[np.uint8],
     height: int,
@@ -170,7 +170,7 @@ def runs_of_lines(
     return int64(runs) if runs <= most else TOO_MANY_RUNS  # type: ignore[return-value]
 
 
-@_compiled
+@compiled
 def runs_of_pixels(
     pixels: NDArray[np.uint8], starts: NDArray[np.uint32], values: NDArray[np.uint8]
 ) -> int:
@@ -203,7 +203,7 @@ def runs_of_pixels(
     return int64(runs) if runs <= most else TOO_MANY_RUNS  # type: ignore[return-value]
 
 
-@_compiled
+@compiled
 def unfilter(lines: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
     """Convert filtered scan lines of one byte per pixel to pixels, if there are too many runs.
 
@@ -245,7 +245,7 @@ def unfilter(lines: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> bool:
     return True
 
 
-@_compiled
+@compiled
 def _no_runs(width: int) -> NDArray[np.int64]:
     """An empty table for :func:`_add_run`: 256 x 8 int64, one entry per pixel value."""
     table = np.zeros((256, _ENTRY), np.int64)
@@ -253,7 +253,7 @@ def _no_runs(width: int) -> NDArray[np.int64]:
     return table
 
 
-@_compiled
+@compiled
 def _add_run(
     table: NDArray[np.int64], value: int, y: int, start: int, stop: int, width: int
 ) -> None:
@@ -270,7 +270,7 @@ def _add_run(
     entry[_ROWS] += length * y
 
 
-@_compiled
+@compiled
 def _compact(
     table: NDArray[np.int64], per_value: NDArray[np.int64], centroids: NDArray[np.float64]
 ) -> int:
@@ -289,7 +289,7 @@ def _compact(
     return count  # type: ignore[return-value]
 
 
-@_compiled
+@compiled
 def measure_runs(
     starts: NDArray[np.uint32],
     values: NDArray[np.uint8],
@@ -331,7 +331,7 @@ def measure_runs(
     return _compact(table, per_value, centroids), edges, between
 
 
-@_compiled
+@compiled
 def measure_pixels(
     pixels: NDArray[np.uint8], per_value: NDArray[np.int64], centroids: NDArray[np.float64]
 ) -> tuple[int, int, int]:
@@ -384,7 +384,7 @@ def measure_pixels(
     return _compact(table, per_value, centroids), edges, between
 
 
-@_compiled
+@compiled
 def count_pairs(
     starts: NDArray[np.uint32],
     values: NDArray[np.uint8],
