@@ -8,13 +8,21 @@ can show it.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from segpipe.errors import MetadataError, shortened
+from segpipe.predictions.class_pdf import (
+    KEYS,
+    ClassPdf,
+    PdfReading,
+    RepeatedKeys,
+    noting_repeated_keys,
+    read_class_pdf,
+)
 from segpipe.predictions.metadata import canonical_form, confidence_of
 from segpipe.predictions.prediction import Segment
 
@@ -40,6 +48,7 @@ class DeclaredSegment:
         metadata: canonical; empty where ``metadata_error`` says why there is none.
         metadata_text: ``metadata`` as canonical JSON.
         confidence: from the metadata, where it is a number.
+        pdf: what the metadata holds as class PDF; None where that is nothing.
     """
 
     label: str | None
@@ -50,6 +59,12 @@ class DeclaredSegment:
     metadata_error: str | None
     confidence: float | None
     raw_label: object = None
+    pdf: PdfReading | None = None
+
+    @property
+    def class_pdf(self) -> ClassPdf | None:
+        """The class PDF; None where there is none that can be used."""
+        return None if self.pdf is None else self.pdf.pdf
 
     @property
     def name(self) -> str:
@@ -110,8 +125,12 @@ class Declaration:
         )
 
 
-def read_declaration(cell: object) -> Declaration:
-    """Parse the ``segments`` cell of a manifest row; never raises for what the cell holds."""
+def read_declaration(cell: object, taxonomy: Sequence[str] = ()) -> Declaration:
+    """Parse the ``segments`` cell of a manifest row; never raises for what the cell holds.
+
+    Args:
+        taxonomy: the classes, in the order of class PDFs that are lists.
+    """
     if isinstance(cell, str):
         try:
             cell = _parsed(cell)
@@ -133,7 +152,7 @@ def read_declaration(cell: object) -> Declaration:
     for place, member in enumerate(cell):
         if type(member) is not dict and not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
-    return Declaration(tuple(_in_order([_segment(member) for member in cell])))
+    return Declaration(tuple(_in_order([_segment(member, taxonomy) for member in cell])))
 
 
 def _parsed(text: str) -> Any:
@@ -147,6 +166,8 @@ def _parsed(text: str) -> Any:
         values = sum(map(text.count, ",[{"))
         if values > _MOST_VALUES:
             raise ValueError(f"it has {values:,} values, and at most {_MOST_VALUES:,} are read")
+    if 'pdf"' in text:  # of a class PDF, no key is lost silently
+        return json.loads(text, object_pairs_hook=noting_repeated_keys)
     return json.loads(text)
 
 
@@ -187,12 +208,15 @@ def _order(segment: DeclaredSegment) -> tuple[bool, int, str]:
     return segment.index is None, segment.index or 0, segment.label or ""
 
 
-def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
+def _segment(member: Mapping[str, Any], taxonomy: Sequence[str]) -> DeclaredSegment:
     label, raw_index = member.get("label"), member.get("index")
     metadata: Mapping[str, Any] = {}
-    text, problem = "{}", None
+    text, problem, pdf = "{}", None, None
     try:
-        metadata, text = canonical_form(_metadata(member))
+        given = _metadata(member)
+        metadata, text = canonical_form(given)
+        if KEYS[0] in given or KEYS[1] in given:
+            pdf = read_class_pdf(given, taxonomy)
     except MetadataError as error:
         # A key may hold what is not Unicode; the message must.
         problem = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
@@ -207,6 +231,7 @@ def _segment(member: Mapping[str, Any]) -> DeclaredSegment:
         problem,
         confidence_of(metadata) if metadata else None,
         label,
+        pdf,
     )
 
 
@@ -222,7 +247,11 @@ def _metadata(member: Mapping[str, Any]) -> Mapping[str, Any]:
     clash = sorted(key for key in beside if key in metadata and metadata[key] != beside[key])
     if clash:
         raise MetadataError(f"metadata.{clash[0]} is given twice, with different values")
-    return {**beside, **metadata} if beside else metadata
+    if not beside:
+        return metadata
+    merged = {**beside, **metadata}
+    twice = [one.repeated for one in (member, metadata) if isinstance(one, RepeatedKeys)]
+    return merged if not twice else RepeatedKeys.of(merged, frozenset().union(*twice))
 
 
 def _metadata_object(value: object) -> Mapping[str, Any]:

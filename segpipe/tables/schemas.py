@@ -33,6 +33,8 @@ VALIDATED = pa.schema(
     ]
 )
 #: A Segment and its measures: areas, box and centroid in pixels, ``area_fraction`` of the mask.
+#: ``class_pdf`` (class -> probability, sorted by class), ``entropy`` (nats) and ``margin`` (highest
+#: probability minus the second) are null without a class PDF.
 MEASURED = [
     pa.field("label", pa.string()),
     pa.field("index", pa.int32()),
@@ -46,6 +48,9 @@ MEASURED = [
     pa.field("bbox_h", pa.int32()),
     pa.field("centroid_x", pa.float64()),
     pa.field("centroid_y", pa.float64()),
+    pa.field("class_pdf", pa.map_(pa.string(), pa.float64())),
+    pa.field("entropy", pa.float64()),
+    pa.field("margin", pa.float64()),
 ]
 #: One row per (prediction, segment), in the order of VALIDATED and by index within a prediction.
 SEGMENTS = pa.schema([*IDENTITY, *MEASURED])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from segpipe.masks.measures import Measures
+from segpipe.predictions.class_pdf import ClassPdf
 from segpipe.tables.schemas import SEGMENTS
 from segpipe.tables.writing import table_of
 
@@ -29,6 +31,8 @@ class DescribedSegment(Protocol):
     def metadata_text(self) -> str: ...
     @property
     def confidence(self) -> float | None: ...
+    @property
+    def class_pdf(self) -> ClassPdf | None: ...
 
 
 class SegmentRows:
@@ -36,6 +40,7 @@ class SegmentRows:
 
     def __init__(self) -> None:
         self._described: dict[str, list[Any]] = {name: [] for name in _DESCRIBED}
+        self._pdfs: list[ClassPdf | None] = []
         self._owners: list[int] = []
         self._measures: list[Measures] = []
 
@@ -50,6 +55,7 @@ class SegmentRows:
         columns["index"] += [segment.index for segment in segments]
         columns["metadata"] += [segment.metadata_text for segment in segments]
         columns["confidence"] += [segment.confidence for segment in segments]
+        self._pdfs += [segment.class_pdf for segment in segments]
         self._owners += [len(self._measures)] * len(segments)
         self._measures.append(measures)
 
@@ -59,7 +65,10 @@ class SegmentRows:
             "dataset": [dataset] * len(self._owners),
             "model_run": [model_run] * len(self._owners),
         }
-        return table_of({**self._described, **identity, **self._measured()}, SEGMENTS)
+        return table_of(
+            {**self._described, **identity, **self._measured(), **_pdf_columns(self._pdfs)},
+            SEGMENTS,
+        )
 
     def _measured(self) -> dict[str, pa.Array]:
         """The measured columns: each row's index is looked up in its prediction's measures.
@@ -106,3 +115,32 @@ class SegmentRows:
 
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
+
+
+def _pdf_columns(pdfs: Sequence[ClassPdf | None]) -> dict[str, pa.Array]:
+    """The columns of N Segments' class PDFs; null for a Segment without one."""
+    kind = SEGMENTS.field("class_pdf").type
+    there = [pdf for pdf in pdfs if pdf is not None]
+    if not there:
+        numbers = pa.nulls(len(pdfs), pa.float64())
+        return {"class_pdf": pa.nulls(len(pdfs), kind), "entropy": numbers, "margin": numbers}
+    # Segments mostly have the same classes: names become Arrow's text once for each set of them.
+    places = dict.fromkeys((pdf.classes for pdf in there), 0)
+    first = 0
+    for classes in places:
+        places[classes], first = first, first + len(classes)
+    names = pa.array(list(chain.from_iterable(places)), pa.string())
+    sizes = np.array([0 if pdf is None else len(pdf.classes) for pdf in pdfs], np.int64)
+    ends = np.cumsum(sizes)
+    starts = np.array([0 if pdf is None else places[pdf.classes] for pdf in pdfs], np.int64)
+    keys = names.take(pa.array(np.repeat(starts - (ends - sizes), sizes) + np.arange(sizes.sum())))
+    items = pa.array(chain.from_iterable(pdf.probabilities for pdf in there), pa.float64())
+    offsets = pa.array(
+        np.concatenate(([0], ends)).astype(np.int32),
+        mask=np.array([*(pdf is None for pdf in pdfs), False]),
+    )
+    return {
+        "class_pdf": pa.MapArray.from_arrays(offsets, keys, items, type=kind),
+        "entropy": pa.array([pdf and pdf.entropy for pdf in pdfs], pa.float64()),
+        "margin": pa.array([pdf and pdf.margin for pdf in pdfs], pa.float64()),
+    }

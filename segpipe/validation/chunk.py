@@ -209,7 +209,7 @@ def _evidence(
 ) -> Evidence:
     """The evidence for a row whose files were read."""
     policy = validation.policy
-    declared = read_declaration(row.segments)
+    declared = read_declaration(row.segments, tuple(policy.taxonomy))
     near_item = None
     if known_item is False and validation.items is not None:
         near_item = validation.items.near(row.reference_id or "")

@@ -18,6 +18,7 @@ from segpipe.masks.decoding import decode_mask
 from segpipe.masks.encoding import canonical_png
 from segpipe.masks.measures import Measures, measure
 from segpipe.masks.refusal import MaskRefused
+from segpipe.predictions.class_pdf import ClassPdf, class_pdf_of
 from segpipe.predictions.fingerprint import fingerprint_of_parts
 from segpipe.predictions.metadata import canonical_form, confidence_of
 from segpipe.predictions.prediction import Segment
@@ -55,11 +56,18 @@ class _Described:
     index: int
     metadata_text: str
     confidence: float | None
+    class_pdf: ClassPdf | None
 
     @classmethod
-    def of(cls, segment: Segment) -> _Described:
+    def of(cls, segment: Segment, taxonomy: Sequence[str]) -> _Described:
         metadata, text = canonical_form(segment.metadata)
-        return cls(segment.label, segment.index, text, confidence_of(metadata))
+        return cls(
+            segment.label,
+            segment.index,
+            text,
+            confidence_of(metadata),
+            class_pdf_of(metadata, taxonomy),
+        )
 
 
 @seldom_collected()
@@ -130,7 +138,8 @@ def _consolidate_one(
         pixels = consolidated.lookup.take(pixels)
         data = canonical_png(pixels)
         mask_sha256, size = masks.put(data), len(data)
-    segments = [_Described.of(segment) for segment in consolidated.segments]
+    taxonomy = tuple(consolidation.taxonomy)
+    segments = [_Described.of(segment, taxonomy) for segment in consolidated.segments]
     measures = measure(pixels)
     described = [[one.index, one.label, one.metadata_text] for one in segments]
     return _PredictionView(

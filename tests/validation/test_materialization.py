@@ -53,6 +53,29 @@ def mixed_rows(inbox: Inbox, count: int = 40) -> list[dict[str, Any]]:
     return rows
 
 
+# --- class PDFs
+
+
+def test_class_pdfs_are_typed_columns_and_null_where_there_are_none(inbox: Inbox) -> None:
+    segments = segments_for([0, 1, 7])
+    segments[0]["metadata"] = {"class_pdf": {"road": 0.5, "car": 0.5}}
+    segments[2]["metadata"] = {"pdf": {"car": 1}}
+    given = json.dumps(segments)
+    rows = [
+        inbox.row("a", np.array([[0, 1], [1, 7]], np.uint8), segments=given),
+        inbox.row("b", ONE, segments=json.dumps(segments_for([0, 1]))),
+    ]
+    outcome = inbox.run(rows)
+    table = pq.read_table(outcome.out / "segments.parquet")
+    assert table["class_pdf"].to_pylist() == [
+        [("car", 0.5), ("road", 0.5)], None, [("car", 1.0)], None, None,
+    ]  # fmt: skip
+    assert table["entropy"].to_pylist() == [round(np.log(2), 12), None, 0.0, None, None]
+    assert table["margin"].to_pylist() == [0.0, None, 1.0, None, None]
+    nested = [batch.segments for batch in ValidatedPredictions(Folder(str(outcome.out))).batches(9)]
+    assert nested[0].to_pylist()[0][0]["class_pdf"] == [("car", 0.5), ("road", 0.5)]
+
+
 # --- the same every time
 
 
