@@ -45,6 +45,10 @@ class CatalogError(SegpipeError, RuntimeError):
     """The catalog cannot be opened, is not a segpipe catalog, or refused a commit."""
 
 
+class OtherFormatError(CatalogError):
+    """A catalog of a format that only a newer segpipe knows, or that has to be upgraded first."""
+
+
 class DestinationError(SegpipeError, RuntimeError):
     """A service predictions are published to cannot be reached, or refuses what is asked of it."""
 

@@ -1,4 +1,4 @@
-"""Commands on the catalog: history, diff, restore, unpublish, vacuum, optimize, show."""
+"""Commands on the catalog: history, diff, restore, unpublish, vacuum, optimize, upgrade, show."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from segpipe.cli.console import put, say
 from segpipe.errors import CatalogError
 from segpipe.publishing.outcomes import new_run_id
 from segpipe.root import Root
+from segpipe.tables.schemas import FORMAT
 
 
 def show_history(root: str, most: int | None) -> None:
@@ -89,6 +90,27 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
         f"{done.table_files} table files and {done.mask_files} masks, {done.temporary_files} "
         f"temporary files of killed runs ({done.bytes / 1e6:.1f} MB) {verb}"
     )
+
+
+def upgrade(root: str, dry_run: bool) -> None:
+    """Upgrade the catalog to the newest format, and say what that changes."""
+    with _remarks_said(_root(root)) as opened:
+        place = opened.catalog.table.shown
+        found = opened.catalog.upgrade(dry_run=dry_run, run_id=new_run_id("cli"))
+    if not found.needed:
+        put(f"{place} is of format {FORMAT}, the newest: nothing to do")
+        return
+    would = "would be" if dry_run else "was"
+    more = " (--no-dry-run does it)" if dry_run else ""
+    put(f"{place} {would} upgraded from format {found.found} to {FORMAT}{more}")
+    gained = ", ".join(found.columns) or "no columns"
+    put(
+        f"its Segments {'would get' if dry_run else 'got'} {gained}, null in the "
+        f"{found.predictions} predictions published so far; no file is rewritten"
+    )
+    put("older versions of segpipe cannot read it then")
+    if not dry_run:
+        put(f"undo it with: segpipe restore --root {shlex.quote(root)} {found.before}")
 
 
 def optimize(root: str) -> None:

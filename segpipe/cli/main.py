@@ -285,6 +285,16 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
 
 @cli.command()
 @_root_option
+@click.option("--dry-run/--no-dry-run", default=True, show_default=True)
+def upgrade(root: str, dry_run: bool) -> None:
+    """Upgrade a catalog that an older segpipe wrote, so that it can be published to; undoable."""
+    from segpipe.cli.catalog import upgrade as upgrade_catalog
+
+    upgrade_catalog(root, dry_run)
+
+
+@cli.command()
+@_root_option
 def optimize(root: str) -> None:
     """Write the table's many small files as few large ones."""
     from segpipe.cli.catalog import optimize as optimize_catalog

@@ -26,6 +26,10 @@ class AdvisedCommands:
         """The command that restores a version."""
         return self._of("restore", str(version))
 
+    def upgrade(self) -> str:
+        """The command that upgrades the catalog to the newest format."""
+        return self._of("upgrade")
+
     def optimize(self) -> str:
         """The command that rewrites small files, after mending what a cut of the power left."""
         return self._of("optimize")

@@ -20,6 +20,7 @@ from segpipe.publishing.catalog_destination import CatalogDestination
 from segpipe.publishing.history import History, diff, history
 from segpipe.publishing.outcomes import new_run_id
 from segpipe.publishing.table_format import MASKS_KEY, PREDICTIONS, quoted
+from segpipe.publishing.upgrading import Upgrade, upgrade
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.redaction import redacted
@@ -60,8 +61,9 @@ class Catalog(CatalogDestination):
         A row is one prediction: identity, ``mask_path``, ``mask_sha256``, ``fingerprint``,
         ``height`` and ``width`` (pixels), ``segments`` (a list of structs with ``label``,
         ``index``, ``metadata`` as JSON, ``confidence``, ``area_px``, ``area_fraction``, the box
-        ``bbox_x``, ``bbox_y``, ``bbox_w``, ``bbox_h`` and the centroid, in pixels), and which run
-        published it when.
+        ``bbox_x``, ``bbox_y``, ``bbox_w``, ``bbox_h`` and the centroid, in pixels, ``class_pdf``,
+        ``entropy``, ``margin`` and declared metadata), and which run published it when. All
+        columns: ``docs/tables.md``.
 
         Args:
             model_run: only this model run's predictions.
@@ -159,6 +161,21 @@ class Catalog(CatalogDestination):
             reference_ids=reference_ids,
             partition=date,
         )
+
+    def upgrade(self, *, dry_run: bool = True, run_id: str | None = None) -> Upgrade:
+        """Upgrade a catalog that an older segpipe wrote to the format of this one.
+
+        No file is rewritten, and restoring the version before undoes it. One that needs none is
+        left alone.
+
+        Args:
+            dry_run: say what would be done, and change nothing.
+
+        Raises:
+            CatalogError: if there is none, or it is of a newer format.
+            StorageError: if it cannot be written.
+        """
+        return upgrade(self, run_id or new_run_id(), dry_run=dry_run)
 
     def optimize(self, *, run_id: str | None = None) -> dict[str, int]:
         """Rewrite the table's many small files as a few large ones.

@@ -31,6 +31,7 @@ from segpipe.publishing.outcomes import (
 from segpipe.publishing.rewriting import file_spans, slices
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.publishing.table import first_line, is_missing_file
+from segpipe.publishing.table_columns import missing_columns, with_segments
 from segpipe.publishing.table_format import PREDICTIONS, application_of, of_model_run
 from segpipe.publishing.verification import Verification, verify
 from segpipe.storage.mask_store import MaskStore
@@ -74,8 +75,10 @@ class CatalogDestination(StoredPredictions):
         of = provenance.model_run, provenance.partition
         for attempt in range(_ATTEMPTS):
             table = self.table.open() if dry_run else self.table.open_to_publish(of)
+            if table is not None and dry_run:
+                self.table.check_publishable(table)
             if table is None and not dry_run:
-                table = self.table.create()
+                table = self.table.create(batch.segments.type)
                 self.table.confirm(table.version())
             try:
                 present = self._present(table, column_array(rows, "reference_id"), provenance)
@@ -87,6 +90,8 @@ class CatalogDestination(StoredPredictions):
                 if table is not None and not dry_run and self._take_out(table, provenance):
                     continue
                 raise
+            if table is not None:
+                missing_columns(table, batch.segments.type)  # of another type: refused
             planned = plan(rows, present, update=provenance.update)
             looked = elapsed_clock()
             to_write, failures = self._to_write(rows, planned, masks, dry_run=dry_run)
@@ -249,6 +254,10 @@ class CatalogDestination(StoredPredictions):
         application = application_of(provenance.dataset, provenance.model_run)
         of = of_model_run(provenance.dataset, provenance.model_run, "target.")
         committed = table.transaction_version(application) or 0
+        try:
+            self.table.widen(table, rows, provenance)
+        except CommitFailedError as error:
+            return first_line(error)
         for part in self._parts(table, rows, provenance):
             if (table.transaction_version(application) or 0) != committed:
                 return "another run published to the model run"
@@ -304,7 +313,8 @@ def _properties(
 
 
 def _published_rows(batch: PredictionBatch, provenance: Provenance) -> pa.Table:
-    """The batch as rows of the table, PREDICTIONS."""
+    """The batch as rows of the table: PREDICTIONS, with the columns of the batch's Segments."""
+    schema = with_segments(batch.segments.type)
     count = batch.rows.num_rows
     given: dict[str, Any] = {
         "dataset": provenance.dataset,
@@ -320,9 +330,9 @@ def _published_rows(batch: PredictionBatch, provenance: Provenance) -> pa.Table:
         else pa.array([given[field.name]] * count, field.type)
         if field.name in given
         else batch.rows[field.name]
-        for field in PREDICTIONS
+        for field in schema
     ]
-    return pa.Table.from_arrays(columns, schema=PREDICTIONS)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _wait(attempt: int) -> None:

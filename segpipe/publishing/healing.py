@@ -140,7 +140,7 @@ class TableLog(LogLook):
         if info.get("operation") == "CREATE TABLE":
             return "the next run makes the table again"
         if operation := info.get("segpipe.operation"):
-            if operation in ("unpublish", "restore"):
+            if operation in ("unpublish", "restore", "upgrade"):
                 return f"it has not happened: {operation} again if that is still wanted"
             return "nothing is lost by that"
         whose = str(info.get("segpipe.model_run", "")), str(info.get("segpipe.partition", ""))

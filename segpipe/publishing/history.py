@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from segpipe.errors import CatalogError
 from segpipe.publishing.log_commits import TORN_OPERATION
 from segpipe.publishing.stored_predictions import StoredPredictions
+from segpipe.tables.columns import SEGMENT_COLUMNS
 from segpipe.tables.schemas import IDENTITY
 from segpipe.tables.text import html_table, text_table
 
@@ -30,6 +31,7 @@ _OPERATIONS = {
     "WRITE": "publish",
 }
 _IDENTITY = [field.name for field in IDENTITY]
+_FIRST_FORMAT = {name for name, column in SEGMENT_COLUMNS.items() if column.since == 1}
 _ITEMS_AT_ONCE = 500
 # "index label" -> the Segment's columns.
 _Segments = Mapping[str, Any]
@@ -53,9 +55,10 @@ class Version:
     """One commit of the catalog.
 
     Attributes:
-        operation: create, publish, unpublish, restore, optimize, vacuum, or mend for damaged files
-            that were taken out; ``torn`` for one that a cut of the power damaged, and that is not
-            part of the table.
+        operation: create, publish, unpublish, restore, optimize, vacuum, mend for damaged files
+            that were taken out, widen for columns of declared metadata, upgrade for those of a new
+            format; ``torn`` for one that a cut of the power damaged, and that is not part of the
+            table.
         notes: model run, partition, run id, update, and counts, as far as the commit has them.
     """
 
@@ -157,8 +160,15 @@ def _changed_segments(old: _Segments, new: _Segments) -> dict[str, list[str]]:
     return {
         "segments_added": [name for name in new if name not in old],
         "segments_removed": [name for name in old if name not in new],
-        "segments_changed": [name for name in new if name in old and new[name] != old[name]],
+        "segments_changed": [
+            name for name in new if name in old and _given(new[name]) != _given(old[name])
+        ],
     }
+
+
+def _given(segment: Mapping[str, Any]) -> dict[str, Any]:
+    """A Segment without the columns made of its metadata, which either version may lack."""
+    return {name: value for name, value in segment.items() if name in _FIRST_FORMAT}
 
 
 def _segments(

@@ -184,7 +184,8 @@ def _said(info: Mapping[str, Any]) -> dict[str, int]:
             "add": int(figures.get("numFilesAdded", 0)),
             "remove": int(figures.get("numFilesRemoved", 0)),
         }
-    return {"txn": int(info.get(TRANSACTIONS_KEY, 0))}
+    changed = info.get("operation") in ("ADD COLUMN", "SET TBLPROPERTIES")
+    return {"txn": int(info.get(TRANSACTIONS_KEY, 0)), "metaData": int(changed)}
 
 
 def _data_file(added: Mapping[str, Any]) -> DataFile:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.errors import SegpipeError, printable
+from segpipe.errors import OtherFormatError, SegpipeError, printable
 from segpipe.publishing.destination import Destination, Healing
 from segpipe.publishing.outcomes import Outcome, Provenance, counts
 from segpipe.publishing.published_content import PublishedContent
@@ -111,6 +111,8 @@ def publish(
         for batch in predictions.batches(rows_per_batch):
             try:
                 batch_receipts = destination.publish(batch, masks, provenance, dry_run=dry_run)
+            except OtherFormatError:
+                raise  # it happened before anything was published: there is nothing to tell
             except SegpipeError as error:
                 failure = error  # the receipts of earlier batches are kept
                 break

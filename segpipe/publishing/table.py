@@ -29,12 +29,17 @@ from segpipe.publishing.damaged_files import (
 )
 from segpipe.publishing.log_entries import LOG, TRANSACTIONS_KEY
 from segpipe.publishing.outcomes import Provenance
+from segpipe.publishing.table_columns import (
+    aligned,
+    described,
+    missing_columns,
+    nested_field,
+    schema_of,
+)
 from segpipe.publishing.table_format import (
     FILE_SIZE,
-    FORMAT,
-    FORMAT_KEY,
     MASKS_KEY,
-    PREDICTIONS,
+    SEGMENTS_COLUMN,
     WRITING,
     application_of,
     quoted,
@@ -43,6 +48,8 @@ from segpipe.publishing.table_opening import OpeningTable
 from segpipe.storage.failures import library_words
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import plain_place
+from segpipe.tables.schemas import FORMAT, FORMAT_KEY
+from segpipe.validation.validated import SEGMENT_LIST
 
 _MOST_COMMANDS = 10
 
@@ -60,8 +67,11 @@ class PredictionsTable(OpeningTable):
         super().__init__(folder, AdvisedCommands(root))
         self._masks = masks
 
-    def create(self) -> DeltaTable:
+    def create(self, segments: pa.DataType = SEGMENT_LIST) -> DeltaTable:
         """The table; created if there is none yet.
+
+        Args:
+            segments: the type of its Segments, SEGMENT_LIST with declared metadata.
 
         Raises:
             StorageError: if it cannot be made.
@@ -70,13 +80,13 @@ class PredictionsTable(OpeningTable):
         try:
             return DeltaTable.create(
                 self._address(),
-                PREDICTIONS,
+                described(segments),
                 mode="ignore",
                 partition_by=["dataset", "model_run"],
                 name="predictions",
                 description="Published segmentation predictions, one row per item and model run",
                 configuration={
-                    FORMAT_KEY: FORMAT,
+                    FORMAT_KEY: str(FORMAT),
                     MASKS_KEY: self._masks,
                     "delta.targetFileSize": str(FILE_SIZE),
                     # The columns used to skip files; others would only make the log larger.
@@ -106,13 +116,15 @@ class PredictionsTable(OpeningTable):
             ids: string array of reference ids to read, all if None; filtered while streaming.
 
         Returns:
-            The columns asked for, in the types of PREDICTIONS.
+            The columns asked for, in the types of PREDICTIONS; Segments also with the columns of
+            declared metadata that the table has. What a table of an older format lacks is null.
 
         Raises:
             DamagedFilesError: if files of the version are missing or damaged.
             CatalogError: if it cannot be read for another reason.
         """
-        schema = pa.schema([PREDICTIONS.field(name) for name in columns or PREDICTIONS.names])
+        whole = schema_of(table)
+        schema = pa.schema([whole.field(name) for name in columns or whole.names])
         if ids is not None:
             if not len(ids):
                 return schema.empty_table()
@@ -201,6 +213,33 @@ class PredictionsTable(OpeningTable):
             f"what could not be read was taken out of the catalog: {listed(files)}; this run "
             "publishes again what was of its partition"
             + (f"; publish the rest again with: {again}" if again else "")
+        )
+
+    def widen(self, table: DeltaTable, rows: pa.Table, provenance: Provenance) -> None:
+        """Add the columns of Segments that rows have and the table lacks: metadata that was
+        declared since. No file is rewritten; what was published before has nulls there.
+
+        Raises:
+            CommitFailedError: if another commit changed the table at the same time.
+            StorageError: if it cannot be written.
+            SettingsError: see :func:`missing_columns`.
+        """
+        missing = missing_columns(table, rows.schema.field(SEGMENTS_COLUMN).type)
+        if not missing or not rows.num_rows:
+            return
+        names = ", ".join(field.name for field in missing)
+        notes = {"operation": "widen", "columns": names, "run_id": provenance.run_id}
+        with _storage_failures(self.shown):
+            table.alter.add_columns(
+                list(nested_field(missing).fields),
+                commit_properties=CommitProperties(
+                    custom_metadata={f"segpipe.{key}": value for key, value in notes.items()}
+                ),
+                post_commithook_properties=self.hooks,
+            )
+        self.confirm(table.version())
+        self.remarks.append(
+            f"the catalog's Segments got the columns {names}: null in what was published before"
         )
 
     def append(self, table: DeltaTable, rows: pa.Table, properties: CommitProperties) -> None:
@@ -306,14 +345,11 @@ def _streamed(
 
 
 def _for_writing(rows: pa.Table, table: DeltaTable) -> pa.Table:
-    """The rows with nulls in columns that others added to the table, sorted by item.
+    """The rows with nulls in columns that only the table has, sorted by item.
 
     Sorted, each file covers a narrow range of items, and most files can be skipped.
     """
-    for field in pa.schema(table.schema().to_arrow()):
-        if field.name not in rows.column_names:
-            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-    return rows.sort_by("reference_id")
+    return aligned(rows, table).sort_by("reference_id")
 
 
 def first_line(error: Exception) -> str:

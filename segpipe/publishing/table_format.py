@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from deltalake import WriterProperties
+from deltalake import DeltaTable, WriterProperties
 
-from segpipe.tables.schemas import PREDICTION
+from segpipe.tables.schemas import FORMAT_KEY, PREDICTION
 from segpipe.validation.validated import SEGMENT_LIST
 
+#: The column of nested Segments.
+SEGMENTS_COLUMN = "segments"
 #: The columns of the Delta table: one row per published prediction.
 PREDICTIONS = pa.schema(
     [
         *PREDICTION,
-        pa.field("segments", SEGMENT_LIST),
+        pa.field(SEGMENTS_COLUMN, SEGMENT_LIST),
         pa.field("image_url", pa.string()),
         pa.field("manifest", pa.string()),
         pa.field("partition", pa.string()),
@@ -31,8 +33,12 @@ MASKS_KEY = "segpipe.masks"
 WRITING = WriterProperties(compression="ZSTD", max_row_group_size=20_000)
 #: Target size of the table's files, in bytes.
 FILE_SIZE = 16 * 2**20
-#: The table's property that holds its format, and the format.
-FORMAT_KEY, FORMAT = "segpipe.format", "1"
+
+
+def format_of(table: DeltaTable) -> int | None:
+    """The format of a table; None where it is not one of segpipe's."""
+    found = table.metadata().configuration.get(FORMAT_KEY, "")
+    return int(found) if found.isascii() and found.isdigit() else None
 
 
 def application_of(dataset: str, model_run: str) -> str:

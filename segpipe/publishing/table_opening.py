@@ -11,21 +11,22 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 from deltalake import DeltaTable, PostCommitHookProperties
-from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from segpipe.errors import CatalogError, SettingsError, StorageError, listed
+from segpipe.errors import CatalogError, OtherFormatError, SettingsError, StorageError, listed
 from segpipe.publishing.advised_commands import AdvisedCommands
 from segpipe.publishing.checkpoints import APART, write_checkpoint
 from segpipe.publishing.healing import TableLog
 from segpipe.publishing.log_damage import Look
 from segpipe.publishing.log_entries import LOG, entry_name, sync_version
-from segpipe.publishing.table_format import FORMAT, FORMAT_KEY, PREDICTIONS, TABLE
+from segpipe.publishing.table_columns import wrong_column
+from segpipe.publishing.table_format import TABLE, format_of
 from segpipe.storage.failures import is_full, library_words, os_words, storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror
 from segpipe.storage.object_store import object_store_options
 from segpipe.storage.redaction import redacted
+from segpipe.tables.schemas import FORMAT, FORMAT_KEY
 
 Result = TypeVar("Result")
 _NOT_IN_KEYS = frozenset("%#?[]^|\\")
@@ -139,11 +140,14 @@ class OpeningTable:
             of: model run and partition that are going to be published.
 
         Raises:
+            OtherFormatError: if it is of a format that this segpipe does not know.
             CatalogError: if it cannot be read, or is not a segpipe catalog.
             StorageError: if something cannot be set aside.
         """
         try:
             table = self._opened(version, of, mending=mending)
+        except OtherFormatError:
+            raise
         except CatalogError:
             if self.log is None:
                 raise
@@ -155,15 +159,35 @@ class OpeningTable:
             table = self._opened(version, of, mending=mending, closely=True)
         if table is None:
             return None
-        found = table.metadata().configuration.get(FORMAT_KEY)
-        if found != FORMAT:
+        found = format_of(table)
+        if found is None or found < 1:
+            given = table.metadata().configuration.get(FORMAT_KEY)
             raise CatalogError(
-                f"{self.shown} is a Delta table, but not one segpipe {FORMAT} can publish "
-                f"to ({FORMAT_KEY} is {found!r}): choose another catalog, or upgrade segpipe"
+                f"{self.shown} is a Delta table, but not one of segpipe's ({FORMAT_KEY} is "
+                f"{given!r}): choose another catalog"
+            )
+        if found > FORMAT:
+            raise OtherFormatError(
+                f"{self.shown} is of format {found}, which a newer segpipe wrote; this one knows "
+                f"formats up to {FORMAT}: install a newer segpipe. Nothing was changed"
             )
         if not any_columns:
             self._check_columns(table)
         return table
+
+    def check_publishable(self, table: DeltaTable) -> None:
+        """Refuse to publish to a table of an older format: nobody's table is altered unasked.
+
+        Raises:
+            OtherFormatError: with the command that upgrades it.
+        """
+        found = format_of(table)
+        if found != FORMAT:
+            raise OtherFormatError(
+                f"{self.shown} is of format {found}, and predictions are published in format "
+                f"{FORMAT}. It can be read as it is; to publish to it, upgrade it with: "
+                f"{self.commands.upgrade()} (it says what it would do; --no-dry-run does it)"
+            )
 
     def _opened(
         self,
@@ -274,10 +298,15 @@ class OpeningTable:
             CatalogError, StorageError: see :meth:`open`.
         """
         try:
-            return self.open(mending=True, of=of)
+            table = self.open(mending=True, of=of)
+        except OtherFormatError:
+            raise
         except CatalogError:
             self.give_up_damaged(of)
-            return self.open(mending=True, of=of)
+            table = self.open(mending=True, of=of)
+        if table is not None:
+            self.check_publishable(table)
+        return table
 
     def give_up_damaged(
         self, of: tuple[str, str] | None = None, *, above: int | None = None
@@ -313,8 +342,33 @@ class OpeningTable:
             return Look()
         with storage_errors(f"opening {self.shown}"):
             if mending:
+                self._refuse_formats(of, closely=closely)
                 self.remarks += self.log.mend(self._sync, of=of, closely=closely)
             return self.log.look(closely=closely)
+
+    def _refuse_formats(self, of: tuple[str, str] | None, *, closely: bool) -> None:
+        """Before anything is mended: a table of a newer format is for a newer segpipe to mend, and
+        one of an older format is left alone by who cannot publish to it.
+
+        Args:
+            of: model run and partition that are going to be published.
+
+        Raises:
+            OtherFormatError: see :meth:`open` and :meth:`check_publishable`.
+        """
+        if self.log is None:
+            return
+        look = self.log.look(closely=closely)
+        if look.torn is None and look.newest == self.log.confirmed.newest():
+            return
+        try:
+            table = self.open(any_columns=True)
+            if table is not None and of is not None:
+                self.check_publishable(table)
+        except OtherFormatError:
+            raise
+        except CatalogError:
+            pass  # too damaged to be opened: who mends it looks again
 
     def confirm(self, version: int) -> None:
         """Make a version and all before it survive a cut of the power, and note that they do.
@@ -358,15 +412,12 @@ class OpeningTable:
 
     def _check_columns(self, table: DeltaTable) -> None:
         """Refuse a missing or changed column; columns that others added are left alone."""
-        there = {field.name: field.type for field in table.schema().fields}
-        for field in DeltaSchema.from_arrow(PREDICTIONS).fields:
-            found = there.get(field.name)
-            if found != field.type:
-                words = "missing" if found is None else f"of another type ({found})"
-                raise CatalogError(
-                    f"{self.shown}: the column {field.name!r} is {words}: the table was "
-                    "changed by something other than segpipe; restore an earlier version of it"
-                )
+        if (wrong := wrong_column(table)) is not None:
+            name, words = wrong
+            raise CatalogError(
+                f"{self.shown}: the column {name!r} is {words}: the table was changed by "
+                "something other than segpipe; restore an earlier version of it"
+            )
 
     def _retried(self, read: Callable[[], Result]) -> Result:
         for left in reversed(range(self._tries)):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+#: The format of the tables, and its key: in the footer of Parquet files (from format 2 on), and in
+#: the properties of the catalog's Delta table. Format 2 has class PDFs and declared metadata.
+FORMAT_KEY, FORMAT = "segpipe.format", 2
+
 
 def _strings(*names: str) -> list[pa.Field]:
     return [pa.field(name, pa.string()) for name in names]

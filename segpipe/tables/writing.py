@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from segpipe.storage.files import Folder
 from segpipe.tables.amounts import bytes_at_once
+from segpipe.tables.schemas import FORMAT, FORMAT_KEY
 
 #: Bytes of rows, as they are in memory, with which a row group ends before it has all its rows;
 #: of large rows, see :func:`segpipe.tables.amounts.bytes_at_once`.
@@ -72,6 +73,7 @@ def table_writer(
         try:
             yield table
             table.flush()
+            table.add_metadata(FORMAT_KEY, str(FORMAT))
         except BaseException:
             # The file is discarded. Closing frees it, and must not hide the first error.
             with suppress(Exception):

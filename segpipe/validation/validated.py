@@ -123,6 +123,8 @@ class ValidatedPredictions:
             )
         with self.folder.open_input(name) as handle:
             _check_digest(self.folder, name, handle, digest)
+            if name == SEGMENTS_FILE:
+                _check_columns(f"{self.folder.shown}/{name}", handle)
 
 
 def nested(counts: np.ndarray, segments: pa.Table) -> pa.Array:
@@ -151,6 +153,15 @@ def _check_digest(folder: Folder, name: str, handle: IO[bytes], digest: str) -> 
         raise TableError(
             f"{folder.shown}/{name} comes from another pass than {folder.shown}'s "
             "summary, as after a crash: materialize the partition again"
+        )
+
+
+def _check_columns(shown: str, handle: IO[bytes]) -> None:
+    missing = [name for name in SEGMENTS.names if name not in pq.read_schema(handle).names]
+    if missing:
+        raise TableError(
+            f"{shown} has no column {', '.join(missing)}, as those of an earlier segpipe: "
+            "materialize the partition again"
         )
 
 
