@@ -196,7 +196,8 @@ class Root:
         Raises:
             SettingsError: if the model run's taxonomy cannot serve the view.
         """
-        return Consolidation(view, self.settings.policies.of(model_run).taxonomy)
+        policy = self.settings.policies.of(model_run)
+        return Consolidation(view, policy.taxonomy, policy.metadata)
 
     def view_tables(self, partition: Partition, view: View) -> Folder:
         """Where the tables of a partition's view are."""

@@ -47,7 +47,8 @@ class Settings:
         allowed_roots: folders masks may be read from, besides ``root`` and ``manifests``.
         storage_options: given to fsspec and to the catalog for remote URLs.
         first_date: the first day that can have a partition.
-        policies: what applies to the predictions, by model run (``policy``, ``model_runs``).
+        policies: what applies to the predictions, by model run (``policy``, ``model_runs``), with
+            the metadata that is declared (``metadata``).
         rows_per_chunk: manifest rows worked on at a time by one worker.
         workers: how many work on a step's masks on this machine; 0 means one per processor.
         scheduler: address of a Dask scheduler whose workers do it instead; empty for none.
@@ -211,7 +212,7 @@ def _absolute(url: str) -> str:
     return os.path.abspath(path if is_url(url) else os.path.expanduser(path))
 
 
-_TABLES = ("policy", "model_runs", "nucleus", "evaluation")
+_TABLES = ("policy", "model_runs", "metadata", "nucleus", "evaluation")
 _KINDS: dict[str, tuple[type, str]] = {
     "dataset": (str, "text"),
     "manifests": (str, "a URL"),

@@ -163,7 +163,7 @@ class OpeningTable:
         if found is None or found < 1:
             given = table.metadata().configuration.get(FORMAT_KEY)
             raise CatalogError(
-                f"{self.shown} is a Delta table, but not one of segpipe's ({FORMAT_KEY} is "
+                f"{self.shown} is a Delta table, but not one segpipe made ({FORMAT_KEY} is "
                 f"{given!r}): choose another catalog"
             )
         if found > FORMAT:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 #: The format of the tables, and its key: in the footer of Parquet files (from format 2 on), and in
@@ -58,6 +60,22 @@ MEASURED = [
 ]
 #: One row per (prediction, segment), in the order of VALIDATED and by index within a prediction.
 SEGMENTS = pa.schema([*IDENTITY, *MEASURED])
+_DECLARED = {
+    "string": pa.string(), "float": pa.float64(), "bool": pa.bool_(), "int": pa.int64(),
+}  # fmt: skip
+
+
+def segments_schema(declared: Mapping[str, str]) -> pa.Schema:
+    """SEGMENTS, and after its columns those of declared metadata.
+
+    Args:
+        declared: key of the metadata -> ``string``, ``float``, ``bool`` or ``int``.
+    """
+    return pa.schema(
+        [*SEGMENTS, *(pa.field(key, _DECLARED[kind]) for key, kind in declared.items())]
+    )
+
+
 #: One row per finding of a rejected row; all findings, not only the first.
 REJECTED = pa.schema(
     [*IDENTITY, *_MANIFEST_ROW, *_FINDING, *_strings("found", "expected", "remedy")]

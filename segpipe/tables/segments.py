@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from segpipe.masks.measures import Measures
 from segpipe.predictions.class_pdf import ClassPdf
-from segpipe.tables.schemas import SEGMENTS
+from segpipe.predictions.declared_metadata import Declared, typed_value
+from segpipe.tables.schemas import SEGMENTS, segments_schema
 from segpipe.tables.writing import table_of
 
 _DESCRIBED = ("reference_id", "label", "index", "metadata", "confidence")
@@ -21,12 +22,14 @@ _KEYS, _NO_VALUE = 512, 511
 
 
 class DescribedSegment(Protocol):
-    """A Segment with its metadata as canonical JSON."""
+    """A Segment with its metadata, canonical, and as JSON."""
 
     @property
     def label(self) -> str | None: ...
     @property
     def index(self) -> int | None: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
     @property
     def metadata_text(self) -> str: ...
     @property
@@ -36,9 +39,15 @@ class DescribedSegment(Protocol):
 
 
 class SegmentRows:
-    """Collects rows prediction by prediction, and looks up all their measures at once."""
+    """Collects rows prediction by prediction, and looks up all their measures at once.
 
-    def __init__(self) -> None:
+    Args:
+        declared: keys of the metadata that are columns.
+    """
+
+    def __init__(self, declared: Declared) -> None:
+        self._declared = declared
+        self._values: dict[str, list[Any]] = {key: [] for key in declared}
         self._described: dict[str, list[Any]] = {name: [] for name in _DESCRIBED}
         self._pdfs: list[ClassPdf | None] = []
         self._owners: list[int] = []
@@ -56,18 +65,26 @@ class SegmentRows:
         columns["metadata"] += [segment.metadata_text for segment in segments]
         columns["confidence"] += [segment.confidence for segment in segments]
         self._pdfs += [segment.class_pdf for segment in segments]
+        for key, kind in self._declared.items():
+            self._values[key] += [typed_value(one.metadata.get(key), kind) for one in segments]
         self._owners += [len(self._measures)] * len(segments)
         self._measures.append(measures)
 
     def table(self, dataset: str | None, model_run: str | None) -> pa.Table:
-        """The rows as SEGMENTS, in the order they were added."""
+        """The rows in :func:`segments_schema`, in the order they were added."""
         identity = {
             "dataset": [dataset] * len(self._owners),
             "model_run": [model_run] * len(self._owners),
         }
         return table_of(
-            {**self._described, **identity, **self._measured(), **_pdf_columns(self._pdfs)},
-            SEGMENTS,
+            {
+                **self._described,
+                **identity,
+                **self._measured(),
+                **_pdf_columns(self._pdfs),
+                **self._values,
+            },
+            segments_schema(self._declared),
         )
 
     def _measured(self) -> dict[str, pa.Array]:

@@ -70,7 +70,7 @@ class ValidatedChunk:
 
     Attributes:
         validated: VALIDATED plus the manifest's carried columns.
-        segments: SEGMENTS, in the order of ``validated``.
+        segments: SEGMENTS and declared metadata, in the order of ``validated``.
         rejected: REJECTED; all findings of every rejected row.
         rows: rows of the chunk.
         findings: rule -> number of rows with a finding of it, accepted rows included.
@@ -325,7 +325,7 @@ def _validated_table(
 
 
 def _segments_table(accepted: Sequence[_Accepted], validation: Validation) -> pa.Table:
-    rows = SegmentRows()
+    rows = SegmentRows(validation.policy.metadata)
     for one in accepted:
         rows.add(one.row.reference_id, one.declaration.segments, one.measures)
     return rows.table(validation.dataset, validation.model_run)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from segpipe.storage.files import Folder
 from segpipe.tables.digest import TableDigest
-from segpipe.tables.schemas import REJECTED, SEGMENTS
+from segpipe.tables.schemas import REJECTED
 from segpipe.tables.writing import table_writer
 from segpipe.validation.ground_truth import TruthCounts
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
@@ -31,16 +31,24 @@ class PartitionTables:
         stack: the files appear under their names when it closes without an error.
         out: folder of the tables.
         schema: of the validated table: VALIDATED, then the carried columns.
+        segments: of the segment table: SEGMENTS, then declared metadata.
         code_version: part of the digests; another version gives other digests.
 
     Raises:
         StorageError: if a file cannot be opened for writing.
     """
 
-    def __init__(self, stack: ExitStack, out: Folder, schema: pa.Schema, code_version: str) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        out: Folder,
+        schema: pa.Schema,
+        segments: pa.Schema,
+        code_version: str,
+    ) -> None:
         self.schema = schema
         self._validated = stack.enter_context(table_writer(out, VALIDATED_FILE, schema))
-        self._segments = stack.enter_context(table_writer(out, SEGMENTS_FILE, SEGMENTS))
+        self._segments = stack.enter_context(table_writer(out, SEGMENTS_FILE, segments))
         self._rejected = stack.enter_context(table_writer(out, REJECTED_FILE, REJECTED))
         self._validated_digest = TableDigest(code_version)
         self._rejected_digest = TableDigest(code_version)
@@ -56,7 +64,7 @@ class PartitionTables:
 
         Args:
             validated: in this object's ``schema``.
-            segments: SEGMENTS, in the order of ``validated``.
+            segments: in the schema of the segment table, in the order of ``validated``.
         """
         self._validated.write(validated)
         self._segments.write(segments)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from segpipe.manifests.cells import cells_of
 from segpipe.manifests.rows import ManifestRow
 from segpipe.storage.files import Folder
-from segpipe.tables.schemas import SEGMENTS, VALIDATED
+from segpipe.tables.schemas import VALIDATED, segments_schema
 from segpipe.tables.writing import column_array
 from segpipe.validation.chunk import ValidatedChunk, Validation, rejected_table
 from segpipe.validation.duplicates import Duplicates, SameMasks
@@ -48,8 +48,9 @@ class PassTables:
         duplicates: Duplicates,
         validation: Validation,
     ) -> None:
-        self._tables = PartitionTables(stack, out, pa.schema([*VALIDATED, *extras]), CODE_VERSION)
-        self._deferred = _DeferredRows(stack, self._tables.schema)
+        schemas = pa.schema([*VALIDATED, *extras]), segments_schema(validation.policy.metadata)
+        self._tables = PartitionTables(stack, out, *schemas, CODE_VERSION)
+        self._deferred = _DeferredRows(stack, *schemas)
         self._duplicates = duplicates
         self._validation = validation
         self._same_masks = SameMasks()
@@ -148,9 +149,9 @@ class PassTables:
 class _DeferredRows:
     """Rows that can be decided on only after the last row, kept on disk until then."""
 
-    def __init__(self, stack: ExitStack, schema: pa.Schema) -> None:
+    def __init__(self, stack: ExitStack, validated: pa.Schema, segments: pa.Schema) -> None:
         self._stack = stack
-        self._schemas = (schema, SEGMENTS)
+        self._schemas = (validated, segments)
         self._files: list[IO[bytes]] = []
         self._writers: list[pq.ParquetWriter] = []
 

@@ -24,7 +24,8 @@ from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_F
 _BYTES_AT_ONCE = 48_000_000
 # Bytes of memory that reading takes, beside the rows that it gives.
 _READING_BYTES = 96_000_000
-#: A prediction's segments in nested form: one struct per Segment, sorted by index.
+#: A prediction's segments in nested form: one struct per Segment, sorted by index. Where metadata
+#: is declared, its columns follow in the struct.
 SEGMENT_LIST = pa.list_(pa.struct(MEASURED))
 
 
@@ -81,7 +82,10 @@ class ValidatedPredictions:
             # Another pass may have replaced the files since this object was made.
             _check_digest(self.folder, VALIDATED_FILE, validated, self.summary.validated_digest)
             _check_digest(self.folder, SEGMENTS_FILE, segments, self.summary.validated_digest)
-            measured = _RowReader(pieces(f"{self.folder.shown}/{SEGMENTS_FILE}", segments, 65_536))
+            schema = pq.read_schema(segments).remove_metadata()
+            measured = _RowReader(
+                pieces(f"{self.folder.shown}/{SEGMENTS_FILE}", segments, 65_536), schema
+            )
             for piece in pieces(f"{self.folder.shown}/{VALIDATED_FILE}", validated, rows):
                 table = pa.Table.from_batches([piece]).replace_schema_metadata()
                 while table.num_rows:
@@ -135,13 +139,14 @@ def nested(counts: np.ndarray, segments: pa.Table) -> pa.Array:
         segments: all their rows, in the same order.
 
     Returns:
-        N entries of SEGMENT_LIST.
+        N entries of SEGMENT_LIST, with the columns of declared metadata that there are.
     """
+    members = [*MEASURED, *(one for one in segments.schema if one.name not in SEGMENTS.names)]
     structs = pa.StructArray.from_arrays(
-        [segments[member.name].combine_chunks() for member in MEASURED], fields=MEASURED
+        [segments[member.name].combine_chunks() for member in members], fields=members
     )
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), structs).cast(SEGMENT_LIST)
+    return pa.ListArray.from_arrays(pa.array(offsets), structs).cast(pa.list_(pa.struct(members)))
 
 
 def _check_digest(folder: Folder, name: str, handle: IO[bytes], digest: str) -> None:
@@ -168,9 +173,9 @@ def _check_columns(shown: str, handle: IO[bytes]) -> None:
 class _RowReader:
     """Gives the rows of the segment table to the predictions they belong to, in order."""
 
-    def __init__(self, pieces: Iterator[pa.RecordBatch]) -> None:
+    def __init__(self, pieces: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
         self._pieces = pieces
-        self._rest = SEGMENTS.empty_table()
+        self._rest = schema.empty_table()
 
     def of_first(self, counts: np.ndarray) -> tuple[pa.Table, int]:
         """The next rows, those of as many predictions as can be held at once.

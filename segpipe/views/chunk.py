@@ -35,7 +35,7 @@ class ViewChunk:
 
     Attributes:
         validated: in the schema of the batch.
-        segments: SEGMENTS, in the order of ``validated``.
+        segments: SEGMENTS and declared metadata, in the order of ``validated``.
         changed: predictions whose pixel values the view changed.
         given_segments: Segments of the batch.
         undecided: labels of Segments kept as things because nothing says thing or stuff.
@@ -50,10 +50,11 @@ class ViewChunk:
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """A Segment of a view, with its metadata as canonical JSON."""
+    """A Segment of a view, with its metadata, canonical, and as JSON."""
 
     label: str
     index: int
+    metadata: Mapping[str, Any]
     metadata_text: str
     confidence: float | None
     class_pdf: ClassPdf | None
@@ -64,6 +65,7 @@ class _Described:
         return cls(
             segment.label,
             segment.index,
+            metadata,
             text,
             confidence_of(metadata),
             class_pdf_of(metadata, taxonomy),
@@ -83,7 +85,7 @@ def consolidate_batch(
     columns = ("dataset", "model_run", "reference_id", "annotation_id", "mask_sha256", "bytes")
     given = batch.rows.select([*columns, "height", "width"]).to_pylist()
     views: list[_PredictionView] = []
-    segments = SegmentRows()
+    segments = SegmentRows(consolidation.metadata)
     for row, cell in zip(given, batch.segments, strict=True):
         one = _consolidate_one(row, cell.as_py(), consolidation, masks)
         segments.add(row["reference_id"], one.segments, one.measures)

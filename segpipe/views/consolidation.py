@@ -31,7 +31,7 @@ Segments they were merged from.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -40,6 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.errors import SettingsError
+from segpipe.predictions.declared_metadata import Declared
 from segpipe.predictions.metadata import canonical_metadata, confidence_of, metadata_json
 from segpipe.predictions.prediction import Segment
 from segpipe.predictions.view import View
@@ -96,6 +97,8 @@ class Consolidation:
         view: as given, instance or semantic.
         taxonomy: label -> ``thing`` or ``stuff``; its order numbers the labels of the semantic
             view. Empty if the Segments' metadata defines their kind.
+        metadata: keys of the metadata that are columns of the view's tables, too; merged Segments
+            have a value where all have the same.
 
     Raises:
         SettingsError: if the taxonomy does not suit the view: it has more than 256 labels to
@@ -104,6 +107,7 @@ class Consolidation:
 
     view: View
     taxonomy: Mapping[str, str]
+    metadata: Declared = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.view is View.SEMANTIC and len(self.taxonomy) > _VALUES:

@@ -19,6 +19,7 @@ from segpipe.errors import SegpipeError, TableError
 from segpipe.masks.fast_path import FAST_PATH_MASKS, load_fast_path
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
+from segpipe.tables.schemas import segments_schema
 from segpipe.validation.inputs import masks_are_there
 from segpipe.validation.materialization import Progress
 from segpipe.validation.partition_tables import PartitionTables
@@ -38,6 +39,7 @@ _DEFAULT_WORKERS = Workers()
 def rules_digest(consolidation: Consolidation) -> str:
     """SHA-256 (hex) of everything that decides how predictions are consolidated."""
     decides = [CODE_VERSION, consolidation.view, list(consolidation.taxonomy.items())]
+    decides += [list(consolidation.metadata.items())] if consolidation.metadata else []
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
@@ -120,8 +122,8 @@ def open_view(
         )
     if note.rules_digest != rules_digest(consolidation):
         raise TableError(
-            f"{folder.shown} was made with another taxonomy than the policy has now: materialize "
-            f"the {consolidation.view} view again"
+            f"{folder.shown} was made with another taxonomy, or other declared metadata, than "
+            f"segpipe.toml has now: materialize the {consolidation.view} view again"
         )
     view = ValidatedPredictions(folder)
     if view.summary.validated_digest != note.digest:
@@ -143,7 +145,8 @@ class _ViewTables:
         consolidation: Consolidation,
     ) -> None:
         self._predictions, self._consolidation = predictions, consolidation
-        self._tables = PartitionTables(stack, out, predictions.schema, CODE_VERSION)
+        segments = segments_schema(consolidation.metadata)
+        self._tables = PartitionTables(stack, out, predictions.schema, segments, CODE_VERSION)
         self._changed = self._given_segments = self._undecided = 0
         self._labels: set[str] = set()
 

@@ -558,7 +558,7 @@ def test_a_catalog_of_another_format_is_refused_with_what_to_do(
     two_versions: Root, provenance: MakeProvenance
 ) -> None:
     table = DeltaTable(two_versions.catalog.uri)
-    table.alter.set_table_properties({"segpipe.format": "2"}, raise_if_not_exists=False)
+    table.alter.set_table_properties({"segpipe.format": "3"}, raise_if_not_exists=False)
     version = table.version()
     for attempt in (
         lambda: two_versions.publish(PARTITION, provenance=provenance()),
@@ -566,7 +566,7 @@ def test_a_catalog_of_another_format_is_refused_with_what_to_do(
         two_versions.catalog.read,
         lambda: segpipe.open_catalog(two_versions.settings.root),
     ):
-        with pytest.raises(CatalogError, match=r"segpipe\.format is '2'.*upgrade segpipe"):
+        with pytest.raises(CatalogError, match=r"is of format 3.*install a newer segpipe"):
             attempt()
     assert DeltaTable(two_versions.catalog.uri).version() == version
 

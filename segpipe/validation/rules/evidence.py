@@ -12,6 +12,7 @@ from segpipe.masks.measures import Measures
 from segpipe.masks.png import PngHeader
 from segpipe.masks.refusal import MaskRefused
 from segpipe.predictions.declarations import Declaration, DeclaredSegment
+from segpipe.predictions.declared_metadata import mistyped
 from segpipe.validation.ground_truth import AgainstTruth
 from segpipe.validation.rules.policy import Policy
 
@@ -97,6 +98,15 @@ class Evidence:
                 else "confidence" in s.metadata
             )
         )
+
+    @cached_property
+    def mistyped_metadata(self) -> tuple[tuple[DeclaredSegment, list[str]], ...]:
+        """Segments with declared keys of the metadata whose value is of another type."""
+        declared = self.policy.metadata
+        if not declared:
+            return ()
+        found = ((one, mistyped(one.metadata, declared)) for one in self.declaration.segments)
+        return tuple((one, keys) for one, keys in found if keys)
 
 
 def is_pixel_value(index: int | None) -> TypeGuard[int]:

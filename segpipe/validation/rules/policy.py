@@ -7,13 +7,15 @@ The table ``[policy]`` in segpipe.toml applies to all model runs. A table per mo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from segpipe.errors import SettingsError, nearest
 from segpipe.manifests.limits import MAX_ROW_BYTES, MAX_ROWS, Limits
+from segpipe.predictions.declared_metadata import Declared
 from segpipe.predictions.view import View
 from segpipe.validation.rules.catalogue import CATALOGUE, Rule, Severity
+from segpipe.validation.rules.declaring import declared_metadata
 
 TASKS = ("semantic", "instance", "panoptic")
 KINDS = ("thing", "stuff")
@@ -44,6 +46,8 @@ class Policy:
         max_metadata_bytes: limit on the metadata of one Segment, as UTF-8 JSON.
         max_rows: limit on the rows of a manifest; one with more is refused as a whole.
         max_row_bytes: limit on a row of a manifest when it is decoded; one with more is rejected.
+        metadata: keys of the Segments' metadata that are columns, with their types; the same for
+            all model runs (the table ``[metadata]``).
     """
 
     severities: Mapping[str, Severity] = field(default_factory=dict)
@@ -63,6 +67,7 @@ class Policy:
     max_metadata_bytes: int = 65_536
     max_rows: int = MAX_ROWS
     max_row_bytes: int = MAX_ROW_BYTES
+    metadata: Declared = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
@@ -103,12 +108,15 @@ class Policies:
 
     @classmethod
     def read(cls, given: Mapping[str, Any], shown: str) -> Policies:
-        """From a TOML file's ``policy`` and ``model_runs`` tables.
+        """From a TOML file's ``policy``, ``model_runs`` and ``metadata`` tables.
 
         Raises:
             SettingsError: naming the table and key.
         """
-        common = Policy().overridden(_table(given.get("policy", {}), shown, "policy"), shown)
+        declared = declared_metadata(_table(given.get("metadata", {}), shown, "metadata"), shown)
+        common = Policy(metadata=declared).overridden(
+            _table(given.get("policy", {}), shown, "policy"), shown
+        )
         model_runs = _table(given.get("model_runs", {}), shown, "model_runs")
         return cls(
             common,
@@ -138,8 +146,8 @@ def _table(value: object, shown: str, name: str) -> Mapping[str, Any]:
 def _read(key: str, value: object, shown: str) -> Any:
     reader = _READERS.get(key)
     if reader is None:
-        known = [one.name for one in fields(Policy)]
-        raise SettingsError(f"{shown}: unknown key {key!r} in the policy{nearest(key, known)}")
+        hint = nearest(key, list(_READERS))
+        raise SettingsError(f"{shown}: unknown key {key!r} in the policy{hint}")
     try:
         return reader(value)
     except ValueError as error:

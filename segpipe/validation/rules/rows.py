@@ -238,3 +238,28 @@ def confidence_range(evidence: Evidence) -> Iterator[Found]:
             found=wrong[0],
             expected="0..1",
         )
+
+
+@rule(
+    "METADATA-TYPE",
+    Severity.WARN,
+    meaning="A value of the metadata is not of the type that segpipe.toml declares for its key.",
+    remedy="Write values of the declared type, or declare the type they have.",
+    example='count = "3" where [metadata] has count = "int"',
+    requires="mistyped_metadata",
+)
+def metadata_type(evidence: Evidence) -> Iterator[Found]:
+    declared = evidence.policy.metadata
+    wrong = [
+        f"Segment {segment.name} has {key} = {shortened(repr(segment.metadata[key]), 80)}, "
+        f"declared as {declared[key]}"
+        for segment, keys in evidence.mistyped_metadata
+        for key in keys
+    ]
+    keys = sorted({key for _, keys in evidence.mistyped_metadata for key in keys})
+    yield Found(
+        f"{listed(wrong, most=3)}: null in the column, and kept in the metadata; write the "
+        "declared type, or change it in [metadata] of segpipe.toml",
+        found=wrong[0],
+        expected=", ".join(f"{key} as {declared[key]}" for key in keys),
+    )
