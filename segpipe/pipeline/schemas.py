@@ -7,51 +7,11 @@ import pyarrow as pa
 
 from segpipe.errors import shortened
 from segpipe.publishing.table_format import PREDICTIONS
+from segpipe.tables.columns import COLUMNS
 from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
 
 # Columns on a page: whatever stands there is kept with every run.
 _MOST_COLUMNS = 100
-_MEANINGS = {
-    "dataset": "the dataset whose items are predicted",
-    "model_run": "the model run that predicted",
-    "reference_id": "the dataset item",
-    "annotation_id": "carried from the manifest; never used to match",
-    "mask_path": "the canonical mask file, relative to the root",
-    "mask_sha256": "SHA-256 of the mask file, which is also its name",
-    "fingerprint": "SHA-256 of what the prediction means: pixels, Segments, annotation id",
-    "height": "pixels",
-    "width": "pixels",
-    "n_segments": "Segments declared",
-    "bytes": "size of the mask file",
-    "mask_url": "where the mask was read from",
-    "image_url": "the item's image, as the manifest gives it",
-    "manifest": "manifest file",
-    "manifest_row": "row in that file, counted from 0",
-    "findings": "warnings and conversions: rule, severity, message",
-    "label": "class name",
-    "index": "pixel value in the mask",
-    "metadata": "the Segment's metadata as JSON",
-    "confidence": "0 to 1, from the metadata",
-    "area_px": "pixels",
-    "area_fraction": "share of the mask's pixels, 0 to 1",
-    "bbox_x": "left edge, pixels",
-    "bbox_y": "top edge, pixels",
-    "bbox_w": "width, pixels",
-    "bbox_h": "height, pixels",
-    "centroid_x": "mean column of the pixels",
-    "centroid_y": "mean row of the pixels",
-    "rule": "id of the rule that was broken",
-    "severity": "reject, warn or convert",
-    "message": "what was found and what to do",
-    "found": "the value found",
-    "expected": "the value expected",
-    "remedy": "what to do about it",
-    "segments": "list of label, index, metadata, confidence, area, box and centroid",
-    "partition": "day of the manifest",
-    "run_id": "the run that published this prediction",
-    "previous_fingerprint": "of the prediction this one replaced",
-    "published_at": "when, UTC",
-}
 
 
 def table_schema(schema: pa.Schema) -> dg.TableSchema:
@@ -60,8 +20,8 @@ def table_schema(schema: pa.Schema) -> dg.TableSchema:
         [
             dg.TableColumn(
                 field.name,
-                "list<struct>" if pa.types.is_nested(field.type) else str(field.type),
-                _MEANINGS.get(field.name),
+                "list<struct>" if pa.types.is_list(field.type) else str(field.type),
+                COLUMNS[field.name].comment,
             )
             for field in schema
         ]

@@ -1,0 +1,139 @@
+"""The page on the tables, ``docs/tables.md``, made of their schemas.
+
+``python -m segpipe.publishing.tables_page docs/tables.md`` writes it; with ``--check`` it only
+looks whether the page is what the schemas say, and ends with 1 if not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from textwrap import fill
+
+import pyarrow as pa
+
+from segpipe.publishing.history import DIFFERENCES
+from segpipe.publishing.table_format import PREDICTIONS, SEGMENTS_COLUMN
+from segpipe.tables.columns import COLUMNS, DECLARED
+from segpipe.tables.schemas import FINDING, FORMAT, RECEIPTS, REJECTED, SEGMENTS, VALIDATED
+
+_COMMAND = "python -m segpipe.publishing.tables_page docs/tables.md"
+_HEAD = f"""# Tables
+
+<!-- Made by `{_COMMAND}`; `make lint` checks it. -->
+
+Every table that segpipe writes, column by column. They are Parquet, and the catalog is a Delta
+Lake table: pandas, Polars, DuckDB, pyarrow and Daft read them without segpipe. The catalog's
+columns have the same words as comments, and Dagster's pages show them.
+
+The format is {FORMAT}. It stands as `segpipe.format` in the footer of every Parquet file of
+format 2 or later, and in the properties of the catalog. A catalog of an earlier format is read as
+it is, the columns it lacks being null; `segpipe upgrade --root ROOT` adds them, so that it can be
+published to. No file is rewritten: what was published before has nulls there until it is
+published anew. `segpipe restore` undoes it. A catalog of a later format is refused untouched.
+"""
+_DECLARED = """
+**Declared metadata.** The keys that `[metadata]` in `segpipe.toml` declares follow after the
+columns of Segments, named by the key:
+
+| `[metadata]` | type |
+|---|---|
+| `"string"` | string |
+| `"float"` | double |
+| `"bool"` | bool |
+| `"int"` | int64 |
+
+Nothing is converted but whole numbers to `double`. A value of another type is null in the column,
+told by the rule `METADATA-TYPE`, and stays in the column `metadata`. A key that is declared later
+is added to the catalog by the next run that publishes something (`widen` in the history): no file
+is rewritten, and what was published before has nulls. A key that is no longer declared keeps its
+column in the catalog. Names are told apart by more than letter case.
+"""
+_FEED = """
+## Following what changed
+
+Delta's change data feed tells other tools which rows each version of the catalog inserted, replaced
+and removed. It is off: publishing what is new costs the same with it, but replacing predictions
+takes twice as long. To switch it on, once, for the versions from then on:
+
+```python
+import deltalake
+
+table = deltalake.DeltaTable("ROOT/catalog/predictions")
+table.alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+changes = table.load_cdf(starting_version=table.version())
+```
+"""
+_TABLES = (
+    ("Validated predictions", "validated/model_run=M/date=D/validated.parquet",
+     "One row per accepted prediction, in the manifest's order. Columns a manifest has besides "
+     "follow under their own names.", VALIDATED),
+    ("Segments", "validated/model_run=M/date=D/segments.parquet",
+     "One row per Segment of each prediction, in the order of the validated predictions and by "
+     "index. A view's tables, under `views/`, have the same form.", SEGMENTS),
+    ("Rejected rows", "validated/model_run=M/date=D/rejected.parquet",
+     "One row per finding of a rejected row.", REJECTED),
+    ("Published predictions", "catalog/predictions",
+     "The catalog, a Delta Lake table: one row per item and model run.", PREDICTIONS),
+    ("Receipts", "catalog/receipts/dataset=S/model_run=M/date=D/RUN.parquet",
+     "What happened to each prediction when it was published.", RECEIPTS),
+    ("Differences", "`Root.catalog.diff`, not stored",
+     "One row per item that differs between two versions of the catalog.", DIFFERENCES),
+)  # fmt: skip
+
+
+def tables_page() -> str:
+    """The page, as Markdown."""
+    return "\n".join([_HEAD, *_tables(), _DECLARED.strip("\n"), _FEED.strip("\n"), ""])
+
+
+def _tables() -> Iterator[str]:
+    for title, place, meaning, schema in _TABLES:
+        shown = place if place.startswith("`") else f"`{place}`"
+        lines = fill(meaning, 98, break_long_words=False, break_on_hyphens=False)
+        yield f"## {title}\n\n{shown}\n\n{lines}\n"
+        yield "| column | type | unit | meaning | since format |\n|---|---|---|---|---|"
+        yield from map(_row, schema)
+        if title == "Segments":
+            yield f"| a declared key | see below | | {DECLARED.meaning} | {DECLARED.since} |"
+        yield ""
+
+
+def _row(field: pa.Field) -> str:
+    column = COLUMNS[field.name]
+    return (
+        f"| `{field.name}` | {type_words(field)} | {column.unit} | {column.meaning} | "
+        f"{column.since} |"
+    )
+
+
+def type_words(field: pa.Field) -> str:
+    """The type of a column in one or two words, nested Segments and findings by their names."""
+    kind = field.type
+    if field.name == SEGMENTS_COLUMN:
+        return "list of struct, the columns of Segments from `label` on"
+    if pa.types.is_list(kind) and kind.value_type == FINDING:
+        return "list of struct of `rule`, `severity`, `message`"
+    if pa.types.is_list(kind):
+        return f"list of {kind.value_type}"
+    if pa.types.is_map(kind):
+        return f"map of {kind.key_type} to {kind.item_type}"
+    return "timestamp, microseconds, UTC" if pa.types.is_timestamp(kind) else str(kind)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write or check the page; the exit status."""
+    (name,) = [one for one in arguments if one != "--check"]
+    page = Path(name)
+    if "--check" not in arguments:
+        page.write_text(tables_page(), "utf-8")
+        return 0
+    if page.read_text("utf-8") == tables_page():
+        return 0
+    print(f"{name} is not what the schemas say: make it with {_COMMAND}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
