@@ -48,14 +48,15 @@ Nothing is converted but whole numbers to `double`. A value of another type is n
 told by the rule `METADATA-TYPE`, and stays in the column `metadata`. A key that is declared later
 is added to the catalog by the next run that publishes something (`widen` in the history): no file
 is rewritten, and what was published before has nulls. A key that is no longer declared keeps its
-column in the catalog. Names are told apart by more than letter case.
+column in the catalog. Names that differ in letter case alone are refused.
+
 """
 _FEED = """
 ## Following what changed
 
 Delta's change data feed tells other tools which rows each version of the catalog inserted, replaced
-and removed. It is off: publishing what is new costs the same with it, but replacing predictions
-takes twice as long. To switch it on, once, for the versions from then on:
+and removed. It is off: a commit of new predictions takes as long with it, but one that replaces
+predictions twice as long. To switch it on, once, for the versions from then on:
 
 ```python
 import deltalake
@@ -85,7 +86,7 @@ _TABLES = (
 
 def tables_page() -> str:
     """The page, as Markdown."""
-    return "\n".join([_HEAD, *_tables(), _DECLARED.strip("\n"), _FEED.strip("\n"), ""])
+    return "\n".join([_HEAD, *_tables(), _DECLARED.strip("\n"), "", _FEED.strip("\n"), ""])
 
 
 def _tables() -> Iterator[str]:
