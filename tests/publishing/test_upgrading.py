@@ -173,6 +173,19 @@ def test_an_upgrade_that_was_cut_off_is_completed_by_the_next(earlier: Root) -> 
     assert earlier.publish(PARTITION).outcomes["unchanged"] == 2
 
 
+def test_an_upgrade_torn_by_a_cut_of_the_power_is_set_aside_and_done_again(earlier: Root) -> None:
+    rows = rows_of(earlier)
+    table_of(earlier).alter.add_columns(list(described().fields))
+    entry = Path(earlier.settings.root) / "catalog/predictions/_delta_log" / f"{5:020d}.json"
+    first, _, _ = entry.read_bytes().partition(b"\n")
+    entry.write_bytes(first + b"\n")  # it says who committed, and not what
+    assert rows_of(earlier) == rows
+    assert earlier.catalog.upgrade(dry_run=False).columns == _NEW
+    (remark,) = earlier.catalog.take_remarks()
+    assert "version 5 of the catalog" in remark
+    assert rows_of(earlier) == rows
+
+
 def test_a_publisher_that_is_under_way_commits_nothing_of_the_old_format(earlier: Root) -> None:
     late = table_of(earlier)
     rows = pa.table(pa.RecordBatchReader.from_stream(late.scan(predicate="reference_id = 'c'")))
