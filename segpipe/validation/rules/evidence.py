@@ -11,6 +11,7 @@ from segpipe.masks.decoding import DecodedMask
 from segpipe.masks.measures import Measures
 from segpipe.masks.png import PngHeader
 from segpipe.masks.refusal import MaskRefused
+from segpipe.predictions.class_pdf import PdfReading
 from segpipe.predictions.declarations import Declaration, DeclaredSegment
 from segpipe.predictions.declared_metadata import mistyped
 from segpipe.validation.ground_truth import AgainstTruth
@@ -107,6 +108,11 @@ class Evidence:
             return ()
         found = ((one, mistyped(one.metadata, declared)) for one in self.declaration.segments)
         return tuple((one, keys) for one, keys in found if keys)
+
+    @cached_property
+    def pdfs(self) -> tuple[tuple[DeclaredSegment, PdfReading], ...]:
+        """Segments whose metadata has something under a key of class PDFs, and what that is."""
+        return tuple((s, s.pdf) for s in self.declaration.segments if s.pdf is not None)
 
 
 def is_pixel_value(index: int | None) -> TypeGuard[int]:

@@ -12,8 +12,9 @@ from segpipe.predictions.prediction import Segment
 from segpipe.validation.rules.catalogue import Found, Severity, rule
 from segpipe.validation.rules.evidence import Evidence
 
-# What importers call the pixels that no object covers; always at this index.
-_BACKGROUND, _BACKGROUND_INDEX = "background", 0
+#: What importers call the pixels that no object covers; always at index 0.
+BACKGROUND = "background"
+_BACKGROUND_INDEX = 0
 # With fewer classes, each may have exactly one instance by chance.
 _SUSPICIOUSLY_MANY = 10
 # A policy's taxonomy has no numbers, so no settings say what a number is called.
@@ -94,7 +95,7 @@ def label_unknown(evidence: Evidence) -> Iterator[Found]:
 
 def is_no_class(segment: DeclaredSegment | Segment) -> bool:
     """Whether a Segment is marked as ignored, or is the background that importers write."""
-    background = segment.label == _BACKGROUND and segment.index == _BACKGROUND_INDEX
+    background = segment.label == BACKGROUND and segment.index == _BACKGROUND_INDEX
     return background or is_ignored(segment)
 
 
