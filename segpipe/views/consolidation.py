@@ -22,15 +22,17 @@ may be true/false, 1/0, or either as text; any other value is ignored.
 The metadata of a Segment that a view merged, moved or renamed records ``n_merged`` and
 ``source_indexes``: how many Segments of the original prediction it stands for, and their indexes.
 For merged Segments, ``confidence`` is the area-weighted mean of those that have one (unweighted if
-none of them has pixels), ``confidence_min`` and ``confidence_max`` are the extremes, and any other
-key is kept if every Segment has it with the same value. Unaffected Segments keep their metadata, so
+none of them has pixels), ``confidence_min`` and ``confidence_max`` are the extremes, ``class_pdf``
+is the mixture of their class PDFs with the same weights, and any other key is kept if every Segment
+has it with the same value. In the PDF of the instance view's background, the classes that are stuff
+are summed under its label. Unaffected Segments keep their metadata, so
 that consolidating twice gives the same result. Segments that an earlier view merged count as the
 Segments they were merged from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -44,6 +46,7 @@ from segpipe.predictions.declared_metadata import Declared
 from segpipe.predictions.metadata import canonical_metadata, confidence_of, metadata_json
 from segpipe.predictions.prediction import Segment
 from segpipe.predictions.view import View
+from segpipe.views.merged_pdfs import MergedPdf
 
 #: Label of the Segment that the instance view merges stuff and crowds into.
 BACKGROUND = "background"
@@ -144,11 +147,13 @@ class Consolidation:
         else:
             indexes = self._semantic_indexes(groups)
         lookup = np.arange(_VALUES, dtype=np.uint8)
+        stuff = {label for label, kind in self.taxonomy.items() if kind == "stuff"}
+        stuff |= {s.label for s, kind in zip(ordered, kinds, strict=True) if kind is _Kind.STUFF}
         made = []
         for group, index in zip(groups, indexes, strict=True):
             lookup[[one.index for one in group.members] or [group.index]] = index
             if group.members:
-                made.append(_segment(group, index, areas))
+                made.append(_segment(group, index, areas, tuple(self.taxonomy), stuff))
         undecided = [
             segment.label
             for segment, kind in zip(ordered, kinds, strict=True)
@@ -274,15 +279,29 @@ def _instance_indexes(groups: Sequence[_Group], used: set[int]) -> list[int]:
     return [_BACKGROUND_INDEX if group.background else (group.index or moved) for group in groups]
 
 
-def _segment(group: _Group, index: int, areas: NDArray[np.int64]) -> Segment:
-    """The Segment that a group becomes."""
+def _segment(
+    group: _Group,
+    index: int,
+    areas: NDArray[np.int64],
+    taxonomy: Sequence[str],
+    stuff: Collection[str],
+) -> Segment:
+    """The Segment that a group becomes.
+
+    Args:
+        stuff: labels that the instance view groups as background.
+    """
     members = group.members
     first = members[0]
     if len(members) == 1 and (first.index, first.label) == (index, group.label):
         return first
     metadata = dict(first.metadata)
-    if len(members) > 1:
-        metadata = {**_shared(members), **_confidences(members, areas)}
+    if len(members) > 1 or group.background:
+        pdf = MergedPdf.of(members, areas, taxonomy)
+        if len(members) > 1:
+            metadata = {**_shared(members), **_confidences(members, areas)}
+        metadata = {key: value for key, value in metadata.items() if key not in pdf.replaced}
+        metadata |= pdf.metadata(group.label, stuff if group.background else ())
     if group.background:
         metadata.pop("iscrowd", None)
         metadata["isthing"] = False

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from segpipe.demo.scenes import seed_example
 from segpipe.errors import SettingsError
+from segpipe.predictions.class_pdf import class_pdf_of
 from segpipe.predictions.metadata import canonical_metadata
 from segpipe.predictions.prediction import Segment
 from segpipe.predictions.view import View
@@ -112,6 +113,12 @@ def test_the_seed_example_says_itself_what_is_a_thing_where_there_is_no_taxonomy
 
 # --- laws
 
+PDFS = st.one_of(
+    st.dictionaries(
+        st.sampled_from(["car", "road", "sky", "Background"]), st.integers(1, 9), min_size=1
+    ).map(lambda counts: {name: n / sum(counts.values()) for name, n in counts.items()}),
+    st.sampled_from(['{"car": 0.5, "tree": 0.5}', [0.5, 0.5], {"car": 7}, "report.pdf", None]),
+)
 FLAGS = st.sampled_from([True, False, 1, 0, "true", "False", None, "maybe"])
 METADATA = st.fixed_dictionaries(
     {},
@@ -120,6 +127,8 @@ METADATA = st.fixed_dictionaries(
         "iscrowd": FLAGS,
         "ignore": FLAGS,
         "confidence": st.one_of(st.floats(0, 1), st.sampled_from([0, 1, "0.25", "high", None])),
+        "class_pdf": PDFS,
+        "pdf": PDFS,
         "camera": st.sampled_from(["left", "right", 1, True, ["left"]]),
         "n_merged": st.integers(0, 3),
         "source_indexes": st.lists(st.integers(0, 255), max_size=3),
@@ -548,3 +557,61 @@ def test_background_made_of_classes_counts_every_segment_behind_them() -> None:
 def test_a_prediction_without_segments_has_a_view_without_segments() -> None:
     for view in View:
         assert view_of(view, []).segments == ()
+
+
+# --- class PDFs
+
+
+@settings(max_examples=200, deadline=None)
+@given(predictions(), TAXONOMIES, st.sampled_from(MERGING))
+def test_merged_pdfs_sum_to_1(
+    prediction: tuple[list[Segment], np.ndarray], taxonomy: dict[str, str], view: View
+) -> None:
+    segments, areas = prediction
+    for segment in Consolidation(view, taxonomy).of(segments, areas).segments:
+        pdf = class_pdf_of(segment.metadata, tuple(taxonomy))
+        if pdf is not None:
+            assert pdf.total == pytest.approx(1, abs=1e-9)
+
+
+def test_a_merged_pdf_is_weighted_by_area_over_the_segments_that_have_one() -> None:
+    segments = [
+        Segment("car", 1, {"class_pdf": {"car": 0.9, "road": 0.1}}),
+        Segment("car", 2, {"pdf": '{"car": 0.5, "sky": 0.5}'}),
+        Segment("car", 3),
+    ]
+    (merged,) = view_of(View.SEMANTIC, segments, areas={1: 30, 2: 10, 3: 999}).segments
+    assert merged.metadata.keys() == {"class_pdf", "n_merged", "source_indexes"}
+    pdf = class_pdf_of(merged.metadata)
+    assert pdf is not None
+    assert pdf.as_metadata() == pytest.approx({"car": 0.8, "road": 0.075, "sky": 0.125})
+    (hidden,) = view_of(View.SEMANTIC, segments, areas={}).segments
+    assert hidden.metadata["class_pdf"] == pytest.approx({"car": 0.7, "road": 0.05, "sky": 0.25})
+
+
+def test_lists_are_mixed_in_the_order_of_the_taxonomy() -> None:
+    taxonomy = {"road": "stuff", "car": "thing"}
+    segments = [Segment("car", n, {"class_pdf": [1 - n / 4, n / 4]}) for n in (2, 4)]
+    (merged,) = view_of(View.SEMANTIC, segments, taxonomy).segments
+    assert merged.metadata["class_pdf"] == {"road": 0.25, "car": 0.75}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_stuff_is_summed_where_the_instance_view_makes_it_background(count: int) -> None:
+    taxonomy = {"road": "stuff", "sky": "stuff", "car": "thing"}
+    pdf = {"road": 0.5, "sky": 0.25, "car": 0.25}
+    stuff = [Segment("road", 1, {"class_pdf": pdf}), Segment("sky", 2, {"class_pdf": pdf})]
+    car = Segment("car", 3, {"class_pdf": pdf})
+    view = view_of(View.INSTANCE, [*stuff[:count], car], taxonomy)
+    assert view.segments[0].metadata["class_pdf"] == {"background": 0.75, "car": 0.25}
+    assert view.segments[1] == car  # a Segment that is not merged says what it said
+    told = [Segment(s.label, s.index, {**s.metadata, "isthing": False}) for s in stuff[:count]]
+    assert view_of(View.INSTANCE, told).segments[0].metadata["class_pdf"]["background"] >= 0.5
+
+
+def test_what_is_no_pdf_is_merged_as_any_other_key() -> None:
+    same = [Segment("car", n, {"class_pdf": {"car": 7}}) for n in (1, 2)]
+    (merged,) = view_of(View.SEMANTIC, same).segments
+    assert merged.metadata["class_pdf"] == {"car": 7}
+    (merged,) = view_of(View.SEMANTIC, [same[0], Segment("car", 2, {"pdf": "a.pdf"})]).segments
+    assert merged.metadata.keys() == {"n_merged", "source_indexes"}
