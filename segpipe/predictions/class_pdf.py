@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import listed, shortened
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Keys of metadata that hold a class PDF; the first that is there is read.
 KEYS = ("class_pdf", "pdf")
@@ -48,17 +52,13 @@ class ClassPdf:
     def entropy(self) -> float | None:
         """Shannon's entropy in nats, of the probabilities divided by their sum: 0 for one certain
         class, ``log(N)`` where all are equal; None where all are 0."""
-        total = self.total
-        if not total:
-            return None
-        shares = [one / total for one in self.probabilities if one]
-        return round(max(0.0, -math.fsum(one * math.log(one) for one in shares)), _DECIMALS) + 0.0
+        (entropy,) = uncertainties([self])[0].tolist()
+        return None if math.isnan(entropy) else entropy
 
     @property
     def margin(self) -> float:
         """The highest probability minus the second; of one class, its probability."""
-        highest, *others = sorted(self.probabilities, reverse=True)
-        return highest - others[0] if others else highest
+        return float(uncertainties([self])[1][0])
 
     def of(self, label: str | None) -> float | None:
         """The probability of a class; None where the PDF does not name it."""
@@ -92,6 +92,29 @@ class ClassPdf:
     def as_metadata(self) -> dict[str, float]:
         """Class -> probability, as it stands in metadata."""
         return dict(zip(self.classes, self.probabilities, strict=True))
+
+
+def uncertainties(pdfs: Sequence[ClassPdf]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Entropies and margins of N PDFs: float64 of shape (N,), the entropy NaN where all are 0.
+
+    See :attr:`ClassPdf.entropy` and :attr:`ClassPdf.margin`.
+    """
+    import numpy as np
+
+    entropies, margins = np.full(len(pdfs), np.nan), np.zeros(len(pdfs))
+    by_size: dict[int, list[int]] = {}
+    for place, pdf in enumerate(pdfs):
+        by_size.setdefault(len(pdf.probabilities), []).append(place)
+    for size, places in by_size.items():
+        rows = np.array([pdfs[place].probabilities for place in places], np.float64)
+        highest = np.partition(rows, size - 2, axis=1)[:, -2:] if size > 1 else rows
+        margins[places] = highest[:, -1] - (highest[:, 0] if size > 1 else 0)
+        totals = rows.sum(axis=1, keepdims=True)
+        shares = rows / np.where(totals > 0, totals, 1)
+        parts = -shares * np.log(np.where(shares > 0, shares, 1))
+        found = np.maximum(parts.sum(axis=1), 0.0).round(_DECIMALS) + 0.0
+        entropies[places] = np.where(totals[:, 0] > 0, found, np.nan)
+    return entropies, margins
 
 
 def mixture(pdfs: Sequence[tuple[ClassPdf, int]]) -> ClassPdf:
@@ -167,12 +190,26 @@ class RepeatedKeys(dict[str, Any]):
 
 
 def noting_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """``object_pairs_hook`` of ``json.loads``: a dict, :class:`RepeatedKeys` where it lost keys."""
+    """``object_pairs_hook`` of a JSON decoder: a dict, :class:`RepeatedKeys` where it lost keys."""
     made = dict(pairs)
     if len(made) == len(pairs):
         return made
     counts = Counter(key for key, _ in pairs)
     return RepeatedKeys.of(made, frozenset(key for key in counts if counts[key] > 1))
+
+
+# json.loads would build such a decoder for every call.
+_DECODER = json.JSONDecoder(object_pairs_hook=noting_repeated_keys)
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text, its objects as :func:`noting_repeated_keys` gives them.
+
+    Raises:
+        ValueError: if it is no JSON.
+        RecursionError: if it is nested beyond reason.
+    """
+    return _DECODER.decode(text)
 
 
 def class_pdf_of(metadata: Mapping[str, Any], taxonomy: Sequence[str] = ()) -> ClassPdf | None:
@@ -214,7 +251,7 @@ def _reading(key: str, value: object, taxonomy: Sequence[str]) -> PdfReading | N
         if not value.strip() or (key != KEYS[0] and value.lstrip()[:1] not in ("{", "[")):
             return None
         try:
-            value = json.loads(value, object_pairs_hook=noting_repeated_keys)
+            value = json_value(value)
         except (ValueError, RecursionError) as error:
             return _no_pdf(key, f"it is text, but not JSON ({shortened(str(error))})")
     if type(value) is RepeatedKeys:
@@ -271,7 +308,7 @@ def _of_mapping(key: str, given: Mapping[Any, Any]) -> PdfReading | None:
         return _unusual(key, given, values)
     if not (min(values) >= 0 and max(values) <= 1 and total == total):
         return _out_of_range(key, dict(zip(given, map(float, values), strict=True)), total)
-    # Adding 0 makes a negative zero positive.
+    # Adding 0 makes integers floats, and a negative zero positive.
     probabilities = tuple([values[place] + 0.0 for place in order])
     return PdfReading(key, ClassPdf(classes, probabilities), total)
 

@@ -20,7 +20,7 @@ from segpipe.predictions.class_pdf import (
     ClassPdf,
     PdfReading,
     RepeatedKeys,
-    noting_repeated_keys,
+    json_value,
     read_class_pdf,
 )
 from segpipe.predictions.metadata import canonical_form, confidence_of
@@ -167,7 +167,7 @@ def _parsed(text: str) -> Any:
         if values > _MOST_VALUES:
             raise ValueError(f"it has {values:,} values, and at most {_MOST_VALUES:,} are read")
     if 'pdf"' in text:  # of a class PDF, no key is lost silently
-        return json.loads(text, object_pairs_hook=noting_repeated_keys)
+        return json_value(text)
     return json.loads(text)
 
 

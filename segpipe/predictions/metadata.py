@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -18,6 +19,7 @@ _CANONICAL_JSON = json.JSONEncoder(
 ).encode
 _MAX_DEPTH = 16
 _MAX_EXACT_FLOAT = 2**53
+_PLAIN_NUMBERS = frozenset({int, float})
 
 
 def confidence_of(metadata: Mapping[str, Any]) -> float | None:
@@ -65,15 +67,52 @@ def canonical_form(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
     """
     if type(metadata) is dict and (len(metadata) < 2 or all(type(key) is str for key in metadata)):
         members = []
+        replaced: dict[str, Any] = {}
         for key, value in metadata.items() if len(metadata) < 2 else sorted(metadata.items()):
             text = _plain_text(value)
+            if text is None and type(value) is dict and len(value) > 1:
+                numbers = _named_numbers(value)
+                if numbers is not None:
+                    replaced[key], text = numbers
             if text is None or type(key) is not str or not key.isascii():
                 break
             members.append(f"{encode_basestring(key)}:{text}")
         else:
-            return metadata, f"{{{','.join(members)}}}"
+            canonical = {**metadata, **replaced} if replaced else metadata
+            return canonical, f"{{{','.join(members)}}}"
     canonical = canonical_metadata(metadata)
     return canonical, metadata_json(canonical)
+
+
+def _named_numbers(given: dict[Any, Any]) -> tuple[dict[str, float], str] | None:
+    """An object of plain numbers, as class PDFs are, in canonical form and as JSON; else None."""
+    layout = _layout(tuple(given))
+    values = list(given.values())
+    if layout is None or not _PLAIN_NUMBERS.issuperset(map(type, values)):
+        return None
+    try:
+        if not all(map(math.isfinite, values)):
+            return None
+    except OverflowError:  # an integer beyond floats
+        return None
+    numbers = [
+        int(one) if one % 1 == 0 and -_MAX_EXACT_FLOAT <= one <= _MAX_EXACT_FLOAT else one
+        for one in values
+    ]
+    names, order, begins = layout
+    texts = list(map(repr, numbers))
+    members = [begin + texts[place] for begin, place in zip(begins, order, strict=True)]
+    return dict(zip(names, numbers, strict=True)), f"{{{','.join(members)}}}"
+
+
+@lru_cache(maxsize=64)
+def _layout(names: tuple[Any, ...]) -> tuple[tuple[str, ...], list[int], list[str]] | None:
+    """The names, the places of the sorted ones among them, and how their members begin in JSON;
+    None where they are not plain."""
+    if not all(type(name) is str and name.isascii() for name in names):
+        return None
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return names, order, [f"{encode_basestring(names[place])}:" for place in order]
 
 
 def _plain_text(value: Any) -> str | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from segpipe.masks.measures import Measures
-from segpipe.predictions.class_pdf import ClassPdf
+from segpipe.predictions.class_pdf import ClassPdf, uncertainties
 from segpipe.predictions.declared_metadata import Declared, typed_value
 from segpipe.tables.schemas import SEGMENTS, segments_schema
 from segpipe.tables.writing import table_of
@@ -147,6 +147,7 @@ def _pdf_columns(pdfs: Sequence[ClassPdf | None]) -> dict[str, pa.Array]:
     for classes in places:
         places[classes], first = first, first + len(classes)
     names = pa.array(list(chain.from_iterable(places)), pa.string())
+    has = np.array([pdf is not None for pdf in pdfs])
     sizes = np.array([0 if pdf is None else len(pdf.classes) for pdf in pdfs], np.int64)
     ends = np.cumsum(sizes)
     starts = np.array([0 if pdf is None else places[pdf.classes] for pdf in pdfs], np.int64)
@@ -154,10 +155,12 @@ def _pdf_columns(pdfs: Sequence[ClassPdf | None]) -> dict[str, pa.Array]:
     items = pa.array(chain.from_iterable(pdf.probabilities for pdf in there), pa.float64())
     offsets = pa.array(
         np.concatenate(([0], ends)).astype(np.int32),
-        mask=np.array([*(pdf is None for pdf in pdfs), False]),
+        mask=np.append(~has, False),
     )
+    entropies, margins = np.full(len(pdfs), np.nan), np.full(len(pdfs), np.nan)
+    entropies[has], margins[has] = uncertainties(there)
     return {
         "class_pdf": pa.MapArray.from_arrays(offsets, keys, items, type=kind),
-        "entropy": pa.array([pdf and pdf.entropy for pdf in pdfs], pa.float64()),
-        "margin": pa.array([pdf and pdf.margin for pdf in pdfs], pa.float64()),
+        "entropy": pa.array(entropies, from_pandas=True),
+        "margin": pa.array(margins, from_pandas=True),
     }
