@@ -62,10 +62,7 @@ class ClassPdf:
 
     def of(self, label: str | None) -> float | None:
         """The probability of a class; None where the PDF does not name it."""
-        for name, probability in zip(self.classes, self.probabilities, strict=True):
-            if name == label:
-                return probability
-        return None
+        return self.probabilities[self.classes.index(label)] if label in self.classes else None
 
     def top(self, most: int) -> list[tuple[str, float]]:
         """The classes of the highest probabilities with these, highest first, equal ones by name.

@@ -244,6 +244,7 @@ def pdf_confidence(evidence: Evidence) -> Iterator[Found]:
 
 def _compared(evidence: Evidence) -> Iterator[tuple[DeclaredSegment, PdfReading]]:
     """Segments whose label is a class, with their PDFs."""
+    ignored = evidence.policy.ignore_values.values()
     for segment, reading in evidence.pdfs:
-        if segment.label not in evidence.policy.ignore_values.values() and not is_no_class(segment):
+        if segment.label not in ignored and not is_no_class(segment):
             yield segment, reading
