@@ -94,6 +94,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "is_flag": True,
         "help": "Mark the classes that Cityscapes' evaluation leaves out as ignored.",
     },
+    "scores": {
+        "param_decls": ("--scores",),
+        "is_flag": True,
+        "help": "Arrays are probabilities, C x H x W: argmax, with confidences and class PDFs.",
+    },
     "over": {
         "param_decls": ("--over-256", "over"),
         "type": click.Choice(["refuse", "keep-best", "semantic"]),

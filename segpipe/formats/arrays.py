@@ -1,4 +1,4 @@
-"""NumPy files of class or instance arrays: ``.npy``, or every array of an ``.npz``."""
+"""NumPy files of class or instance arrays or of scores: ``.npy``, or each array of an ``.npz``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segpipe.errors import ManifestError
 from segpipe.formats.files import Naming, SourceFiles
 from segpipe.formats.folder_source import FolderSource, ItemFile
 from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Imported
 from segpipe.formats.labels import Labels
+from segpipe.formats.scores import segmented
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.decoding import MAX_PIXELS
 
 
 @dataclass(frozen=True)
 class Arrays(FolderSource):
-    """Arrays in files of a folder and its subfolders, each one prediction."""
+    """Arrays in files of a folder and its subfolders, each one prediction.
+
+    Attributes:
+        scores: they are C x H x W probabilities, with a label for each class.
+    """
 
     labels: Labels
     over: Over256
+    scores: bool = False
 
     @classmethod
     def open(
@@ -36,6 +43,7 @@ class Arrays(FolderSource):
         naming: Naming,
         over: Over256,
         *,
+        scores: bool = False,
         allowed: Sequence[str | PathLike[str]] = (),
     ) -> Arrays:
         """Find the files.
@@ -44,7 +52,7 @@ class Arrays(FolderSource):
             SettingsError: if there are none.
         """
         files = SourceFiles.find(source, (".npy", ".npz"), allowed=allowed)
-        return cls(files, naming, labels, over)
+        return cls(files, naming, labels, over, scores)
 
     def _predictions_in(self, file: ItemFile) -> Iterator[Imported]:
         try:
@@ -61,11 +69,31 @@ class Arrays(FolderSource):
             yield file.refused(_unreadable(file.shown, error))
 
     def _imported(self, array: NDArray[Any], item: ItemFile) -> Imported:
+        if self.scores:
+            return self._of_scores(array, item)
         unusable = _unusable(array, item.shown)
         if unusable is not None:
             return item.refused(unusable)
         ids = array.astype(np.uint8) if array.dtype == np.bool_ else array
         return self.labels.prediction(ids, item, self.over)
+
+    def _of_scores(self, array: NDArray[Any], item: ItemFile) -> Imported:
+        if array.ndim == 3 and array.shape[1] * array.shape[2] > MAX_PIXELS:
+            return item.refused(_too_large(array.shape[1] * array.shape[2], item.shown))
+        classes = sorted(self.labels.by_index.items())
+        names = [entry.label for _, entry in classes]
+        extra = [entry.metadata for _, entry in classes]
+        try:
+            mask, segments = segmented(array, names, item.shown, metadata=extra)
+        except ManifestError as error:
+            return item.refused(ImportFinding("IMPORT-UNREADABLE", str(error)))
+        return item.imported(mask, tuple(segments))
+
+
+def _too_large(pixels: int, shown: str) -> ImportFinding:
+    return ImportFinding(
+        "TOO-LARGE", f"{shown} has {pixels:,} pixels, over the limit of {MAX_PIXELS:,}"
+    )
 
 
 def _arrays(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -84,8 +112,8 @@ def _unusable(array: NDArray[Any], shown: str) -> ImportFinding | None:
     if np.issubdtype(array.dtype, np.floating):
         return ImportFinding(
             "PROBABILITY-MAP",
-            f"{shown} holds {array.dtype}: scores are not classes; apply argmax or a threshold "
-            "and save whole numbers",
+            f"{shown} holds {array.dtype}: scores are not classes; import C x H x W "
+            "probabilities with --scores, or apply argmax or a threshold and save whole numbers",
             found=str(array.dtype),
             expected="whole numbers",
         )
@@ -105,9 +133,7 @@ def _unusable(array: NDArray[Any], shown: str) -> ImportFinding | None:
             expected="whole numbers",
         )
     if array.size > MAX_PIXELS:
-        return ImportFinding(
-            "TOO-LARGE", f"{shown} has {array.size:,} pixels, over the limit of {MAX_PIXELS:,}"
-        )
+        return _too_large(array.size, shown)
     lowest = int(array.min())
     if lowest < 0:
         return ImportFinding(

@@ -91,7 +91,7 @@ def import_masks(
         progress: called with the number of records done and of all records.
         options: those of the commands, with ``_`` for ``-``: ``labels``, ``objects``,
             ``ignore`` (value -> label), ``colours``, ``annotations``, ``categories``, ``images``,
-            ``overlaps``, ``empty_images``, ``over`` (``--over-256``), ``strip_prefix``,
+            ``overlaps``, ``empty_images``, ``scores``, ``over`` (``--over-256``), ``strip_prefix``,
             ``strip_suffix``, ``ignore_unevaluated``, ``values`` (``--value``; value -> value),
             ``allow_root`` (folders). Each format takes some of them.
 

@@ -62,8 +62,10 @@ def _colour_map(source: Path, **options: Any) -> Format:
 def _arrays(source: Path, **options: Any) -> Format:
     from segpipe.formats.arrays import Arrays
 
-    labels, naming, over = _labels(options), _naming(options), _over(options)
-    return Arrays.open(source, labels, naming, over, **_links(options))
+    scores = bool(options.get("scores"))
+    labels = _classes(options) if scores else _labels(options)
+    naming, over = _naming(options), _over(options)
+    return Arrays.open(source, labels, naming, over, scores=scores, **_links(options))
 
 
 def _cityscapes(source: Path, **options: Any) -> Format:
@@ -131,12 +133,16 @@ FORMATS: Mapping[str, ImportFormat] = {
         ),
         ImportFormat(
             "arrays",
-            """Class or instance arrays in .npy and .npz files; scores are refused.
+            """Class or instance arrays in .npy and .npz files, or probabilities per class.
+
+            With --scores, arrays are C x H x W floats that sum up to 1 over the classes: pixels go
+            to the highest, and Segments get the mean confidence and class PDF of their pixels.
 
             \b
             segpipe import arrays outputs --labels classes.json ...
+            segpipe import arrays softmax --labels classes.json --scores ...
             """,
-            (*_LABEL_OPTIONS, "over", *_FOLDER_OPTIONS),
+            (*_LABEL_OPTIONS, "scores", "over", *_FOLDER_OPTIONS),
             _arrays,
         ),
         ImportFormat(
@@ -227,6 +233,30 @@ def _labels(options: Mapping[str, Any]) -> Labels:
         raise SettingsError("say what the values mean: either --labels FILE or --objects LABEL")
     by_index = read_label_map(Path(label_map)) if label_map is not None else {}
     return Labels(by_index, objects or "", dict(ignored or {}), ValueMap.read(values or {}))
+
+
+def _classes(options: Mapping[str, Any]) -> Labels:
+    """The label map of scores: an entry for each class, from 0."""
+    other = [name for name in ("objects", "ignore", "values") if options.get(name)]
+    if options.get("over", "refuse") != "refuse":
+        other.append("over")
+    if other:
+        named = {"values": "--value", "over": "--over-256"}.get(other[0], f"--{other[0]}")
+        raise SettingsError(
+            f"{named} is for whole numbers, and --scores are probabilities of classes: leave one "
+            "of the two out"
+        )
+    if options.get("labels") is None:
+        raise SettingsError("--scores needs --labels FILE: the name of each class, from index 0")
+    labels = _labels(options)
+    indexes = sorted(labels.by_index)
+    missing = next((place for place, one in enumerate(indexes) if place != one), None)
+    if missing is not None:
+        raise SettingsError(
+            f"{options['labels']} has {indexes[missing]} and not {missing}: the classes of --scores"
+            " are numbered from 0 without a gap, in the order of the arrays' first axis"
+        )
+    return labels
 
 
 def _links(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from segpipe import ManifestWriter
-from segpipe.errors import ManifestError
+from segpipe.errors import ManifestError, SettingsError
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
+from tests.fixtures.imports import imported, judged, rules, write
 
 PARTITION = Partition("unet", "2026-01-05")
 LABELS = ["Sky", "Road", "Car"]
@@ -199,3 +200,75 @@ def test_more_classes_than_a_mask_has_values_are_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("bound", [-0.1, 1.5, 90, float("nan"), "0.5", True])
 def test_a_bound_that_is_no_probability_is_refused(tmp_path: Path, bound: Any) -> None:
     assert "void_below" in refusal(tmp_path, scores(), void_below=bound)
+
+
+# --- segpipe import arrays --scores
+
+
+def test_files_of_scores_are_imported_as_the_writer_writes_them(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    labels = write(tmp_path / "labels.csv", "index,label,isthing\n1,Road,0\n0,Sky,0\n2,Car,1\n")
+    np.save(source / "a.npy", scores())
+    np.save(source / "half.npy", scores().astype(np.float16))
+    np.save(source / "fortran.npy", np.asfortranarray(scores()))
+    np.savez_compressed(source / "two.npz", one=scores(), two=scores()[::-1])
+    np.save(source / "logits.npy", logits())
+    np.save(source / "last.npy", np.moveaxis(scores(), 0, -1))
+    np.save(source / "ids.npy", np.zeros((4, 6), np.int64))
+    done = imported("arrays", source, tmp_path / "root", "--labels", labels, "--scores")
+    assert done.return_value == 1
+    assert "5 imported, 3 refused" in done.output
+    accepted, rejected = judged(tmp_path / "root")
+    expected = {"0 Sky": 12, "1 Road": 12}
+    assert accepted.pop("two/two") == {"1 Road": 12, "2 Car": 12}
+    assert accepted == dict.fromkeys(("a", "half", "fortran", "two/one"), expected)
+    assert rules(rejected) == {id: ["IMPORT-UNREADABLE"] for id in ("ids", "last", "logits")}
+    assert "apply softmax" in rejected["logits"][0][1]
+    assert "numpy.moveaxis" in rejected["last"][0][1]
+    batch = next(Root.open(str(tmp_path / "root")).validated(PARTITION).batches(1))
+    sky = json.loads(batch.segments[0].as_py()[0]["metadata"])
+    assert sky["isthing"] is False
+    with writer(tmp_path / "other") as manifest:
+        manifest.add_scores("a", scores(), LABELS)
+    written = segments_of(tmp_path / "other")[0][0]["metadata"]
+    assert {**written, "isthing": False} == sky
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--scores needs --labels"),
+        (["--objects", "cell"], "--objects is for whole numbers"),
+        (["--labels", "L", "--ignore", "255=void"], "--ignore is for whole numbers"),
+        (["--labels", "L", "--value", "1=2"], "--value is for whole numbers"),
+        (["--labels", "L", "--over-256", "semantic"], "--over-256 is for whole numbers"),
+        (["--labels", "GAP"], "has 3 and not 2"),
+    ],
+)
+def test_options_that_mean_nothing_for_scores_are_refused(
+    tmp_path: Path, options: list[str], words: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    np.save(source / "a.npy", scores())
+    files = {
+        "L": write(tmp_path / "l.csv", "index,label\n0,Sky\n1,Road\n2,Car\n"),
+        "GAP": write(tmp_path / "gap.csv", "index,label\n0,Sky\n1,Road\n3,Car\n"),
+    }
+    given = [files.get(option, option) for option in options]
+    with pytest.raises(SettingsError, match=words):
+        imported("arrays", source, tmp_path / "root", "--scores", *given)
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_float_arrays_without_the_option_are_told_of_it(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    labels = write(tmp_path / "labels.csv", "index,label\n0,Sky\n1,Road\n2,Car\n")
+    np.save(source / "a.npy", scores())
+    imported("arrays", source, tmp_path / "root", "--labels", labels)
+    _, rejected = judged(tmp_path / "root")
+    assert "--scores" in rejected["a"][0][1]
+    again = imported("arrays", source, tmp_path / "root", "--labels", labels, "--scores")
+    assert again.return_value == 0
