@@ -1,4 +1,4 @@
-"""Small charts of a partition's labels and confidences, as SVG.
+"""Small charts of a partition's labels, confidences and entropies, as SVG.
 
 They have an opaque background, so that they are readable on light and dark pages, and need no
 script and no font file, so that any page can show them.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from segpipe.pictures.label_colours import Colour
-from segpipe.validation.distributions import BINS, Distribution
+from segpipe.validation.distributions import BINS_OF_A_NAT, Distribution
 
 _WIDTH = 600
 _PAPER, _INK, _FAINT, _BAR = "#fafaf8", "#1e1e1e", "#8a8a86", "#0072b2"
@@ -20,6 +20,7 @@ _ROW, _TOP = 22, 34
 _LABELS_WIDTH, _BARS_WIDTH = 150, 250
 _LABEL_CHARACTERS = 22
 _PLOT_LEFT, _PLOT_HEIGHT = 58, 150
+_MOST_BARS = 50
 
 
 def label_areas(
@@ -75,14 +76,69 @@ def confidence_histogram(distribution: Distribution) -> str | None:
 
     None where no segment has a confidence.
     """
-    counts = distribution.confidences
-    total, median = sum(counts), distribution.median_confidence
+    median = distribution.median_confidence
     if median is None:
         return None
+    return _histogram(
+        "segments, by confidence",
+        distribution.confidences,
+        [tenth / 10 for tenth in range(0, 11, 2)],
+        (median, f"median {median:.2f}"),
+        _segments_of(
+            sum(distribution.confidences), distribution.without_confidence, "a confidence"
+        ),
+    )
+
+
+def entropy_histogram(distribution: Distribution) -> str | None:
+    """Histogram of the entropies of the segments' class PDFs in nats, as an ``<svg>`` element.
+
+    The axis ends at a half or whole nat. None where no segment has a class PDF.
+    """
+    mean, counts = distribution.mean_entropy, distribution.entropies
+    if mean is None:
+        return None
+    total = sum(counts)
+    halves = max(1, -(-2 * len(counts) // BINS_OF_A_NAT))
+    padded = [*counts, *[0] * (halves * BINS_OF_A_NAT // 2 - len(counts))]
+    merged = -(-len(padded) // _MOST_BARS)
+    bars = [sum(padded[place : place + merged]) for place in range(0, len(padded), merged)]
+    every = -(-halves // 10)
+    # The last bar may reach beyond the axis' last half nat.
+    return _histogram(
+        "segments, by entropy of the class PDF (nats)",
+        bars,
+        [half / 2 for half in range(0, halves + 1, every)],
+        (mean, f"mean {mean:.2f}"),
+        _segments_of(total, sum(distribution.segments.values()) - total, "a class PDF"),
+        end=len(bars) * merged / BINS_OF_A_NAT,
+    )
+
+
+def _segments_of(total: int, without: int, what: str) -> str:
+    return f"{total:,} segments" + (f", {without:,} more without {what}" if without else "")
+
+
+def _histogram(
+    title: str,
+    counts: Sequence[int],
+    labels: Sequence[float],
+    marked: tuple[float, str],
+    words: str,
+    end: float = 1.0,
+) -> str:
+    """A bar per count, at even distances from 0 to ``end``, as an ``<svg>`` element.
+
+    Args:
+        labels: values named below the axis.
+        marked: a value to mark with a line, and its name.
+        words: at the upper right.
+    """
     ticks = _round_ticks(max(counts))
     bottom = _TOP + _PLOT_HEIGHT
     width = _WIDTH - _PLOT_LEFT - 20
-    lines = [_text(12, 20, "segments, by confidence", weight="600")]
+    wide = width / len(counts)
+    lines = [_text(12, 20, title, weight="600")]
     for tick in ticks:
         y = bottom - tick / ticks[-1] * _PLOT_HEIGHT
         lines.append(
@@ -92,24 +148,22 @@ def confidence_histogram(distribution: Distribution) -> str | None:
         lines.append(_text(_PLOT_LEFT - 6, y + 4, f"{tick:,}", anchor="end", fill=_FAINT))
     for position, count in enumerate(counts):
         tall = count / ticks[-1] * _PLOT_HEIGHT
-        x = _PLOT_LEFT + position * width / BINS
         lines.append(
-            f'<rect x="{x + 1:.2f}" y="{bottom - tall:.2f}" width="{width / BINS - 2:.2f}" '
-            f'height="{tall:.2f}" fill="{_BAR}"/>'
+            f'<rect x="{_PLOT_LEFT + position * wide + 1:.2f}" y="{bottom - tall:.2f}" '
+            f'width="{wide - 2:.2f}" height="{tall:.2f}" fill="{_BAR}"/>'
         )
-    for tenth in range(0, 11, 2):
-        x = _PLOT_LEFT + tenth / 10 * width
-        lines.append(_text(x, bottom + 16, f"{tenth / 10:.1f}", anchor="middle", fill=_FAINT))
-    x = _PLOT_LEFT + median * width
+    for value in labels:
+        x = _PLOT_LEFT + value / end * width
+        lines.append(_text(x, bottom + 16, f"{value:.1f}", anchor="middle", fill=_FAINT))
+    value, name = marked
+    x = _PLOT_LEFT + value / end * width
     lines.append(
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom}" stroke="{_INK}" '
         'stroke-width="1.5" stroke-dasharray="4 3"/>'
     )
-    left = median > 0.75
-    words = f"median {median:.2f}"
-    lines.append(_text(x + (-5 if left else 5), _TOP + 7, words, anchor="end" if left else "start"))
-    without = distribution.without_confidence
-    words = f"{total:,} segments" + (f", {without:,} more without a confidence" if without else "")
+    left = value > 0.75 * end
+    anchor = "end" if left else "start"
+    lines.append(_text(x + (-5 if left else 5), _TOP + 7, name, anchor=anchor))
     lines.append(_text(_WIDTH - 12, 20, words, anchor="end", fill=_FAINT))
     return _svg(bottom + 26, lines)
 

@@ -31,7 +31,7 @@ from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 #: The cache of the sheets, beside the partition's tables.
 SHEETS_FILE = "_sheets.json"
 # Version of the drawing: raise it when the same predictions look different.
-_DRAWING = 1
+_DRAWING = 2
 #: Limit of a sheet's size: Dagster's metadata holds it as base64, a third longer.
 MOST_BYTES = 140_000
 _CELLS, _COLUMNS, _CELL = 9, 3, 280
@@ -65,8 +65,8 @@ class ContactSheets:
 
     Attributes:
         spread: predictions at even distances over the partition; None where it has none.
-        unsure: the predictions with the least confident segments, which are outlined, in
-            ascending order of confidence; None where no segment has a confidence.
+        unsure: the predictions with the least sure segments, which are outlined, the least sure
+            first: by entropy, else by confidence; None where no segment has either.
     """
 
     spread: bytes | None
@@ -131,7 +131,7 @@ def contact_sheets(
             cells.append(cell)
         if cell.title in unsure:
             one = unsure[cell.title]
-            title = f"{one.confidence:.2f} {one.label}: {cell.title}"
+            title = f"{one.words} {one.label}: {cell.title}"
             highlighted[cell.title] = replace(cell, title=title, outlined=one.index)
     ranked = [highlighted[reference_id] for reference_id in unsure if reference_id in highlighted]
     return ContactSheets(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,9 @@ from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import colours_of
-from segpipe.pictures.overlay import LegendEntry, encoded, overlay
+from segpipe.pictures.overlay import LegendEntry, encoded, likeliest, overlay
+from segpipe.predictions.class_pdf import KEYS
+from segpipe.predictions.metadata import metadata_json
 from segpipe.publishing.catalog import Catalog
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
@@ -74,8 +77,10 @@ class PublishedItem:
                 yield (
                     f"  {s['index']:>3}  {s['label']:<24} {sure:>5} "
                     f"{100 * s['area_fraction']:6.1f} %  "
-                    f"{s['metadata'] if s['metadata'] != '{}' else ''}"
+                    f"{_metadata(s)}"
                 )
+                if s["class_pdf"] is not None:
+                    yield f"       {_pdf_words(s)}"
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
@@ -102,6 +107,24 @@ class PublishedItem:
 
     def _repr_png_(self) -> bytes:
         return encoded(self.picture)
+
+
+def _metadata(segment: Mapping[str, Any]) -> str:
+    """The metadata, without the class PDF, which has a line of its own; empty where that is all."""
+    if segment["class_pdf"] is None:
+        return "" if segment["metadata"] == "{}" else str(segment["metadata"])
+    members = json.loads(segment["metadata"])
+    # The first of the keys is the PDF; another one is metadata as any.
+    members.pop(next((key for key in KEYS if members.get(key) is not None), ""), None)
+    return metadata_json(members) if members else ""
+
+
+def _pdf_words(segment: Mapping[str, Any]) -> str:
+    top = likeliest(segment["class_pdf"])
+    words = ", ".join(f"{name} {one:.2f}" for name, one in top)
+    more = len(segment["class_pdf"]) - len(top)
+    entropy = "" if segment["entropy"] is None else f"; entropy {segment['entropy']:.2f} nats"
+    return f"{words}{f' and {more} more' if more else ''}{entropy}"
 
 
 def item_picture(
@@ -137,7 +160,9 @@ def _overlay(row: Mapping[str, Any], masks: MaskStore, settings: Settings) -> Im
             f"the stored mask of {row['reference_id']!r} is damaged: {refusal.message}"
         ) from None
     legend = [
-        LegendEntry(s["index"], s["label"], s["confidence"], s["area_fraction"])
+        LegendEntry(
+            s["index"], s["label"], s["confidence"], s["area_fraction"], likeliest(s["class_pdf"])
+        )
         for s in row["segments"]
     ]
     image = image_of(row["image_url"], row["manifest"], settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from segpipe.pictures.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours, shaded
-from segpipe.pictures.legend import INK, LINE, PAPER, draw_legend, text_font
+from segpipe.pictures.legend import INK, LINE, PAPER, Font, draw_legend, text_font
+from segpipe.predictions.class_pdf import ClassPdf
 
 _MARK = (230, 0, 60)
 # The instances of a label: its colour, lighter, darker, much lighter, and again.
@@ -28,12 +29,26 @@ class LegendEntry:
 
     Attributes:
         confidence, area_fraction: 0 to 1; None where they are not shown.
+        likeliest: classes of the Segment's PDF with their probabilities, highest first.
     """
 
     index: int
     label: str
     confidence: float | None = None
     area_fraction: float | None = None
+    likeliest: Sequence[tuple[str, float]] = ()
+
+
+def likeliest(pdf: Iterable[tuple[str, float]] | None) -> list[tuple[str, float]]:
+    """The three classes of the highest probabilities, as legends show them.
+
+    Args:
+        pdf: class and probability, as tables have them; None without a PDF.
+    """
+    if pdf is None:
+        return []
+    pairs = sorted(pdf)
+    return ClassPdf(tuple(name for name, _ in pairs), tuple(one for _, one in pairs)).top(3)
 
 
 def overlay(
@@ -177,24 +192,44 @@ def _with_legend(
     title: str,
 ) -> Image.Image:
     top = LINE + 6 if title else 0
+    font = text_font()
+    entries = list(_legend_lines(legend, table))
     lines = max(_MOST_LINES, (picture.height - 8) // LINE)
-    height = max(picture.height, min(len(legend), lines) * LINE + 8)
-    sheet = Image.new("RGB", (picture.width + _LEGEND_WIDTH, height + top), PAPER)
+    height = max(picture.height, min(len(entries), lines) * LINE + 8)
+    width = picture.width + _legend_width(entries, font)
+    sheet = Image.new("RGB", (width, height + top), PAPER)
     sheet.paste(picture, (0, top))
     draw = ImageDraw.Draw(sheet)
-    font = text_font()
     if title:
         draw.text((4, 4), title, fill=INK, font=font)
-    entries = [(table[entry.index].tolist(), _legend_text(entry)) for entry in legend]
     draw_legend(draw, font, entries, (picture.width + 8, top + 4), lines)
     return sheet
 
 
+def _legend_lines(
+    legend: Sequence[LegendEntry], table: NDArray[np.float32]
+) -> Iterator[tuple[list[float] | None, str]]:
+    for entry in legend:
+        yield table[entry.index].tolist(), _legend_text(entry)
+        if entry.likeliest:
+            yield None, "  ".join(f"{_cut(name)} {one:.2f}" for name, one in entry.likeliest)
+
+
+def _legend_width(entries: Sequence[tuple[list[float] | None, str]], font: Font) -> int:
+    """As wide as the lines of PDFs need it; the others fit in ``_LEGEND_WIDTH``."""
+    pdfs = [font.getlength(text) for colour, text in entries if colour is None]
+    return max(_LEGEND_WIDTH, *(int(length) + 33 for length in pdfs), 0)
+
+
 def _legend_text(entry: LegendEntry) -> str:
-    label = entry.label if len(entry.label) <= 16 else entry.label[:15] + "…"
-    parts = [f"{entry.index} {label}"]
+    parts = [f"{entry.index} {_cut(entry.label)}"]
     if entry.confidence is not None:
         parts.append(f"{entry.confidence:.2f}")
     if entry.area_fraction is not None:
         parts.append(f"{100 * entry.area_fraction:.0f}%")
     return "  ".join(parts)
+
+
+def _cut(label: str) -> str:
+    label = " ".join(label.split())
+    return label if len(label) <= 16 else label[:15] + "…"

@@ -134,7 +134,12 @@ def _picture(rule_id: str, evidence: Evidence, data: bytes) -> Image.Image | Non
         return _undecoded(data, evidence.policy.max_pixels)
     pixels = evidence.mask.pixels
     legend = [
-        LegendEntry(s.index, s.label or "?", s.confidence)
+        LegendEntry(
+            s.index,
+            s.label or "?",
+            s.confidence,
+            likeliest=s.class_pdf.top(3) if s.class_pdf is not None else (),
+        )
         for s in evidence.declaration.segments
         if s.index is not None and 0 <= s.index <= 255
     ]

@@ -242,11 +242,34 @@ def label_drift(before: Partition | None, drift: Drift | None, most: float) -> d
         LABEL_DRIFT,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"drift": drift.distance, "max_drift": most, "compared_with": str(before)},
+        metadata={
+            "drift": drift.distance,
+            "max_drift": most,
+            "compared_with": str(before),
+            **_entropies(drift),
+        },
         description=f"{100 * drift.distance:.1f} % of the pixels would have to change their label "
-        f"({changes}; against {before})"
+        f"({changes}; against {before}){_entropy_words(drift)}"
         + ("" if passed else ": is it the data or the model? Raise max_drift if it is meant"),
     )
+
+
+def _entropies(drift: Drift) -> dict[str, float]:
+    """Mean entropies of class PDFs in nats, and their difference; only those there are."""
+    before, after = drift.mean_entropies
+    named = {"mean_entropy": after, "mean_entropy_before": before}
+    found = {name: value for name, value in named.items() if value is not None}
+    if before is not None and after is not None:
+        found["entropy_drift"] = after - before
+    return found
+
+
+def _entropy_words(drift: Drift) -> str:
+    before, after = drift.mean_entropies
+    if after is None:
+        return "" if before is None else ". There are no class PDFs any more"
+    changed = "there were no class PDFs" if before is None else f"{after - before:+.2f}"
+    return f". Mean entropy of the class PDFs: {after:.2f} nats ({changed})"
 
 
 def every_row_accounted_for(tables: Folder, summary: Summary) -> dg.AssetCheckResult:

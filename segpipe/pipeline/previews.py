@@ -14,11 +14,11 @@ from PIL import Image
 from segpipe.errors import SegpipeError
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
-from segpipe.pictures.charts import confidence_histogram, label_areas
+from segpipe.pictures.charts import confidence_histogram, entropy_histogram, label_areas
 from segpipe.pictures.contact_sheet import cached_sheets
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import Colour
-from segpipe.pictures.overlay import LegendEntry, encoded, overlay
+from segpipe.pictures.overlay import LegendEntry, encoded, likeliest, overlay
 from segpipe.settings import Settings
 from segpipe.validation.distributions import Distribution
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
@@ -31,7 +31,7 @@ def sheets(
     *,
     redraw: bool,
 ) -> dict[str, dg.MarkdownMetadataValue]:
-    """Contact sheets: a sample of the partition's predictions, and the least confident ones.
+    """Contact sheets: a sample of the partition's predictions, and the least sure ones.
 
     Args:
         redraw: draw them again, even if they are stored.
@@ -51,10 +51,11 @@ def sheets(
 def charts(
     distribution: Distribution, colours: Mapping[str, Colour], before: Distribution | None
 ) -> dict[str, dg.MarkdownMetadataValue]:
-    """Charts of label areas and confidences; only those that have data."""
+    """Charts of label areas, confidences and entropies; only those that have data."""
     drawn = {
         "label_areas": label_areas(distribution, colours, before),
         "confidences": confidence_histogram(distribution),
+        "entropies": entropy_histogram(distribution),
     }
     return {
         name: _picture_of(name.replace("_", " "), "svg+xml", svg.encode())
@@ -89,7 +90,9 @@ def _picture(
     row = {name: batch.rows[name][place].as_py() for name in batch.rows.column_names}
     mask = decode_mask(settings.mask_store().read(row["mask_sha256"])).pixels
     legend = [
-        LegendEntry(s["index"], s["label"], s["confidence"], s["area_fraction"])
+        LegendEntry(
+            s["index"], s["label"], s["confidence"], s["area_fraction"], likeliest(s["class_pdf"])
+        )
         for s in batch.segments[place].as_py()
     ]
     image = image_of(row["image_url"], row["manifest"], settings)

@@ -156,30 +156,45 @@ def test_where_nothing_has_a_confidence_nothing_is_least_sure(
 
 @given(
     st.lists(
-        st.lists(st.one_of(st.none(), st.floats(-1, 2), st.just(math.nan)), min_size=1, max_size=4),
+        st.lists(
+            st.tuples(
+                st.one_of(st.none(), st.floats(-1, 2), st.just(math.nan)),
+                st.one_of(st.none(), st.integers(0, 900).map(lambda one: one / 100)),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
         max_size=30,
     ),
     st.integers(1, 5),
 )
 @settings(max_examples=60, deadline=None)
 def test_the_least_sure_are_those_an_exhaustive_search_finds(
-    confidences: list[list[float | None]], most: int
+    told: list[list[tuple[float | None, float | None]]], most: int
 ) -> None:
     """Read in row groups of two rows, so that every prediction spans several."""
+    names = ["reference_id", "label", "index", "confidence", "entropy"]
     rows = [
-        {"reference_id": f"item {n:02d}", "label": "class", "index": place, "confidence": value}
-        for n, values in enumerate(confidences)
-        for place, value in enumerate(values)
+        dict(zip(names, (f"item {n:02d}", "class", place, *values), strict=True))
+        for n, segments in enumerate(told)
+        for place, values in enumerate(segments)
     ]
-    names = ["reference_id", "label", "index", "confidence"]
     schema = pa.schema([SEGMENTS.field(name) for name in names])
     lowest = sorted(
-        min((value, f"item {n:02d}") for value in values if value is not None and 0 <= value <= 1)
-        for n, values in enumerate(confidences)
-        if any(value is not None and 0 <= value <= 1 for value in values)
+        min(keys)
+        for n, segments in enumerate(told)
+        if (keys := [(*key, f"item {n:02d}") for one in segments if (key := _key(*one))])
     )
     with TemporaryDirectory() as folder:
         table = pa.Table.from_pylist(rows, schema=schema)
         pq.write_table(table, Path(folder) / "segments.parquet", row_group_size=2)
         found = least_sure(Folder(folder), most)
-    assert [(one.confidence, one.reference_id) for one in found] == lowest[:most]
+    keys = [(*_key(one.confidence, one.entropy), one.reference_id) for one in found]
+    assert keys == lowest[:most]
+
+
+def _key(confidence: float | None, entropy: float | None) -> tuple[int, float] | tuple[()]:
+    """By entropy, the highest first, before by confidence; nothing where there is neither."""
+    if entropy is not None:
+        return 0, -entropy
+    return (1, confidence) if confidence is not None and 0 <= confidence <= 1 else ()
