@@ -131,7 +131,9 @@ def contact_sheets(
             cells.append(cell)
         if cell.title in unsure:
             one = unsure[cell.title]
-            title = f"{one.words} {one.label}: {cell.title}"
+            # The item's name stays visible beside a long label.
+            label = one.label if len(one.label) <= 16 else one.label[:15] + "…"
+            title = f"{one.words} {label}: {cell.title}"
             highlighted[cell.title] = replace(cell, title=title, outlined=one.index)
     ranked = [highlighted[reference_id] for reference_id in unsure if reference_id in highlighted]
     return ContactSheets(
