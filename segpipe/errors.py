@@ -49,6 +49,10 @@ class OtherFormatError(CatalogError):
     """A catalog of a format that only a newer segpipe knows, or that has to be upgraded first."""
 
 
+class QueryError(SegpipeError, ValueError):
+    """A query is not SQL, names what is not there, or would do more than read the views."""
+
+
 class DestinationError(SegpipeError, RuntimeError):
     """A service predictions are published to cannot be reached, or refuses what is asked of it."""
 

@@ -12,6 +12,8 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
+import pyarrow as pa
+
 from segpipe.errors import SettingsError, TableError
 from segpipe.formats.exports import ExportFormat, export_published
 from segpipe.manifests.items import ItemList
@@ -23,11 +25,18 @@ from segpipe.pictures.report_page import write_page
 from segpipe.predictions.view import View
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
-from segpipe.publishing.destinations import CATALOG, DestinationContext, destination_entry
+from segpipe.publishing.destinations import (
+    CATALOG,
+    DESTINATIONS,
+    DestinationContext,
+    destination_entry,
+)
 from segpipe.publishing.ground_truth import PublishedTruth
 from segpipe.publishing.outcomes import Provenance, new_run_id
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
 from segpipe.publishing.vacuum import Vacuumed, vacuum
+from segpipe.queries import session
+from segpipe.queries.views import Sources
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
@@ -359,6 +368,28 @@ class Root:
             CatalogError: if nothing is published for it.
         """
         return PublishedItem.find(self.catalog, self.settings, reference_id, model_run)
+
+    @property
+    def query_sources(self) -> Sources:
+        """What SQL reads: the catalog, the partitions' tables, every destination's receipts."""
+        receipts = {name: self.receipts(name) for name in DESTINATIONS}
+        return Sources(self.catalog, self.settings.folder("validated"), receipts)
+
+    def sql(self, query: str, *, version: int | None = None) -> pa.Table:
+        """Answer an SQL query on the views ``predictions``, ``segments``, ``validated``,
+        ``rejected``, ``receipts`` and ``history``; it can read nothing else, and change nothing.
+
+        Needs ``segpipe[query]``. Columns that are renamed, read as text or left out are warned of.
+
+        Args:
+            version: of the catalog, for ``predictions`` and ``segments``; the newest if None.
+
+        Raises:
+            QueryError: if it is not one SELECT, or names what is not there, with what is nearest.
+            CatalogError, StorageError: if a view cannot be read.
+            SettingsError: if DuckDB is not installed.
+        """
+        return session.answer(self.query_sources, query, version)
 
     def export(
         self,

@@ -314,6 +314,53 @@ def show(root: str, model_run: str | None, out: str, reference_id: str) -> None:
     show_item(root, reference_id, model_run, out)
 
 
+@cli.command()
+@_root_option
+@click.argument("sql", required=False, metavar="[SQL]")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A text file with the query, instead of SQL.",
+)
+@click.option(
+    "--example",
+    type=click.Choice(["least-sure", "disagreement", "coverage"]),
+    help="A ready query, instead of SQL.",
+)
+@click.option(
+    "--version",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Of the catalog, as `segpipe history` lists them; the newest by default.",
+)
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    help="What to print or write; a table by default, or as FILE of --out is named.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there."
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="How many rows a table shows.",
+)
+def query(root: str, **options: Any) -> int:
+    """Answer an SQL query on what is in a root; without one, list views, columns and examples.
+
+    It reads the views predictions, segments, validated, rejected, receipts and history, and
+    changes nothing.
+    """
+    from segpipe.cli.query import QueryOptions, run_query
+
+    return run_query(root, QueryOptions(**options))
+
+
 cli.add_command(import_group)
 
 
