@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -35,8 +36,6 @@ from segpipe.publishing.ground_truth import PublishedTruth
 from segpipe.publishing.outcomes import Provenance, new_run_id
 from segpipe.publishing.publication import VERIFIED_MASKS, Publication, publish
 from segpipe.publishing.vacuum import Vacuumed, vacuum
-from segpipe.queries import session
-from segpipe.queries.views import Sources
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
@@ -51,6 +50,9 @@ from segpipe.views.consolidation import Consolidation
 from segpipe.views.materialized import materialize_view, open_view
 from segpipe.views.summary import ViewSummary
 from segpipe.workers.chunks import Workers
+
+if TYPE_CHECKING:
+    from segpipe.queries.views import Sources
 
 #: The report page beside a partition's tables.
 REPORT_FILE = "report.html"
@@ -372,6 +374,9 @@ class Root:
     @property
     def query_sources(self) -> Sources:
         """What SQL reads: the catalog, the partitions' tables, every destination's receipts."""
+        # Here, as in `sql`: only who queries pays for loading Arrow's data sets.
+        from segpipe.queries.views import Sources
+
         receipts = {name: self.receipts(name) for name in DESTINATIONS}
         return Sources(self.catalog, self.settings.folder("validated"), receipts)
 
@@ -389,6 +394,8 @@ class Root:
             CatalogError, StorageError: if a view cannot be read.
             SettingsError: if DuckDB is not installed.
         """
+        from segpipe.queries import session
+
         return session.answer(self.query_sources, query, version)
 
     def export(

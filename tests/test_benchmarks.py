@@ -33,6 +33,7 @@ PAGE = PROJECT / "docs" / "performance.md"
         (["benchmarks.nucleus", "--masks", "30", "--rounds", "1"], "0 uploads"),
         (["benchmarks.automation", "--partitions", "200"], "nothing changed"),
         (["benchmarks.publishing", "--help"], "usage"),
+        (["benchmarks.querying", "--runs", "2", "--rows", "100"], "200 predictions"),
         (["benchmarks.object_store", "--help"], "usage"),
         (["benchmarks.consolidation", "--help"], "usage"),
         (["benchmarks.runs", "--help"], "usage"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 from segpipe.errors import QueryError, SettingsError, nearest
 from segpipe.publishing.table import quoted
 from segpipe.queries.views import VERSIONED, VIEWS, Sources, Views, identifier
+from segpipe.storage.redaction import SECRETS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -84,12 +86,12 @@ class Query:
             relation: Any = self._connection.sql(self._sql)
             if relation is None:
                 raise QueryError("the query has no result")
-            reader = relation.to_arrow_reader(_ROWS_AT_ONCE)
+            reader = self._interruptible(lambda: relation.to_arrow_reader(_ROWS_AT_ONCE))
             schema = reader.schema
         yield pa.RecordBatch.from_pylist([], schema)
         while True:
             with self._failures():
-                batch = next(reader, None)
+                batch = self._interruptible(lambda: next(reader, None))
             if batch is None:
                 return
             yield batch
@@ -97,6 +99,16 @@ class Query:
     def table(self) -> pa.Table:
         """The whole result."""
         return pa.Table.from_batches(self.batches())
+
+    def _interruptible(self, work: Callable[[], Any]) -> Any:
+        """What the work gives, done in a thread: the engine does not see signals, this one does."""
+        with ThreadPoolExecutor(1, thread_name_prefix="segpipe-query") as thread:
+            done = thread.submit(work)
+            try:
+                return done.result()
+            except BaseException:
+                self._connection.interrupt()  # nothing, where the work has ended
+                raise
 
     def _takes(self, kind: pa.DataType) -> bool:
         return takes(self._connection, kind)
@@ -153,7 +165,7 @@ class Query:
 
 def _first(text: str) -> str:
     """The message of a library without the excerpt of the query below it."""
-    return " ".join(text.partition("\nLINE ")[0].split())
+    return SECRETS.sub("...", " ".join(text.partition("\nLINE ")[0].split()))
 
 
 def make_views(connection: DuckDBPyConnection, views: Views, names: set[str]) -> None:

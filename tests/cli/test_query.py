@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +163,20 @@ def test_what_cannot_be_done_ends_with_2_and_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["query.sql", "root"]
     assert_plain_error(segpipe(*query, "COPY segments TO 'x.csv'"), "COPY is refused")
     assert_plain_error(segpipe("query", "--root", tmp_path / "nowhere"), "there is no folder")
+
+
+def test_a_query_is_interrupted_while_the_engine_computes(
+    landing: LandingWriter, root: Root
+) -> None:
+    endless = "SELECT count(*) AS n FROM range(1000000000000) AS t(i) WHERE hash(i) = 3"
+    command = [sys.executable, "-m", "segpipe", "query", "--root", str(landing.root), endless]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        time.sleep(6)
+        assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert said.startswith("interrupted")
 
 
 def test_without_duckdb_the_extra_is_named(
