@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from segpipe.errors import QueryError, SettingsError, nearest
-from segpipe.publishing.table import quoted
+from segpipe.publishing.table_format import quoted
 from segpipe.queries.views import VERSIONED, VIEWS, Sources, Views, identifier
 from segpipe.storage.redaction import SECRETS
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as pds
 
 from segpipe.publishing.catalog import Catalog
-from segpipe.publishing.table import PREDICTIONS, TABLE
+from segpipe.publishing.table_format import PREDICTIONS, TABLE
 from segpipe.queries.stored_tables import (
     carried_columns,
     data_set,
