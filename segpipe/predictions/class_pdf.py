@@ -7,9 +7,7 @@ JSON text, and a list of numbers in the order of the taxonomy. Metadata keeps it
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import listed, shortened
+from segpipe.predictions.json_text import RepeatedKeys, json_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -167,46 +166,6 @@ class PdfReading:
     unread: Unread | None = None
     words: str = ""
     numbers: Mapping[str, float] | None = None
-
-
-class RepeatedKeys(dict[str, Any]):
-    """An object of a JSON text that has keys twice; as elsewhere, the last of them counts.
-
-    Attributes:
-        repeated: those keys.
-    """
-
-    repeated: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, made: Mapping[str, Any], repeated: frozenset[str]) -> RepeatedKeys:
-        """An object with these members, some of whose keys are there twice."""
-        marked = cls(made)
-        marked.repeated = repeated
-        return marked
-
-
-def noting_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """``object_pairs_hook`` of a JSON decoder: a dict, :class:`RepeatedKeys` where it lost keys."""
-    made = dict(pairs)
-    if len(made) == len(pairs):
-        return made
-    counts = Counter(key for key, _ in pairs)
-    return RepeatedKeys.of(made, frozenset(key for key in counts if counts[key] > 1))
-
-
-# json.loads would build such a decoder for every call.
-_DECODER = json.JSONDecoder(object_pairs_hook=noting_repeated_keys)
-
-
-def json_value(text: str) -> Any:
-    """The value of a JSON text, its objects as :func:`noting_repeated_keys` gives them.
-
-    Raises:
-        ValueError: if it is no JSON.
-        RecursionError: if it is nested beyond reason.
-    """
-    return _DECODER.decode(text)
 
 
 def class_pdf_of(metadata: Mapping[str, Any], taxonomy: Sequence[str] = ()) -> ClassPdf | None:

@@ -15,14 +15,8 @@ from functools import cached_property
 from typing import Any
 
 from segpipe.errors import MetadataError, shortened
-from segpipe.predictions.class_pdf import (
-    KEYS,
-    ClassPdf,
-    PdfReading,
-    RepeatedKeys,
-    json_value,
-    read_class_pdf,
-)
+from segpipe.predictions.class_pdf import KEYS, ClassPdf, PdfReading, read_class_pdf
+from segpipe.predictions.json_text import RepeatedKeys, json_value
 from segpipe.predictions.metadata import canonical_form, confidence_of
 from segpipe.predictions.prediction import Segment
 

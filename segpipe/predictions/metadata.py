@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
 from segpipe.errors import MetadataError
+from segpipe.predictions.json_text import numbers_text
 
 # json.dumps would build such an encoder for every call.
 _CANONICAL_JSON = json.JSONEncoder(
@@ -20,6 +20,7 @@ _CANONICAL_JSON = json.JSONEncoder(
 _MAX_DEPTH = 16
 _MAX_EXACT_FLOAT = 2**53
 _PLAIN_NUMBERS = frozenset({int, float})
+_MOST_PLAIN = 1e15
 
 
 def confidence_of(metadata: Mapping[str, Any]) -> float | None:
@@ -86,33 +87,16 @@ def canonical_form(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]
 
 def _named_numbers(given: dict[Any, Any]) -> tuple[dict[str, float], str] | None:
     """An object of plain numbers, as class PDFs are, in canonical form and as JSON; else None."""
-    layout = _layout(tuple(given))
-    values = list(given.values())
-    if layout is None or not _PLAIN_NUMBERS.issuperset(map(type, values)):
+    numbers = given.values()
+    if not _PLAIN_NUMBERS.issuperset(map(type, numbers)):
         return None
-    try:
-        if not all(map(math.isfinite, values)):
-            return None
-    except OverflowError:  # an integer beyond floats
+    lowest, highest = min(numbers), max(numbers)
+    if not (lowest >= 0 and highest < _MOST_PLAIN and sum(numbers) < math.inf):  # as NaN is not
         return None
-    numbers = [
-        int(one) if one % 1 == 0 and -_MAX_EXACT_FLOAT <= one <= _MAX_EXACT_FLOAT else one
-        for one in values
-    ]
-    names, order, begins = layout
-    texts = list(map(repr, numbers))
-    members = [begin + texts[place] for begin, place in zip(begins, order, strict=True)]
-    return dict(zip(names, numbers, strict=True)), f"{{{','.join(members)}}}"
-
-
-@lru_cache(maxsize=64)
-def _layout(names: tuple[Any, ...]) -> tuple[tuple[str, ...], list[int], list[str]] | None:
-    """The names, the places of the sorted ones among them, and how their members begin in JSON;
-    None where they are not plain."""
-    if not all(type(name) is str and name.isascii() for name in names):
-        return None
-    order = sorted(range(len(names)), key=names.__getitem__)
-    return names, order, [f"{encode_basestring(names[place])}:" for place in order]
+    if lowest == 0 or highest >= 1:  # integral ones, it may be
+        given = {name: int(one) if one % 1 == 0 else one for name, one in given.items()}
+    text = numbers_text(given)
+    return None if text is None else (given, text)
 
 
 def _plain_text(value: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from decimal import Decimal
 from typing import Any
@@ -18,7 +17,6 @@ from segpipe.predictions.class_pdf import (
     Unread,
     class_pdf_of,
     mixture,
-    noting_repeated_keys,
     read_class_pdf,
 )
 from segpipe.predictions.declarations import read_declaration
@@ -192,10 +190,6 @@ def test_metadata_with_a_pdf_are_stored_and_digested_as_before() -> None:
     given = {"class_pdf": {"Road": 0.75, "Car": 0.25}, "confidence": 0.75}
     text = '{"class_pdf":{"Car":0.25,"Road":0.75},"confidence":0.75}'
     assert declared([{"label": "Road", "index": 1, "metadata": given}]).metadata_text == text
-
-
-def test_only_repeated_keys_are_marked() -> None:
-    assert type(json.loads('{"a": 1}', object_pairs_hook=noting_repeated_keys)) is dict
 
 
 # --- what is computed

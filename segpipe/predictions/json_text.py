@@ -1,0 +1,134 @@
+"""JSON text of metadata: read without losing a key in silence, and numbers as Python writes them.
+
+orjson reads and writes it ten times as fast as Python's json, and not the same: of a key that is
+there twice it keeps one, integers beyond 64 bits become floats, and exponents have another form.
+So it is used where what it does can be seen to be the same, and Python's json everywhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+# Below it, an integral float is an integer that was written with a point; above, it may also be
+# an integer of too many digits.
+_EXACT = 1e15
+_NUMBERS = frozenset({int, float})
+_PLAIN = frozenset({int, str, bool, type(None)})
+_UNSURE = object()
+
+_END = re.compile("[,}]")
+_MARKS = frozenset(':,{}"\\')  # around the numbers of an object, and in escapes
+
+
+class RepeatedKeys(dict[str, Any]):
+    """An object of a JSON text that has keys twice; as elsewhere, the last of them counts.
+
+    Attributes:
+        repeated: those keys.
+    """
+
+    repeated: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, made: Mapping[str, Any], repeated: frozenset[str]) -> RepeatedKeys:
+        """An object with these members, some of whose keys are there twice."""
+        marked = cls(made)
+        marked.repeated = repeated
+        return marked
+
+
+def noting_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """``object_pairs_hook`` of a JSON decoder: a dict, :class:`RepeatedKeys` where it lost keys."""
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    counts = Counter(key for key, _ in pairs)
+    return RepeatedKeys.of(made, frozenset(key for key in counts if counts[key] > 1))
+
+
+# json.loads would build such a decoder for every call.
+_DECODER = json.JSONDecoder(object_pairs_hook=noting_repeated_keys)
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text, its objects as :func:`noting_repeated_keys` gives them.
+
+    Raises:
+        ValueError: if it is no JSON.
+        RecursionError: if it is nested beyond reason.
+    """
+    value = _plain_object(text)
+    return _DECODER.decode(text) if value is _UNSURE else value
+
+
+def _plain_object(text: str) -> Any:
+    """An object of plain values, and of objects and lists of numbers; else ``_UNSURE``.
+
+    It has as many quotation marks as it has keys and texts, twice: no key was lost.
+    """
+    if "\\" in text:
+        return _UNSURE
+    try:
+        value = orjson.loads(text)
+    except ValueError:  # Python's json says more, and takes NaN
+        return _UNSURE
+    if type(value) is not dict:
+        return _UNSURE
+    quoted = len(value)
+    for member in value.values():
+        kind = type(member)
+        if kind is str:
+            quoted += 1
+        elif kind is float:
+            if not -_EXACT < member < _EXACT:
+                return _UNSURE
+        elif kind is dict or kind is list:
+            numbers = member.values() if kind is dict else member
+            if not _NUMBERS.issuperset(map(type, numbers)):
+                return _UNSURE
+            if numbers and not -_EXACT < min(numbers) <= max(numbers) < _EXACT:
+                return _UNSURE
+            quoted += len(member) if kind is dict else 0
+        elif kind not in _PLAIN:
+            return _UNSURE
+    return value if text.count('"') == 2 * quoted else _UNSURE
+
+
+def numbers_text(numbers: Mapping[str, float]) -> str | None:
+    """An object of numbers as :func:`segpipe.predictions.metadata.metadata_json` writes it, names
+    sorted; None where they or their names are not plain enough to be written in a fast way.
+
+    Args:
+        numbers: integers and finite floats, from 0 and below 1e15.
+    """
+    if not _plain_names(tuple(numbers)):
+        return None
+    text = orjson.dumps(numbers, option=orjson.OPT_SORT_KEYS).decode()
+    first, *others = text.split("e-")
+    if others:  # orjson writes 1e-6 for Python's 1e-06
+        text = "e-".join((first, *(f"0{one}" if one[1] in ",}" else one for one in others)))
+    first, *others = text.split(":0.0000")
+    return first + "".join(map(_with_exponent, others)) if others else text
+
+
+def _with_exponent(rest: str) -> str:
+    """A member's number below 1e-4 and what follows it, from where it had ``0.0000``."""
+    end = _END.search(rest)
+    digits = rest[: end.start()] if end else rest
+    return f":{float(f'0.0000{digits}')!r}{rest[len(digits) :]}"
+
+
+@lru_cache(maxsize=64)
+def _plain_names(names: tuple[Any, ...]) -> bool:
+    """Whether text of numbers cannot be found in the names, nor escapes."""
+    return all(
+        type(name) is str and name.isascii() and name.isprintable() and not _MARKS & set(name)
+        for name in names
+    )
