@@ -27,7 +27,7 @@ from segpipe.validation.rules.rows import DUPLICATE_MASK, REF_DUPLICATE
 from segpipe.validation.summary import Summary
 
 #: Part of every digest: increment it when the same masks may give different tables.
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 _DUPLICATE_COLUMNS = ("reference_id", "fingerprint", "manifest", "manifest_row")
 
 
