@@ -14,6 +14,7 @@ from PIL import Image
 from segpipe.demo.landing import write_demo_landing
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
+from segpipe.validation.rules import CATALOGUE
 from tests.fixtures.places import PROJECT
 
 README = PROJECT / "README.md"
@@ -51,6 +52,25 @@ def test_the_page_on_python_goes_from_a_manifest_to_the_catalog_and_back(
         key.to_user_string() for key in names["defs"].resolve_asset_graph().get_all_asset_keys()
     }
     assert {"streets/validated_masks", "crops/fields/validated_masks"} <= keys
+
+
+def test_the_page_on_class_pdfs_prints_what_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = PROJECT / "docs" / "class-pdfs.md"
+    (code,) = python_of(page)
+    (printed,) = re.findall(r"^```\n([^`]+)^```\n\nFrom", page.read_text("utf-8"), re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(code.replace('"ROOT"', repr(str(tmp_path))), names)
+    assert names["publication"].outcomes["inserted"] == names["summary"].accepted == 1
+    assert capsys.readouterr().out.split() == printed.split()
+
+
+def test_the_page_on_class_pdfs_names_every_rule_on_them() -> None:
+    page = (PROJECT / "docs" / "class-pdfs.md").read_text("utf-8")
+    for rule in CATALOGUE.values():
+        if rule.id.startswith("PDF-"):
+            assert re.search(rf"^\| `{rule.id}` .*\| {rule.severity} \|$", page, re.MULTILINE)
 
 
 def test_every_command_has_its_call_in_the_page_on_python() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from segpipe.tables.schemas import MEASURED
-
 
 class Example(NamedTuple):
     """A query and what it answers."""
@@ -15,15 +13,11 @@ class Example(NamedTuple):
     sql: str
 
 
-_HAS_ENTROPY = "entropy" in {column.name for column in MEASURED}
-_UNSURE = "entropy DESC NULLS LAST, confidence" if _HAS_ENTROPY else "confidence"
-_SHOWN = "entropy, confidence" if _HAS_ENTROPY else "confidence"
-
-_LEAST_SURE = f"""\
-SELECT model_run, reference_id, label, index, {_SHOWN}, area_fraction
+_LEAST_SURE = """\
+SELECT model_run, reference_id, label, index, entropy, confidence, area_fraction
 FROM segments
-WHERE {"entropy IS NOT NULL OR " if _HAS_ENTROPY else ""}confidence IS NOT NULL
-ORDER BY {_UNSURE}, reference_id, index
+WHERE entropy IS NOT NULL OR confidence IS NOT NULL
+ORDER BY entropy DESC NULLS LAST, confidence, reference_id, index
 LIMIT 20
 """
 
