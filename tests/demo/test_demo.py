@@ -121,6 +121,7 @@ def test_both_forms_of_the_segments_column_and_palette_masks_occur(
     assert {"L", "P"} <= modes
 
 
+@pytest.mark.slow
 def test_the_demo_command_publishes_all_partitions_and_says_what_next(tmp_path: Path) -> None:
     done = segpipe("demo", "--root", tmp_path / "demo")
     assert done.returncode == 0, done.stderr

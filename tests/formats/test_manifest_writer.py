@@ -198,6 +198,7 @@ def test_a_refused_row_is_rejected_with_what_the_importer_found(tmp_path: Path) 
     ]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     def peak(count: int, place: Path) -> int:
         tracemalloc.start()

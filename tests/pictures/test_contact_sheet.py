@@ -57,7 +57,9 @@ ODD: dict[str, Callable[[], list[Cell]]] = {
 }
 
 
-@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize(
+    "what", [pytest.param(one, marks=[pytest.mark.slow] * (one == "long names")) for one in ODD]
+)
 def test_whatever_it_shows_it_fits_into_a_page(what: str) -> None:
     data = draw_sheet(ODD[what]())
     assert len(data) <= MOST_BYTES

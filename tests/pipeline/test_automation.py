@@ -174,6 +174,7 @@ def test_masks_that_land_after_their_manifest_are_run_once_and_published(
     assert automation.root.catalog.read(["reference_id"]).num_rows == 2
 
 
+@pytest.mark.slow
 def test_masks_that_arrive_one_by_one_are_all_published(
     landing: LandingWriter, automation: Automation
 ) -> None:

@@ -140,6 +140,7 @@ def test_freshness_is_looked_at_once_an_hour(daemon: Daemon) -> None:
     assert daemon.checks() == 1
 
 
+@pytest.mark.slow
 def test_the_check_names_the_model_runs_that_are_late(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:

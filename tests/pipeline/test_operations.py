@@ -172,6 +172,7 @@ def test_a_run_whose_process_died_is_started_again_and_one_with_a_reason_is_not(
     assert told == ["true", "false"]
 
 
+@pytest.mark.slow
 def test_storage_that_fails_for_a_moment_is_tried_again(
     landing: LandingWriter,
     flaky_s3: FlakyBucket,

@@ -86,6 +86,7 @@ def test_an_unchanged_rerun_has_the_same_data_versions_and_a_change_has_others(
     assert changed["rejected_predictions"] == first["rejected_predictions"]
 
 
+@pytest.mark.slow
 def test_what_is_published_has_another_data_version_only_when_something_else_is_published(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
@@ -140,6 +141,7 @@ def test_naming_the_ground_truth_changes_the_code_version(root: Root) -> None:
     assert len({version(), version("labels"), version("older")}) == 3
 
 
+@pytest.mark.slow
 def test_a_tag_of_a_backfill_says_update_too(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
@@ -325,6 +327,7 @@ def test_dagster_loads_the_workspace(landing: LandingWriter, root: Root) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_places_are_links_where_the_settings_say_how_files_are_reached(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:

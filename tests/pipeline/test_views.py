@@ -69,6 +69,7 @@ def test_views_descend_from_the_validated_masks_and_are_what_is_published(root: 
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_data_version_of_a_view_comes_from_its_content(
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:

@@ -43,6 +43,7 @@ from tests.fixtures.damaged_tables import (
 from tests.fixtures.landing import PARTITION, MakeProvenance
 from tests.fixtures.published import outcomes, published
 from tests.fixtures.published_days import NEXT_DAY, version_of
+from tests.fixtures.thoroughness import slow_after
 
 
 def states() -> Iterator[Any]:
@@ -202,7 +203,7 @@ def test_a_table_whose_creation_was_torn_is_created_again(
     ]
 
 
-@pytest.mark.parametrize("damage", [*ENTRY.values(), lost], ids=[*ENTRY, "missing"])
+@pytest.mark.parametrize("damage", slow_after(1, {**ENTRY, "missing": lost}))
 def test_a_damaged_confirmed_version_names_file_model_run_partition_and_the_command_that_mends_it(
     root: Root, publish: Any, damage: Damage
 ) -> None:

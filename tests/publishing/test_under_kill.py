@@ -42,8 +42,9 @@ from tests.fixtures.command_line import run_on_a_small_disk
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, striped_mask
 from tests.fixtures.published import outcomes, published, receipts
 from tests.fixtures.publishing_process import CHILD, Child
+from tests.fixtures.thoroughness import slow_after
 
-KILLS = int(os.environ.get("SEGPIPE_KILLS", "8"))
+KILLS = int(os.environ.get("SEGPIPE_KILLS", "3"))
 SLOW_KILLS = int(os.environ.get("SEGPIPE_KILLS", "200"))
 
 
@@ -373,7 +374,7 @@ def told_to(**work: object) -> str:
     return "'" + json.dumps(work) + "'"
 
 
-@pytest.mark.parametrize("kilobytes", [48, 120, 200, 320])
+@pytest.mark.parametrize("kilobytes", slow_after(1, {str(k): k for k in (48, 120, 200, 320)}))
 def test_a_disk_that_fills_up_while_committing_costs_nothing_but_a_rerun(
     world: World, tmp_path: Path, child_program: str, kilobytes: int
 ) -> None:

@@ -172,6 +172,7 @@ def test_the_instance_is_the_same_one_in_every_process(
     assert (tmp_path / "50%20?" / "dagster.yaml").is_file()
 
 
+@pytest.mark.slow
 def test_where_no_temporary_folder_will_do_the_advice_to_set_tmpdir_is_true(
     tmp_path: Path,
 ) -> None:

@@ -183,8 +183,28 @@ WHERE = {
 FAULTS = [Fault.SLOW_DOWN, Fault.CUT, Fault.CUT_IN_ANSWER, Fault.STORED_BUT_500]
 
 
-@pytest.mark.parametrize("where", WHERE)
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.lower())
+# The others are slow tests: each fault once, and each place once.
+_TRIED_FIRST = {
+    Fault.SLOW_DOWN: {"a mask that is stored", "the catalog's rows"},
+    Fault.CUT: {"a mask that is looked for", "a file of the catalog"},
+    Fault.CUT_IN_ANSWER: {"a mask that is read", "the catalog's log"},
+    Fault.STORED_BUT_500: {"the commit", "a table of the partition", "the receipts"},
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "where"),
+    [
+        pytest.param(
+            fault,
+            where,
+            id=f"{fault.name.lower()}-{where}",
+            marks=[] if where in _TRIED_FIRST[fault] else [pytest.mark.slow],
+        )
+        for fault in FAULTS
+        for where in WHERE
+    ],
+)
 def test_a_fault_on_the_way_changes_nothing(
     flaky_s3: FlakyBucket,
     landing: LandingWriter,
@@ -219,6 +239,7 @@ def test_a_replacing_commit_whose_answer_is_lost_is_told_as_what_it_did(
     assert published(root) == changed
 
 
+@pytest.mark.slow
 def test_two_publishers_on_a_bad_line_end_as_one_after_the_other(
     flaky_s3: FlakyBucket, landing: LandingWriter, provenance: MakeProvenance
 ) -> None:
@@ -245,6 +266,7 @@ def test_two_publishers_on_a_bad_line_end_as_one_after_the_other(
     assert published(root) == ITEMS
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_for_good_is_said_and_a_rerun_completes(
     flaky_s3: FlakyBucket,
     landing: LandingWriter,
@@ -272,6 +294,7 @@ def test_a_bucket_that_does_not_exist_is_one_sentence(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_no_credential_is_ever_shown_or_kept(
     flaky_s3: FlakyBucket, landing: LandingWriter, tmp_path: Path
 ) -> None:

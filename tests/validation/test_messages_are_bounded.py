@@ -67,6 +67,7 @@ def test_of_many_remedies_the_report_keeps_ten_and_how_many_more() -> None:
     assert remedies["40 more remedies"] == 400
 
 
+@pytest.mark.slow
 def test_what_dagster_keeps_of_a_run_is_bounded(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:

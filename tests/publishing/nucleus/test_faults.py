@@ -18,6 +18,7 @@ from tests.fixtures.landing import PARTITION
 from tests.fixtures.nucleus_endpoint import KEY
 from tests.fixtures.nucleus_publisher import ITEMS, Publisher
 from tests.fixtures.published import outcomes
+from tests.fixtures.thoroughness import slow_after
 
 pytest.importorskip("nucleus", reason="the SDK is not installed: segpipe[nucleus]")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -27,9 +28,12 @@ FAULTS = [
     Fault.CUT_IN_REQUEST, Fault.CUT_IN_ANSWER, Fault.STORED_BUT_500, Fault.STORED_BUT_502,
     Fault.STORED_BUT_503, Fault.STORED_THEN_CUT, Fault.DELAY,
 ]  # fmt: skip
+READ = ["/export", "/models/", "/models/add", "/info"]
 
 
-@pytest.mark.parametrize("update", [False, True], ids=["inserting", "replacing"])
+@pytest.mark.parametrize(
+    "update", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["inserting", "replacing"]
+)
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 def test_a_fault_while_uploading_leaves_true_receipts(
     publisher: Publisher, fault: Fault, update: bool
@@ -59,7 +63,7 @@ def test_answers_the_client_cannot_sum_up_are_read_back(publisher: Publisher) ->
     publisher.holds(found)
 
 
-@pytest.mark.parametrize("path", ["/export", "/models/", "/models/add", "/info"])
+@pytest.mark.parametrize("path", slow_after(1, {one: one for one in READ}))
 def test_a_fault_while_reading_is_tried_again(publisher: Publisher, path: str) -> None:
     publisher.land(60)
     for fault in (Fault.TOO_MANY, Fault.BAD_GATEWAY, Fault.CUT):
@@ -142,7 +146,7 @@ def test_a_key_withdrawn_in_the_middle_ends_the_run_and_a_rerun_tells_what_was_s
     publisher.holds(found)
 
 
-@pytest.mark.parametrize("update", [False, True], ids=["inserting", "replacing"])
+@pytest.mark.parametrize("update", slow_after(1, {"inserting": False, "replacing": True}))
 def test_one_prediction_that_is_refused_costs_no_other(publisher: Publisher, update: bool) -> None:
     """The service refuses whole requests: which of its ten it is shows when they go one by one."""
     publisher.land(40)
@@ -162,7 +166,7 @@ def test_one_prediction_that_is_refused_costs_no_other(publisher: Publisher, upd
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("per_call", [100, 1], ids=["one call", "a call each"])
+@pytest.mark.parametrize("per_call", slow_after(1, {"one call": 100, "a call each": 1}))
 def test_one_prediction_the_service_breaks_on_costs_no_other(
     publisher: Publisher, per_call: int
 ) -> None:

@@ -119,6 +119,7 @@ def kill_while_publishing(
             assert len(publisher.there.held()) == 100
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_started_again_has_exact_receipts(
     publisher: Publisher, endpoint: RunningEndpoint
 ) -> None:
