@@ -8,11 +8,12 @@ JSON text, and a list of numbers in the order of the taxonomy. Metadata keeps it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import listed, shortened
@@ -51,17 +52,27 @@ class ClassPdf:
     def entropy(self) -> float | None:
         """Shannon's entropy in nats, of the probabilities divided by their sum: 0 for one certain
         class, ``log(N)`` where all are equal; None where all are 0."""
-        (entropy,) = uncertainties([self])[0].tolist()
+        entropy = float(self._uncertainties[0][0])
         return None if math.isnan(entropy) else entropy
 
     @property
     def margin(self) -> float:
         """The highest probability minus the second; of one class, its probability."""
-        return float(uncertainties([self])[1][0])
+        return float(self._uncertainties[1][0])
+
+    @property
+    def _uncertainties(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        import numpy as np
+
+        numbers = np.array(self.probabilities, np.float64)
+        return uncertainties(numbers, np.array([numbers.size], np.int64))
 
     def of(self, label: str | None) -> float | None:
         """The probability of a class; None where the PDF does not name it."""
-        return self.probabilities[self.classes.index(label)] if label in self.classes else None
+        try:
+            return self.probabilities[self.classes.index(label)]  # type: ignore[arg-type]
+        except ValueError:
+            return None
 
     def top(self, most: int) -> list[tuple[str, float]]:
         """The classes of the highest probabilities with these, highest first, equal ones by name.
@@ -90,19 +101,24 @@ class ClassPdf:
         return dict(zip(self.classes, self.probabilities, strict=True))
 
 
-def uncertainties(pdfs: Sequence[ClassPdf]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def uncertainties(
+    probabilities: NDArray[np.float64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Entropies and margins of N PDFs: float64 of shape (N,), the entropy NaN where all are 0.
 
     See :attr:`ClassPdf.entropy` and :attr:`ClassPdf.margin`.
+
+    Args:
+        probabilities: float64 of shape (sum of the sizes,): those of the first PDF, the second, ...
+        sizes: int64 of shape (N,): number of classes of each, at least 1.
     """
     import numpy as np
 
-    entropies, margins = np.full(len(pdfs), np.nan), np.zeros(len(pdfs))
-    by_size: dict[int, list[int]] = {}
-    for place, pdf in enumerate(pdfs):
-        by_size.setdefault(len(pdf.probabilities), []).append(place)
-    for size, places in by_size.items():
-        rows = np.array([pdfs[place].probabilities for place in places], np.float64)
+    entropies, margins = np.full(len(sizes), np.nan), np.zeros(len(sizes))
+    begins = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes).tolist():
+        places = np.flatnonzero(sizes == size)
+        rows = probabilities[begins[places, None] + np.arange(size)]
         highest = np.partition(rows, size - 2, axis=1)[:, -2:] if size > 1 else rows
         margins[places] = highest[:, -1] - (highest[:, 0] if size > 1 else 0)
         totals = rows.sum(axis=1, keepdims=True)
@@ -148,7 +164,7 @@ class Unread(StrEnum):
     RANGE = "range"  # a number is below 0, above 1, infinite or NaN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PdfReading:
     """What metadata holds under a key of class PDFs.
 
@@ -247,25 +263,28 @@ def _of_list(key: str, numbers: Sequence[Any], taxonomy: Sequence[str]) -> PdfRe
 
 def _of_mapping(key: str, given: Mapping[Any, Any]) -> PdfReading | None:
     values = list(given.values())
-    if not _NUMBERS.issuperset(map(type, values)):
+    kinds = set(map(type, values))
+    if not kinds <= _NUMBERS:
         given = {name: value for name, value in given.items() if value is not None}
         read = [_number(value) for value in given.values()]
         if None in read:
             name, value = list(given.items())[read.index(None)]
             said = "an object" if isinstance(value, Mapping) else shortened(repr(value), 80)
             return _no_pdf(key, f"of {shortened(repr(name), 120)} it has {said}, no number")
-        values = read
+        values, kinds = read, {float}
     if not values:
         return None
     try:
-        classes, order = _alphabetical(tuple(given))
+        classes, in_order = _alphabetical(tuple(given))
         total = math.fsum(values)
     except (TypeError, OverflowError, ValueError):  # names that are no text; beyond floats
         return _unusual(key, given, values)
-    if not (min(values) >= 0 and max(values) <= 1 and total == total):
+    lowest = min(values)
+    if not (lowest >= 0 and max(values) <= 1 and total == total):
         return _out_of_range(key, dict(zip(given, map(float, values), strict=True)), total)
-    # Adding 0 makes integers floats, and a negative zero positive.
-    probabilities = tuple([values[place] + 0.0 for place in order])
+    probabilities = in_order(values)
+    if not lowest or int in kinds:  # adding 0 makes integers floats, and a negative zero positive
+        probabilities = tuple([value + 0.0 for value in probabilities])
     return PdfReading(key, ClassPdf(classes, probabilities), total)
 
 
@@ -302,9 +321,12 @@ def _number(value: object) -> float | None:
 
 
 @lru_cache(maxsize=64)
-def _alphabetical(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The names sorted, and the place of each of these among the given ones."""
+def _alphabetical(
+    names: tuple[str, ...],
+) -> tuple[tuple[str, ...], Callable[[Sequence[float]], tuple[float, ...]]]:
+    """The names sorted, and what puts their values into the same order."""
     if not all(isinstance(name, str) for name in names):
         raise TypeError
-    order = tuple(sorted(range(len(names)), key=names.__getitem__))
-    return tuple(names[place] for place in order), order
+    order = sorted(range(len(names)), key=names.__getitem__)
+    in_order = itemgetter(*order) if len(order) > 1 else tuple
+    return tuple(names[place] for place in order), in_order

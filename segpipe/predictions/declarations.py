@@ -160,7 +160,7 @@ def _parsed(text: str) -> Any:
         values = sum(map(text.count, ",[{"))
         if values > _MOST_VALUES:
             raise ValueError(f"it has {values:,} values, and at most {_MOST_VALUES:,} are read")
-    if 'pdf"' in text:  # of a class PDF, no key is lost silently
+    if text[:1] == "{" or 'pdf"' in text:  # of a class PDF, no key is lost silently
         return json_value(text)
     return json.loads(text)
 

@@ -8,9 +8,8 @@ So it is used where what it does can be seen to be the same, and Python's json e
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -19,11 +18,9 @@ import orjson
 # Below it, an integral float is an integer that was written with a point; above, it may also be
 # an integer of too many digits.
 _EXACT = 1e15
-_NUMBERS = frozenset({int, float})
 _PLAIN = frozenset({int, str, bool, type(None)})
 _UNSURE = object()
 
-_END = re.compile("[,}]")
 _MARKS = frozenset(':,{}"\\')  # around the numbers of an object, and in escapes
 
 
@@ -73,7 +70,7 @@ def _plain_object(text: str) -> Any:
 
     It has as many quotation marks as it has keys and texts, twice: no key was lost.
     """
-    if "\\" in text:
+    if text[:1] != "{" or "\\" in text:
         return _UNSURE
     try:
         value = orjson.loads(text)
@@ -90,15 +87,22 @@ def _plain_object(text: str) -> Any:
             if not -_EXACT < member < _EXACT:
                 return _UNSURE
         elif kind is dict or kind is list:
-            numbers = member.values() if kind is dict else member
-            if not _NUMBERS.issuperset(map(type, numbers)):
-                return _UNSURE
-            if numbers and not -_EXACT < min(numbers) <= max(numbers) < _EXACT:
+            if member and not _are_exact(member.values() if kind is dict else member):
                 return _UNSURE
             quoted += len(member) if kind is dict else 0
         elif kind not in _PLAIN:
             return _UNSURE
     return value if text.count('"') == 2 * quoted else _UNSURE
+
+
+def _are_exact(values: Collection[Any]) -> bool:
+    """Whether values are numbers alone, and below ``_EXACT``."""
+    try:
+        if min(values) >= 0:
+            return sum(values) < _EXACT
+        return -_EXACT < min(values) <= max(values) < _EXACT
+    except TypeError:  # other things than numbers
+        return False
 
 
 def numbers_text(numbers: Mapping[str, float]) -> str | None:
@@ -120,9 +124,13 @@ def numbers_text(numbers: Mapping[str, float]) -> str | None:
 
 def _with_exponent(rest: str) -> str:
     """A member's number below 1e-4 and what follows it, from where it had ``0.0000``."""
-    end = _END.search(rest)
-    digits = rest[: end.start()] if end else rest
-    return f":{float(f'0.0000{digits}')!r}{rest[len(digits) :]}"
+    digits, end, following = rest.partition(",")
+    if not end:
+        digits, end, following = rest.partition("}")
+    first, others = digits[0], digits[1:]
+    if first == "0":
+        return f":{float(f'0.0000{digits}')!r}{end}{following}"
+    return f":{first}.{others}e-05{end}{following}" if others else f":{first}e-05{end}{following}"
 
 
 @lru_cache(maxsize=64)

@@ -141,26 +141,28 @@ def _pdf_columns(pdfs: Sequence[ClassPdf | None]) -> dict[str, pa.Array]:
     if not there:
         numbers = pa.nulls(len(pdfs), pa.float64())
         return {"class_pdf": pa.nulls(len(pdfs), kind), "entropy": numbers, "margin": numbers}
-    # Segments mostly have the same classes: names become Arrow's text once for each set of them.
-    places = dict.fromkeys((pdf.classes for pdf in there), 0)
-    first = 0
-    for classes in places:
-        places[classes], first = first, first + len(classes)
-    names = pa.array(list(chain.from_iterable(places)), pa.string())
+    # Segments mostly have the same tuple of classes: their names become Arrow's text once.
+    distinct = {id(pdf.classes): pdf.classes for pdf in there}
+    places, first = {}, 0
+    for number, classes in distinct.items():
+        places[number], first = first, first + len(classes)
+    names = pa.array(list(chain.from_iterable(distinct.values())), pa.string())
     has = np.array([pdf is not None for pdf in pdfs])
     sizes = np.array([0 if pdf is None else len(pdf.classes) for pdf in pdfs], np.int64)
     ends = np.cumsum(sizes)
-    starts = np.array([0 if pdf is None else places[pdf.classes] for pdf in pdfs], np.int64)
+    starts = np.array([0 if pdf is None else places[id(pdf.classes)] for pdf in pdfs], np.int64)
     keys = names.take(pa.array(np.repeat(starts - (ends - sizes), sizes) + np.arange(sizes.sum())))
-    items = pa.array(chain.from_iterable(pdf.probabilities for pdf in there), pa.float64())
+    items = np.fromiter(
+        chain.from_iterable([pdf.probabilities for pdf in there]), np.float64, sizes.sum()
+    )
     offsets = pa.array(
         np.concatenate(([0], ends)).astype(np.int32),
         mask=np.append(~has, False),
     )
     entropies, margins = np.full(len(pdfs), np.nan), np.full(len(pdfs), np.nan)
-    entropies[has], margins[has] = uncertainties(there)
+    entropies[has], margins[has] = uncertainties(items, sizes[has])
     return {
-        "class_pdf": pa.MapArray.from_arrays(offsets, keys, items, type=kind),
+        "class_pdf": pa.MapArray.from_arrays(offsets, keys, pa.array(items), type=kind),
         "entropy": pa.array(entropies, from_pandas=True),
         "margin": pa.array(margins, from_pandas=True),
     }
