@@ -219,6 +219,8 @@ def _no_pdf(key: str, words: str, unread: Unread = Unread.FORM) -> PdfReading:
 
 
 def _reading(key: str, value: object, taxonomy: Sequence[str]) -> PdfReading | None:
+    if type(value) is dict:
+        return _of_mapping(key, value)
     if isinstance(value, str):
         if not value.strip() or (key != KEYS[0] and value.lstrip()[:1] not in ("{", "[")):
             return None

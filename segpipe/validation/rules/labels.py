@@ -102,6 +102,8 @@ def is_no_class(segment: DeclaredSegment | Segment) -> bool:
 def is_ignored(segment: DeclaredSegment | Segment) -> bool:
     """Whether a Segment is marked as ignored."""
     ignored = segment.metadata.get("ignore")
+    if ignored is None:
+        return False
     if isinstance(ignored, str):
         return ignored.strip().lower() in ("true", "1")
     return isinstance(ignored, (bool, int, float)) and ignored == 1
