@@ -70,7 +70,7 @@ class ClassPdf:
     def of(self, label: str | None) -> float | None:
         """The probability of a class; None where the PDF does not name it."""
         try:
-            return self.probabilities[self.classes.index(label)]  # type: ignore[arg-type]
+            return self.probabilities[self.classes.index(label)]
         except ValueError:
             return None
 

@@ -99,8 +99,8 @@ def _are_exact(values: Collection[Any]) -> bool:
     """Whether values are numbers alone, and below ``_EXACT``."""
     try:
         if min(values) >= 0:
-            return sum(values) < _EXACT
-        return -_EXACT < min(values) <= max(values) < _EXACT
+            return bool(sum(values) < _EXACT)
+        return bool(-_EXACT < min(values) <= max(values) < _EXACT)
     except TypeError:  # other things than numbers
         return False
 
