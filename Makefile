@@ -34,18 +34,22 @@ dev: $(READY)
 	@test -d $(DEMO) || $(BIN)/segpipe demo --root $(DEMO)
 	$(BIN)/segpipe dev --root $(DEMO)
 
+# Tests write files and sync them: in memory, where there is room for it.
+IN_MEMORY := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 8e6 {print "PYTEST_DEBUG_TEMPROOT=/dev/shm"}')
+PYTEST := $(IN_MEMORY) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser"
 
 test-slow: $(READY)
-	SEGPIPE_KILLS=200 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --timeout 900 -m slow
+	SEGPIPE_KILLS=200 $(PYTEST) --timeout 900 -m slow
 
 $(BROWSER): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	@touch $(BROWSER)
 
 test-exhaustive: $(READY)
-	SEGPIPE_EXHAUSTIVE=1 SEGPIPE_KILLS=200 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --timeout 20000 -m slow
+	SEGPIPE_EXHAUSTIVE=1 SEGPIPE_KILLS=200 $(PYTEST) --timeout 20000 -m slow
 
 test-browser: $(BROWSER)
 	$(BIN)/python -m pytest -m browser
