@@ -31,7 +31,7 @@ from segpipe.publishing.maintenance import committed
 from segpipe.publishing.stored_predictions import StoredPredictions
 from segpipe.publishing.table import is_missing_file
 from segpipe.publishing.table_format import TABLE
-from segpipe.storage.failures import library_words, storage_errors
+from segpipe.storage.failures import is_full, library_words, storage_errors
 from segpipe.storage.files import Folder, StoredFile
 from segpipe.storage.mask_store import RENEWED_AFTER
 from segpipe.validation.summary import VALIDATED_FILE
@@ -136,7 +136,10 @@ def vacuum(
         masks = {sha256: masks[sha256] for sha256 in went}
         try:
             catalog.table.tidy()
-        except StorageError as error:  # what was to be deleted is, which is what a full disk needs
+        except StorageError as error:
+            if not is_full(catalog.folder.path):
+                raise
+            # What was to be deleted is, which is what a full disk needs.
             catalog.table.remarks.append(str(error))
     return Vacuumed(
         *_sums(files), *_sums(masks.values()), *_sums(temporary), dry_run
