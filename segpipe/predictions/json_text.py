@@ -50,10 +50,6 @@ def noting_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return RepeatedKeys.of(made, frozenset(key for key in counts if counts[key] > 1))
 
 
-# json.loads would build such a decoder for every call.
-_DECODER = json.JSONDecoder(object_pairs_hook=noting_repeated_keys)
-
-
 def json_value(text: str) -> Any:
     """The value of a JSON text, its objects as :func:`noting_repeated_keys` gives them.
 
@@ -62,7 +58,9 @@ def json_value(text: str) -> Any:
         RecursionError: if it is nested beyond reason.
     """
     value = _plain_object(text)
-    return _DECODER.decode(text) if value is _UNSURE else value
+    if value is _UNSURE:
+        return json.loads(text, object_pairs_hook=noting_repeated_keys)
+    return value
 
 
 def _plain_object(text: str) -> Any:
@@ -114,7 +112,10 @@ def numbers_text(numbers: Mapping[str, float]) -> str | None:
     """
     if not _plain_names(tuple(numbers)):
         return None
-    text = orjson.dumps(numbers, option=orjson.OPT_SORT_KEYS).decode()
+    try:
+        text = orjson.dumps(numbers, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # names of a kind of text, such as NumPy's, that equal plain ones
+        return None
     first, *others = text.split("e-")
     if others:  # orjson writes 1e-6 for Python's 1e-06
         text = "e-".join((first, *(f"0{one}" if one[1] in ",}" else one for one in others)))

@@ -6,6 +6,7 @@ import json
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -92,7 +93,9 @@ def test_what_the_fast_way_would_lose_is_read_as_python_reads_it(text: str) -> N
     assert same(json_value(text), by_python(text))
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"a": 01}', '{"a": 1.}', "{'a': 1}", '{"a": "\n"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "\ufeff{}", '{"a": 01}', '{"a": 1.}', "{'a': 1}", '{"a": "\n"}']
+)
 def test_what_is_no_json_is_told_in_pythons_words(text: str) -> None:
     with pytest.raises(json.JSONDecodeError) as expected:
         json.loads(text)
@@ -129,6 +132,13 @@ def test_class_pdfs_are_written_as_python_writes_them(pdf: dict[str, float]) -> 
     assert (fast is not None) == plain
     if fast is not None:
         assert fast == json.dumps(pdf, sort_keys=True, separators=(",", ":"))
+
+
+def test_names_of_another_kind_of_text_are_written_whatever_was_written_before() -> None:
+    plain = {"Road": 0.75, "Sky": 0.25}
+    written = canonical_form({"class_pdf": plain})[1]
+    by_numpy = {np.str_(name): number for name, number in plain.items()}
+    assert canonical_form({"class_pdf": by_numpy})[1] == written
 
 
 @given(st.dictionaries(st.text(max_size=3), NUMBERS, min_size=1, max_size=5))
