@@ -210,7 +210,9 @@ def read_class_pdf(metadata: Mapping[str, Any], taxonomy: Sequence[str] = ()) ->
         if value is not None:
             if type(metadata) is RepeatedKeys and key in metadata.repeated:
                 return _no_pdf(key, f"the metadata has {key} twice; the last one is stored")
-            return _reading(key, value, taxonomy)
+            reading = _reading(key, value, taxonomy)
+            if reading is not None:
+                return reading
     return None
 
 

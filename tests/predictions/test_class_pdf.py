@@ -92,6 +92,13 @@ def test_what_says_nothing_of_classes_is_no_pdf_and_no_fault(metadata: dict[str,
     assert read_class_pdf(metadata) is None
 
 
+@pytest.mark.parametrize("nothing", [None, {}, {"Road": None}, "", " "])
+def test_where_class_pdf_is_nothing_pdf_is_read(nothing: Any) -> None:
+    found = read_class_pdf({"class_pdf": nothing, "pdf": {"Road": 1.0}})
+    assert found is not None
+    assert (found.key, found.pdf) == ("pdf", of({"Road": 1}))
+
+
 def test_negative_zeros_are_zeros() -> None:
     pdf = reading({"a": -0.0, "b": 1}).pdf
     assert [math.copysign(1, one) for one in pdf.probabilities] == [1, 1]
