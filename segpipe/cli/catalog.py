@@ -108,6 +108,7 @@ def upgrade(root: str, dry_run: bool) -> None:
         f"its Segments {'would get' if dry_run else 'got'} {gained}, null in the "
         f"{found.predictions} predictions published so far; no file is rewritten"
     )
+    put("segpipe unpublish and a run fill them, for those whose metadata hold the values")
     put("older versions of segpipe cannot read it then")
     if not dry_run:
         put(f"undo it with: segpipe restore --root {shlex.quote(root)} {found.before}")

@@ -30,8 +30,9 @@ columns have the same words as comments, and Dagster's pages show them.
 The format is {FORMAT}. It stands as `segpipe.format` in the footer of every Parquet file of
 format 2 or later, and in the properties of the catalog. A catalog of an earlier format is read as
 it is, the columns it lacks being null; `segpipe upgrade --root ROOT` adds them, so that it can be
-published to. No file is rewritten: what was published before has nulls there until it is
-published anew. `segpipe restore` undoes it. A catalog of a later format is refused untouched.
+published to. No file is rewritten: what was published before has nulls there, also after the same
+predictions are published again, since they are found unchanged. `segpipe unpublish` and a run fill
+them. `segpipe restore` undoes the upgrade. A catalog of a later format is refused untouched.
 """
 _DECLARED = """
 **Declared metadata.** The keys that `[metadata]` in `segpipe.toml` declares follow after the
@@ -47,8 +48,8 @@ columns of Segments, named by the key:
 Nothing is converted but whole numbers to `double`. A value of another type is null in the column,
 told by the rule `METADATA-TYPE`, and stays in the column `metadata`. A key that is declared later
 is added to the catalog by the next run that publishes something (`widen` in the history): no file
-is rewritten, and what was published before has nulls. A key that is no longer declared keeps its
-column in the catalog. Names that differ in letter case alone are refused.
+is rewritten, and what was published before has nulls, as after an upgrade. A key that is no longer
+declared keeps its column in the catalog. Names that differ in letter case alone are refused.
 
 """
 _FEED = """

@@ -118,6 +118,17 @@ def test_an_upgrade_rewrites_no_file_and_is_undone_by_the_command_it_says(earlie
     assert earlier.publish(PARTITION).outcomes["unchanged"] == 2
 
 
+def test_the_nulls_that_an_upgrade_leaves_are_filled_as_it_says(earlier: Root) -> None:
+    done = segpipe("upgrade", "--root", earlier.settings.root, "--no-dry-run")
+    assert "segpipe unpublish and a run fill them" in done.stdout
+    earlier.materialize(PARTITION)
+    assert earlier.publish(PARTITION, update=True).outcomes["unchanged"] == 2
+    assert [one["class_pdf"] for one in segments_of(earlier, "a")] == [None, None]
+    earlier.catalog.unpublish(PARTITION.model_run, PARTITION.date)
+    assert earlier.publish(PARTITION).outcomes["inserted"] == 2
+    assert all(one["class_pdf"] and one["entropy"] for one in segments_of(earlier, "a"))
+
+
 def test_an_upgraded_catalog_takes_every_command_beside_files_of_format_1(earlier: Root) -> None:
     landing = LandingWriter(Path(earlier.settings.root))
     earlier.catalog.upgrade(dry_run=False)
