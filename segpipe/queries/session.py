@@ -116,16 +116,16 @@ class Query:
     def _check(self) -> None:
         with self._failures():
             statements = self._connection.extract_statements(self._sql)
-            kinds = [statement.type.name for statement in statements]
+            kinds = list(map(_kind, statements))
             if kinds == ["EXPLAIN"]:
                 inner = _EXPLAIN.sub("", self._sql, count=1)
-                kinds = [one.type.name for one in self._connection.extract_statements(inner)]
+                kinds = list(map(_kind, self._connection.extract_statements(inner)))
         if len(kinds) != 1:
             words = "holds no statement" if not kinds else f"holds {len(kinds)} statements"
             raise QueryError(f"the query {words}: one SELECT was expected")
         if kinds[0] not in _READING:
             raise QueryError(
-                f"{kinds[0].replace('_', ' ')} is refused: a query only reads, with SELECT, from "
+                f"{kinds[0]} is refused: a query only reads, with SELECT, from "
                 f"the views {', '.join(VIEWS)}. Its result is written with --out FILE"
             )
 
@@ -161,6 +161,13 @@ class Query:
             "SELECT DISTINCT column_name FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
         ).fetchall()
         return [name for (name,) in rows]
+
+
+def _kind(statement: Any) -> str:
+    try:
+        return str(statement.type.name).replace("_", " ")
+    except ValueError:  # a kind that DuckDB's Python does not know, such as UPDATE EXTENSIONS
+        return "this statement"
 
 
 def _first(text: str) -> str:

@@ -102,6 +102,11 @@ class Views:
         nested = self.predictions.schema.field("segments").type.value_type
         own = ["dataset", "model_run", "reference_id", "partition"]
         names = _distinct([*own, *(member.name for member in nested)])[len(own) :]
+        self.notes += [
+            f"segments: the column {member.name!r} is named {name!r} here"
+            for member, name in zip(nested, names, strict=True)
+            if member.name != name
+        ]
         columns = [
             f"segment.{identifier(member.name)} AS {identifier(name)}"
             for member, name in zip(nested, names, strict=True)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from deltalake import Schema as DeltaSchema
 
 from segpipe.errors import CatalogError, QueryError, SegpipeError
 from segpipe.manifests.partition import Partition
@@ -142,10 +143,21 @@ def test_nested_columns_that_a_version_knows_and_old_files_lack_are_null(
     from segpipe.queries import views
     from segpipe.tables.schemas import MEASURED
 
-    pdf = pa.field("class_pdf", pa.map_(pa.string(), pa.float64()))
-    monkeypatch.setattr(views, "MEASURED", [*MEASURED, pdf, pa.field("pose", pa.string())])
-    rows = root.sql("SELECT class_pdf, pose, label FROM segments ORDER BY label").to_pylist()
-    assert rows == [{"class_pdf": None, "pose": None, "label": f"class {n}"} for n in (0, 1)]
+    scores = pa.field("scores", pa.map_(pa.string(), pa.float64()))
+    monkeypatch.setattr(views, "MEASURED", [*MEASURED, scores, pa.field("pose", pa.string())])
+    rows = root.sql("SELECT scores, pose, label FROM segments ORDER BY label").to_pylist()
+    assert rows == [{"scores": None, "pose": None, "label": f"class {n}"} for n in (0, 1)]
+
+
+def test_a_nested_column_that_is_named_otherwise_in_the_view_is_told(
+    root: Root, publish: Callable[..., int]
+) -> None:
+    publish({"a": (0, 1)})
+    members = pa.struct([pa.field("partition", pa.string())])
+    schema = pa.schema([pa.field("segments", pa.list_(members))])
+    DeltaTable(root.catalog.uri).alter.add_columns(list(DeltaSchema.from_arrow(schema).fields))
+    with pytest.warns(match="segments: the column 'partition' is named 'partition_1' here"):
+        root.sql("SELECT partition_1 FROM segments")
 
 
 def test_carried_columns_of_other_types_elsewhere_hold_all_values(
@@ -217,6 +229,7 @@ REFUSED = (
     "EXPORT DATABASE '{out}'",
     "ATTACH '{out}'",
     "INSTALL httpfs",
+    "UPDATE EXTENSIONS",
     "LOAD httpfs",
     "SET enable_external_access = true",
     "RESET lock_configuration",

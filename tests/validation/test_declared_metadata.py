@@ -112,6 +112,7 @@ def test_a_policy_may_switch_the_finding_off(landing: LandingWriter) -> None:
     ("line", "words"),
     [
         ('area_px = "int"', "clashes with a column of the tables, 'area_px'"),
+        ('partition = "string"', "clashes with a column of the tables, 'partition'"),
         ('Entropy = "float"', "clashes with a column of the tables, 'entropy'"),
         ('pose = "string"\nPose = "string"', "'Pose' in .* clashes with the key 'pose'"),
         ('pose = "text"', "is 'text', expected one of string, float, bool, int"),

@@ -26,7 +26,9 @@ def declared_metadata(given: Mapping[str, Any], shown: str) -> Declared:
         SettingsError: for a type that there is not, a key that cannot name a column, and one that
             names a column of the segment table or another key, letter case aside.
     """
-    taken = {name.casefold(): f"a column of the tables, {name!r}" for name in SEGMENTS.names}
+    # Segments that are queried have the manifest's day beside their own columns.
+    names = (*SEGMENTS.names, "partition")
+    taken = {name.casefold(): f"a column of the tables, {name!r}" for name in names}
     declared = {}
     for key, kind in given.items():
         where = f"{shown}: {shortened(repr(key), 200)} in [metadata]"
