@@ -219,10 +219,23 @@ class OpeningTable:
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
+            if version is not None:
+                self._check_version(version)
             at = "" if version is None else f" at version {version}"
             raise CatalogError(
                 f"{self.shown} cannot be opened{at}: {library_words(error)}"
             ) from None
+
+    def _check_version(self, version: int) -> None:
+        """Raises:
+        CatalogError: if the table can be opened, and is not yet at the version.
+        """
+        try:
+            newest = DeltaTable(self._address(), storage_options=self._options).version()
+        except (DeltaError, OSError):
+            return
+        if version > newest:
+            raise CatalogError(f"there is no version {version} of {self.shown}: it is at {newest}")
 
     def _explain(self, version: int | None) -> None:
         """Raises:

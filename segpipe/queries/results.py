@@ -31,7 +31,8 @@ def write_result(batches: Iterable[pa.RecordBatch], kind: str, output: IO[bytes]
         A message for each kind of value that is written as another.
 
     Raises:
-        QueryError: if Parquet has no type for a column.
+        QueryError: if Parquet has no type for a column, or JSON would lose one, whose name another
+            has as well.
     """
     if kind == "parquet":
         return _write_parquet(batches, output)
@@ -130,8 +131,15 @@ def _csv_lines(batches: Iterable[pa.RecordBatch], cells: Cells) -> Iterator[str]
 def _json_lines(batches: Iterable[pa.RecordBatch], cells: Cells) -> Iterator[str]:
     start = "[\n"
     for batch in batches:
+        names = batch.schema.names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise QueryError(
+                f"two columns of the result are named {twice[0]!r}, and JSON has one of a name: "
+                f"name them apart, as in SELECT a.{twice[0]} AS first, b.{twice[0]} AS second"
+            )
         for row in rows_of(batch):
-            named = dict(zip(batch.schema.names, map(cells.plain, row), strict=True))
+            named = dict(zip(names, map(cells.plain, row), strict=True))
             yield start + json.dumps(named)
             start = ",\n"
     yield "[]\n" if start == "[\n" else "\n]\n"

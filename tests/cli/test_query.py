@@ -136,7 +136,9 @@ def test_a_version_and_what_has_none_are_told(
     both = "SELECT count(*) FROM segments JOIN receipts USING (reference_id)"
     done = invoked("query", "--root", landing.root, "--version", first, both)
     assert "note: receipts: as of now" in done.stderr
-    assert_plain_error(segpipe("query", "--root", landing.root, "--version", 9, sql), "version 9")
+    assert_plain_error(
+        segpipe("query", "--root", landing.root, "--version", 9, sql), "there is no version 9 of"
+    )
 
 
 def test_what_cannot_be_done_ends_with_2_and_writes_nothing(
@@ -156,6 +158,10 @@ def test_what_cannot_be_done_ends_with_2_and_writes_nothing(
         (("--file", tmp_path / "none.sql"), "none.sql"),
         (("--file", binary), "not UTF-8"),
         (("SELECT INTERVAL 1 DAY AS i", "--out", tmp_path / "out.parquet"), "Parquet"),
+        (
+            ("SELECT 1 AS n, 2 AS n", "--out", tmp_path / "out.json"),
+            "two columns of the result are named 'n'",
+        ),
     ):
         with pytest.raises(SegpipeError) as failed:
             invoked(*query, *arguments)
