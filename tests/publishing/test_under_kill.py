@@ -127,7 +127,6 @@ def kill_at(child: Child, seconds: float, **work: object) -> None:
     child.tell(**work)
     time.sleep(seconds)
     child.kill()
-    child.process.wait()
 
 
 def kill_and_rerun(
