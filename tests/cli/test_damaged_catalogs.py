@@ -26,6 +26,7 @@ def advised(text: str) -> list[str]:
     return shlex.split(text.strip().partition("with: segpipe ")[2])
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_set_aside_and_that_it_publishes_it_again(unconfirmed: Root) -> None:
     half(entry(unconfirmed, 2))
     done = segpipe("run", "--root", unconfirmed.settings.root, *OF_NEXT_DAY)

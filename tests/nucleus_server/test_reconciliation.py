@@ -87,6 +87,7 @@ def test_a_restored_version_is_what_is_read_and_what_uploads_are_decided_by(
     assert [one.operation for one in history(Root.open(root).catalog)][:2] == ["publish", "restore"]
 
 
+@pytest.mark.slow
 def test_a_restart_does_not_bring_back_what_was_restored_meanwhile(
     world: World, endpoint: RunningEndpoint
 ) -> None:
@@ -173,6 +174,7 @@ def test_what_was_uploaded_can_be_published_elsewhere_by_segpipe(
 # --- names in the catalog
 
 
+@pytest.mark.slow
 def test_a_datasets_name_in_the_catalog_outlives_another_of_the_same_name(
     endpoint: RunningEndpoint, tmp_path: Path
 ) -> None:

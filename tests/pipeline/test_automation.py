@@ -229,6 +229,7 @@ def test_a_manifest_delivered_again_is_run_again_where_masks_were_missing(
     assert not automation.tick().run_requests
 
 
+@pytest.mark.slow
 def test_a_manifest_delivered_again_is_run_again_where_its_run_failed(
     landing: LandingWriter, automation: Automation
 ) -> None:

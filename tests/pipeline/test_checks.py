@@ -189,6 +189,7 @@ def test_items_without_a_prediction_are_counted_against_the_list(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_labels_are_compared_with_the_partition_before_of_the_same_model_run(
     landing: LandingWriter, checked: Callable[..., Checks]
 ) -> None:

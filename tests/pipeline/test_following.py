@@ -85,6 +85,7 @@ def daemon(landing: LandingWriter, root: Root, instance: dg.DagsterInstance) -> 
 VALIDATING = ("prediction_manifest", "validated_masks", "segments", "rejected_predictions")
 
 
+@pytest.mark.slow
 def test_a_run_of_the_whole_job_starts_nothing_more(daemon: Daemon) -> None:
     daemon.materialize()
     assert daemon.look() == []

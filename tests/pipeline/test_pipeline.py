@@ -64,6 +64,7 @@ def test_what_was_carried_as_text_is_told_in_the_manifest_s_metadata_and_costs_n
     assert "'speed' is carried as text" in str(warnings)
 
 
+@pytest.mark.slow
 def test_an_unchanged_rerun_has_the_same_data_versions_and_a_change_has_others(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
@@ -164,6 +165,7 @@ def test_a_tag_of_a_backfill_says_update_too(
     assert outcomes((0, 2), updating) == {"ignored": 0, "replaced": 1, "update": True}
 
 
+@pytest.mark.slow
 def test_update_is_run_configuration_of_the_upload_asset(
     landing: LandingWriter, root: Root, instance: dg.DagsterInstance
 ) -> None:
@@ -315,6 +317,7 @@ def test_the_committed_dagster_files_are_the_ones_the_package_brings(
     assert (PROJECT / "segpipe" / "pipeline" / packaged).read_text() == ours
 
 
+@pytest.mark.slow
 def test_dagster_loads_the_workspace(landing: LandingWriter, root: Root) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],

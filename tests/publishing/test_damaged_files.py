@@ -180,6 +180,7 @@ def test_of_a_file_with_several_partitions_all_are_named_the_last_published_firs
     assert published(again(two)) == before
 
 
+@pytest.mark.slow
 def test_two_damaged_files_are_both_told_and_mended(two: Root) -> None:
     before = meaning(two)
     for version in (1, 2):

@@ -147,6 +147,7 @@ def test_datasets_of_any_name_are_written_below_an_awkward_root(
     assert len(list((root / "catalog/predictions").glob("dataset=*"))) == 2
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_history_under_an_awkward_dagster_home(tmp_path: Path) -> None:
     name = "My%20Drive a?[b]#c"
     root, home = tmp_path / name, tmp_path / f"{name} home"

@@ -429,6 +429,7 @@ def test_a_profile_that_does_not_exist_is_said_in_words(
         Root.open(f"{s3.url}/root").manifest(PARTITION)
 
 
+@pytest.mark.slow
 def test_without_credentials_every_command_says_where_they_belong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

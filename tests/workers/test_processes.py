@@ -86,6 +86,7 @@ def test_an_error_is_raised_when_its_turn_comes() -> None:
     assert len(taken) < 15
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_costs_its_chunk_a_second_try(tmp_path: Path) -> None:
     work = partial(die_once, mark=tmp_path / "died")
     assert list(map_processes(work, range(12), 2)) == list(range(12))

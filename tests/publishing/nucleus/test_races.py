@@ -21,6 +21,7 @@ pytest.importorskip("nucleus", reason="the SDK is not installed: segpipe[nucleus
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
+@pytest.mark.slow
 def test_two_runs_in_two_threads_leave_one_prediction_per_item(publisher: Publisher) -> None:
     publisher.land(150)
     # Slow enough that the calls of both would be under way at once.
