@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.places import PROJECT
+from tests.fixtures.processes import alive
 
 HERE = {**os.environ, "PYTHONPATH": str(PROJECT)}
 
@@ -72,14 +73,6 @@ def pool(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def is_there(process: int) -> bool:
-    """Whether a process still runs."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("whole_group", [False, True])
@@ -94,7 +87,7 @@ def test_a_signal_ends_the_workers_with_the_command_and_leaves_no_half_file(
             "interrupted; what was finished before is complete, run again for the rest"
         ]
         assert len(workers) == 2
-        assert not any(map(is_there, workers))
+        assert not any(map(alive, workers))
     left = [path.name for path in (tmp_path / "masks").iterdir() if path.suffix != ".pid"]
     assert left == []
 

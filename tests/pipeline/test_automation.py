@@ -36,6 +36,7 @@ from segpipe.settings import Settings
 from segpipe.validation.rules.policy import Policies
 from tests.fixtures.faults import Fault
 from tests.fixtures.landing import LandingWriter
+from tests.fixtures.processes import all_end
 from tests.fixtures.s3_buckets import FlakyBucket, upload
 from tests.fixtures.s3_server import Bucket
 
@@ -509,7 +510,7 @@ def test_a_manifest_that_lands_beside_a_running_segpipe_dev_is_published_and_dev
             assert len(below) > 2
             process.terminate()
             assert process.wait(60) == 143
-            assert [one for one in below if Path(f"/proc/{one}").exists()] == []
+            assert all_end(below)
             assert (tmp_path / "said").read_text().splitlines()[-1].startswith("interrupted; ")
         finally:
             with suppress(ProcessLookupError):

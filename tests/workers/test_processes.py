@@ -17,6 +17,7 @@ import pytest
 from segpipe.errors import ChunkError, StorageError
 from segpipe.workers.chunks import Workers
 from segpipe.workers.processes import map_processes
+from tests.fixtures.processes import all_end
 
 
 def square(number: int) -> int:
@@ -135,21 +136,6 @@ def test_what_is_done_soon_is_done_here(begun_processes: list[int]) -> None:
     assert begun_processes == []
 
 
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    try:
-        return status.read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.05)
-    return true()
-
-
 WORK = """
     import os, time
     from pathlib import Path
@@ -203,7 +189,7 @@ def test_ctrl_c_leaves_what_has_begun_and_begins_no_more(tmp_path: Path) -> None
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert len(list(tmp_path.glob("*.begun"))) < 12
-    assert wait_until(lambda: not any(map(alive, workers_of(tmp_path))))
+    assert all_end(workers_of(tmp_path))
 
 
 def test_processes_end_when_the_one_that_wants_their_results_is_killed(tmp_path: Path) -> None:
@@ -212,4 +198,4 @@ def test_processes_end_when_the_one_that_wants_their_results_is_killed(tmp_path:
     assert len(workers) == 2
     process.kill()
     process.wait()
-    assert wait_until(lambda: not any(map(alive, workers)))
+    assert all_end(workers)
