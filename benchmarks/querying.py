@@ -21,7 +21,7 @@ from deltalake import write_deltalake
 
 from benchmarks.machine import machine_facts
 from benchmarks.memory import peak_mib
-from segpipe.publishing.table import PREDICTIONS, WRITING
+from segpipe.publishing.table_format import PREDICTIONS, WRITING
 from segpipe.root import Root
 from segpipe.tables.schemas import MEASURED
 from segpipe.validation.validated import nested
