@@ -603,7 +603,7 @@ class PublishingMachine(RuleBasedStateMachine):
         assert all(self.masks.has(row["mask_sha256"]) for row in rows)
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [3, pytest.param(25, marks=pytest.mark.slow)])
 def test_whatever_happens_the_catalog_holds_what_the_model_holds(examples: int) -> None:
     run_state_machine_as_test(
         PublishingMachine,
