@@ -54,7 +54,8 @@ def map_processes(
     chunks = iter(chunks)
     retried: deque[Chunk] = deque()
     while True:
-        under_way: deque[tuple[Chunk, Future[Result]]] = deque()
+        under_way: deque[Future[Result]] = deque()
+        taken: deque[Chunk] = deque()  # also one that a broken pool does not take
         try:
             with _pool(work, processes) as pool:
                 while True:
@@ -62,14 +63,16 @@ def map_processes(
                         chunk = next(chunks, None)
                         if chunk is None:
                             break
-                        under_way.append((chunk, pool.submit(_run, chunk)))
+                        taken.append(chunk)
+                        under_way.append(pool.submit(_run, chunk))
                     if not under_way:
                         return
-                    result = under_way[0][1].result()
+                    result = under_way[0].result()
                     under_way.popleft()
+                    taken.popleft()
                     yield result
         except BrokenProcessPool:
-            retried.extend(chunk for chunk, _ in under_way)
+            retried.extend(taken)
         while retried:
             yield _alone(work, retried.popleft())
 

@@ -94,6 +94,24 @@ def test_a_process_that_is_killed_costs_its_chunk_a_second_try(tmp_path: Path) -
     assert (tmp_path / "died").exists()
 
 
+def killing_all(chunks: int) -> Iterator[int]:
+    """Numbers; before the sixth, all worker processes are killed, and the pool has noticed."""
+    for number in range(chunks):
+        if number == 5:
+            for listing in Path("/proc/self/task").glob("*/children"):
+                for process in listing.read_text().split():
+                    command = Path(f"/proc/{process}/cmdline").read_bytes()
+                    if b"loky" in command and b"resource_tracker" not in command:
+                        os.kill(int(process), signal.SIGKILL)
+            time.sleep(1)
+        yield number
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
+def test_a_chunk_that_a_broken_pool_does_not_take_is_not_lost() -> None:
+    assert list(map_processes(square, killing_all(12), 2)) == [n * n for n in range(12)]
+
+
 def test_a_chunk_that_kills_its_process_each_time_is_named() -> None:
     results = map_processes(die_always, range(12), 2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
