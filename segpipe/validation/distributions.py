@@ -94,7 +94,8 @@ def distribution_of(tables: Folder) -> Distribution:
     without = 0
     with tables.open_input(SEGMENTS_FILE) as handle:
         # The partition before may be one of an earlier segpipe, without entropies.
-        there = [name for name in _COLUMNS if name in pq.read_schema(handle).names]
+        stored = pq.read_schema(handle).names
+        there = [name for name in _COLUMNS if name in stored]
         for batch in pieces(f"{tables.shown}/{SEGMENTS_FILE}", handle, 65_536, there):
             rows = pa.Table.from_batches([batch])
             rows = rows.filter(pc.invert(pc.match_substring(rows["metadata"], _IGNORED)))

@@ -162,7 +162,8 @@ def _check_digest(folder: Folder, name: str, handle: IO[bytes], digest: str) -> 
 
 
 def _check_columns(shown: str, handle: IO[bytes]) -> None:
-    missing = [name for name in SEGMENTS.names if name not in pq.read_schema(handle).names]
+    there = pq.read_schema(handle).names
+    missing = [name for name in SEGMENTS.names if name not in there]
     if missing:
         raise TableError(
             f"{shown} has no column {', '.join(missing)}, as those of an earlier segpipe: "
