@@ -26,7 +26,7 @@ from segpipe.storage.sources import AllowedRoots
 from segpipe.validation.chunk import Validation
 from segpipe.validation.materialization import materialize
 
-CLASSES, MASKS, ROUNDS = 20, 200, 7
+CLASSES, MASKS, ROUNDS = 20, 1000, 5
 _NAMES = [f"class {number}" for number in range(CLASSES)]
 _PARTITION = Partition("unet", "2026-01-05")
 _SEGMENTS = pa.list_(

@@ -68,6 +68,13 @@ def _values(column: pa.Array) -> list[Any]:
         inner = _values(column.values.slice(first, (ends[-1] if ends else 0) - first))
         spans = pairwise(ends)
         return _with_nulls([inner[start - first : end - first] for start, end in spans], column)
+    elif pa.types.is_map(kind):
+        ends = column.offsets.to_numpy().tolist()
+        first, last = (ends[0], ends[-1]) if ends else (0, 0)
+        entries = (_values(one.slice(first, last - first)) for one in (column.keys, column.items))
+        pairs = list(zip(*entries, strict=True))
+        spans = pairwise(ends)
+        return _with_nulls([pairs[start - first : end - first] for start, end in spans], column)
     elif pa.types.is_string(kind) or (_is_number(kind) and not column.null_count):
         made: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
         return made

@@ -30,18 +30,44 @@ _DECIMALS = 12
 _NUMBERS = frozenset({int, float})
 
 
-@dataclass(frozen=True, slots=True)
 class ClassPdf:
-    """The probability of each of N classes.
+    """The probability of each of N classes; equal to one of equal classes and probabilities.
 
-    Attributes:
+    Args:
         classes: N names, sorted.
-        probabilities: N numbers from 0 to 1, in the same order. Usually their sum is 1; the rule
-            PDF-SUM warns where it is not.
+        probabilities: N numbers from 0 to 1, in the same order; float64 of shape (N,) is kept as it
+            is. Usually their sum is 1; the rule PDF-SUM warns where it is not.
     """
 
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    __slots__ = ("_given", "classes")
+
+    def __init__(
+        self, classes: tuple[str, ...], probabilities: tuple[float, ...] | NDArray[np.float64]
+    ) -> None:
+        self.classes = classes
+        self._given = probabilities
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """N numbers, in the order of the classes."""
+        given = self._given
+        return given if isinstance(given, tuple) else tuple(given.tolist())
+
+    @property
+    def numbers(self) -> Sequence[float] | NDArray[np.float64]:
+        """The probabilities as they were given."""
+        return self._given
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ClassPdf):
+            return NotImplemented
+        return (self.classes, self.probabilities) == (other.classes, other.probabilities)
+
+    def __hash__(self) -> int:
+        return hash((self.classes, self.probabilities))
+
+    def __repr__(self) -> str:
+        return f"ClassPdf({self.classes}, {self.probabilities})"
 
     @property
     def total(self) -> float:

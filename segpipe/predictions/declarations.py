@@ -7,9 +7,8 @@ can show it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ from segpipe.errors import MetadataError, shortened
 from segpipe.predictions.class_pdf import KEYS, ClassPdf, PdfReading, read_class_pdf
 from segpipe.predictions.json_text import RepeatedKeys, json_value
 from segpipe.predictions.metadata import canonical_form, confidence_of
+from segpipe.predictions.pdf_column import PdfColumn
 from segpipe.predictions.prediction import Segment
 
 #: Segments of a row that are read. Of more, the number alone is told: 256 pixel values exist.
@@ -39,26 +39,53 @@ class DeclaredSegment:
         index: whole number, or None where ``raw_index`` is not one; any range.
         raw_index: as it stands in the manifest.
         raw_label: likewise.
-        metadata: canonical; empty where ``metadata_error`` says why there is none.
         metadata_text: ``metadata`` as canonical JSON.
+        metadata_error: why there is no metadata that can be used; None if there is.
         confidence: from the metadata, where it is a number.
-        pdf: what the metadata holds as class PDF; None where that is nothing.
+        odd_confidence: the metadata has a confidence that is none.
+        class_pdf: the class PDF; None where there is none that can be used.
+        agrees: the class PDF is known to sum to 1, the label to be its highest class, and the
+            confidence, if there is one, to be the label's probability, each well within what the
+            rules tolerate; False where that is not known.
     """
 
     label: str | None
     index: int | None
     raw_index: object
-    metadata: Mapping[str, Any]
-    metadata_text: str
-    metadata_error: str | None
-    confidence: float | None
     raw_label: object = None
-    pdf: PdfReading | None = None
+    metadata_text: str = "{}"
+    metadata_error: str | None = None
+    confidence: float | None = None
+    odd_confidence: bool = False
+    class_pdf: ClassPdf | None = None
+    agrees: bool = field(default=False, compare=False, repr=False)
+    _metadata: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    _pdf: PdfReading | None = field(default=None, compare=False, repr=False)
 
     @property
-    def class_pdf(self) -> ClassPdf | None:
-        """The class PDF; None where there is none that can be used."""
-        return None if self.pdf is None else self.pdf.pdf
+    def metadata(self) -> Mapping[str, Any]:
+        """Canonical; empty where ``metadata_error`` says why there is none."""
+        if self._metadata is None:
+            self._metadata = json_value(self.metadata_text)
+        return self._metadata
+
+    @property
+    def has_pdf(self) -> bool:
+        """Whether the metadata has something under a key of class PDFs."""
+        return self.class_pdf is not None or self._pdf is not None
+
+    @property
+    def pdf(self) -> PdfReading | None:
+        """What the metadata has under a key of class PDFs; None where that is nothing."""
+        if self._pdf is None and self.class_pdf is not None:
+            key = next(key for key in KEYS if key in self.metadata)
+            self._pdf = PdfReading(key, self.class_pdf, self.class_pdf.total)
+        return self._pdf
+
+    @pdf.setter
+    def pdf(self, read: PdfReading | None) -> None:
+        self._pdf = read
+        self.class_pdf = None if read is None else read.pdf
 
     @property
     def name(self) -> str:
@@ -103,9 +130,7 @@ class Declaration:
         if not missing or self.problem is not None:
             return self
         ignored = [
-            DeclaredSegment(
-                ignore_values[value], value, value, {"ignore": True}, '{"ignore":true}', None, None
-            )
+            DeclaredSegment(ignore_values[value], value, value, metadata_text='{"ignore":true}')
             for value in missing
         ]
         return Declaration(tuple(sorted((*self.segments, *ignored), key=_order)))
@@ -120,11 +145,24 @@ class Declaration:
 
 
 def read_declaration(cell: object, taxonomy: Sequence[str] = ()) -> Declaration:
-    """Parse the ``segments`` cell of a manifest row; never raises for what the cell holds.
+    """:func:`read_declarations` of one cell."""
+    (declaration,) = read_declarations([cell], taxonomy)
+    return declaration
+
+
+def read_declarations(cells: Iterable[object], taxonomy: Sequence[str] = ()) -> list[Declaration]:
+    """Parse ``segments`` cells of manifest rows; never raises for what a cell holds.
 
     Args:
         taxonomy: the classes, in the order of class PDFs that are lists.
     """
+    segments = _Segments(taxonomy)
+    declarations = [_declaration(cell, segments) for cell in cells]
+    segments.finish()
+    return declarations
+
+
+def _declaration(cell: object, segments: _Segments) -> Declaration:
     if isinstance(cell, str):
         try:
             cell = _parsed(cell)
@@ -146,7 +184,7 @@ def read_declaration(cell: object, taxonomy: Sequence[str] = ()) -> Declaration:
     for place, member in enumerate(cell):
         if type(member) is not dict and not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
-    return Declaration(tuple(_in_order([_segment(member, taxonomy) for member in cell])))
+    return Declaration(tuple(_in_order([segments.made(member) for member in cell])))
 
 
 def _parsed(text: str) -> Any:
@@ -160,9 +198,7 @@ def _parsed(text: str) -> Any:
         values = sum(map(text.count, ",[{"))
         if values > _MOST_VALUES:
             raise ValueError(f"it has {values:,} values, and at most {_MOST_VALUES:,} are read")
-    if text[:1] == "{" or 'pdf"' in text:  # of a class PDF, no key is lost silently
-        return json_value(text)
-    return json.loads(text)
+    return json_value(text)
 
 
 def _too_many(count: int) -> Declaration:
@@ -202,38 +238,87 @@ def _order(segment: DeclaredSegment) -> tuple[bool, int, str]:
     return segment.index is None, segment.index or 0, segment.label or ""
 
 
-def _segment(member: Mapping[str, Any], taxonomy: Sequence[str]) -> DeclaredSegment:
-    label, raw_index = member.get("label"), member.get("index")
-    metadata: Mapping[str, Any] = {}
-    text, problem, pdf = "{}", None, None
+class _Segments:
+    """Makes Segments of members of cells. Class PDFs are read together, when all are made.
+
+    Args:
+        taxonomy: the classes, in the order of class PDFs that are lists.
+    """
+
+    def __init__(self, taxonomy: Sequence[str]) -> None:
+        self._taxonomy = taxonomy
+        self._pdfs = PdfColumn()
+        self._with_pdfs: list[tuple[DeclaredSegment, Mapping[str, Any]]] = []
+
+    def made(self, member: Mapping[str, Any]) -> DeclaredSegment:
+        """A Segment; what follows of a class PDF is there after :meth:`finish`."""
+        label, raw_index = member.get("label"), member.get("index")
+        segment = DeclaredSegment(
+            label if isinstance(label, str) and _is_label(label) else None,
+            raw_index if type(raw_index) is int else _whole_number(raw_index),
+            raw_index,
+            label,
+        )
+        given = _given_at_one_place(member)
+        if given is None:
+            return segment
+        if self._pdfs.add(given, segment.label):
+            self._with_pdfs.append((segment, member))
+            return segment
+        _describe(segment, member, self._taxonomy)
+        return segment
+
+    def finish(self) -> None:
+        """Read the class PDFs."""
+        for (segment, member), read in zip(self._with_pdfs, self._pdfs.read(), strict=True):
+            if read is None:
+                _describe(segment, member, self._taxonomy)
+            else:
+                segment.metadata_text, segment.confidence, segment.class_pdf, segment.agrees = read
+
+
+def _describe(segment: DeclaredSegment, member: Mapping[str, Any], taxonomy: Sequence[str]) -> None:
+    """Fill in what the metadata says."""
     try:
         given = _metadata(member)
-        metadata, text = canonical_form(given)
+        metadata, segment.metadata_text = canonical_form(given)
         if KEYS[0] in given or KEYS[1] in given:
-            pdf = read_class_pdf(given, taxonomy)
+            segment.pdf = read_class_pdf(given, taxonomy)
     except MetadataError as error:
         # A key may hold what is not Unicode; the message must.
-        problem = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+        segment.metadata_error = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
     except RecursionError:
-        problem = "metadata is nested beyond reason"
-    return DeclaredSegment(
-        label if isinstance(label, str) and _is_label(label) else None,
-        raw_index if type(raw_index) is int else _whole_number(raw_index),
-        raw_index,
-        metadata,
-        text,
-        problem,
-        confidence_of(metadata) if metadata else None,
-        label,
-        pdf,
-    )
+        segment.metadata_error = "metadata is nested beyond reason"
+    else:
+        segment._metadata = metadata
+        segment.confidence = confidence_of(metadata) if metadata else None
+        segment.odd_confidence = segment.confidence is None and "confidence" in metadata
+
+
+def _given_at_one_place(member: Mapping[str, Any]) -> object:
+    """What a member has as metadata, or beside label and index; a tuple of both where it has both.
+
+    None where it has neither.
+    """
+    if _is_whole(member):
+        return member["metadata"]
+    if type(member) is not dict:
+        return (member,)
+    given = member.get("metadata")
+    beside = {key: one for key, one in member.items() if key not in _FIELDS and one is not None}
+    return (given, beside) if given is not None and beside else beside or given
+
+
+def _is_whole(member: Mapping[str, Any]) -> bool:
+    """Whether all metadata of a Segment is under ``metadata``."""
+    return len(member) == 3 and "label" in member and "index" in member and "metadata" in member
 
 
 def _metadata(member: Mapping[str, Any]) -> Mapping[str, Any]:
     """The metadata of a Segment; members beside label and index belong to it as well."""
     given = member.get("metadata")
     metadata = given if type(given) is dict else _metadata_object(given)
-    if len(member) == 3 and "label" in member and "index" in member and "metadata" in member:
+    if _is_whole(member):
         return metadata
     beside = {
         key: value for key, value in member.items() if key not in _FIELDS and value is not None

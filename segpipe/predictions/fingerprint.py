@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +20,9 @@ from segpipe.predictions.prediction import Segment
 
 #: Part of every fingerprint; a change of what a fingerprint covers must change it.
 FINGERPRINT_VERSION = "segpipe-prediction-2"
-_PLAIN_ASCII_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+_ASCII_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+_PLAIN = frozenset({int, str, type(None)})
+_DELETE = b"\x7f"  # Python's json escapes it
 
 
 def fingerprint(
@@ -64,18 +68,22 @@ def fingerprint_of_parts(
     Args:
         described: ``[index, label, metadata JSON]`` per segment, sorted by index.
     """
-    mask = [FINGERPRINT_VERSION, measures.height, measures.width, measures.pixels_digest]
-    meaning = f"{_PLAIN_ASCII_JSON([*mask, annotation_id])[:-1]},{_described_json(described)}]"
-    return hashlib.sha256(meaning.encode("ascii")).hexdigest()
+    mask = (FINGERPRINT_VERSION, measures.height, measures.width, measures.pixels_digest)
+    meaning = [*mask, annotation_id, described]
+    return hashlib.sha256(_plain_json(meaning) or _ascii_json(meaning)).hexdigest()
 
 
-def _described_json(described: Sequence[Sequence[object]]) -> str:
-    """``described`` as the encoder writes it, in a third of the time."""
+def _ascii_json(value: object) -> bytes:
+    return _ASCII_JSON(value).encode("ascii")
+
+
+def _plain_json(meaning: list[Any]) -> bytes | None:
+    """What :func:`_ascii_json` writes, in a fifth of the time; None where it may be different."""
     try:
-        members = [
-            f"[{int.__repr__(index)},{encode_basestring_ascii(label)},{encode_basestring_ascii(text)}]"  # type: ignore[arg-type]
-            for index, label, text in described
-        ]
-    except TypeError:  # a catalog that somebody changed may hold anything
-        return _PLAIN_ASCII_JSON(described)
-    return f"[{','.join(members)}]"
+        kinds = {*map(type, meaning[:-1]), *map(type, chain.from_iterable(meaning[-1]))}
+        if not _PLAIN.issuperset(kinds):  # a catalog that somebody changed may hold anything
+            return None
+        text = orjson.dumps(meaning)
+    except TypeError:
+        return None
+    return text if text.isascii() and _DELETE not in text else None

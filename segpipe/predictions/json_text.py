@@ -18,10 +18,9 @@ import orjson
 # Below it, an integral float is an integer that was written with a point; above, it may also be
 # an integer of too many digits.
 _EXACT = 1e15
-_PLAIN = frozenset({int, str, bool, type(None)})
 _UNSURE = object()
 
-_MARKS = frozenset(':,{}"\\')  # around the numbers of an object, and in escapes
+_MARKS = frozenset(':,{}[]"\\')  # around the numbers of an object or list, and in escapes
 
 
 class RepeatedKeys(dict[str, Any]):
@@ -57,40 +56,45 @@ def json_value(text: str) -> Any:
         ValueError: if it is no JSON.
         RecursionError: if it is nested beyond reason.
     """
-    value = _plain_object(text)
+    value = _plain_value(text)
     if value is _UNSURE:
         return json.loads(text, object_pairs_hook=noting_repeated_keys)
     return value
 
 
-def _plain_object(text: str) -> Any:
-    """An object of plain values, and of objects and lists of numbers; else ``_UNSURE``.
+def _plain_value(text: str) -> Any:
+    """An object or list whose numbers are exact; else ``_UNSURE``.
 
     It has as many quotation marks as it has keys and texts, twice: no key was lost.
     """
-    if text[:1] != "{" or "\\" in text:
+    if text[:1] not in ("{", "[") or "\\" in text:
         return _UNSURE
     try:
         value = orjson.loads(text)
-    except ValueError:  # Python's json says more, and takes NaN
+        quoted = _quoted(value)
+    except (ValueError, RecursionError):  # Python's json says more, and takes NaN
         return _UNSURE
-    if type(value) is not dict:
-        return _UNSURE
-    quoted = len(value)
-    for member in value.values():
-        kind = type(member)
-        if kind is str:
-            quoted += 1
-        elif kind is float:
-            if not -_EXACT < member < _EXACT:
-                return _UNSURE
-        elif kind is dict or kind is list:
-            if member and not _are_exact(member.values() if kind is dict else member):
-                return _UNSURE
-            quoted += len(member) if kind is dict else 0
-        elif kind not in _PLAIN:
-            return _UNSURE
     return value if text.count('"') == 2 * quoted else _UNSURE
+
+
+def _quoted(value: Any) -> int:
+    """How many keys and texts there are in a value.
+
+    Raises:
+        ValueError: if it has numbers that may be others in the text.
+    """
+    kind = type(value)
+    if kind is str:
+        return 1
+    if kind is dict or kind is list:
+        members = value.values() if kind is dict else value
+        own = len(value) if kind is dict else 0
+        if not members or _are_exact(members):
+            return own
+        return own + sum(map(_quoted, members))
+    if kind is float and not -_EXACT < value < _EXACT:
+        raise ValueError
+    return 0
 
 
 def _are_exact(values: Collection[Any]) -> bool:
@@ -110,7 +114,7 @@ def numbers_text(numbers: Mapping[str, float]) -> str | None:
     Args:
         numbers: integers and finite floats, from 0 and below 1e15.
     """
-    if not _plain_names(tuple(numbers)):
+    if not plain_names(tuple(numbers)):
         return None
     try:
         text = orjson.dumps(numbers, option=orjson.OPT_SORT_KEYS).decode()
@@ -134,10 +138,12 @@ def _with_exponent(rest: str) -> str:
     return f":{first}.{others}e-05{end}{following}" if others else f":{first}e-05{end}{following}"
 
 
+def is_plain(text: str) -> bool:
+    """Whether orjson and Python write a text alike, and no number can be found in it."""
+    return text.isascii() and text.isprintable() and not _MARKS & set(text)
+
+
 @lru_cache(maxsize=64)
-def _plain_names(names: tuple[Any, ...]) -> bool:
-    """Whether text of numbers cannot be found in the names, nor escapes."""
-    return all(
-        type(name) is str and name.isascii() and name.isprintable() and not _MARKS & set(name)
-        for name in names
-    )
+def plain_names(names: tuple[Any, ...]) -> bool:
+    """Whether names are text, and :func:`is_plain`."""
+    return all(type(name) is str and is_plain(name) for name in names)

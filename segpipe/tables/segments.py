@@ -152,9 +152,7 @@ def _pdf_columns(pdfs: Sequence[ClassPdf | None]) -> dict[str, pa.Array]:
     ends = np.cumsum(sizes)
     starts = np.array([0 if pdf is None else places[id(pdf.classes)] for pdf in pdfs], np.int64)
     keys = names.take(pa.array(np.repeat(starts - (ends - sizes), sizes) + np.arange(sizes.sum())))
-    items = np.fromiter(
-        chain.from_iterable([pdf.probabilities for pdf in there]), np.float64, sizes.sum()
-    )
+    items = np.concatenate([pdf.numbers for pdf in there], dtype=np.float64)
     offsets = pa.array(
         np.concatenate(([0], ends)).astype(np.int32),
         mask=np.append(~has, False),

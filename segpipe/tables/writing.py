@@ -68,7 +68,9 @@ def table_writer(
         StorageError: if the file cannot be written.
     """
     with folder.open_output(name) as output:
-        writer = pq.ParquetWriter(output, schema, compression="zstd")
+        writer = pq.ParquetWriter(
+            output, schema, compression="zstd", use_dictionary=_repeating(schema)
+        )
         table = TableWriter(writer, schema, rows_per_group)
         try:
             yield table
@@ -80,6 +82,29 @@ def table_writer(
                 writer.close()
             raise
         writer.close()
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """Paths of the columns that are worth a dictionary: all but probabilities. Of these hardly any
+    two are equal; without one, they are written in half the time, and are a fifth smaller."""
+    paths = [path for field in schema for path in _leaves(field.name, field.type)]
+    return [path for path in paths if path != "class_pdf.key_value.value"]
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+    """Paths of a column's leaves in Parquet, as Arrow writes it."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    elif pa.types.is_map(kind):
+        yield from _leaves(f"{path}.key_value.key", kind.key_type)
+        yield from _leaves(f"{path}.key_value.value", kind.item_type)
+    elif (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    else:
+        yield path
 
 
 def table_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:

@@ -20,7 +20,7 @@ from segpipe.masks.decoding import decode_mask
 from segpipe.masks.encoding import canonical_png
 from segpipe.masks.measures import Measures, measure_decoded
 from segpipe.masks.refusal import MaskRefused
-from segpipe.predictions.declarations import Declaration, read_declaration
+from segpipe.predictions.declarations import Declaration, read_declaration, read_declarations
 from segpipe.predictions.fingerprint import fingerprint_of_parts
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.sources import AllowedRoots, Fetched, recorded
@@ -127,14 +127,17 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
     )
     with validation.masks.several() as put:
         known_items = _known_items(chunk, validation)
-        for place, (row, read, known) in enumerate(
-            zip(chunk.rows, files, known_items, strict=True)
+        declarations = read_declarations(
+            [row.segments for row in chunk.rows], tuple(validation.policy.taxonomy)
+        )
+        for place, (row, declared, read, known) in enumerate(
+            zip(chunk.rows, declarations, files, known_items, strict=True)
         ):
             identities += (*read.identities, *truth.identity(row.reference_id))
             findings = import_findings(row, validation.policy)
             evidence = None
             if read.wanted:
-                evidence = _evidence(row, read.mask, read.size, validation, known, truth)
+                evidence = _evidence(row, declared, read.mask, read.size, validation, known, truth)
                 findings += judge(evidence, rules)
             counts.update({found.rule for found in findings})
             if evidence is None or any(f.severity is Severity.REJECT for f in findings):
@@ -196,11 +199,13 @@ def read_evidence(row: ManifestRow, folder: str, validation: Validation) -> tupl
     """
     sources, limit = validation.sources, validation.policy.max_bytes
     files = read_files(row, folder, sources, limit)
-    return _evidence(row, files.mask, files.size, validation, None), files.mask.data
+    declared = read_declaration(row.segments, tuple(validation.policy.taxonomy))
+    return _evidence(row, declared, files.mask, files.size, validation, None), files.mask.data
 
 
 def _evidence(
     row: ManifestRow,
+    declared: Declaration,
     fetched: Fetched,
     size: KnownSize,
     validation: Validation,
@@ -209,7 +214,6 @@ def _evidence(
 ) -> Evidence:
     """The evidence for a row whose files were read."""
     policy = validation.policy
-    declared = read_declaration(row.segments, tuple(policy.taxonomy))
     near_item = None
     if known_item is False and validation.items is not None:
         near_item = validation.items.near(row.reference_id or "")

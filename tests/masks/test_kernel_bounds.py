@@ -1,4 +1,4 @@
-"""The compiled kernels, with every index checked: no image data makes them leave their arrays."""
+"""The compiled kernels, with every index checked: no input makes them leave their arrays."""
 
 from __future__ import annotations
 

@@ -93,11 +93,8 @@ class Evidence:
             or not 0 <= s.raw_index <= 255
             or s.metadata_error is not None
             or 4 * len(s.metadata_text) > limit  # UTF-8 has at most four bytes per character
-            or (
-                not 0 <= s.confidence <= 1
-                if s.confidence is not None
-                else "confidence" in s.metadata
-            )
+            or s.odd_confidence
+            or (s.confidence is not None and not 0 <= s.confidence <= 1)
         )
 
     @cached_property
@@ -110,9 +107,22 @@ class Evidence:
         return tuple((one, keys) for one, keys in found if keys)
 
     @cached_property
-    def pdfs(self) -> tuple[tuple[DeclaredSegment, PdfReading], ...]:
-        """Segments whose metadata has something under a key of class PDFs, and what that is."""
-        return tuple((s, s.pdf) for s in self.declaration.segments if s.pdf is not None)
+    def has_pdfs(self) -> bool:
+        """Whether a Segment's metadata has something under a key of class PDFs."""
+        return any(s.has_pdf for s in self.declaration.segments)
+
+    @cached_property
+    def pdf_classes(self) -> frozenset[tuple[str, ...]]:
+        """The classes of the Segments' PDFs, as far as these can be used."""
+        pdfs = (s.class_pdf for s in self.declaration.segments)
+        return frozenset(pdf.classes for pdf in pdfs if pdf is not None)
+
+    @cached_property
+    def unusual_pdfs(self) -> tuple[tuple[DeclaredSegment, PdfReading], ...]:
+        """Segments whose metadata has something under a key of class PDFs that some rule may object
+        to, and what that is: all that are not known to agree with their Segment."""
+        unusual = [(s, s.pdf) for s in self.declaration.segments if s.has_pdf and not s.agrees]
+        return tuple((s, pdf) for s, pdf in unusual if pdf is not None)
 
 
 def is_pixel_value(index: int | None) -> TypeGuard[int]:

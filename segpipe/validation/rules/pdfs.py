@@ -29,11 +29,11 @@ _PERCENT, _ROUNDING = 100.0, 0.02
     remedy="Write probabilities from 0 to 1 as a mapping of class to number: divide percentages by "
     "100, take the softmax of logits and the exponential of log-probabilities.",
     example="class_pdf = {Road: 4.1, Car: -2.3}: logits",
-    requires="pdfs",
+    requires="unusual_pdfs",
 )
 def pdf_range(evidence: Evidence) -> Iterator[Found]:
     wrong, odd, remedy = [], [], ""
-    for segment, reading in evidence.pdfs:
+    for segment, reading in evidence.unusual_pdfs:
         if reading.unread is Unread.RANGE:
             said, advice = _scale(reading.numbers or {})
             wrong.append(f"Segment {segment.name}: {reading.key}: {reading.words}{said}")
@@ -90,13 +90,13 @@ def _scale(numbers: Mapping[str, float]) -> tuple[str, str]:
     meaning="The probabilities of a class PDF do not sum to 1, within 0.001.",
     remedy="Write the probabilities of all classes, or divide them by their sum.",
     example="class_pdf = {Road: 0.7, Car: 0.2}: sum 0.9",
-    requires="pdfs",
+    requires="unusual_pdfs",
 )
 def pdf_sum(evidence: Evidence) -> Iterator[Found]:
     wrong, remedy = [], ""
     # Of the same numbers that rule tells more. It does not explain the sums of other Segments.
     in_force = evidence.policy.severity_of(CATALOGUE["PDF-RANGE"]) is not Severity.OFF
-    for segment, reading in evidence.pdfs:
+    for segment, reading in evidence.unusual_pdfs:
         if reading.numbers is not None and in_force:
             continue
         total = reading.total
@@ -142,12 +142,12 @@ def _sum(reading: PdfReading) -> tuple[str, str]:
     remedy="Correct the names, or add them to [policy.taxonomy]. Lists are read in its order and "
     "need one number for each of its classes; a mapping needs no taxonomy.",
     example="class_pdf = {road: 0.7, Car: 0.3} where the taxonomy has 'Road'",
-    requires="pdfs",
+    requires="has_pdfs",
 )
 def pdf_label_unknown(evidence: Evidence) -> Iterator[Found]:
     lists = [
         f"Segment {segment.name}: {reading.key}: {reading.words}"
-        for segment, reading in evidence.pdfs
+        for segment, reading in evidence.unusual_pdfs
         if reading.unread is Unread.CLASSES
     ]
     if lists:
@@ -162,8 +162,7 @@ def pdf_label_unknown(evidence: Evidence) -> Iterator[Found]:
     if not taxonomy:
         return
     allowed = {*taxonomy, *evidence.policy.ignore_values.values(), BACKGROUND}
-    named = {reading.pdf.classes for _, reading in evidence.pdfs if reading.pdf is not None}
-    unknown = sorted(set().union(*named) - allowed)
+    unknown = sorted(set().union(*evidence.pdf_classes) - allowed)
     if unknown:
         looks = Looks(taxonomy)
         first = unknown[:_MOST_NEAREST]
@@ -189,7 +188,7 @@ def pdf_label_unknown(evidence: Evidence) -> Iterator[Found]:
     "decided by something else than the PDF, and the warning can be switched off.",
     example="label 'Car' with class_pdf = {Road: 0.7, Car: 0.3}",
     yields_to=("PDF-LABEL-UNKNOWN",),
-    requires="pdfs",
+    requires="unusual_pdfs",
 )
 def pdf_argmax(evidence: Evidence) -> Iterator[Found]:
     wrong = []
@@ -222,7 +221,7 @@ def pdf_argmax(evidence: Evidence) -> Iterator[Found]:
     "measure different things, switch the warning off or name one of them otherwise.",
     example="confidence = 0.9 with class_pdf = {Car: 0.6, Road: 0.4} and label 'Car'",
     yields_to=("CONFIDENCE-RANGE", "PDF-SUM", "PDF-ARGMAX"),
-    requires="pdfs",
+    requires="unusual_pdfs",
 )
 def pdf_confidence(evidence: Evidence) -> Iterator[Found]:
     wrong = []
@@ -245,6 +244,6 @@ def pdf_confidence(evidence: Evidence) -> Iterator[Found]:
 def _compared(evidence: Evidence) -> Iterator[tuple[DeclaredSegment, PdfReading]]:
     """Segments whose label is a class, with their PDFs."""
     ignored = evidence.policy.ignore_values.values()
-    for segment, reading in evidence.pdfs:
+    for segment, reading in evidence.unusual_pdfs:
         if segment.label not in ignored and not is_no_class(segment):
             yield segment, reading

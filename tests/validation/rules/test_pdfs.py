@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from segpipe.validation.rules import CATALOGUE, Policy, Severity
+from segpipe.manifests.rows import ManifestRow
+from segpipe.predictions.declarations import read_declaration
+from segpipe.validation.rules import CATALOGUE, Evidence, Policy, Severity, judge
 from tests.fixtures.inbox import Inbox, Outcome
+from tests.fixtures.pdf_metadata import CLASSES, metadata_of
 
 MASK = np.array([[0, 1], [1, 1]], np.uint8)
 TAXONOMY = {"Road": "stuff", "Car": "thing", "Sky": "stuff"}
@@ -302,3 +308,20 @@ def test_a_confidence_that_differs_from_the_probability_of_the_label_is_told(
 def test_a_confidence_in_percent_is_one_finding(inbox: Inbox) -> None:
     assert said(inbox, RIGHT, confidence=70).keys() == {"CONFIDENCE-RANGE"}
     assert said(inbox, {"Road": 0.4}, confidence=0.9).keys() == {"PDF-SUM"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**64))
+def test_no_rule_objects_to_what_is_known_to_agree(seed: int) -> None:
+    rng = random.Random(seed)
+    values = [metadata_of(rng) for _ in range(20)]
+    members = [
+        {"label": rng.choice(CLASSES[:3]), "index": place, "metadata": json.dumps(one)}
+        for place, one in enumerate(values)
+    ]
+    row = ManifestRow("a.parquet", 0, "item", "mask.png", members)
+    declaration = read_declaration(members)
+    findings = judge(Evidence(row, declaration, Policy()))
+    for segment in declaration.segments:
+        segment.agrees = False
+    assert judge(Evidence(row, declaration, Policy())) == findings

@@ -110,7 +110,14 @@ def test_every_rule_says_what_it_means_and_what_to_do(id: str) -> None:
 
 def test_what_a_rule_needs_is_something_there_is_of_evidence() -> None:
     asked = {rule.requires for rule in CATALOGUE.values()} - {None}
-    assert asked == {"unexplained", "unusual_segments", "mistyped_metadata", "pdfs", "truth"}
+    assert asked == {
+        "unexplained",
+        "unusual_segments",
+        "mistyped_metadata",
+        "has_pdfs",
+        "unusual_pdfs",
+        "truth",
+    }
     given = {one.name for one in fields(Evidence)}
     made = asked - given
     assert all(isinstance(getattr(Evidence, str(name)), cached_property) for name in made)
