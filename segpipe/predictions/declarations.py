@@ -184,7 +184,7 @@ def _declaration(cell: object, segments: _Segments) -> Declaration:
     for place, member in enumerate(cell):
         if type(member) is not dict and not isinstance(member, Mapping):
             return Declaration((), f"segments[{place}] is {_kind(member)}, expected an object")
-    return Declaration(tuple(_in_order([segments.made(member) for member in cell])))
+    return segments.listed(_in_order([segments.made(member) for member in cell]))
 
 
 def _parsed(text: str) -> Any:
@@ -239,7 +239,8 @@ def _order(segment: DeclaredSegment) -> tuple[bool, int, str]:
 
 
 class _Segments:
-    """Makes Segments of members of cells. Class PDFs are read together, when all are made.
+    """Makes Segments of members of cells. Class PDFs are read together, when all are made. What has
+    no metadata is made once: most rows list the same few.
 
     Args:
         taxonomy: the classes, in the order of class PDFs that are lists.
@@ -249,23 +250,31 @@ class _Segments:
         self._taxonomy = taxonomy
         self._pdfs = PdfColumn()
         self._with_pdfs: list[tuple[DeclaredSegment, Mapping[str, Any]]] = []
+        self._plain: dict[tuple[str, int], DeclaredSegment] = {}
+        self._lists: dict[tuple[int, ...], Declaration] = {}
+
+    def listed(self, segments: list[DeclaredSegment]) -> Declaration:
+        """A declaration of Segments in order; the same one for the same Segments."""
+        key = tuple(map(id, segments))
+        if key not in self._lists:
+            self._lists[key] = Declaration(tuple(segments))
+        return self._lists[key]
 
     def made(self, member: Mapping[str, Any]) -> DeclaredSegment:
         """A Segment; what follows of a class PDF is there after :meth:`finish`."""
-        label, raw_index = member.get("label"), member.get("index")
-        segment = DeclaredSegment(
-            label if isinstance(label, str) and _is_label(label) else None,
-            raw_index if type(raw_index) is int else _whole_number(raw_index),
-            raw_index,
-            label,
-        )
+        label, index = member.get("label"), member.get("index")
         given = _given_at_one_place(member)
-        if given is None:
-            return segment
-        if self._pdfs.add(given, segment.label):
-            self._with_pdfs.append((segment, member))
-            return segment
-        _describe(segment, member, self._taxonomy)
+        if given is None and type(label) is str and type(index) is int:
+            plain = self._plain.get((label, index))
+            if plain is None:
+                plain = self._plain[label, index] = _without_metadata(label, index)
+            return plain
+        segment = _without_metadata(label, index)
+        if given is not None:
+            if self._pdfs.add(given, segment.label):
+                self._with_pdfs.append((segment, member))
+            else:
+                _describe(segment, member, self._taxonomy)
         return segment
 
     def finish(self) -> None:
@@ -275,6 +284,15 @@ class _Segments:
                 _describe(segment, member, self._taxonomy)
             else:
                 segment.metadata_text, segment.confidence, segment.class_pdf, segment.agrees = read
+
+
+def _without_metadata(label: object, raw_index: object) -> DeclaredSegment:
+    return DeclaredSegment(
+        label if isinstance(label, str) and _is_label(label) else None,
+        raw_index if type(raw_index) is int else _whole_number(raw_index),
+        raw_index,
+        label,
+    )
 
 
 def _describe(segment: DeclaredSegment, member: Mapping[str, Any], taxonomy: Sequence[str]) -> None:
