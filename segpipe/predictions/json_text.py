@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-# Below it, an integral float is an integer that was written with a point; above, it may also be
-# an integer of too many digits.
-_EXACT = 1e15
+#: Below it, an integral float is an integer that was written with a point; above, it may also be
+#: an integer of too many digits.
+EXACT = 1e15
 _UNSURE = object()
 
 _MARKS = frozenset(':,{}[]"\\')  # around the numbers of an object or list, and in escapes
@@ -92,17 +92,17 @@ def _quoted(value: Any) -> int:
         if not members or _are_exact(members):
             return own
         return own + sum(map(_quoted, members))
-    if kind is float and not -_EXACT < value < _EXACT:
+    if kind is float and not -EXACT < value < EXACT:
         raise ValueError
     return 0
 
 
 def _are_exact(values: Collection[Any]) -> bool:
-    """Whether values are numbers alone, and below ``_EXACT``."""
+    """Whether values are numbers alone, and below ``EXACT``."""
     try:
         if min(values) >= 0:
-            return bool(sum(values) < _EXACT)
-        return bool(-_EXACT < min(values) <= max(values) < _EXACT)
+            return bool(sum(values) < EXACT)
+        return bool(-EXACT < min(values) <= max(values) < EXACT)
     except TypeError:  # other things than numbers
         return False
 

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from segpipe.errors import MetadataError
-from segpipe.predictions.json_text import numbers_text
+from segpipe.predictions.json_text import EXACT, numbers_text
 
 # json.dumps would build such an encoder for every call.
 _CANONICAL_JSON = json.JSONEncoder(
@@ -20,7 +20,6 @@ _CANONICAL_JSON = json.JSONEncoder(
 _MAX_DEPTH = 16
 _MAX_EXACT_FLOAT = 2**53
 _PLAIN_NUMBERS = frozenset({int, float})
-_MOST_PLAIN = 1e15
 
 
 def confidence_of(metadata: Mapping[str, Any]) -> float | None:
@@ -91,7 +90,7 @@ def _named_numbers(given: dict[Any, Any]) -> tuple[dict[str, float], str] | None
     if not _PLAIN_NUMBERS.issuperset(map(type, numbers)):
         return None
     lowest, highest = min(numbers), max(numbers)
-    if not (lowest >= 0 and highest < _MOST_PLAIN and sum(numbers) < math.inf):  # as NaN is not
+    if not (lowest >= 0 and highest < EXACT and sum(numbers) < math.inf):  # as NaN is not
         return None
     if lowest == 0 or highest >= 1:  # integral ones, it may be
         given = {name: int(one) if one % 1 == 0 else one for name, one in given.items()}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from segpipe.predictions.canonical_numbers import with_canonical_numbers
 from segpipe.predictions.class_pdf import KEYS
-from segpipe.predictions.json_text import is_plain, plain_names
-from segpipe.predictions.plain_pdfs import EXACT, PdfClasses, PlainPdfs
+from segpipe.predictions.json_text import EXACT, is_plain, plain_names
+from segpipe.predictions.plain_pdfs import PdfClasses, PlainPdfs
 
 _NUMBERS = frozenset({int, float})
 

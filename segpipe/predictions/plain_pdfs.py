@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: Numbers below it are exact in text and as float64, however they are written.
-EXACT = 1e15
+from segpipe.predictions.json_text import EXACT
 
 
 class PdfClasses:
