@@ -37,13 +37,14 @@ class DecodedMask:
         samples: H x W uint8; or the fast path's samples, which make pixels on demand.
         header: of the PNG.
         remarks: conversions and oddities.
-        canonical: True if the source bytes already have the canonical form.
+        canonical: the file in the canonical form, if its image data can be kept as they are: the
+            source itself where nothing else is in it. None if the pixels have to be encoded.
     """
 
     samples: NDArray[np.uint8] | FastSamples
     header: PngHeader
     remarks: tuple[Remark, ...]
-    canonical: bool
+    canonical: bytes | None
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -79,14 +80,6 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
 def _decoded(data: bytes, header: PngHeader, max_pixels: int) -> DecodedMask:
     samples, file, excess = _read(data, header, max_pixels)
     remarks = tuple(_remarks(file, excess))
-    canonical = (
-        file.minimal
-        and header.colour == png.GREY
-        and header.depth == 8
-        and not header.interlaced
-        and not excess
-        and len(data) <= _MOST_TIMES_RAW * header.raw_size + _FEW_BYTES
-    )
     if isinstance(samples, FastSamples):
         conversion = None
         if header.colour == png.PALETTE:
@@ -96,7 +89,16 @@ def _decoded(data: bytes, header: PngHeader, max_pixels: int) -> DecodedMask:
         read, conversion = index_values_of(samples, file)
         pixels = np.ascontiguousarray(read)
     remarks = remarks if conversion is None else (conversion, *remarks)
-    return DecodedMask(pixels, header, remarks, canonical)
+    return DecodedMask(pixels, header, remarks, None if excess else _canonical(file))
+
+
+def _canonical(file: PngFile) -> bytes | None:
+    """The file in the canonical form with its image data as they are; None if that cannot be."""
+    header = file.header
+    if header.depth != 8 or header.interlaced or header.colour not in (png.GREY, png.PALETTE):
+        return None
+    grey = file.grey
+    return grey if len(grey) <= _MOST_TIMES_RAW * header.raw_size + _FEW_BYTES else None
 
 
 def decode_samples(

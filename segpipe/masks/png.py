@@ -34,6 +34,7 @@ _CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
 _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
 )  # fmt: skip
+_END = b"\0\0\0\0IEND\xaeB`\x82"
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # Bytes that suffice to find an orientation; larger chunks are never copied or inflated.
 _KEPT_ANCILLARY = {b"eXIf": 65_536, b"iTXt": 65_536}
@@ -135,14 +136,48 @@ class PngFile:
         pieces = _image_pieces(memoryview(self.data), self.kept)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    @property
+    def grey(self) -> bytes:
+        """This file's IDAT chunks as they are, as an 8-bit grey PNG with IHDR and IEND alone.
+
+        It has the same pixels only if this file is 8-bit grey or palette and not interlaced.
+        """
+        if self.minimal and self.header.colour == GREY:
+            return self.data
+        view = memoryview(self.data)
+        chunks = _image_chunks(view, self.kept)
+        consecutive = view[chunks[0][0] : chunks[-1][1]]
+        header = grey_header(self.header.height, self.header.width)
+        return b"".join([SIGNATURE, header, consecutive, _END])
+
 
 def _image_pieces(data: memoryview, chunks: Sequence[tuple[int, int]]) -> list[memoryview]:
     """The bodies of the IDAT chunks among chunks given by start and end."""
-    return [
-        data[start + 8 : stop - 4]
-        for start, stop in chunks
-        if data[start + 4 : start + 8].tobytes() == b"IDAT"
-    ]
+    return [data[start + 8 : stop - 4] for start, stop in _image_chunks(data, chunks)]
+
+
+def _image_chunks(data: memoryview, chunks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Start and end of the IDAT chunks among them."""
+    return [one for one in chunks if data[one[0] + 4 : one[0] + 8].tobytes() == b"IDAT"]
+
+
+def grey_png(height: int, width: int, compressed: bytes) -> bytes:
+    """An 8-bit grey PNG, not interlaced: IHDR, one IDAT chunk and IEND.
+
+    Args:
+        compressed: zlib stream of H * (1 + W) bytes: the filtered scan lines.
+    """
+    return b"".join([SIGNATURE, grey_header(height, width), _chunk(b"IDAT", compressed), _END])
+
+
+def grey_header(height: int, width: int) -> bytes:
+    """The IHDR chunk of an 8-bit grey PNG that is not interlaced."""
+    return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, GREY, 0, 0, 0))
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    checked = zlib.crc32(body, zlib.crc32(kind))
+    return b"".join([struct.pack(">I", len(body)), kind, body, struct.pack(">I", checked)])
 
 
 def read_header(data: bytes) -> PngHeader:

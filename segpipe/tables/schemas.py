@@ -38,6 +38,8 @@ VALIDATED = pa.schema(
         pa.field("findings", pa.list_(FINDING)),
     ]
 )
+#: What depends on how a mask's PNG is compressed, as encoders do differently: no part of digests.
+ENCODED = ("mask_path", "mask_sha256", "bytes")
 #: A Segment and its measures: areas, box and centroid in pixels, ``area_fraction`` of the mask.
 #: ``class_pdf`` (class -> probability, sorted by class), ``entropy`` (nats) and ``margin`` (highest
 #: probability minus the second) are null without a class PDF.

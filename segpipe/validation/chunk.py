@@ -70,6 +70,7 @@ class ValidatedChunk:
 
     Attributes:
         validated: VALIDATED plus the manifest's carried columns.
+        pixels: text per row of ``validated``: equal for masks whose pixels are, however encoded.
         segments: SEGMENTS and declared metadata, in the order of ``validated``.
         rejected: REJECTED; all findings of every rejected row.
         rows: rows of the chunk.
@@ -80,6 +81,7 @@ class ValidatedChunk:
     """
 
     validated: pa.Table
+    pixels: pa.Array
     segments: pa.Table
     rejected: pa.Table
     rows: int
@@ -143,9 +145,10 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
             if evidence is None or any(f.severity is Severity.REJECT for f in findings):
                 rejected.extend((row, found) for found in findings)
             else:
-                accepted.append(_accept(place, evidence, read.mask.data, findings, put))
+                accepted.append(_accept(place, evidence, findings, put))
     return ValidatedChunk(
         validated=_validated_table(accepted, chunk, validation),
+        pixels=pa.array([_pixels_of(one.measures) for one in accepted], pa.string()),
         segments=_segments_table(accepted, validation),
         rejected=rejected_table(rejected, validation.dataset, validation.model_run),
         rows=len(chunk.rows),
@@ -266,7 +269,6 @@ def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] 
 def _accept(
     place: int,
     evidence: Evidence,
-    data: bytes,
     findings: Sequence[Finding],
     put: Callable[[bytes], str],
 ) -> _Accepted:
@@ -274,7 +276,7 @@ def _accept(
     if mask is None or measures is None:
         # No policy can switch off the rules about masks that cannot be read.
         raise AssertionError(f"{evidence.row.manifest} row {evidence.row.number} has no mask")
-    stored = data if mask.canonical else canonical_png(mask.pixels)
+    stored = canonical_png(mask.pixels) if mask.canonical is None else mask.canonical
     described = [[s.index, s.label, s.metadata_text] for s in evidence.declaration.segments]
     return _Accepted(
         place=place,
@@ -286,6 +288,10 @@ def _accept(
         fingerprint=fingerprint_of_parts(measures, described, evidence.row.annotation_id),
         findings=findings,
     )
+
+
+def _pixels_of(measures: Measures) -> str:
+    return f"{measures.height} x {measures.width} {measures.pixels_digest}"
 
 
 def _validated_table(

@@ -7,6 +7,7 @@ so that the main pass has to defer only the rows concerned.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
@@ -124,19 +125,20 @@ _LOOK_BACK = 200_000
 
 
 class SameMasks:
-    """Finds items with identical masks among the last 200 000 different masks."""
+    """Finds items whose masks have identical pixels, among the last 200 000 different masks."""
 
     def __init__(self) -> None:
         # A dict gets slow here: finding its first key scans the slots of all removed ones.
         self._seen: OrderedDict[bytes, str] = OrderedDict()
 
-    def other_item(self, mask_sha256: str, reference_id: str) -> str | None:
+    def other_item(self, pixels: str, reference_id: str) -> str | None:
         """An earlier item with the same mask, if there is one; the mask is remembered.
 
         Args:
-            mask_sha256: hex.
+            pixels: equal for masks whose pixels are; not the file's digest, which differs between
+                encoders.
         """
-        key = bytes.fromhex(mask_sha256[:32])
+        key = hashlib.blake2b(pixels.encode(), digest_size=16).digest()
         other = self._seen.pop(key, None)
         self._seen[key] = reference_id if other is None else other
         if len(self._seen) > _LOOK_BACK:

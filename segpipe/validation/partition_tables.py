@@ -2,6 +2,8 @@
 
 The three tables belong together: each carries the digest of its content in its footer, and the
 summary holds the same digests. A reader can therefore detect a table left over from another pass.
+The fingerprints stand for the masks there: the same pixels may be other bytes where another version
+of zlib compressed them, and nothing is made again, or taken for another, because of that.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import pyarrow as pa
 
 from segpipe.storage.files import Folder
 from segpipe.tables.digest import TableDigest
-from segpipe.tables.schemas import REJECTED
+from segpipe.tables.schemas import ENCODED, REJECTED
 from segpipe.tables.writing import table_writer
 from segpipe.validation.ground_truth import TruthCounts
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE, Summary
@@ -68,7 +70,7 @@ class PartitionTables:
         """
         self._validated.write(validated)
         self._segments.write(segments)
-        self._validated_digest.add(validated)
+        self._validated_digest.add(validated.drop_columns(list(ENCODED)))
 
     def reject(self, rejected: pa.Table) -> None:
         """Append findings of rejected rows (REJECTED); all findings of a row in one call."""

@@ -28,6 +28,8 @@ from segpipe.validation.summary import Summary
 
 #: Part of every digest: increment it when the same masks may give different tables.
 CODE_VERSION = "7"
+# The last column of rows until they are written: what is equal for masks of equal pixels.
+_PIXELS = pa.field("pixels", pa.string())
 _DUPLICATE_COLUMNS = ("reference_id", "fingerprint", "manifest", "manifest_row")
 
 
@@ -50,7 +52,7 @@ class PassTables:
     ) -> None:
         schemas = pa.schema([*VALIDATED, *extras]), segments_schema(validation.policy.metadata)
         self._tables = PartitionTables(stack, out, *schemas, CODE_VERSION)
-        self._deferred = _DeferredRows(stack, *schemas)
+        self._deferred = _DeferredRows(stack, schemas[0].append(_PIXELS), schemas[1])
         self._duplicates = duplicates
         self._validation = validation
         self._same_masks = SameMasks()
@@ -63,7 +65,8 @@ class PassTables:
         self._findings.update(chunk.findings)
         self._truth.update(chunk.truth)
         self._tables.reject(chunk.rejected)
-        validated, segments = chunk.validated, chunk.segments
+        validated = chunk.validated.append_column(_PIXELS, chunk.pixels)
+        segments = chunk.segments
         if len(self._duplicates.repeated) and validated.num_rows:
             repeated = self._duplicates.is_repeated(validated["reference_id"])
             repeated_segments = self._duplicates.is_repeated(segments["reference_id"])
@@ -89,21 +92,22 @@ class PassTables:
         )
 
     def _accept(self, validated: pa.Table, segments: pa.Table) -> None:
-        self._tables.accept(self._with_same_masks(validated), segments)
+        last = validated.num_columns - 1
+        pixels, validated = validated.column(last), validated.remove_column(last)
+        self._tables.accept(self._with_same_masks(validated, pixels), segments)
 
-    def _with_same_masks(self, validated: pa.Table) -> pa.Table:
+    def _with_same_masks(self, validated: pa.Table, pixels: pa.ChunkedArray) -> pa.Table:
         """The rows, with a finding where another item has the same mask."""
         policy = self._validation.policy
         if policy.severity_of(DUPLICATE_MASK) is Severity.OFF:
             return validated
         added: dict[int, dict[str, str]] = {}
         empty = _empty_masks(validated)
-        names = ("mask_sha256", "reference_id")
-        columns = (cells_of(column_array(validated, name)) for name in names)
-        for place, (mask_sha256, reference_id) in enumerate(zip(*columns, strict=True)):
+        columns = pixels.to_pylist(), cells_of(column_array(validated, "reference_id"))
+        for place, (own, reference_id) in enumerate(zip(*columns, strict=True)):
             if place in empty:
                 continue  # equal empty masks mean nothing
-            other = self._same_masks.other_item(mask_sha256, reference_id)
+            other = self._same_masks.other_item(own, reference_id)
             if other is not None:
                 words = f"{other!r} has the very same mask: did each item get its own?"
                 found = finding(DUPLICATE_MASK, policy, Found(words))

@@ -200,7 +200,7 @@ def test_ancillary_chunks_change_nothing(extra: bytes, place: str) -> None:
     decoded = decode_mask(png(PIXELS, **{place: extra}))  # type: ignore[arg-type]
     assert decoded.pixels.tolist() == PIXELS.tolist()
     assert decoded.remarks == ()
-    assert not decoded.canonical
+    assert decoded.canonical == png(PIXELS)
 
 
 @FEW
@@ -388,7 +388,7 @@ def test_bytes_after_the_end_are_accepted_and_told(trailing: bytes) -> None:
     encoded = png(PIXELS, trailing=trailing)
     decoded = decode_mask(encoded)
     assert decoded.pixels.tolist() == PIXELS.tolist()
-    assert not decoded.canonical
+    assert decoded.canonical == png(PIXELS)
     assert f"{len(trailing):,} byte" in remark(encoded, "PNG-TRAILING")
 
 
@@ -533,9 +533,8 @@ EMPTY_BLOCKS = zlib.compress(LINES)[:2] + b"\0\0\0\xff\xff" * 300_000 + zlib.com
         (bomb(LINES, beyond=b"\1"), ["PNG-TRAILING"]),
         (bomb(LINES, behind=bytes(1_000_000), pieces=20_000), []),
         (SIGNATURE + ihdr(64, 48) + chunk(b"IDAT", EMPTY_BLOCKS) + chunk(b"IEND"), []),
-        (png(np.zeros((48, 64), np.uint8), before=chunk(b"prVt", bytes(1_000_000))), []),
     ],
-    ids=["inflating", "in pieces", "by a byte", "behind the stream", "empty blocks", "ancillary"],
+    ids=["inflating", "in pieces", "by a byte", "behind the stream", "empty blocks"],
 )
 def test_a_mask_larger_than_its_pixels_is_read_in_bounded_memory_and_never_stored_as_it_is(
     file: bytes, told: list[str], fast: bool, monkeypatch: pytest.MonkeyPatch
@@ -548,13 +547,20 @@ def test_a_mask_larger_than_its_pixels_is_read_in_bounded_memory_and_never_store
     with nullcontext() if fast else disabled():
         assert peak_memory(lambda: decode_mask(file)) < 5 * len(file) + 3_000_000
         decoded = decode_mask(file)
-    assert not decoded.canonical
+    assert decoded.canonical is None
     assert [remark.rule for remark in decoded.remarks] == told
     stored = canonical_png(decoded.pixels)
     assert len(stored) < 2_000
     again = decode_mask(stored)
-    assert again.canonical
+    assert again.canonical == stored
     assert np.array_equal(again.pixels, decoded.pixels)
+
+
+def test_a_large_ancillary_chunk_is_not_stored() -> None:
+    pixels = np.zeros((48, 64), np.uint8)
+    file = png(pixels, before=chunk(b"prVt", bytes(1_000_000)))
+    assert peak_memory(lambda: decode_mask(file)) < 5 * len(file) + 3_000_000
+    assert decode_mask(file).canonical == png(pixels)
 
 
 # --- the canonical form
@@ -571,8 +577,9 @@ def test_a_canonical_png_has_the_three_chunks_it_needs_and_no_more() -> None:
 def test_what_is_encoded_canonically_is_canonical_and_gives_the_pixels_back(
     pixels: np.ndarray,
 ) -> None:
-    decoded = decode_mask(canonical_png(pixels))
-    assert decoded.canonical
+    encoded = canonical_png(pixels)
+    decoded = decode_mask(encoded)
+    assert decoded.canonical is encoded
     assert decoded.remarks == ()
     assert decoded.pixels.tolist() == pixels.tolist()
 
@@ -590,28 +597,50 @@ def test_what_is_encoded_canonically_is_canonical_and_gives_the_pixels_back(
 def test_grey_of_eight_bits_with_nothing_else_is_canonical_however_compressed(
     encoded: bytes,
 ) -> None:
-    assert decode_mask(encoded).canonical
+    assert decode_mask(encoded).canonical is encoded
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("filters", [(0,), (4, 3, 1, 2)])
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"colour": PALETTE},
+        {"colour": PALETTE, "before": chunk(b"tRNS", b"\0")},
+        {"before": chunk(b"gAMA", struct.pack(">I", 45_455))},
+        {"after": chunk(b"tEXt", b"Software\0x")},
+        {"trailing": b"\0"},
+        {"palette": bytes(12)},
+    ],
+    ids=["palette", "transparency", "gamma", "text", "trailing", "PLTE in grey"],
+)
+def test_eight_bits_in_another_file_are_stored_with_the_image_data_as_it_is(
+    form: dict[str, Any], pieces: int, filters: tuple[int, ...], fast: bool
+) -> None:
+    if fast:
+        pytest.importorskip("deflate")
+        load_fast_path()
+    with nullcontext() if fast else disabled():
+        stored = decode_mask(png(PIXELS, filters=filters, pieces=pieces, **form)).canonical
+    assert stored == png(PIXELS, filters=filters, pieces=pieces)
+    assert np.asarray(Image.open(io.BytesIO(stored))).tolist() == PIXELS.tolist()
 
 
 @pytest.mark.parametrize(
     "encoded",
     [
-        png(PIXELS, colour=PALETTE),
         png(PIXELS, depth=4),
+        png(PIXELS, depth=4, colour=PALETTE),
         png(PIXELS, depth=16),
         png(PIXELS, interlaced=True),
-        png(PIXELS, before=chunk(b"gAMA", struct.pack(">I", 45_455))),
-        png(PIXELS, after=chunk(b"tEXt", b"Software\0x")),
-        png(PIXELS, trailing=b"\0"),
-        png(PIXELS, palette=bytes(12)),
+        png(PIXELS, interlaced=True, colour=PALETTE),
+        png(np.stack([PIXELS] * 3, axis=-1), colour=RGB),
     ],
-    ids=["palette", "4-bit", "16-bit", "interlaced", "gamma", "text", "trailing", "PLTE in grey"],
+    ids=["4-bit", "4-bit palette", "16-bit", "interlaced", "interlaced palette", "RGB"],
 )
-def test_anything_else_is_not_canonical(encoded: bytes) -> None:
-    try:
-        assert not decode_mask(encoded).canonical
-    except MaskRefused as refused:  # PLTE in a grey PNG may as well be refused
-        assert refused.rule == "PNG-UNREADABLE"
+def test_anything_else_has_to_be_encoded_anew(encoded: bytes) -> None:
+    assert decode_mask(encoded).canonical is None
 
 
 def test_the_header_is_read_from_the_first_33_bytes() -> None:

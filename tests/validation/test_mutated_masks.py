@@ -196,9 +196,13 @@ def outcome_of_bytes(data: bytes) -> str:
         assert refusal.rule in CATALOGUE
         assert refusal.message
         return f"reject {refusal.rule}"
-    stored = decode_mask(canonical_png(decoded.pixels))
-    assert stored.canonical
-    assert np.array_equal(stored.pixels, decoded.pixels)
+    for file in (canonical_png(decoded.pixels), decoded.canonical):
+        if file is not None:
+            stored = decode_mask(file)
+            assert (stored.canonical, stored.remarks) == (file, ())
+            assert np.array_equal(stored.pixels, decoded.pixels)
+            with Image.open(io.BytesIO(file)) as image:
+                assert (image.mode, np.array_equal(image, decoded.pixels)) == ("L", True)
     kinds = {CATALOGUE[remark.rule].severity for remark in decoded.remarks}
     return "convert" if Severity.CONVERT in kinds else "accept"
 

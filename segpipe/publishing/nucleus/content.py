@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -64,7 +64,9 @@ def contents(batch: PredictionBatch) -> Iterator[Content]:
         yield Content(reference_id, fingerprint, mask_sha256, described, user_id)
 
 
-def held_fingerprint(held: Mapping[str, Any], wanted: Content | None) -> str:
+def held_fingerprint(
+    held: Mapping[str, Any], wanted: Content | None, same_pixels: Callable[[str, str], bool]
+) -> str:
     """The fingerprint of the prediction that Nucleus holds for an item.
 
     It is the wanted prediction's if mask, Segments and a user's annotation id are equal. It is not
@@ -74,11 +76,13 @@ def held_fingerprint(held: Mapping[str, Any], wanted: Content | None) -> str:
     Args:
         held: the prediction as it was read back.
         wanted: the prediction to be published; None if there is none for the item.
+        same_pixels: whether mask files of two digests (hex) are known to hold the same pixels, as
+            different versions of zlib compress them.
 
     Returns:
         A fingerprint (hex), or FOREIGN and a digest for what segpipe did not write.
     """
-    if wanted is not None and _is(held, wanted):
+    if wanted is not None and _is(held, wanted, same_pixels):
         return wanted.fingerprint
     claimed = str(held.get("annotation_id") or "").removeprefix(PREFIX)
     if _DIGEST.fullmatch(claimed) and (wanted is None or claimed != wanted.fingerprint):
@@ -89,7 +93,7 @@ def held_fingerprint(held: Mapping[str, Any], wanted: Content | None) -> str:
     return FOREIGN + hashlib.sha256(described.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _is(held: Mapping[str, Any], wanted: Content) -> bool:
+def _is(held: Mapping[str, Any], wanted: Content, same_pixels: Callable[[str, str], bool]) -> bool:
     if _segments(held) != _segments({"annotations": wanted.segments}):
         return False
     annotation_id = held.get("annotation_id")
@@ -99,7 +103,7 @@ def _is(held: Mapping[str, Any], wanted: Content) -> bool:
         return False
     named = _DIGEST.search(_file_name(str(held.get("mask_url") or "")))
     if named is not None:
-        return named[1] == wanted.mask_sha256
+        return named[1] == wanted.mask_sha256 or same_pixels(named[1], wanted.mask_sha256)
     # The name of the file was not returned; the fingerprint covers the mask as well.
     return bool(annotation_id == f"{PREFIX}{wanted.fingerprint}")
 

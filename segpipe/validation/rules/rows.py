@@ -74,9 +74,9 @@ ROW_TOO_LARGE = rule_across_rows(
 DUPLICATE_MASK = rule_across_rows(
     "DUPLICATE-MASK",
     Severity.WARN,
-    meaning="Two items have the very same mask file, byte for byte.",
+    meaning="Two items have the very same mask, pixel for pixel.",
     remedy="Check that each item got its own prediction; a still video explains it, too.",
-    example="frame-7 and frame-8 with the same file",
+    example="frame-7 and frame-8 with the same mask",
 )
 
 

@@ -16,9 +16,11 @@ from segpipe.pipeline.runs import run_partition
 from segpipe.publishing.nucleus.failures import seconds_of
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
-from tests.fixtures.landing import HEIGHT, PARTITION, WIDTH, LandingWriter
+from segpipe.storage.mask_store import MaskStore
+from tests.fixtures.landing import HEIGHT, PARTITION, WIDTH, LandingWriter, striped_mask
 from tests.fixtures.nucleus_endpoint import RunningEndpoint
 from tests.fixtures.nucleus_publisher import ITEMS, Publisher
+from tests.fixtures.png import png
 from tests.fixtures.published import outcomes
 from tests.fixtures.s3_server import Bucket
 
@@ -75,6 +77,26 @@ def test_another_mask_with_the_same_segments_is_another_prediction(publisher: Pu
     assert outcomes(publisher.publish()) == {"ignored": 2}
     assert outcomes(publisher.publish(update=True)) == {"replaced": 2}
     assert outcomes(publisher.publish(update=True)) == {"unchanged": 2}
+
+
+@pytest.mark.parametrize("named", [None, "mine"])
+def test_what_was_sent_with_a_mask_of_other_bytes_is_there_already_unless_that_mask_is_lost(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    row = {} if named is None else {"annotation_id": named}
+    publisher.land(2, (0, 1), **row)
+    url = publisher.landing.folder(PARTITION) / "masks" / "mask (0, 1).png"
+    publisher.publish()
+    (batch,) = publisher.root.validated(PARTITION).batches(10)
+    sha256 = batch.rows["mask_sha256"][0].as_py()
+    url.write_bytes(png(striped_mask((0, 1)), level=0))
+    publisher.root.materialize(PARTITION)
+    again = publisher.publish()
+    assert outcomes(again) == {"unchanged": 2}
+    assert again.verification is not None
+    assert again.verification.mismatches == ()
+    Path(publisher.root.masks.folder.path, MaskStore.name_of(sha256)).unlink()
+    assert outcomes(publisher.publish()) == {"ignored": 2}
 
 
 def test_items_whose_ids_hold_what_urls_give_a_meaning_to_are_found_again(
