@@ -20,6 +20,10 @@ from segpipe.masks.runs import KernelMeasures, Runs, max_listed_runs
 if TYPE_CHECKING:
     from segpipe.masks.decoding import DecodedMask
 
+# Pixels at once where they are counted, and rows where a value's first one is looked for.
+_PIXELS_AT_ONCE, _ROWS_LOOKED_AT = 65_536, 16
+_NARROW = 128  # rows or columns; for fewer, counting takes longer than sorting runs
+
 
 @dataclass(frozen=True, slots=True)
 class Measures:
@@ -134,6 +138,9 @@ def _measured_by_numpy(mask: NDArray[np.uint8]) -> Measures:
     begins = np.empty(flat.size, dtype=bool)
     np.not_equal(flat[1:], flat[:-1], out=begins[1:])
     begins[::width] = True
+    listed = np.count_nonzero(begins) <= max_listed_runs(height, width)
+    if not listed and min(height, width) >= _NARROW:
+        return _counted(mask)
     starts = np.flatnonzero(begins)
     values = flat[starts]
     lengths = np.empty_like(starts)
@@ -166,11 +173,59 @@ def _measured_by_numpy(mask: NDArray[np.uint8]) -> Measures:
         edge_pixels=edge_pixels,
         between_pixels=between_pixels,
         pixels_digest=(
-            _runs_digest(Runs(starts.astype(np.uint32), values))
-            if starts.size <= max_listed_runs(height, width)
-            else _pixels_digest(mask)
+            _runs_digest(Runs(starts.astype(np.uint32), values)) if listed else _pixels_digest(mask)
         ),
     )
+
+
+def _counted(mask: NDArray[np.uint8]) -> Measures:
+    """Measures of a mask with too many runs to list, such as noise: by counting pixels."""
+    height, width = mask.shape
+    areas, columns, rows = np.zeros((3, 256), np.int64)
+    # Weighted sums are float64, and exact in a block of rows.
+    at_once = max(1, _PIXELS_AT_ONCE // width)
+    xs = np.tile(np.arange(width, dtype=np.float64), at_once)
+    ys = np.repeat(np.arange(at_once, dtype=np.float64), width)
+    for row in range(0, height, at_once):
+        pixels = mask[row : row + at_once].reshape(-1).astype(np.intp)
+        counts = np.bincount(pixels, minlength=256)
+        areas += counts
+        columns += np.bincount(pixels, xs[: pixels.size], 256).astype(np.int64)
+        rows += np.bincount(pixels, ys[: pixels.size], 256).astype(np.int64) + row * counts
+    present = np.flatnonzero(areas)
+    area, top = areas[present], _first_rows(mask, present)
+    one, own, other = mask[:, :-2], mask[:, 1:-1], mask[:, 2:]
+    between = (np.minimum(one, other) < own) & (own < np.maximum(one, other))
+    return Measures(
+        height=height,
+        width=width,
+        values=present,
+        area=area,
+        left=_first_rows(mask.T, present),
+        top=top,
+        right=width - 1 - _first_rows(mask.T[::-1], present),
+        bottom=height - 1 - _first_rows(mask[::-1], present),
+        centroid_x=2 * columns[present] / (2.0 * area),
+        centroid_y=rows[present] / area,
+        first=top * width + (mask[top] == present.astype(np.uint8)[:, None]).argmax(axis=1),
+        edge_pixels=int(np.count_nonzero(one != other)),
+        between_pixels=int(np.count_nonzero(between)),
+        pixels_digest=_pixels_digest(mask),
+    )
+
+
+def _first_rows(mask: NDArray[np.uint8], present: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first row of each value that occurs; of noise, only a few rows are looked at."""
+    found = np.full(256, -1, np.int64)
+    for row in range(0, len(mask), _ROWS_LOOKED_AT):
+        block = mask[row : row + _ROWS_LOOKED_AT]
+        bins = (block + 256 * np.arange(len(block))[:, None]).reshape(-1)
+        there = np.bincount(bins, minlength=256 * len(block)).reshape(-1, 256) > 0
+        new = there.any(axis=0) & (found < 0)
+        found[new] = row + there.argmax(axis=0)[new]
+        if (found[present] >= 0).all():
+            break
+    return found[present]
 
 
 def _edges(
