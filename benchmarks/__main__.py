@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.cases import FAST, LOOPS, PILLOW, REFERENCE, Case, Measured, cases, measure
 from benchmarks.chart import chart
+from benchmarks.forms import forms_table
 from benchmarks.goals import goals, goals_table
 from benchmarks.masks import ORGANIC, SMALL, Shape
 from benchmarks.peers import figures as peers_of
@@ -24,6 +25,7 @@ _DOCS = Path(__file__).resolve().parent.parent / "docs"
 _PAGE, _CHART = "performance.md", "performance.svg"
 _BEGIN, _END = "<!-- figures: python -m benchmarks --write -->", "<!-- end of figures -->"
 _QUICK = 16
+_FORMS_MASKS = 320
 _APART = (
     "Timed apart on every other block, put within the pass: they come near the whole, not to its "
     "last hundredth, and a rest below zero says that a stage takes longer by itself."
@@ -40,7 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
         measured = [_told(case, folders) for case in wanted]
     organic = {one.case.shape: one for one in measured if one.case.kind == ORGANIC}
     peers = _peers(asked.peers, organic, divisor) if asked.peers else {}
-    figures = _figures(heading, measured, organic, peers)
+    _say("other forms of PNG")
+    forms = forms_table(_FORMS_MASKS // divisor)
+    figures = _figures(heading, measured, organic, peers, forms)
     print(figures)
     if asked.write:
         _write(asked.docs, figures, organic[SMALL], peers.get(SMALL, ()))
@@ -60,6 +64,7 @@ def _figures(
     measured: Sequence[Measured],
     organic: Mapping[Shape, Measured],
     peers: Mapping[Shape, Sequence[Peer]],
+    forms: str,
 ) -> str:
     small = organic[SMALL]
     compared = {shape: organic[shape] for shape in peers_of.shapes() if shape in organic}
@@ -68,6 +73,7 @@ def _figures(
             heading,
             f"### Goals\n\n{goals_table(goals(measured, small, peers.get(SMALL, ())))}",
             f"### End to end, one thread, x decode\n\n{whole_table(measured)}",
+            f"### Other forms of PNG, decoded, measured and ready to store\n\n{forms}",
             f"### Others on the same organic masks\n\n{peers_table(peers, compared)}",
             f"### Stages, organic 640 x 480\n\n{_APART}\n\n{stage_table(small)}",
             f"### Stages of all, x decode: {FAST}\n\n{stages_of_all(measured, FAST)}",

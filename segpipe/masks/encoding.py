@@ -32,9 +32,9 @@ def canonical_png(pixels: NDArray[np.uint8]) -> bytes:
     lines[0, 1:] = pixels[0]
     np.subtract(pixels[1:], pixels[:-1], out=lines[1:, 1:])
     encoder = zlib.compressobj(1, memLevel=_RUNS_MEMORY, strategy=zlib.Z_RLE)
-    compressed = encoder.compress(lines) + encoder.flush()
+    compressed = encoder.compress(lines.data) + encoder.flush()
     if len(compressed) > _MOST_RUNS * lines.size:
         lines[:, 0] = _NONE
         lines[:, 1:] = pixels
-        compressed = min(compressed, zlib.compress(lines, _MATCHING_LEVEL), key=len)
+        compressed = min(compressed, zlib.compress(lines.data, _MATCHING_LEVEL), key=len)
     return grey_png(height, width, compressed)
