@@ -37,7 +37,7 @@ def forms_table(masks: int) -> str:
         files = [write(mask) for mask in pixels]
         pillow, *ours = _fastest(
             lambda files=files: [_decoded(file) for file in files],  # type: ignore[misc]
-            *(lambda files=files, way=way: _made_ready(files, way) for way in ways),  # type: ignore[misc]
+            *(lambda files=files, way=way: _made_ready(files, way) for way in ways),
         )
         ratios = " | ".join(f"{one / pillow:.2f}" for one in ours)
         lines.append(f"| {name} | {1000 * pillow / masks:.2f} | {ratios} |")
