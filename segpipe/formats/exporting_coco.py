@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,12 +12,12 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from segpipe.formats.coco import CocoCategory, CocoImage, CocoImages, categories_of
 from segpipe.formats.exporting import Published, atomic_folder
 from segpipe.formats.json_values import read_json
 from segpipe.formats.panoptic_segments import SIDECAR_KEY, EmbeddedSidecar, is_crowd, void_index
+from segpipe.masks.encoding import colour_png
 from segpipe.predictions.prediction import Segment
 from segpipe.views.consolidation import Consolidation
 
@@ -166,12 +165,10 @@ def _annotation(
 
 def _panoptic_png(mask: NDArray[np.uint8], embedded: EmbeddedSidecar) -> bytes:
     """RGB PNG of ids; they are at most 256, so blue is always 0."""
-    id_of = np.array([embedded.id_of(index) for index in range(256)], np.uint16)
-    ids = id_of[mask]
-    colours = np.stack([ids & 255, ids >> 8, np.zeros_like(ids)], axis=-1).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(colours).save(buffer, format="PNG")
-    return buffer.getvalue()
+    colour_of = np.zeros((256, 3), np.uint8)
+    for index in range(256):
+        colour_of[index, 1], colour_of[index, 0] = divmod(embedded.id_of(index), 256)
+    return colour_png(np.take(colour_of, mask, axis=0))
 
 
 def _write(target: IO[str], separator: str, entry: Mapping[str, Any]) -> None:

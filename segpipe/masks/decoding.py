@@ -94,11 +94,10 @@ def _decoded(data: bytes, header: PngHeader, max_pixels: int) -> DecodedMask:
 
 def _canonical(file: PngFile) -> bytes | None:
     """The file in the canonical form with its image data as they are; None if that cannot be."""
-    header = file.header
-    if header.depth != 8 or header.interlaced or header.colour not in (png.GREY, png.PALETTE):
+    if not file.is_grey_as_it_is:
         return None
     grey = file.grey
-    return grey if len(grey) <= _MOST_TIMES_RAW * header.raw_size + _FEW_BYTES else None
+    return grey if len(grey) <= _MOST_TIMES_RAW * file.header.raw_size + _FEW_BYTES else None
 
 
 def decode_samples(
@@ -168,8 +167,10 @@ def _check_pixels(header: PngHeader, max_pixels: int) -> None:
 def _decode_samples(file: PngFile) -> NDArray[np.generic]:
     header = file.header
     try:
+        # Pillow takes longer for indexes of a palette than for the same data as grey values.
+        data = file.grey if file.is_grey_as_it_is else file.image_data
         # The plugin class, because Image.open applies a process-wide pixel limit.
-        with PngImagePlugin.PngImageFile(io.BytesIO(file.image_data)) as image:
+        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             image.load()
             if header.colour == png.GREY and header.depth == 1:
                 return np.asarray(image.convert("L"))

@@ -137,17 +137,20 @@ class PngFile:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     @property
-    def grey(self) -> bytes:
-        """This file's IDAT chunks as they are, as an 8-bit grey PNG with IHDR and IEND alone.
+    def is_grey_as_it_is(self) -> bool:
+        """Whether the image data are those of an 8-bit grey PNG with the same samples."""
+        header = self.header
+        return header.depth == 8 and not header.interlaced and header.colour in (GREY, PALETTE)
 
-        It has the same pixels only if this file is 8-bit grey or palette and not interlaced.
-        """
+    @property
+    def grey(self) -> bytes:
+        """Its IDAT chunks as an 8-bit grey PNG with IHDR and IEND alone, if it is one as it is."""
         if self.minimal and self.header.colour == GREY:
             return self.data
         view = memoryview(self.data)
         chunks = _image_chunks(view, self.kept)
         consecutive = view[chunks[0][0] : chunks[-1][1]]
-        header = grey_header(self.header.height, self.header.width)
+        header = _header_chunk(self.header.height, self.header.width, GREY)
         return b"".join([SIGNATURE, header, consecutive, _END])
 
 
@@ -161,18 +164,19 @@ def _image_chunks(data: memoryview, chunks: Sequence[tuple[int, int]]) -> list[t
     return [one for one in chunks if data[one[0] + 4 : one[0] + 8].tobytes() == b"IDAT"]
 
 
-def grey_png(height: int, width: int, compressed: bytes) -> bytes:
-    """An 8-bit grey PNG, not interlaced: IHDR, one IDAT chunk and IEND.
+def eight_bit_png(height: int, width: int, colour: int, compressed: bytes) -> bytes:
+    """An 8-bit PNG, not interlaced: IHDR, one IDAT chunk and IEND.
 
     Args:
-        compressed: zlib stream of H * (1 + W) bytes: the filtered scan lines.
+        colour: GREY or RGB.
+        compressed: zlib stream of the filtered scan lines.
     """
-    return b"".join([SIGNATURE, grey_header(height, width), _chunk(b"IDAT", compressed), _END])
+    header = _header_chunk(height, width, colour)
+    return b"".join([SIGNATURE, header, _chunk(b"IDAT", compressed), _END])
 
 
-def grey_header(height: int, width: int) -> bytes:
-    """The IHDR chunk of an 8-bit grey PNG that is not interlaced."""
-    return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, GREY, 0, 0, 0))
+def _header_chunk(height: int, width: int, colour: int) -> bytes:
+    return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

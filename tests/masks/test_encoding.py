@@ -8,11 +8,12 @@ import zlib
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from benchmarks.masks import mask_of
-from segpipe.masks.encoding import canonical_png
+from segpipe.masks.encoding import canonical_png, colour_png
 from segpipe.masks.fast_path import disabled
 from segpipe.masks.png import read_png
 from tests.fixtures.places import REAL_DATA
@@ -100,3 +101,17 @@ def test_the_bytes_do_not_depend_on_the_fast_path_or_on_what_was_encoded_before(
     canonical_png(NOISE)
     with disabled():
         assert canonical_png(mask.copy()) == first
+
+
+@settings(max_examples=50, deadline=None)
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30), st.just(3))))
+def test_colours_are_read_back_by_pillow(colours: np.ndarray) -> None:
+    with Image.open(io.BytesIO(colour_png(colours))) as image:
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), colours)
+
+
+def test_files_of_ids_in_colours_are_smaller_than_pillows() -> None:
+    masks = [mask_of(3, number) for number in range(6)]
+    ids = [np.stack([mask, mask // 200, np.zeros_like(mask)], axis=-1) for mask in masks]
+    assert sum(map(len, map(colour_png, ids))) < sum(map(len, map(by_pillow, ids)))

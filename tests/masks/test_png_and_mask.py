@@ -96,8 +96,10 @@ def test_palette_indexes_are_the_values_whatever_the_colours(depth: int, interla
 
 
 def test_the_indexes_taken_from_a_palette_are_listed() -> None:
-    encoded = png([[0, 5, 255]], colour=PALETTE)
-    assert remark(encoded, "CONV-PALETTE") == "palette PNG: took the indexes 0, 5, 255"
+    for row in ([0, 5, 255], [0] * 40 + [5] * 9 + [0] * 30 + [255], [255] * 15 + [0] * 8 + [5]):
+        with fast_path.disabled():
+            told = remark(png([row], colour=PALETTE), "CONV-PALETTE")
+        assert told == "palette PNG: took the indexes 0, 5, 255"
 
 
 def test_a_palette_index_beyond_the_palette_is_refused() -> None:
