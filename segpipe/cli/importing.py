@@ -30,6 +30,11 @@ _COMMON_OPTIONS = [
     click.option(
         "--replace", is_flag=True, help="Replace a manifest of that name from another source."
     ),
+    click.option(
+        "--workers",
+        type=click.IntRange(0),
+        help="Who work on the masks at a time; one per processor by default.",
+    ),
 ]
 
 
@@ -165,7 +170,8 @@ def _import(
         given: source, name, replace and the format's options.
     """
     from segpipe.formats.folder_scan import told
-    from segpipe.formats.importing import import_masks, rejects
+    from segpipe.formats.importing import import_masks
+    from segpipe.formats.stored_records import rejects
 
     day = date or datetime.now(UTC).date().isoformat()
     with step_progress() as progress:

@@ -16,6 +16,7 @@ from segpipe.errors import ManifestError
 from segpipe.formats.files import Naming, SourceFiles
 from segpipe.formats.folder_source import FolderSource, ItemFile
 from segpipe.formats.identifiers import Over256
+from segpipe.formats.ids import Ids
 from segpipe.formats.imported import Imported
 from segpipe.formats.labels import Labels
 from segpipe.formats.scores import segmented
@@ -54,19 +55,19 @@ class Arrays(FolderSource):
         files = SourceFiles.find(source, (".npy", ".npz"), allowed=allowed)
         return cls(files, naming, labels, over, scores)
 
-    def _predictions_in(self, file: ItemFile) -> Iterator[Imported]:
+    def read(self, record: ItemFile) -> Iterator[Imported]:
         try:
-            for name, array in _arrays(file.path):
-                item = file
+            for name, array in _arrays(record.path):
+                item = record
                 if name:
                     item = replace(
-                        file,
-                        shown=f"{file.shown}[{name}]",
-                        reference_id=f"{file.reference_id}/{name}",
+                        record,
+                        shown=f"{record.shown}[{name}]",
+                        reference_id=f"{record.reference_id}/{name}",
                     )
                 yield self._imported(array, item)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-            yield file.refused(_unreadable(file.shown, error))
+            yield record.refused(_unreadable(record.shown, error))
 
     def _imported(self, array: NDArray[Any], item: ItemFile) -> Imported:
         if self.scores:
@@ -75,7 +76,7 @@ class Arrays(FolderSource):
         if unusable is not None:
             return item.refused(unusable)
         ids = array.astype(np.uint8) if array.dtype == np.bool_ else array
-        return self.labels.prediction(ids, item, self.over)
+        return self.labels.prediction(Ids.of(ids), item, self.over)
 
     def _of_scores(self, array: NDArray[Any], item: ItemFile) -> Imported:
         if array.ndim == 3 and array.shape[1] * array.shape[2] > MAX_PIXELS:

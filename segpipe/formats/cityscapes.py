@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segpipe.formats.files import Naming, SourceFiles
 from segpipe.formats.folder_source import ItemFile, PngFolder
 from segpipe.formats.identifiers import (
     Over256,
     Region,
-    areas_of,
     index_mask,
     listed,
     listed_with_areas,
 )
+from segpipe.formats.ids import Ids
 from segpipe.formats.imported import Imported
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks import png
@@ -119,7 +118,7 @@ class Cityscapes(PngFolder):
 
     def _decoded(self, file: ItemFile, data: bytes) -> Imported:
         ids = _instance_ids(data)
-        areas = areas_of(ids)
+        areas = ids.areas
         unknown = [id for id in areas if _class_of(id) not in LABELS]
         if unknown:
             return file.refused(
@@ -132,7 +131,7 @@ class Cityscapes(PngFolder):
                 )
             )
         regions = {id: self._region(id) for id in areas}
-        indexed = index_mask(ids, areas, regions, self.over, file.shown)
+        indexed = index_mask(ids, regions, self.over, file.shown)
         return file.imported(indexed.mask, indexed.segments, indexed.findings)
 
     def _region(self, id: int) -> Region:
@@ -146,8 +145,8 @@ class Cityscapes(PngFolder):
         return Region(id, label.name, metadata, fixed=not label.has_instances or ignored)
 
 
-def _instance_ids(data: bytes) -> NDArray[np.uint16]:
-    """Ids of an instanceIds PNG, H x W.
+def _instance_ids(data: bytes) -> Ids:
+    """Ids of an instanceIds PNG.
 
     Raises:
         MaskRefused: if it is not a complete PNG of 8- or 16-bit grey.
@@ -156,7 +155,7 @@ def _instance_ids(data: bytes) -> NDArray[np.uint16]:
     if file.header.colour != png.GREY or file.header.depth not in (8, 16):
         name = f"{file.header.depth}-bit {png.COLOUR_NAMES[file.header.colour]}"
         raise MaskRefused("MASK-COLOUR", f"{name}, expected the 16-bit grey of instanceIds", name)
-    return np.asarray(samples).astype(np.uint16)
+    return Ids.of(np.asarray(samples).astype(np.uint16, copy=False))
 
 
 def is_instance_id(id: int) -> bool:

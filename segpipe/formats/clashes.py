@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
-from segpipe.formats.imported import Imported
+from segpipe.formats.stored_records import StoredRecord
 from segpipe.manifests.rows import ImportFinding
-from segpipe.predictions.fingerprint import described_segments
 
 
 @dataclass
@@ -21,7 +19,7 @@ class Clashes:
     _seen: dict[str, tuple[bytes, list[str]]] = field(default_factory=dict)
     _clashing: set[str] = field(default_factory=set)
 
-    def noted(self, record: Imported) -> tuple[ImportFinding | None, int]:
+    def noted(self, record: StoredRecord) -> tuple[ImportFinding | None, int]:
         """The finding for a record whose item has another prediction, and how many are refused.
 
         Args:
@@ -31,7 +29,8 @@ class Clashes:
             The finding, and 2 for the first clash of an item, 1 for each further record; None and
             0 for any other record.
         """
-        digest, item = _digest(record), record.reference_id
+        digest, item = record.digest, record.reference_id
+        assert digest is not None
         first, sources = self._seen.setdefault(item, (digest, []))
         sources.append(record.source)
         if item not in self._clashing and digest == first:
@@ -46,12 +45,3 @@ class Clashes:
             found=files,
             expected="one prediction per item",
         ), newly
-
-
-def _digest(record: Imported) -> bytes:
-    """Of what a fingerprint covers; unlike one, without measuring the mask."""
-    assert record.mask is not None
-    digest = hashlib.blake2b(record.mask.tobytes(), digest_size=16)
-    segments = described_segments(record.segments)
-    digest.update(repr((record.mask.shape, segments, record.annotation_id)).encode())
-    return digest.digest()

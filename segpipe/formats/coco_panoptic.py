@@ -8,14 +8,12 @@ prediction's sidecar as well (see ``EmbeddedSidecar``), and become the same pred
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from segpipe.errors import MetadataError, SettingsError
 from segpipe.formats.coco import (
@@ -28,8 +26,9 @@ from segpipe.formats.coco import (
 from segpipe.formats.colour_map import read_colours
 from segpipe.formats.files import linked_out, read
 from segpipe.formats.folder_scan import Boundary, FolderScan, LeftOut
-from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
-from segpipe.formats.imported import Imported, finding_of, refused
+from segpipe.formats.identifiers import Indexed, Over256, Region, index_mask
+from segpipe.formats.ids import Ids
+from segpipe.formats.imported import Imported, RecordSource, finding_of, refused
 from segpipe.formats.json_values import brief, flag, identity, kind_of, number, read_json
 from segpipe.formats.panoptic_segments import VOID, EmbeddedSidecar, PanopticSegment, disagreements
 from segpipe.manifests.rows import ImportFinding
@@ -37,7 +36,7 @@ from segpipe.masks.refusal import MaskRefused
 
 
 @dataclass(frozen=True)
-class CocoPanoptic:
+class CocoPanoptic(RecordSource):
     """Panoptic PNGs and their annotations."""
 
     folder: Path
@@ -109,10 +108,17 @@ class CocoPanoptic:
     def __len__(self) -> int:
         return len(self.annotations)
 
-    def predictions(self) -> Iterator[Imported]:
-        """One per annotation, in the file's order."""
-        for annotation in self.annotations:
-            yield self._imported(annotation)
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """The annotations, in the file's order."""
+        return iter(self.annotations)
+
+    def without_records(self) -> CocoPanoptic:
+        """Without the annotations."""
+        return replace(self, annotations=())
+
+    def read(self, record: Mapping[str, Any]) -> Iterator[Imported]:
+        """The prediction of an annotation."""
+        yield self._imported(record)
 
     def _imported(self, annotation: Mapping[str, Any]) -> Imported:
         id, name = identity(annotation.get("image_id")), annotation.get("file_name")
@@ -137,11 +143,10 @@ class CocoPanoptic:
         ids = self._ids(name)
         if isinstance(ids, ImportFinding):
             return refused(item, shown, ids, carried=carried)
-        areas = areas_of(ids)
-        findings = tuple(disagreements(segments, areas, shown, embedded))
+        findings = tuple(disagreements(segments, ids.areas, shown, embedded))
         if findings:
             return refused(item, shown, *findings, carried=carried)
-        indexed = embedded.indexed(ids) if embedded else self._indexed(ids, areas, segments, shown)
+        indexed = embedded.indexed(ids) if embedded else self._indexed(ids, segments, shown)
         return Imported(
             item,
             shown,
@@ -155,7 +160,7 @@ class CocoPanoptic:
             carried=carried,
         )
 
-    def _ids(self, name: object) -> NDArray[np.uint32] | ImportFinding:
+    def _ids(self, name: object) -> Ids | ImportFinding:
         if not isinstance(name, str) or not name:
             return unreadable(
                 f"an annotation has the file_name {brief(name)}, expected a PNG's name"
@@ -173,30 +178,19 @@ class CocoPanoptic:
         if isinstance(data, ImportFinding):
             return data
         try:
-            return panoptic_ids(read_colours(data))
+            return Ids.of_colours(read_colours(data))
         except MaskRefused as refusal:
             return finding_of(refusal, name)
 
     def _indexed(
         self,
-        ids: NDArray[np.uint32],
-        areas: Mapping[int, int],
+        ids: Ids,
         segments: Sequence[PanopticSegment],
         shown: str,
     ) -> Indexed:
         void = Region(0, VOID, {"source_id": 0, "ignore": True}, fixed=True)
         regions = {0: void, **{one.id: one.region for one in segments}}
-        return index_mask(ids, areas, regions, self.over, shown)
-
-
-def panoptic_ids(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Ids of a panoptic PNG, H x W uint32.
-
-    Args:
-        colours: H x W x 3.
-    """
-    ids: NDArray[np.uint32] = colours.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)
-    return ids
+        return index_mask(ids, regions, self.over, shown)
 
 
 def _segments(

@@ -25,8 +25,9 @@ from segpipe.formats.coco import (
     categories_of,
     unreadable,
 )
-from segpipe.formats.identifiers import Indexed, Over256, Region, areas_of, index_mask
-from segpipe.formats.imported import Imported, refused
+from segpipe.formats.identifiers import Indexed, Over256, Region, index_mask
+from segpipe.formats.ids import Ids
+from segpipe.formats.imported import Imported, RecordSource, refused
 from segpipe.formats.json_values import brief, identity, kind_of, number, read_json
 from segpipe.formats.labels import BACKGROUND
 from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
@@ -35,20 +36,22 @@ from segpipe.manifests.rows import ImportFinding
 
 _MOST_INSTANCES = 255
 _Record = Mapping[str, Any]
+# An image's id and its instances, each with its position in the file; or why there is no image.
+_Result = tuple[int | str, Sequence[tuple[int, _Record]]] | ImportFinding
 
 
 @dataclass(frozen=True)
-class CocoResults:
+class CocoResults(RecordSource):
     """Instances, by image.
 
     Attributes:
-        records: image id -> position in the file and record of each of its instances; empty for
+        by_image: image id -> position in the file and record of each of its instances; empty for
             images that become background only.
         without_image: a finding for each record that has no image id.
         file_names: the ids that are names of files, because the records have no other.
     """
 
-    records: Mapping[int | str, Sequence[tuple[int, _Record]]]
+    by_image: Mapping[int | str, Sequence[tuple[int, _Record]]]
     images: CocoImages
     categories: Mapping[int, CocoCategory]
     overlaps: Overlaps = Overlaps.SCORE
@@ -98,14 +101,23 @@ class CocoResults:
         return IMAGE_COLUMNS
 
     def __len__(self) -> int:
-        return len(self.records) + len(self.without_image)
+        return len(self.by_image) + len(self.without_image)
 
-    def predictions(self) -> Iterator[Imported]:
-        """One per image, in order of first occurrence; then the records without an image id."""
-        for id, records in self.records.items():
-            yield self._imported(id, records)
-        for finding in self.without_image:
-            yield refused("", "a result without image_id", finding)
+    def records(self) -> Iterator[_Result]:
+        """One per image, in order of first occurrence; then the results without an image id."""
+        yield from self.by_image.items()
+        yield from self.without_image
+
+    def without_records(self) -> CocoResults:
+        """Without the results."""
+        return replace(self, by_image={}, without_image=())
+
+    def read(self, record: _Result) -> Iterator[Imported]:
+        """The prediction of an image."""
+        if isinstance(record, ImportFinding):
+            yield refused("", "a result without image_id", record)
+        else:
+            yield self._imported(*record)
 
     def _imported(self, id: int | str, records: Sequence[tuple[int, _Record]]) -> Imported:
         shown = f"image {id!r}"
@@ -169,8 +181,7 @@ class CocoResults:
             },
         }
         if len(instances) > _MOST_INSTANCES:
-            areas = areas_of(painted.instance_ids)
-            indexed = index_mask(painted.instance_ids, areas, regions, self.over, shown)
+            indexed = index_mask(Ids.of(painted.instance_ids), regions, self.over, shown)
             return replace(indexed, findings=(*_dropped(painted, shown), *indexed.findings))
         # Every instance keeps its index, hidden ones too.
         has_background = bool((painted.instance_ids == 0).any())
@@ -179,7 +190,7 @@ class CocoResults:
             for position, region in regions.items()
             if position or has_background
         )
-        return Indexed(painted.instance_ids.astype(np.uint8), segments)
+        return Indexed(Ids.of(painted.instance_ids.astype(np.uint8)), segments)
 
 
 @dataclass(frozen=True)

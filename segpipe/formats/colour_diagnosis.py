@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.formats.colour_table import ColourTable, pack
-from segpipe.formats.identifiers import areas_of, listed
+from segpipe.formats.identifiers import listed
+from segpipe.formats.ids import Ids
 from segpipe.formats.label_map import shown
 from segpipe.formats.value_diagnosis import unknown_values
 from segpipe.manifests.rows import ImportFinding
@@ -97,7 +98,7 @@ def _numbered(colours: NDArray[np.uint8], table: ColourTable, source: str) -> Im
                     if one.colour is not None and len({*one.colour}) == 1}  # fmt: skip
     if not listed_greys <= {0, 255}:
         return None
-    areas = areas_of(grey)
+    areas = Ids.of(grey).areas
     if areas.keys() <= table.entries.keys():
         return ImportFinding(
             "MASK-COLOUR",

@@ -14,7 +14,7 @@ from segpipe.formats.colour_diagnosis import unlisted_colours
 from segpipe.formats.colour_table import ColourTable, pack
 from segpipe.formats.files import Naming, SourceFiles
 from segpipe.formats.folder_source import ItemFile, PngFolder
-from segpipe.formats.identifiers import areas_of
+from segpipe.formats.ids import Ids
 from segpipe.formats.imported import Imported
 from segpipe.formats.label_map import LabelEntry
 from segpipe.masks import png
@@ -47,11 +47,16 @@ class ColourMasks(PngFolder):
 
     def _decoded(self, file: ItemFile, data: bytes) -> Imported:
         colours = read_colours(data)
-        position, known = self.table.places(pack(colours))
+        ids = Ids.of_colours(colours)
+        present = np.array(list(ids.areas), np.uint32)
+        packed = (present & 0xFF) << 16 | present & 0xFF00 | present >> 16
+        position, known = self.table.places(packed)
         if not known.all():
+            known = self.table.places(pack(colours))[1]
             return file.refused(unlisted_colours(colours, known, self.table, file.shown))
-        mask = self.table.indexes[position]
-        return file.imported(mask, tuple(map(self.table.segment, areas_of(mask))))
+        indexes = self.table.indexes[position].tolist()
+        mask = ids.becoming(dict(zip(ids.areas, indexes, strict=True)))
+        return file.imported(mask, tuple(map(self.table.segment, mask.areas)))
 
 
 def read_colours(data: bytes) -> NDArray[np.uint8]:
@@ -85,8 +90,7 @@ def _palette_colours(samples: NDArray[np.generic], file: png.PngFile) -> NDArray
         raise MaskRefused(
             "PNG-UNREADABLE", f"pixels have palette index {values.max()} of {len(entries)} entries"
         )
-    colours: NDArray[np.uint8] = entries[values]
-    return colours
+    return np.take(entries, values, axis=0)
 
 
 def _palette(image_data: bytes) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -101,7 +102,7 @@ class SourceFiles:
         others = [LeftOut(self.shown(one), reason) for one in sorted({*self.paths} - {*kept})]
         return replace(self, paths=tuple(kept), left_out=(*self.left_out, *others))
 
-    @property
+    @cached_property
     def in_folders(self) -> bool:
         """Whether files lie in subfolders, as the frames of videos do."""
         return any(path.parent != self.source for path in self.paths)

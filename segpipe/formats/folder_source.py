@@ -5,11 +5,11 @@ An importer adds how a file is decoded, and what its values mean.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
 from segpipe.formats.folder_scan import LeftOut
-from segpipe.formats.imported import Imported, finding_of, refused
+from segpipe.formats.ids import Ids
+from segpipe.formats.imported import Imported, RecordSource, finding_of, refused
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.refusal import MaskRefused
 from segpipe.predictions.prediction import Segment
@@ -39,7 +40,7 @@ class ItemFile:
 
     def imported(
         self,
-        mask: NDArray[np.uint8] | None,
+        mask: Ids | NDArray[np.uint8] | None,
         segments: tuple[Segment, ...],
         findings: tuple[ImportFinding, ...] = (),
     ) -> Imported:
@@ -58,7 +59,7 @@ class ItemFile:
 
 
 @dataclass(frozen=True)
-class FolderSource(ABC):
+class FolderSource(RecordSource):
     """Predictions in files of a folder and its subfolders, as a :class:`Format`."""
 
     files: SourceFiles
@@ -77,17 +78,19 @@ class FolderSource(ABC):
     def __len__(self) -> int:
         return len(self.files)
 
-    def predictions(self) -> Iterator[Imported]:
-        """The predictions, in the order of the files' paths."""
+    def records(self) -> Iterator[ItemFile]:
+        """The files, in the order of their paths."""
         for path in self.files:
             reference_id = self.naming.reference_id(path, self.files.source)
             carried = self.files.frame(path, reference_id)
-            yield from self._predictions_in(
-                ItemFile(path, self.files.shown(path), reference_id, carried)
-            )
+            yield ItemFile(path, self.files.shown(path), reference_id, carried)
+
+    def without_records(self) -> Self:
+        """Without the files."""
+        return replace(self, files=replace(self.files, paths=(), left_out=()))
 
     @abstractmethod
-    def _predictions_in(self, file: ItemFile) -> Iterator[Imported]:
+    def read(self, record: ItemFile) -> Iterator[Imported]:
         """The predictions of one file; what cannot be read is refused."""
 
 
@@ -95,15 +98,15 @@ class FolderSource(ABC):
 class PngFolder(FolderSource):
     """A folder in which each PNG is one prediction."""
 
-    def _predictions_in(self, file: ItemFile) -> Iterator[Imported]:
-        data = read(file.path, file.shown)
+    def read(self, record: ItemFile) -> Iterator[Imported]:
+        data = read(record.path, record.shown)
         if isinstance(data, ImportFinding):
-            yield file.refused(data)
+            yield record.refused(data)
             return
         try:
-            imported = self._decoded(file, data)
+            imported = self._decoded(record, data)
         except MaskRefused as refusal:
-            imported = file.refused(finding_of(refusal, file.shown))
+            imported = record.refused(finding_of(refusal, record.shown))
         yield imported
 
     @abstractmethod

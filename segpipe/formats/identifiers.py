@@ -14,14 +14,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from segpipe.formats.ids import Ids
 from segpipe.manifests.rows import ImportFinding
 from segpipe.predictions.prediction import Segment
 
 _VALUES = 256
-_SMALL = 2**17
 _MOST_LISTED = 10
 _FLAGS = ("isthing", "iscrowd", "ignore", "category_id")
 
@@ -60,27 +57,13 @@ class Indexed:
     """An index mask and its Segments; or, where it was refused, findings only.
 
     Attributes:
-        mask: H x W; None where it was refused.
+        mask: of index values; None where it was refused.
         findings: why it was refused, or what was merged.
     """
 
-    mask: NDArray[np.uint8] | None
+    mask: Ids | None
     segments: tuple[Segment, ...] = ()
     findings: tuple[ImportFinding, ...] = ()
-
-
-def areas_of(ids: NDArray[Any]) -> dict[int, int]:
-    """Id -> number of its pixels, by ascending id.
-
-    Args:
-        ids: of any shape, integers of any dtype; at least one.
-    """
-    if np.issubdtype(ids.dtype, np.unsignedinteger) and int(ids.max()) < _SMALL:
-        counts = np.bincount(ids.ravel())
-        present = np.flatnonzero(counts)
-        return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
-    values, counts = np.unique(ids, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def listed(ids: Sequence[int]) -> str:
@@ -99,8 +82,7 @@ def ellipsis_after(ids: Sequence[int]) -> str:
 
 
 def index_mask(
-    ids: NDArray[Any],
-    areas: Mapping[int, int],
+    ids: Ids,
     regions: Mapping[int, Region],
     over: Over256,
     source: str,
@@ -108,8 +90,6 @@ def index_mask(
     """Renumber ids to 0..255.
 
     Args:
-        ids: H x W, integers of any dtype.
-        areas: :func:`areas_of` the ids.
         regions: id -> its region, for at least every id that has pixels.
         over: how more than 256 ids are handled.
         source: for messages.
@@ -118,6 +98,7 @@ def index_mask(
         The mask and its Segments, with a finding where ids were merged; a finding alone where the
         ids do not fit.
     """
+    areas = ids.areas
     groups = [[regions[id]] for id in areas]
     findings: tuple[ImportFinding, ...] = ()
     if len(groups) > _VALUES:
@@ -137,19 +118,7 @@ def index_mask(
         findings = (_told_merged(merged, source),)
     index_of = {region.id: index for index, group in enumerate(groups) for region in group}
     segments = tuple(_segment(group, index, areas) for index, group in enumerate(groups))
-    return Indexed(_renumbered(ids, index_of), segments, findings)
-
-
-def _renumbered(ids: NDArray[Any], index_of: Mapping[int, int]) -> NDArray[np.uint8]:
-    highest = max(index_of)
-    if min(index_of) >= 0 and highest < _SMALL:
-        table = np.zeros(highest + 1, np.uint8)
-        table[list(index_of)] = list(index_of.values())
-        renumbered: NDArray[np.uint8] = table[ids]
-        return renumbered
-    values, inverse = np.unique(ids, return_inverse=True)
-    table = np.array([index_of[id] for id in values.tolist()], np.uint8)
-    return table[inverse.reshape(ids.shape)]
+    return Indexed(ids.becoming(index_of), segments, findings)
 
 
 def _merged_by_label(groups: Sequence[list[Region]]) -> list[list[Region]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from segpipe.formats.folder_scan import LeftOut
+from segpipe.formats.ids import Ids
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.refusal import MaskRefused
 from segpipe.predictions.prediction import Segment
@@ -22,7 +24,7 @@ class Imported:
 
     Attributes:
         source: the file or record it came from, for messages.
-        mask: H x W uint8; None where the record was refused.
+        mask: of index values, or H x W uint8; None where the record was refused.
         findings: problems of the record; where one rejects, there is no mask.
         height, width: of the image in pixels, where the format has them.
         carried: values of the manifest's further columns.
@@ -30,7 +32,7 @@ class Imported:
 
     reference_id: str
     source: str
-    mask: NDArray[np.uint8] | None = None
+    mask: Ids | NDArray[np.uint8] | None = None
     segments: tuple[Segment, ...] = ()
     findings: tuple[ImportFinding, ...] = ()
     annotation_id: str | None = None
@@ -38,6 +40,13 @@ class Imported:
     width: int | None = None
     image_url: str | None = None
     carried: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8] | None:
+        """The mask as H x W uint8; None where the record was refused."""
+        if not isinstance(self.mask, Ids):
+            return self.mask
+        return np.ascontiguousarray(self.mask.pixels, np.uint8)
 
 
 class Format(Protocol):
@@ -55,6 +64,27 @@ class Format(Protocol):
     def predictions(self) -> Iterator[Imported]:
         """Read the records one by one; a malformed one is yielded with its findings."""
         ...
+
+
+class RecordSource(ABC):
+    """A source whose records are read independently of each other, and so by several processes."""
+
+    @abstractmethod
+    def records(self) -> Iterator[Any]:
+        """What is needed to read each record, in order; picklable."""
+
+    @abstractmethod
+    def without_records(self) -> Self:
+        """The source without its records, which reads any of them; small and picklable."""
+
+    @abstractmethod
+    def read(self, record: Any) -> Iterator[Imported]:
+        """The predictions of a record; a malformed one is yielded with its findings."""
+
+    def predictions(self) -> Iterator[Imported]:
+        """Read all records, one by one."""
+        for record in self.records():
+            yield from self.read(record)
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,18 +15,20 @@ from typing import Any
 from segpipe.errors import ManifestError
 from segpipe.formats.clashes import Clashes
 from segpipe.formats.folder_scan import LeftOut
-from segpipe.formats.imported import Format, Imported, ScannedFolder
+from segpipe.formats.imported import Format, RecordSource, ScannedFolder
 from segpipe.formats.manifest_writer import ManifestWriter
 from segpipe.formats.opening import FORMATS, open_source
+from segpipe.formats.stored_records import StoredRecord, stored, stored_records
 from segpipe.manifests.delivery import digest_of, is_import_of_unknown_source, source_in
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
 from segpipe.settings import RootLike, Settings
-from segpipe.validation.rules.catalogue import CATALOGUE, Severity
+from segpipe.workers.chunks import Workers
 
 _MOST_MESSAGES = 10
 _LONGEST_WORDS = 40
+_HERE = Workers(1)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def import_masks(
     name: str | None = None,
     replace: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
     **options: Any,
 ) -> ImportSummary:
     """Write a manifest, and its masks, from masks in another format.
@@ -89,6 +92,8 @@ def import_masks(
             source again replaces its own.
         replace: whether a file of that name is replaced which another source wrote.
         progress: called with the number of records done and of all records.
+        workers: how many processes read the masks, 0 for one per processor; what the settings say
+            by default. The source is on this machine, so a Dask cluster is not used.
         options: those of the commands, with ``_`` for ``-``: ``labels``, ``objects``,
             ``ignore`` (value -> label), ``colours``, ``annotations``, ``categories``, ``images``,
             ``overlaps``, ``empty_images``, ``scores``, ``over`` (``--over-256``), ``strip_prefix``,
@@ -100,8 +105,10 @@ def import_masks(
             or the source or ``name`` cannot be used.
         ManifestError: if there is a manifest of that name that must not be replaced.
         StorageError: if a mask or the manifest cannot be written.
+        ChunkError: if masks end every process that works on them.
     """
     settings = Settings.of(root)
+    count = settings.workers if workers is None else workers
     opened = open_source(kind, source, **_with_allowed_roots(kind, settings, options))
     day = date or datetime.datetime.now(datetime.UTC).date()
     identity = _identity(kind, source, options)
@@ -118,7 +125,7 @@ def import_masks(
     )
     replaced_rows = writer.delivery.replaced_rows()
     with writer:
-        summary = import_format(opened, writer, progress)
+        summary = import_format(opened, writer, progress, Workers(count))
     return dataclasses.replace(summary, replaced_rows=replaced_rows if writer.rows else None)
 
 
@@ -164,23 +171,28 @@ def _with_allowed_roots(
 
 
 def import_format(
-    source: Format, writer: ManifestWriter, progress: Callable[[int, int], None] | None = None
+    source: Format,
+    writer: ManifestWriter,
+    progress: Callable[[int, int], None] | None = None,
+    workers: Workers = _HERE,
 ) -> ImportSummary:
-    """Write every record of a source to a manifest, one in memory at a time.
+    """Write every record of a source to a manifest; the masks of a few are in memory at a time.
 
     Args:
         writer: opened, made with ``importing`` and the source's carried columns.
         progress: called with the number of records done and of all records.
+        workers: read the records, where they can be read independently of each other.
 
     Raises:
         StorageError: if a mask or the manifest cannot be written.
+        ChunkError: if records end every process that works on them.
     """
     refused = 0
     findings: Counter[str] = Counter()
     messages: list[str] = []
     total = len(source)
     clashes = Clashes()
-    for done, record in enumerate(source.predictions(), 1):
+    for done, record in enumerate(_stored(source, writer, workers), 1):
         found, imported = _write(record, writer)
         if imported:
             clash, count = clashes.noted(record)
@@ -205,14 +217,24 @@ def import_format(
     )
 
 
-def _write(record: Imported, writer: ManifestWriter) -> tuple[Sequence[ImportFinding], bool]:
-    """Write a record; its findings, and whether it was imported and not refused."""
-    refused = record.mask is None or any(rejects(finding.rule) for finding in record.findings)
+def _stored(source: Format, writer: ManifestWriter, workers: Workers) -> Iterator[StoredRecord]:
+    masks = writer.masks
+    if isinstance(source, RecordSource):
+        yield from stored_records(source, len(source), masks, workers)
+        return
+    for record in source.predictions():
+        yield stored(record, lambda png: masks.path_of(masks.put(png)))
+
+
+def _write(record: StoredRecord, writer: ManifestWriter) -> tuple[Sequence[ImportFinding], bool]:
+    """Write a record's row; its findings, and whether it was imported and not refused."""
     try:
-        if refused:
+        if record.error:
+            raise ManifestError(record.error)
+        if record.digest is None:
             writer.refuse(record.reference_id, record.findings, **record.carried)
         else:
-            _add(record, writer)
+            writer.add_stored(record.cells, record.carried)
     except ManifestError as error:
         # One record that no manifest can hold costs no other.
         readable = record.reference_id.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -220,22 +242,7 @@ def _write(record: Imported, writer: ManifestWriter) -> tuple[Sequence[ImportFin
         findings = [_readable(one) for one in (*record.findings, told)]
         writer.refuse(readable, findings)
         return findings, False
-    return record.findings, not refused
-
-
-def _add(record: Imported, writer: ManifestWriter) -> None:
-    assert record.mask is not None
-    writer.add(
-        record.reference_id,
-        record.mask,
-        record.segments,
-        annotation_id=record.annotation_id,
-        image_url=record.image_url,
-        height=record.height,
-        width=record.width,
-        findings=record.findings,
-        **record.carried,
-    )
+    return record.findings, record.digest is not None
 
 
 def _readable(finding: ImportFinding) -> ImportFinding:
@@ -244,8 +251,3 @@ def _readable(finding: ImportFinding) -> ImportFinding:
     return ImportFinding(
         *(text.encode("utf-8", "backslashreplace").decode("utf-8") for text in texts)
     )
-
-
-def rejects(rule: str) -> bool:
-    """Whether a record with a finding of this rule is refused."""
-    return rule not in CATALOGUE or CATALOGUE[rule].severity is Severity.REJECT

@@ -1,16 +1,13 @@
-"""What the values of masks mean, and arrays of such values as predictions."""
+"""What the values of masks mean, and masks of such values as predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from segpipe.formats.folder_source import ItemFile
-from segpipe.formats.identifiers import Over256, Region, areas_of, index_mask
+from segpipe.formats.identifiers import Over256, Region, index_mask
+from segpipe.formats.ids import Ids
 from segpipe.formats.imported import Imported
 from segpipe.formats.label_map import LabelEntry
 from segpipe.formats.value_diagnosis import unknown_values
@@ -55,28 +52,28 @@ class Labels:
         found = ((value, self.segment(value)) for value in values)
         return {value: segment for value, segment in found if segment is not None}
 
-    def prediction(self, given: NDArray[Any], item: ItemFile, over: Over256) -> Imported:
-        """The prediction of an array of values; refused where one is unknown.
+    def prediction(self, given: Ids, item: ItemFile, over: Over256) -> Imported:
+        """The prediction of a mask's values; refused where one is unknown.
 
         Values to 255 stay as they are; where there are larger ones, all are renumbered and their
         Segments say what they were (``source_id``).
 
         Args:
-            given: H x W, integers from 0 of any dtype.
+            given: from 0.
             over: what is done with more than 256 ids.
         """
         ids = self.values.applied(given, item.shown)
         if isinstance(ids, ImportFinding):
             return item.refused(ids)
-        areas = areas_of(ids)
+        areas = ids.areas
         known = self._segments(areas)
         if len(known) < len(areas):
             declared = self._segments({*self.by_index, *self.ignored})
-            return item.refused(unknown_values(ids, areas, declared, item.shown))
+            return item.refused(unknown_values(ids.pixels, areas, declared, item.shown))
         if max(areas) <= 255:
-            return item.imported(np.ascontiguousarray(ids, np.uint8), tuple(known.values()))
+            return item.imported(ids, tuple(known.values()))
         regions = {value: _region(segment) for value, segment in known.items()}
-        indexed = index_mask(ids, areas, regions, over, item.shown)
+        indexed = index_mask(ids, regions, over, item.shown)
         return item.imported(indexed.mask, indexed.segments, indexed.findings)
 
 

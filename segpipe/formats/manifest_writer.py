@@ -82,7 +82,7 @@ class ManifestWriter:
         self.partition = Partition(model_run, str(date))
         manifests = Settings.of(root).folder("manifests")
         self.folder = manifests.folder(*self.partition.folders)
-        self._masks = MaskStore(self.folder.folder(_MASKS), _MASKS)
+        self.masks = MaskStore(self.folder.folder(_MASKS), _MASKS)
         self._importing = importing
         self.delivery = Delivery.named(self.folder, name, source, replace=replace)
         self._file = RowWriter(self.delivery, carried or {}, importing=importing)
@@ -111,7 +111,7 @@ class ManifestWriter:
                     "delivers all others"
                 )
             return
-        self._file.deliver(self._masks.sync)
+        self._file.deliver(self.masks.sync)
         if not self.rows and not self._importing:
             raise ManifestError(
                 f"no prediction was added, so no manifest of {self.partition} was written: a "
@@ -155,21 +155,31 @@ class ManifestWriter:
         given = png_or_indexes(mask, str(reference_id))
         if not isinstance(given, bytes) and image_url is None and height is None and width is None:
             height, width = given.shape
-        row = self._file.checked(
-            {
-                "reference_id": reference_id,
-                "segments": segment_cells(segments, reference_id),
-                "annotation_id": annotation_id,
-                "height": height,
-                "width": width,
-                "image_url": image_url,
-                FINDINGS_COLUMN: _findings(findings, reference_id),
-            },
-            carried,
+        cells = row_cells(
+            reference_id,
+            segments,
+            annotation_id=annotation_id,
+            image_url=image_url,
+            height=height,
+            width=width,
+            findings=findings,
         )
+        row = self._file.checked(cells, carried)
         data = given if isinstance(given, bytes) else canonical_png(given)
-        row.cells["mask_url"] = self._masks.path_of(self._masks.put(data))
+        row.cells["mask_url"] = self.masks.path_of(self.masks.put(data))
         self._file.append(row)
+
+    def add_stored(self, cells: dict[str, Any], carried: Mapping[str, Any]) -> None:
+        """Write the row of a prediction whose mask is in ``masks``.
+
+        Args:
+            cells: :func:`row_cells` with ``mask_url``.
+            carried: values of further columns.
+
+        Raises:
+            ManifestError: if a value cannot be held unaltered beside those before it.
+        """
+        self._file.append(self._file.checked(cells, carried))
 
     def add_scores(
         self,
@@ -225,6 +235,32 @@ class ManifestWriter:
             FINDINGS_COLUMN: _findings(findings, reference_id),
         }
         self._file.append(self._file.checked(cells, carried))
+
+
+def row_cells(
+    reference_id: str,
+    segments: Sequence[SegmentLike],
+    *,
+    annotation_id: str | None,
+    image_url: str | PathLike[str] | None,
+    height: int | None,
+    width: int | None,
+    findings: Sequence[ImportFinding],
+) -> dict[str, Any]:
+    """The cells of a prediction's row, but for its mask; see :meth:`ManifestWriter.add`.
+
+    Raises:
+        ManifestError: naming the item, if a Segment is malformed.
+    """
+    return {
+        "reference_id": reference_id,
+        "segments": segment_cells(segments, reference_id),
+        "annotation_id": annotation_id,
+        "height": height,
+        "width": width,
+        "image_url": image_url,
+        FINDINGS_COLUMN: _findings(findings, reference_id),
+    }
 
 
 def segment_cells(segments: Sequence[SegmentLike], of: str) -> list[dict[str, Any]]:

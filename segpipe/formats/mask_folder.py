@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segpipe.formats import tiff
 from segpipe.formats.files import Naming, SourceFiles, linked_out
 from segpipe.formats.folder_source import ItemFile, PngFolder
 from segpipe.formats.identifiers import Over256
+from segpipe.formats.ids import Ids
 from segpipe.formats.imported import Imported
 from segpipe.formats.labels import Labels
 from segpipe.formats.sidecars import SIDECAR_EXTENSION, sidecar_of
@@ -63,7 +62,7 @@ class MaskFolder(PngFolder):
 
     def _decoded(self, file: ItemFile, data: bytes) -> Imported:
         if file.path.suffix.lower() in tiff.EXTENSIONS:
-            return self.labels.prediction(tiff.tiff_values(data), file, self.over)
+            return self.labels.prediction(Ids.of(tiff.tiff_values(data)), file, self.over)
         beside = file.path.with_suffix(SIDECAR_EXTENSION)
         if beside.is_symlink():
             linked = linked_out(beside, f"{file.shown}: {beside.name}", self.files.boundary)
@@ -74,7 +73,7 @@ class MaskFolder(PngFolder):
             return file.refused(sidecar)
         if sidecar is not None:
             return replace(
-                file.imported(decode_mask(data).pixels, sidecar.segments),
+                file.imported(Ids.of_mask(decode_mask(data)), sidecar.segments),
                 reference_id=sidecar.reference_id,
                 annotation_id=sidecar.annotation_id,
                 image_url=sidecar.image_url,
@@ -82,18 +81,18 @@ class MaskFolder(PngFolder):
         return self.labels.prediction(_values(data), file, self.over)
 
 
-def _values(data: bytes) -> NDArray[Any]:
-    """The values of a PNG, H x W: uint8, or uint16 where a 16-bit grey one has larger ones.
+def _values(data: bytes) -> Ids:
+    """The values of a PNG: uint8, or uint16 where a 16-bit grey one has larger ones.
 
     Raises:
         MaskRefused: as :func:`decode_mask`, except for such ids.
     """
     try:
-        return decode_mask(data).pixels
+        return Ids.of_mask(decode_mask(data))
     except MaskRefused as refusal:
         if refusal.rule != "MASK-16BIT":
             raise
         samples, file = decode_samples(data)
         if file.header.colour != png.GREY:
             raise
-        return np.asarray(samples).astype(np.uint16)
+        return Ids.of(np.asarray(samples).astype(np.uint16, copy=False))

@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from segpipe.formats.coco import CocoCategory, unreadable
 from segpipe.formats.identifiers import (
     Indexed,
@@ -18,6 +15,7 @@ from segpipe.formats.identifiers import (
     listed,
     listed_with_areas,
 )
+from segpipe.formats.ids import Ids
 from segpipe.formats.json_values import flag
 from segpipe.formats.sidecars import Sidecar
 from segpipe.manifests.rows import ImportFinding
@@ -91,16 +89,10 @@ class EmbeddedSidecar:
         """The id of an index in the PNG."""
         return 0 if index == self.void else index + 1
 
-    def indexed(self, ids: NDArray[np.uint32]) -> Indexed:
-        """The prediction.
-
-        Args:
-            ids: H x W; every id must be that of a Segment.
-        """
-        index_of = np.zeros(257, np.uint8)
-        for segment in self.sidecar.segments:
-            index_of[self.id_of(segment.index)] = segment.index
-        return Indexed(index_of[ids], self.sidecar.segments)
+    def indexed(self, ids: Ids) -> Indexed:
+        """The prediction; every id must be that of a Segment."""
+        index_of = {self.id_of(one.index): one.index for one in self.sidecar.segments}
+        return Indexed(ids.becoming(index_of), self.sidecar.segments)
 
     def disagreements(
         self, segments: Sequence[PanopticSegment], areas: Mapping[int, int], shown: str

@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from segpipe.errors import SettingsError
-from segpipe.formats.identifiers import areas_of, listed_with_areas
+from segpipe.formats.identifiers import listed_with_areas
+from segpipe.formats.ids import Ids
 from segpipe.manifests.rows import ImportFinding
 
 _RULE = re.compile(r"(\d{1,9})(?:\.\.(\d{1,9}))?=(\d{1,9})(?:\.\.(\d{1,9}))?")
@@ -47,16 +44,15 @@ class ValueMap:
                     raise SettingsError(f"--value: {value} becomes {becomes[value]} and {new}")
         return cls(becomes)
 
-    def applied(self, ids: NDArray[Any], source: str) -> NDArray[Any] | ImportFinding:
+    def applied(self, ids: Ids, source: str) -> Ids | ImportFinding:
         """The ids with listed values replaced; a finding where a number would mean two things.
 
         Args:
-            ids: H x W, integers of any dtype.
             source: the file, for messages.
         """
         if not self.becomes:
             return ids
-        areas = areas_of(ids)
+        areas = ids.areas
         origin = {new: value for value, new in self.becomes.items() if value != new}
         doubtful = [value for value in areas if value in origin and value not in self.becomes]
         if doubtful:
@@ -69,10 +65,7 @@ class ValueMap:
                 found=str(first),
                 expected="values that --value lists, or that none of them becomes",
             )
-        values, inverse = np.unique(ids, return_inverse=True)
-        table = np.array([self.becomes.get(value, value) for value in values.tolist()], np.int64)
-        kind = np.uint8 if table.max() <= 255 else np.int64
-        return table.astype(kind)[inverse.reshape(ids.shape)]
+        return ids.becoming({value: self.becomes.get(value, value) for value in areas})
 
 
 def _pairs(part: str) -> list[tuple[int, int]]:

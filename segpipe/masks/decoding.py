@@ -19,7 +19,7 @@ from segpipe.masks.index_values import check_palette, index_values_of
 from segpipe.masks.orientation import orientation_of
 from segpipe.masks.png import PngError, PngFile, PngHeader
 from segpipe.masks.refusal import MaskRefused, Remark
-from segpipe.masks.runs import KernelMeasures
+from segpipe.masks.runs import KernelMeasures, Runs
 
 #: Default limit on width x height in pixels, checked in the header before anything is decoded.
 MAX_PIXELS = 100_000_000
@@ -50,6 +50,11 @@ class DecodedMask:
     def pixels(self) -> NDArray[np.uint8]:
         """H x W uint8; read-only if it shares the decoder's memory."""
         return self.samples.pixels if isinstance(self.samples, FastSamples) else self.samples
+
+    @property
+    def runs(self) -> Runs | None:
+        """Its runs, where the fast path lists them."""
+        return self.samples.runs if isinstance(self.samples, FastSamples) else None
 
     @property
     def kernel_measures(self) -> KernelMeasures | None:

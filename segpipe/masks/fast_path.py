@@ -115,6 +115,11 @@ class FastSamples:
             return _measured_pixels(self._kernel, self._pixels)
         return _measured_runs(self._kernel, self._runs, self._height, self._width)
 
+    @property
+    def runs(self) -> Runs | None:
+        """The runs; None if there are too many to list."""
+        return None if self._runs is None else _listed_runs(self._runs)
+
     def pairs_with(self, other: FastSamples) -> NDArray[np.int64] | None:
         """Pixels of each pair of values of this mask and another of its size, 256 x 256 int64;
         None if either has too many runs to list."""
@@ -200,9 +205,13 @@ def _listed(
     return Runs(starts[: count + 1], values[: count + 1]) if count >= 0 else None
 
 
+def _listed_runs(runs: Runs) -> Runs:
+    """Without the kernel's sentinel."""
+    return Runs(runs.starts[:-1], runs.values[:-1])
+
+
 def _measured_runs(kernel: Any, runs: Runs, height: int, width: int) -> KernelMeasures:
-    listed = Runs(runs.starts[:-1], runs.values[:-1])
-    return _measured(kernel, listed, partial(kernel.measure_runs, *runs, height, width))
+    return _measured(kernel, _listed_runs(runs), partial(kernel.measure_runs, *runs, height, width))
 
 
 def _measured(

@@ -252,9 +252,9 @@ def test_the_run_lengths_of_the_panoptic_samples_are_their_panoptic_pictures(
     there = {one.reference_id: one for one in panoptic(samples).predictions()}
     for one in source.predictions():
         other = there[one.reference_id]
-        assert one.mask is not None
-        assert other.mask is not None
-        pairs = np.unique(one.mask.astype(int) * 256 + other.mask)
+        assert one.pixels is not None
+        assert other.pixels is not None
+        pairs = np.unique(one.pixels.astype(int) * 256 + other.pixels)
         assert pairs.size == len(one.segments) == len(other.segments)
         for pair in pairs.tolist():
             here, yonder = one.segments[pair // 256], other.segments[pair % 256]

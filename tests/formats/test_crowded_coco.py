@@ -53,9 +53,9 @@ def apart(count: int) -> list[dict[str, Any]]:
 def test_255_instances_and_background_fill_a_mask(tmp_path: Path) -> None:
     one = imported(tmp_path, apart(255), Over256.REFUSE)
     assert one.findings == ()
-    assert one.mask is not None
+    assert one.pixels is not None
     assert [s.index for s in one.segments] == list(range(256))
-    assert np.bincount(one.mask.ravel())[1:].tolist() == 255 * [1]
+    assert np.bincount(one.pixels.ravel())[1:].tolist() == 255 * [1]
 
 
 def test_more_instances_are_refused_with_the_numbers_and_the_options(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_more_instances_are_refused_with_the_numbers_and_the_options(tmp_path: P
 
 def test_the_best_are_kept_and_every_other_instance_is_in_a_crowd(tmp_path: Path) -> None:
     one = imported(tmp_path, apart(400), Over256.KEEP_BEST)
-    assert one.mask is not None
+    assert one.pixels is not None
     assert [finding.rule for finding in one.findings] == ["INSTANCES-MERGED"]
     crowds = [s for s in one.segments if s.metadata.get("iscrowd")]
     kept = [s for s in one.segments if "instance" in s.metadata]
@@ -78,7 +78,7 @@ def test_the_best_are_kept_and_every_other_instance_is_in_a_crowd(tmp_path: Path
     instances = [s.metadata["instance"] for s in kept]
     assert sorted(merged + instances) == list(range(1, 401))
     assert max(merged) < min(instances)  # the later are the better
-    counts = np.bincount(one.mask.ravel(), minlength=256)
+    counts = np.bincount(one.pixels.ravel(), minlength=256)
     assert counts.sum() == HEIGHT * WIDTH
     for crowd in crowds:
         assert counts[crowd.index] == crowd.metadata["n_merged"]
@@ -86,15 +86,15 @@ def test_the_best_are_kept_and_every_other_instance_is_in_a_crowd(tmp_path: Path
 
 def test_semantic_makes_one_segment_of_each_label(tmp_path: Path) -> None:
     one = imported(tmp_path, apart(400), Over256.SEMANTIC)
-    assert one.mask is not None
+    assert one.pixels is not None
     assert [s.label for s in one.segments] == ["background", "cell", "nucleus"]
-    assert np.bincount(one.mask.ravel()).tolist() == [HEIGHT * WIDTH - 400, 200, 200]
+    assert np.bincount(one.pixels.ravel()).tolist() == [HEIGHT * WIDTH - 400, 200, 200]
 
 
 def test_instances_that_others_hide_are_counted_where_they_get_no_segment(tmp_path: Path) -> None:
     hidden = [{**record, "score": 0.0} for record in apart(100)]
     one = imported(tmp_path, [*apart(200), *hidden], Over256.REFUSE)
-    assert one.mask is not None
+    assert one.pixels is not None
     assert len(one.segments) == 201
     messages = [finding.message for finding in one.findings]
     assert any("100 of 300 instances have no visible pixel" in message for message in messages)
@@ -118,14 +118,14 @@ def test_a_panoptic_picture_of_300_ids(tmp_path: Path, over: Over256) -> None:
         assert one.mask is None
         assert "300 ids" in one.findings[0].message
         return
-    assert one.mask is not None
+    assert one.pixels is not None
     assert len(one.segments) == (256 if over is Over256.KEEP_BEST else 2)
     alone = [s.metadata["source_id"] for s in one.segments if "source_id" in s.metadata]
     merged = [id for s in one.segments for id in s.metadata.get("source_ids", [])]
     assert sorted(alone + merged) == [info["id"] for info in infos]
     for segment in one.segments:
         own = segment.metadata.get("source_ids") or [segment.metadata["source_id"]]
-        np.testing.assert_array_equal(one.mask == segment.index, np.isin(ids, own))
+        np.testing.assert_array_equal(one.pixels == segment.index, np.isin(ids, own))
 
 
 def test_polygons_say_what_to_install_where_it_is_not(

@@ -333,4 +333,4 @@ def test_no_damage_to_the_json_is_more_than_a_finding_or_a_sentence(
             if one.mask is None:
                 writer.refuse(one.reference_id, one.findings)
             else:
-                writer.add(one.reference_id, one.mask, one.segments)
+                writer.add(one.reference_id, one.pixels, one.segments)

@@ -140,7 +140,7 @@ def test_void_has_the_id_0_and_other_ignored_segments_are_segments(tmp_path: Pat
     np.testing.assert_array_equal(ids, np.array([1, 0, 3, 4])[STRIPES])
     (again,) = read_back(tmp_path / "out")
     assert again.segments == one.segments
-    np.testing.assert_array_equal(again.mask, STRIPES)
+    np.testing.assert_array_equal(again.pixels, STRIPES)
 
 
 def test_a_label_is_a_thing_as_the_taxonomy_says_else_as_its_segments_say(tmp_path: Path) -> None:
@@ -214,11 +214,11 @@ def test_whatever_is_exported_is_whole_for_others_and_the_same_for_segpipe(
     before = fingerprint(one.mask, one.segments, one.annotation_id)
     (again,) = read_back(out)
     assert again.findings == ()
-    assert fingerprint(again.mask, again.segments, again.annotation_id) == before
+    assert fingerprint(again.pixels, again.segments, again.annotation_id) == before
     folder = out.parent / "folder"
     export_mask_folder(iter([one]), folder)
     (again,) = MaskFolder.open(folder / "masks", Labels(), Naming()).predictions()
-    assert fingerprint(again.mask, again.segments, again.annotation_id) == before
+    assert fingerprint(again.pixels, again.segments, again.annotation_id) == before
 
 
 def test_other_tools_find_plain_panoptic_annotations_without_segpipes_part(tmp_path: Path) -> None:

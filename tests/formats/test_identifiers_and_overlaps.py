@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segpipe.formats.identifiers import Over256, Region, areas_of, index_mask
+from segpipe.formats.identifiers import Over256, Region, index_mask
+from segpipe.formats.ids import Ids
 from segpipe.formats.overlaps import Instance, Overlaps, overlap_findings, paint
 
 
@@ -26,22 +27,22 @@ def regions(ids: np.ndarray, labels: int = 3, scored: bool = True) -> dict[int, 
             id, f"label {id % labels}", {"isthing": True},
             confidence=(id % 97) / 97 if scored else None,
         )
-        for id in areas_of(ids)
+        for id in Ids.of(ids).areas
     }  # fmt: skip
 
 
 def test_up_to_256_ids_are_renumbered_in_order_and_lose_nothing() -> None:
     ids = mosaic(256)
-    areas = areas_of(ids)
-    done = index_mask(ids, areas, regions(ids), Over256.REFUSE, "x")
+    areas = Ids.of(ids).areas
+    done = index_mask(Ids.of(ids), regions(ids), Over256.REFUSE, "x")
     assert done.mask is not None
     assert [segment.index for segment in done.segments] == list(range(256))
-    np.testing.assert_array_equal(np.array(list(areas))[done.mask], ids)
+    np.testing.assert_array_equal(np.array(list(areas))[done.mask.pixels], ids)
 
 
 def test_more_than_256_ids_are_refused_with_the_numbers_and_the_options() -> None:
     ids = mosaic(300)
-    done = index_mask(ids, areas_of(ids), regions(ids), Over256.REFUSE, "x.png")
+    done = index_mask(Ids.of(ids), regions(ids), Over256.REFUSE, "x.png")
     assert done.mask is None
     (finding,) = done.findings
     assert finding.rule == "INDEX-OVERFLOW"
@@ -53,8 +54,8 @@ def test_more_than_256_ids_are_refused_with_the_numbers_and_the_options() -> Non
 @pytest.mark.parametrize("scored", [True, False])
 def test_keep_best_keeps_the_best_and_merges_the_rest_into_a_crowd_per_label(scored: bool) -> None:
     ids = mosaic(400)
-    areas, named = areas_of(ids), regions(ids, scored=scored)
-    done = index_mask(ids, areas, named, Over256.KEEP_BEST, "x")
+    areas, named = Ids.of(ids).areas, regions(ids, scored=scored)
+    done = index_mask(Ids.of(ids), named, Over256.KEEP_BEST, "x")
     assert done.mask is not None
     crowds = [s for s in done.segments if s.metadata.get("iscrowd")]
     kept = [s for s in done.segments if not s.metadata.get("iscrowd")]
@@ -67,10 +68,10 @@ def test_keep_best_keeps_the_best_and_merges_the_rest_into_a_crowd_per_label(sco
         return (named[id].confidence or 0.0 if scored else 0.0, areas[id])
 
     assert min(map(rank, best)) >= max(map(rank, merged))
-    assert np.bincount(done.mask.ravel(), minlength=256).sum() == ids.size
+    assert np.bincount(done.mask.pixels.ravel(), minlength=256).sum() == ids.size
     for segment in crowds:
         own = sum(areas[id] for id in segment.metadata["source_ids"])
-        assert int((done.mask == segment.index).sum()) == own
+        assert int((done.mask.pixels == segment.index).sum()) == own
 
 
 def test_what_is_fixed_is_never_merged() -> None:
@@ -78,25 +79,25 @@ def test_what_is_fixed_is_never_merged() -> None:
     named = regions(ids)
     first = min(named)
     named[first] = Region(first, "void", {"ignore": True}, confidence=0.0, fixed=True)
-    done = index_mask(ids, areas_of(ids), named, Over256.KEEP_BEST, "x")
+    done = index_mask(Ids.of(ids), named, Over256.KEEP_BEST, "x")
     assert [s.label for s in done.segments if s.metadata.get("ignore")] == ["void"]
 
 
 def test_semantic_merges_every_label() -> None:
     ids = mosaic(300)
-    areas = areas_of(ids)
-    done = index_mask(ids, areas, regions(ids), Over256.SEMANTIC, "x")
+    areas = Ids.of(ids).areas
+    done = index_mask(Ids.of(ids), regions(ids), Over256.SEMANTIC, "x")
     assert done.mask is not None
     assert sorted(s.label for s in done.segments) == ["label 0", "label 1", "label 2"]
     for segment in done.segments:
         own = [id for id in areas if f"label {id % 3}" == segment.label]
-        assert int((done.mask == segment.index).sum()) == sum(areas[id] for id in own)
+        assert int((done.mask.pixels == segment.index).sum()) == sum(areas[id] for id in own)
 
 
 @pytest.mark.parametrize("over", [Over256.KEEP_BEST, Over256.SEMANTIC])
 def test_more_labels_than_values_are_refused_whatever_is_asked(over: Over256) -> None:
     ids = mosaic(300)
-    done = index_mask(ids, areas_of(ids), regions(ids, labels=10**9), over, "x")
+    done = index_mask(Ids.of(ids), regions(ids, labels=10**9), over, "x")
     assert done.mask is None
     assert "300 ids of 300 labels" in done.findings[0].message
 
@@ -105,10 +106,10 @@ def test_more_labels_than_values_are_refused_whatever_is_asked(over: Over256) ->
 def test_ids_of_any_size_come_back_from_the_mask(ids: list[int], width: int) -> None:
     picture = np.array((ids * width)[: len(ids) // width * width or 1], np.uint32)
     picture = picture.reshape(-1, min(width, picture.size))
-    areas = areas_of(picture)
-    done = index_mask(picture, areas, regions(picture), Over256.REFUSE, "x")
+    areas = Ids.of(picture).areas
+    done = index_mask(Ids.of(picture), regions(picture), Over256.REFUSE, "x")
     assert done.mask is not None
-    np.testing.assert_array_equal(np.array(list(areas), np.uint32)[done.mask], picture)
+    np.testing.assert_array_equal(np.array(list(areas), np.uint32)[done.mask.pixels], picture)
 
 
 def instance(mask: np.ndarray, score: float | None) -> Instance:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from segpipe import ManifestWriter, Segment
 from segpipe.errors import SegpipeError
+from segpipe.formats.ids import Ids
 from segpipe.formats.imported import Imported
 from segpipe.formats.importing import import_format
 from segpipe.formats.value_diagnosis import diagnosis
@@ -320,10 +321,10 @@ def test_value_lists_and_ranges_are_read_and_anything_else_is_named() -> None:
 
 def test_every_pixel_becomes_what_the_list_says() -> None:
     every = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    turned = ValueMap({value: 255 - value for value in range(256)}).applied(every, "a.png")
+    turned = ValueMap({value: 255 - value for value in range(256)}).applied(Ids.of(every), "a.png")
     assert not isinstance(turned, ImportFinding)
-    assert (turned == 255 - every).all()
-    assert turned.dtype == np.uint8
+    assert (turned.pixels == 255 - every).all()
+    assert turned.pixels.dtype == np.uint8
 
 
 # --- ids of 16 bits

@@ -20,6 +20,7 @@ from segpipe import ManifestWriter, Segment
 from segpipe.errors import SegpipeError
 from segpipe.formats.clashes import Clashes
 from segpipe.formats.imported import Imported
+from segpipe.formats.stored_records import stored
 from segpipe.publishing.outcomes import Provenance
 from segpipe.root import Root
 from tests.fixtures.command_line import invoked
@@ -375,8 +376,9 @@ def test_two_records_that_list_the_same_segments_otherwise_are_no_clash() -> Non
     clashes = Clashes()
     for segments in ((one, other), (other, turned)):
         record = Imported("item", f"{len(segments)}.png", mask, segments)
-        assert clashes.noted(record) == (None, 0)
-    assert clashes.noted(Imported("item", "c.png", mask, (one, Segment("c", 1))))[1] == 3
+        assert clashes.noted(stored(record, str)) == (None, 0)
+    differing = Imported("item", "c.png", mask, (one, Segment("c", 1)))
+    assert clashes.noted(stored(differing, str))[1] == 3
 
 
 # --- COCO

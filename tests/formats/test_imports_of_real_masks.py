@@ -145,13 +145,13 @@ def test_cityscapes_classes_are_the_label_maps_pixel_for_pixel(
         base / "train_inst", Naming("", "_instanceIds"), Over256.REFUSE, ignore_unevaluated=False
     )
     for one in source.predictions():
-        assert one.mask is not None
+        assert one.pixels is not None
         table = np.zeros(256, np.uint8)
         for segment in one.segments:
             id = segment.metadata["source_id"]
             table[segment.index] = id // 1000 if id >= 1000 else id
         expected = np.asarray(Image.open(base / "train_label" / f"{one.reference_id}_labelIds.png"))
-        np.testing.assert_array_equal(table[one.mask], expected)
+        np.testing.assert_array_equal(table[one.pixels], expected)
 
 
 @pytest.mark.parametrize("over", [Over256.KEEP_BEST, Over256.SEMANTIC])
