@@ -62,23 +62,17 @@ class Ids:
         """The ids ``R + 256 G + 65536 B``, uint32, of H x W x 3 colours."""
         height, width, _ = colours.shape
         flat = colours.reshape(-1)
-        differing = np.flatnonzero(flat[3:] != flat[:-3]) // 3 + 1  # once for each channel
-        starts = np.concatenate([np.zeros(1, np.int64), np.unique(differing)])
+        changes = np.flatnonzero(flat[3:] != flat[:-3]) // 3 + 1  # once for each channel
+        starts = np.concatenate([np.zeros(1, np.int64), changes])
+        starts = starts[_starts(starts[1:] != starts[:-1])]
         return cls((height, width), starts, colours.reshape(-1, 3)[starts] @ _CHANNELS)
 
     @cached_property
     def areas(self) -> dict[int, int]:
         """Id -> number of its pixels, by ascending id."""
-        values = self.values
-        if np.issubdtype(values.dtype, np.unsignedinteger) and values.max() < _SMALL:
-            counts = np.bincount(values.astype(np.intp), self._lengths)
-            present: NDArray[Any] = np.flatnonzero(counts)
-            counts = counts[present]
-        else:
-            present, inverse = np.unique(values, return_inverse=True)
-            counts = np.bincount(inverse, self._lengths)
-        # Sums of float64, exact below 2**53.
-        return dict(zip(present.tolist(), counts.astype(np.int64).tolist(), strict=True))
+        present, inverse = self._distinct
+        counts = np.bincount(inverse, self._lengths).astype(np.int64)  # exact below 2**53
+        return dict(zip(present.tolist(), counts.tolist(), strict=True))
 
     @cached_property
     def pixels(self) -> NDArray[Any]:
@@ -95,13 +89,8 @@ class Ids:
             Of uint8 where all of them fit, else int64.
         """
         kind = np.uint8 if max(new.values()) <= 255 else np.int64
-        if min(new) >= 0 and max(new) < _SMALL:
-            table = np.zeros(max(new) + 1, kind)
-            table[list(new)] = list(new.values())
-            values = table[self.values]
-        else:
-            present, inverse = np.unique(self.values, return_inverse=True)
-            values = np.array([new[id] for id in present.tolist()], kind)[inverse]
+        present, inverse = self._distinct
+        values = np.array([new[id] for id in present.tolist()], kind)[inverse]
         first = _starts(values[1:] != values[:-1])
         return Ids(self.shape, self.starts[first], values[first])
 
@@ -112,6 +101,18 @@ class Ids:
         digest.update(self.starts.astype("<i8", copy=False).data)
         digest.update(self.values.astype(np.uint8, copy=False).data)
         return digest.digest()
+
+    @cached_property
+    def _distinct(self) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """The ids that occur, ascending; and of each run, the place of its id among them."""
+        if self.values.dtype.kind != "u" or self.values.max() >= _SMALL:
+            present, inverse = np.unique(self.values, return_inverse=True)
+            return present, inverse
+        values = self.values.astype(np.intp)
+        present = np.flatnonzero(np.bincount(values))
+        places = np.zeros(int(present[-1]) + 1, np.intp)
+        places[present] = np.arange(present.size)
+        return present, places[values]
 
     @property
     def _lengths(self) -> NDArray[np.int64]:

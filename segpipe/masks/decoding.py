@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
 from segpipe.masks import png
-from segpipe.masks.fast_path import FastSamples, read_samples
+from segpipe.masks.fast_path import FastSamples, inflates_exactly, read_samples
 from segpipe.masks.index_values import check_palette, index_values_of
 from segpipe.masks.orientation import orientation_of
 from segpipe.masks.png import PngError, PngFile, PngHeader
@@ -191,6 +191,8 @@ def _decode_samples(file: PngFile) -> NDArray[np.generic]:
 
 def _has_excess(samples: NDArray[np.generic], file: PngFile) -> bool:
     """Whether more follows the pixels in the image data; refuses if pixels are missing."""
+    if inflates_exactly(file):
+        return False
     size, raw_size = png.image_data_size(file), file.header.raw_size
     if size is None:
         # Pillow accepts a stream that ends early and leaves the missing rows zero. Rows are

@@ -162,11 +162,8 @@ def read_samples(file: PngFile) -> FastSamples | None:
     ):
         return None
     compressed = file.compressed
-    try:
-        lines = packages.inflate(compressed, header.raw_size)
-    except packages.inflate_error:
-        return None
-    if len(lines) != header.raw_size:
+    lines = _lines(packages, compressed, header.raw_size)
+    if lines is None:
         return None
     filtered = np.frombuffer(lines, np.uint8)
     kernel, height, width = packages.kernel, header.height, header.width
@@ -176,6 +173,25 @@ def read_samples(file: PngFile) -> FastSamples | None:
             return FastSamples(kernel, runs, height, width)
     pixels = np.empty((height, width), np.uint8)
     return FastSamples(kernel, pixels, height, width) if kernel.unfilter(filtered, pixels) else None
+
+
+def inflates_exactly(file: PngFile) -> bool:
+    """Whether the image data are undamaged and hold what the pixels need, and no more.
+
+    False also where the fast path is not loaded.
+    """
+    if _packages is None:
+        return False
+    return _lines(_packages, file.compressed, file.header.raw_size) is not None
+
+
+def _lines(packages: _Packages, compressed: bytes | memoryview, size: int) -> bytearray | None:
+    """The filtered scan lines; None if the stream is damaged or does not hold this many bytes."""
+    try:
+        lines = packages.inflate(compressed, size)
+    except packages.inflate_error:
+        return None
+    return lines if len(lines) == size else None
 
 
 def measure_pixels(mask: NDArray[np.uint8]) -> KernelMeasures | None:
