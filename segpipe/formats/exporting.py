@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from segpipe.errors import SettingsError, StorageError
 from segpipe.formats.sidecars import Sidecar
 from segpipe.masks.decoding import decode_mask
+from segpipe.masks.fast_path import expecting
 from segpipe.predictions.prediction import Segment
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.table_format import of_model_run, quoted
@@ -103,22 +104,23 @@ def published(
             f"(model runs: {', '.join(sorted(known)) or 'none'})"
         )
     names = _Names()
-    for start in range(0, len(ids), _ITEMS_AT_ONCE):
-        part = ids[start : start + _ITEMS_AT_ONCE]
-        rows = catalog.read_items(dataset, model_run, part, _COLUMNS, version=version)
-        for done, row in enumerate(rows.sort_by("reference_id").to_pylist(), start + 1):
-            png = catalog.masks.read(row["mask_sha256"])
-            yield Published(
-                names.of(row["reference_id"]),
-                row["reference_id"],
-                row["annotation_id"],
-                row["image_url"],
-                decode_mask(png, max_pixels=2**31).pixels,
-                png,
-                tuple(row["segments"]),
-            )
-            if progress is not None:
-                progress(done, len(ids))
+    with expecting(len(ids)):
+        for start in range(0, len(ids), _ITEMS_AT_ONCE):
+            part = ids[start : start + _ITEMS_AT_ONCE]
+            rows = catalog.read_items(dataset, model_run, part, _COLUMNS, version=version)
+            for done, row in enumerate(rows.sort_by("reference_id").to_pylist(), start + 1):
+                png = catalog.masks.read(row["mask_sha256"])
+                yield Published(
+                    names.of(row["reference_id"]),
+                    row["reference_id"],
+                    row["annotation_id"],
+                    row["image_url"],
+                    decode_mask(png, max_pixels=2**31).pixels,
+                    png,
+                    tuple(row["segments"]),
+                )
+                if progress is not None:
+                    progress(done, len(ids))
 
 
 def export_mask_folder(predictions: Iterator[Published], out: Path) -> int:

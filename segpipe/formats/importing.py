@@ -23,6 +23,7 @@ from segpipe.manifests.delivery import digest_of, is_import_of_unknown_source, s
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
+from segpipe.masks.fast_path import expecting
 from segpipe.settings import RootLike, Settings
 from segpipe.workers.chunks import Workers
 
@@ -219,11 +220,12 @@ def import_format(
 
 def _stored(source: Format, writer: ManifestWriter, workers: Workers) -> Iterator[StoredRecord]:
     masks = writer.masks
-    if isinstance(source, RecordSource):
-        yield from stored_records(source, len(source), masks, workers)
-        return
-    for record in source.predictions():
-        yield stored(record, lambda png: masks.path_of(masks.put(png)))
+    with expecting(len(source)):
+        if isinstance(source, RecordSource):
+            yield from stored_records(source, len(source), masks, workers)
+            return
+        for record in source.predictions():
+            yield stored(record, lambda png: masks.path_of(masks.put(png)))
 
 
 def _write(record: StoredRecord, writer: ManifestWriter) -> tuple[Sequence[ImportFinding], bool]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
 from segpipe.masks import png
-from segpipe.masks.fast_path import FastSamples, inflates_exactly, read_samples
+from segpipe.masks.fast_path import FastSamples, inflates_exactly, meet, read_samples
 from segpipe.masks.index_values import check_palette, index_values_of
 from segpipe.masks.orientation import orientation_of
 from segpipe.masks.png import PngError, PngFile, PngHeader
@@ -83,7 +83,9 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
 
 
 def _decoded(data: bytes, header: PngHeader, max_pixels: int) -> DecodedMask:
-    samples, file, excess = _read(data, header, max_pixels)
+    _check_pixels(header, max_pixels)
+    meet(header.width * header.height)
+    samples, file, excess = _read(data, header)
     remarks = tuple(_remarks(file, excess))
     if isinstance(samples, FastSamples):
         conversion = None
@@ -117,7 +119,9 @@ def decode_samples(
     Raises:
         MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
     """
-    samples, file, _ = _read(data, _header(data), max_pixels)
+    header = _header(data)
+    _check_pixels(header, max_pixels)
+    samples, file, _ = _read(data, header)
     return _array(samples), file
 
 
@@ -140,13 +144,12 @@ def _unreadable(error: PngError) -> MaskRefused:
 
 
 def _read(
-    data: bytes, header: PngHeader, max_pixels: int
+    data: bytes, header: PngHeader
 ) -> tuple[NDArray[np.generic] | FastSamples, PngFile, bool]:
     """Samples from the fast path, or an array decoded by Pillow; see :func:`decode_samples`.
 
     The last is whether the image data holds more than its pixels, or is damaged behind them.
     """
-    _check_pixels(header, max_pixels)
     try:
         file = png.read_png(data, header)
     except PngError as error:

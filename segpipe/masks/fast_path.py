@@ -6,7 +6,8 @@ do not depend on it: it only accepts files that are well-formed to the last byte
 pixels and measures as the reference path. Everything else is left to Pillow, which decides what
 can be decoded.
 
-Importing numba takes half a second, so the packages are loaded only where that pays off.
+Importing numba takes half a second, so the packages are loaded where the masks to come save more
+than that: :func:`expecting` says how many there are, and the first of them how large they are.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from segpipe.masks import png
 from segpipe.masks.png import PngFile
 from segpipe.masks.runs import KernelMeasures, Runs, max_listed_runs
 
-#: Number of masks from which loading the packages saves time.
-FAST_PATH_MASKS = 1000
+#: Pixels of masks for which loading the packages takes as long as it saves: 490 of 640 x 480.
+PIXELS_WORTH_LOADING = 150_000_000
 # Above this ratio of compressed to raw size, a mask has too many runs to list.
 _MAX_COMPRESSION_RATIO = 1 / 8
 
@@ -38,9 +39,52 @@ class _Packages:
     kernel: Any
 
 
+@dataclass
+class _Met:
+    """Masks that were decoded without the fast path, and what they hold."""
+
+    masks: int = 0
+    pixels: int = 0
+
+
 _lock = threading.Lock()
 _packages: _Packages | None = None
 _tried = False
+_met = _Met()
+_expected: int | None = None  # the number of masks met by then; None if nobody knows
+
+
+@contextmanager
+def expecting(masks: int) -> Iterator[None]:
+    """Load the fast path in this block as soon as its masks are seen to be worth it.
+
+    Args:
+        masks: how many the block decodes, about.
+    """
+    global _expected
+    before, _expected = _expected, _met.masks + masks
+    try:
+        yield
+    finally:
+        _expected = before
+
+
+def meet(pixels: int) -> None:
+    """Count a mask that is about to be decoded; load the fast path if that pays.
+
+    It does if the masks that are expected, as large as this one, would save the time; or if those
+    so far would have.
+
+    Args:
+        pixels: of the mask.
+    """
+    if _tried:
+        return
+    to_come = 0 if _expected is None else _expected - _met.masks
+    _met.masks += 1
+    _met.pixels += pixels
+    if max(to_come * pixels, _met.pixels) >= PIXELS_WORTH_LOADING:
+        load_fast_path()
 
 
 def load_fast_path() -> bool:
@@ -83,12 +127,13 @@ def score_kernel(*, load: bool) -> Callable[..., bool] | None:
 @contextmanager
 def disabled() -> Iterator[None]:
     """Use only the reference path, in the whole process, until the block ends; for comparisons."""
-    global _packages
-    packages, _packages = _packages, None
+    global _packages, _tried
+    before = _packages, _tried
+    _packages, _tried = None, True
     try:
         yield
     finally:
-        _packages = packages
+        _packages, _tried = before
 
 
 class FastSamples:

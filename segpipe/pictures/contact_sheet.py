@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from segpipe.errors import SegpipeError
 from segpipe.masks.decoding import decode_mask
+from segpipe.masks.fast_path import expecting
 from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.confidences import least_sure
 from segpipe.pictures.images import image_of
@@ -126,15 +127,16 @@ def contact_sheets(
     unsure = {one.reference_id: one for one in least_sure(predictions.folder, _CELLS)}
     cells: list[Cell] = []
     highlighted: dict[str, Cell] = {}
-    for cell, position in _chosen(predictions, settings, unsure.keys()):
-        if position is not None:
-            cells.append(cell)
-        if cell.title in unsure:
-            one = unsure[cell.title]
-            # The item's name stays visible beside a long label.
-            label = one.label if len(one.label) <= 16 else one.label[:15] + "…"
-            title = f"{one.words} {label}: {cell.title}"
-            highlighted[cell.title] = replace(cell, title=title, outlined=one.index)
+    with expecting(min(len(predictions), _CELLS + len(unsure))):
+        for cell, position in _chosen(predictions, settings, unsure.keys()):
+            if position is not None:
+                cells.append(cell)
+            if cell.title in unsure:
+                one = unsure[cell.title]
+                # The item's name stays visible beside a long label.
+                label = one.label if len(one.label) <= 16 else one.label[:15] + "…"
+                title = f"{one.words} {label}: {cell.title}"
+                highlighted[cell.title] = replace(cell, title=title, outlined=one.index)
     ranked = [highlighted[reference_id] for reference_id in unsure if reference_id in highlighted]
     return ContactSheets(
         draw_sheet(cells, colours) if cells else None,

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from segpipe.errors import SegpipeError
 from segpipe.manifests.manifest import Manifest
-from segpipe.masks.fast_path import FAST_PATH_MASKS, load_fast_path
+from segpipe.masks.fast_path import expecting
 from segpipe.storage.files import Folder
 from segpipe.validation.chunk import Validation, shared_list, validate_batch
 from segpipe.validation.duplicates import Duplicates, repeated_reference_ids
@@ -67,14 +67,13 @@ def materialize(
         if progress is not None:
             progress(manifest.rows, manifest.rows)
         return unchanged
-    if manifest.rows >= FAST_PATH_MASKS:
-        load_fast_path()
     inputs = InputsDigest(manifest, validation, CODE_VERSION)
     duplicates = Duplicates(repeated_reference_ids(manifest))
     validation = replace(validation, taxonomy_list=shared_list(manifest))
     work = partial(validate_batch, validation=validation)
     batches = manifest.batches(rows_per_chunk)
     with ExitStack() as stack:
+        stack.enter_context(expecting(manifest.rows))
         tables = PassTables(stack, out, manifest.extras, duplicates, validation)
         done = 0
         for chunk in workers.map(work, batches, -(-manifest.rows // rows_per_chunk)):

@@ -16,7 +16,7 @@ from functools import partial
 import pyarrow as pa
 
 from segpipe.errors import SegpipeError, TableError
-from segpipe.masks.fast_path import FAST_PATH_MASKS, load_fast_path
+from segpipe.masks.fast_path import expecting
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.tables.schemas import segments_schema
@@ -75,11 +75,10 @@ def materialize_view(
         if progress is not None:
             progress(unchanged.predictions, unchanged.predictions)
         return unchanged
-    if len(predictions) >= FAST_PATH_MASKS:
-        load_fast_path()
     work = partial(consolidate_batch, consolidation=consolidation, masks=masks)
     batches = predictions.batches(rows_per_chunk)
     with ExitStack() as stack:
+        stack.enter_context(expecting(len(predictions)))
         tables = _ViewTables(stack, out, predictions, consolidation)
         for chunk in workers.map(work, batches, -(-len(predictions) // rows_per_chunk)):
             tables.add(chunk)
