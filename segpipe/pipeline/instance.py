@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import dagster as dg
+from dagster._core.instance.ref import InstanceRef
 from filelock import FileLock
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,6 +14,7 @@ from segpipe.manifests.layout import Unread
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.home import CONFIGURATION, dagster_home, home_failures, unusable_settings
 from segpipe.pipeline.partitions import MODEL_RUNS
+from segpipe.pipeline.records import with_kept_connections
 from segpipe.root import Root
 from segpipe.storage.local_paths import plain_alias
 
@@ -31,7 +33,8 @@ def open_instance(root: str) -> dg.DagsterInstance:
     # Dagster creates its SQLite files on first use; two processes doing so at once fail.
     with home_failures(home), FileLock(home / ".segpipe.lock"):
         try:
-            instance = dg.DagsterInstance.from_config(named)
+            settings = InstanceRef.from_dir(named)
+            instance = dg.DagsterInstance.from_ref(with_kept_connections(settings))
         except (OSError, SQLAlchemyError):
             raise
         except Exception as error:  # of whatever classes the settings name

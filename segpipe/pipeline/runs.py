@@ -116,9 +116,9 @@ def run_partition(
             "publish_as": published_as.name,
         }
         prefixed = PrefixedRoot(root, progress=progress, pooled=False)
-        job = definitions_of(prefixed).resolve_job_def(JOB)
         home = Path(instance.root_directory)
         with home_failures(home), _interrupts():
+            job = definitions_of(prefixed).resolve_job_def(JOB)
             register(instance, partition)
             result = job.execute_in_process(
                 instance=instance,
