@@ -10,8 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from segpipe.errors import StorageError, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 #: Called with a step's name, the number of rows done and of all rows.
 StepProgress = Callable[[str, int, int], None]
@@ -83,7 +88,49 @@ def step_progress(title: str = "") -> Iterator[StepProgress]:
         yield _lines(title)
 
 
-def _bar(title: str) -> Iterator[StepProgress]:
+@dataclass
+class RangeProgress:
+    """The progress of several partitions: how many are done, and the step of the one under way.
+
+    Args:
+        show: called with what is done now, and the number of partitions that are done.
+    """
+
+    show: Callable[[str, int], None]
+    _begun: int = 0
+    _title: str = ""
+
+    def begin(self, title: str) -> None:
+        """The next partition begins; the one before has ended."""
+        self._begun, self._title = self._begun + 1, title
+        self.show(title, self._begun - 1)
+
+    def step(self, step: str, done: int, total: int) -> None:
+        """A step of the partition has come further: a :data:`StepProgress`."""
+        self.show(f"{self._title} {step} {done}/{total}", self._begun - 1)
+
+    def end(self) -> None:
+        """The last one has ended."""
+        self.show("", self._begun)
+
+
+@contextmanager
+def range_progress(total: int) -> Iterator[RangeProgress]:
+    """Show the progress of ``total`` partitions: a bar on a terminal, else lines now and then."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        with _progress() as progress:
+            bar = progress.add_task("", total=total)
+            yield RangeProgress(
+                lambda words, done: progress.update(
+                    bar, completed=done, description=printable(words)
+                )
+            )
+    else:
+        lines = _lines("")
+        yield RangeProgress(lambda words, done: lines(f"{words}; partitions", done, total))
+
+
+def _progress() -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -93,14 +140,18 @@ def _bar(title: str) -> Iterator[StepProgress]:
         TimeRemainingColumn,
     )
 
-    with Progress(
+    return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-    ) as progress:
+    )
+
+
+def _bar(title: str) -> Iterator[StepProgress]:
+    with _progress() as progress:
         tasks = {}
 
         def show(step: str, done: int, total: int) -> None:

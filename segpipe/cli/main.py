@@ -148,8 +148,17 @@ def rules(rule: str | None) -> int:
 
 @cli.command()
 @_root_option
-@_model_run_option
-@click.option("--date", required=True, metavar="YYYY-MM-DD")
+@click.option(
+    "--model-run",
+    "model_runs",
+    multiple=True,
+    metavar="M",
+    help="Once or more; every one that has landed and is not retired by default.",
+)
+@click.option(
+    "--date", metavar="YYYY-MM-DD[..YYYY-MM-DD]", help="A day, or the first and last of several."
+)
+@click.option("--all", "everything", is_flag=True, help="Every day that has landed.")
 @click.option(
     "--update", is_flag=True, help="Replace predictions that are there already and differ."
 )
@@ -184,36 +193,16 @@ def rules(rule: str | None) -> int:
     metavar="ADDRESS",
     help="A Dask scheduler whose workers work on the masks instead, such as tcp://host:8786.",
 )
-def run(
-    root: str,
-    model_run: str,
-    date: str,
-    update: bool,
-    dry_run: bool,
-    verify: str,
-    publish_as: str | None,
-    force: bool,
-    destinations: tuple[str, ...],
-    workers: int | None,
-    scheduler: str | None,
-) -> int:
-    """Materialize one partition through Dagster: validate its masks and publish them."""
-    from segpipe.cli.run import run_one
-    from segpipe.predictions.view import View
+def run(root: str, **options: Any) -> int:
+    """Materialize partitions through Dagster: validate their masks and publish them.
 
-    return run_one(
-        root,
-        model_run,
-        date,
-        update=update,
-        dry_run=dry_run,
-        verify_all=verify == "all",
-        publish_as=None if publish_as is None else View(publish_as),
-        force=force,
-        destinations=destinations,
-        workers=workers,
-        scheduler=scheduler,
-    )
+    Several are run one after the other; one that fails does not stop the others, and the same
+    command again is quick with those that are done.
+    """
+    from segpipe.cli.run import RunOptions
+    from segpipe.cli.run import run as run_partitions
+
+    return run_partitions(root, RunOptions(**options))
 
 
 @cli.command()

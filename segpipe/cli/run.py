@@ -1,53 +1,75 @@
-"""``segpipe run``: materialize one partition, from a terminal or a scheduler."""
+"""``segpipe run``: materialize partitions, from a terminal or a scheduler."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
 
 from segpipe.cli.console import put, say, step_progress
 from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED, UNUSABLE
+from segpipe.cli.run_range import run_range
 from segpipe.cli.unexpected import UnexpectedError
 from segpipe.manifests.layout import listed
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import RunReport, run_partition
+from segpipe.pipeline.ranges import Days
 from segpipe.predictions.view import View
 from segpipe.publishing.destinations import CATALOG, DESTINATIONS
 from segpipe.root import Root
 from segpipe.settings import Settings
 
 
-def run_one(
-    root: str,
-    model_run: str,
-    date: str,
-    *,
-    update: bool,
-    dry_run: bool,
-    verify_all: bool,
-    publish_as: View | None,
-    force: bool,
-    destinations: Sequence[str],
-    workers: int | None,
-    scheduler: str | None,
-) -> int:
-    """Materialize one partition and print the results; returns the exit status."""
-    opened = Root(Settings.load(root).with_workers(workers, scheduler))
-    partition = Partition(model_run, date)
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of ``segpipe run``, as its help says."""
+
+    model_runs: tuple[str, ...]
+    date: str | None
+    everything: bool
+    update: bool
+    dry_run: bool
+    verify: str
+    publish_as: str | None
+    force: bool
+    destinations: tuple[str, ...]
+    workers: int | None
+    scheduler: str | None
+
+    def of_runs(self) -> dict[str, Any]:
+        """Those that each partition's run has."""
+        return {
+            "update": self.update,
+            "dry_run": self.dry_run,
+            "verify_all": self.verify == "all",
+            "publish_as": None if self.publish_as is None else View(self.publish_as),
+            "force": self.force,
+            "destinations": self.destinations,
+        }
+
+
+def run(root: str, options: RunOptions) -> int:
+    """Materialize one partition or a range of them, and print the results.
+
+    Returns:
+        The exit status.
+    """
+    if (options.date is None) is not options.everything:
+        raise click.UsageError("give --date, or --all for every day that has landed")
+    opened = Root(Settings.load(root).with_workers(options.workers, options.scheduler))
+    if len(options.model_runs) == 1 and options.date is not None and ".." not in options.date:
+        return _run_one(opened, Partition(options.model_runs[0], options.date), options)
+    days = None if options.date is None else Days.of(options.date)
+    return run_range(opened, options.model_runs, days, options.of_runs())
+
+
+def _run_one(opened: Root, partition: Partition, options: RunOptions) -> int:
     opened.manifest(partition)  # fails on a wrong name before Dagster stores the partition
     if unread := opened.landing.unread_of(partition):
         say(f"{len(unread)} not read in {opened.landing.folder.shown}: {listed(unread)}")
     with step_progress(str(partition)) as progress:
-        report = run_partition(
-            opened,
-            partition,
-            update=update,
-            dry_run=dry_run,
-            verify_all=verify_all,
-            publish_as=publish_as,
-            force=force,
-            destinations=destinations,
-            progress=progress,
-        )
+        report = run_partition(opened, partition, progress=progress, **options.of_runs())
     for remark in report.remarks:
         say(remark)
     if report.summary is not None:
@@ -56,7 +78,7 @@ def run_one(
         put()
     for line in view_lines(report):
         put(line)
-    for line in outcome_lines(report, dry_run=dry_run):
+    for line in outcome_lines(report, dry_run=options.dry_run):
         put(line)
     return exit_status(report)
 

@@ -23,6 +23,12 @@ from segpipe.storage.failures import is_full, os_words
 from segpipe.storage.redaction import SECRETS
 
 CONFIGURATION = "dagster.yaml"
+
+
+class RecordsError(StorageError):
+    """Dagster cannot keep its records of runs."""
+
+
 #: Keeps Dagster from sending what it has noted of its use.
 NO_TELEMETRY = "DAGSTER_DISABLE_TELEMETRY"
 _TELEMETRY = "telemetry"
@@ -116,7 +122,7 @@ def unusable_settings(file: Path, error: Exception) -> SettingsError:
 
 @contextmanager
 def home_failures(home: Path) -> Iterator[None]:
-    """Raise what goes wrong with Dagster's records as a StorageError with a remedy."""
+    """Raise what goes wrong with Dagster's records as a RecordsError with a remedy."""
     try:
         yield
     except (SegpipeError, StorageError):
@@ -128,7 +134,7 @@ def home_failures(home: Path) -> Iterator[None]:
         if words is None and isinstance(error, DagsterError):
             raise
         said = getattr(error, "orig", None) or error
-        raise StorageError(
+        raise RecordsError(
             words
             or f"Dagster's records cannot be used: {SECRETS.sub('...', str(said).strip())}. See "
             f"`storage` in {home / CONFIGURATION}. {_KEPT}"

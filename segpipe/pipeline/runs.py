@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import dagster as dg
@@ -96,7 +97,7 @@ def run_partition(
         progress: called with the step's name, and the number of rows done and of all rows.
 
     Raises:
-        StorageError: if Dagster cannot keep its records; what was published by then stays.
+        RecordsError: if Dagster cannot keep its records; what was published by then stays.
         SettingsError: if a destination is not set up, the day has no partition, the model run is
             retired, or its taxonomy does not support the view; no run is started.
         ManifestError: if the partition has no manifest or a manifest cannot be used; no run is
@@ -106,28 +107,74 @@ def run_partition(
     opened = open_instance(root.settings.root) if instance is None else nullcontext(instance)
     with opened as instance:
         partition = Partition.of(partition, date)
+        runs = PartitionRuns(
+            root,
+            instance,
+            update=update,
+            dry_run=dry_run,
+            verify_all=verify_all,
+            publish_as=publish_as,
+            force=force,
+            destinations=destinations,
+            progress=progress,
+        )
+        return runs.run(partition)
+
+
+class PartitionRuns:
+    """Runs of a root's partitions, one after the other, in this process.
+
+    Args:
+        instance: where Dagster records them.
+
+    The others are those of :func:`run_partition`.
+
+    Raises:
+        SettingsError: if a destination is not set up.
+        RecordsError: if Dagster cannot keep its records.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        instance: dg.DagsterInstance,
+        *,
+        update: bool = False,
+        dry_run: bool = False,
+        verify_all: bool = False,
+        publish_as: View | str | None = None,
+        force: bool = False,
+        destinations: Sequence[str] = (),
+        progress: StepProgress = no_progress,
+    ) -> None:
         if destinations:
             root = Root(replace(root.settings, destinations=tuple(destinations)))
-        published_as = _checked_view(root, partition, publish_as)
-        publishing = {
-            "update": update,
-            "dry_run": dry_run,
-            "verify_all": verify_all,
-            "publish_as": published_as.name,
-        }
-        prefixed = PrefixedRoot(root, progress=progress, pooled=False)
-        home = Path(instance.root_directory)
-        with home_failures(home), _interrupts():
-            job = definitions_of(prefixed).resolve_job_def(JOB)
-            register(instance, partition)
-            result = job.execute_in_process(
-                instance=instance,
+        for name in root.settings.destinations:
+            root.destination(name)
+        self._root, self._instance = root, instance
+        self._publish_as, self._force = publish_as, force
+        self._publishing = {"update": update, "dry_run": dry_run, "verify_all": verify_all}
+        self._prefixed = PrefixedRoot(root, progress=progress, pooled=False)
+        self._home = Path(instance.root_directory)
+
+    @cached_property
+    def _job(self) -> dg.JobDefinition:
+        return definitions_of(self._prefixed).resolve_job_def(JOB)
+
+    def run(self, partition: Partition) -> RunReport:
+        """Materialize one partition; see :func:`run_partition`, also for what is raised."""
+        published_as = _checked_view(self._root, partition, self._publish_as)
+        publishing = {**self._publishing, "publish_as": published_as.name}
+        with home_failures(self._home), _interrupts():
+            register(self._instance, partition)
+            result = self._job.execute_in_process(
+                instance=self._instance,
                 partition_key=partition_key(partition),
-                asset_selection=run_selection(prefixed, published_as),
+                asset_selection=run_selection(self._prefixed, published_as),
                 raise_on_error=False,
-                run_config=_run_config(root.settings, publishing, force=force),
+                run_config=_run_config(self._root.settings, publishing, force=self._force),
             )
-            return _report(root, partition, published_as, result, home)
+            return _report(self._root, partition, published_as, result, self._home)
 
 
 @contextmanager
@@ -190,8 +237,6 @@ def _report(
 def _checked_view(root: Root, partition: Partition, publish_as: View | str | None) -> View:
     """The view to publish, after checking everything a run needs; see :func:`run_partition`."""
     settings = root.settings
-    for name in settings.destinations:
-        root.destination(name)
     root.manifest(partition)
     _check_runnable(settings, partition)
     view = View(publish_as or settings.policies.of(partition.model_run).publish_as)
@@ -199,12 +244,17 @@ def _checked_view(root: Root, partition: Partition, publish_as: View | str | Non
     return view
 
 
-def _check_runnable(settings: Settings, partition: Partition) -> None:
-    if settings.policies.retired(partition.model_run):
+def check_not_retired(settings: Settings, model_run: str) -> None:
+    """Raise a SettingsError for a model run that is over."""
+    if settings.policies.retired(model_run):
         raise SettingsError(
-            f"model run {partition.model_run!r} is over: segpipe.toml says retired = true of it; "
-            "take that out to run it again"
+            f"model run {model_run!r} is over: segpipe.toml says retired = true of it; take that "
+            "out to run it again"
         )
+
+
+def _check_runnable(settings: Settings, partition: Partition) -> None:
+    check_not_retired(settings, partition.model_run)
     first, last = partition_days(settings.first_date)
     if not first <= datetime.date.fromisoformat(partition.date) <= last:
         raise SettingsError(
