@@ -54,6 +54,11 @@ def daemon(instance: dg.DagsterInstance) -> Turn:
     return turn
 
 
+def test_the_queue_of_runs_is_looked_at_each_second(instance: dg.DagsterInstance) -> None:
+    assert isinstance(instance.run_coordinator, dg.QueuedRunCoordinator)
+    assert instance.run_coordinator.dequeue_interval_seconds == 1
+
+
 def run_of(root: Root, instance: dg.DagsterInstance) -> dg.DagsterRun:
     """A run of the partition that was created and not begun."""
     register(instance, PARTITION)
