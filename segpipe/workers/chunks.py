@@ -21,8 +21,8 @@ from typing import TypeVar
 
 #: Concurrent fetches per worker from remote storage.
 FETCHED_AT_ONCE = 16
-#: Remaining work, in seconds, from which starting processes pays off.
-SECONDS_FOR_PROCESSES = 3.0
+#: Remaining work, in seconds, from which processes pay off: each takes about one to begin.
+SECONDS_FOR_PROCESSES = 2.0
 
 # Thresholds of the garbage collector while a chunk is worked on; see gc.set_threshold.
 _SELDOM = (100_000, 50, 100)
@@ -72,7 +72,8 @@ class Workers:
             if first is not None:
                 from segpipe.workers.processes import map_processes
 
-                yield from map_processes(work, chain([first], chunks), workers)
+                rest = chain([first], chunks)
+                yield from map_processes(work, rest, workers, begin_here=True)
         else:
             yield from map(work, chunks)
 

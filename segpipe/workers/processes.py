@@ -40,11 +40,19 @@ _working = False
 
 
 def map_processes(
-    work: Callable[[Chunk], Result], chunks: Iterable[Chunk], processes: int
+    work: Callable[[Chunk], Result],
+    chunks: Iterable[Chunk],
+    processes: int,
+    *,
+    begin_here: bool = False,
 ) -> Iterator[Result]:
     """``work`` on every chunk, in other processes; results in order.
 
     The chunks of a process that died are tried a second time, each in its own process.
+
+    Args:
+        begin_here: work on chunks in this process until the first of the others has begun, which
+            takes it a second.
 
     Raises:
         ChunkError: if a chunk ended two processes.
@@ -58,6 +66,9 @@ def map_processes(
         taken: deque[Chunk] = deque()  # also one that a broken pool does not take
         try:
             with _pool(work, processes) as pool:
+                if begin_here:
+                    begin_here = False  # not again for a pool in place of a broken one
+                    yield from _until_ready(pool, work, chunks)
                 while True:
                     while len(under_way) < 2 * processes:
                         chunk = next(chunks, None)
@@ -75,6 +86,20 @@ def map_processes(
             retried.extend(taken)
         while retried:
             yield _alone(work, retried.popleft())
+
+
+def _until_ready(
+    pool: Any, work: Callable[[Chunk], Result], chunks: Iterator[Chunk]
+) -> Iterator[Result]:
+    """Results of the first chunks, computed here while a pool's processes begin."""
+    ready = pool.submit(_ready)
+    while not ready.done():
+        for chunk in chunks:
+            yield work(chunk)
+            break
+        else:
+            _end(pool)  # nothing is left for them
+            return
 
 
 def _alone(work: Callable[[Chunk], Result], chunk: Chunk) -> Result:
@@ -169,6 +194,10 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_PARENT_LOOKED_FOR_SECONDS)
     os._exit(1)
+
+
+def _ready() -> None:
+    """What the first process that has begun does at once."""
 
 
 def _run(chunk: Any) -> Any:

@@ -30,6 +30,11 @@ def own_process(_: int) -> int:
     return os.getpid()
 
 
+def note_process(number: int, folder: Path) -> int:
+    (folder / str(os.getpid())).touch()
+    return number
+
+
 def refuse_five(number: int) -> int:
     if number == 5:
         raise StorageError("the disk is full")
@@ -66,6 +71,24 @@ def test_chunks_are_worked_on_by_other_processes() -> None:
     assert os.getpid() not in workers
 
 
+def test_while_the_others_begin_chunks_are_worked_on_here_and_then_no_more() -> None:
+    workers = list(map_processes(own_process, range(200), 2, begin_here=True))
+    here = workers.count(os.getpid())
+    assert 1 < here < 190
+    assert set(workers[:here]) == {os.getpid()}
+    assert len(set(workers[here:])) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
+def test_others_that_are_not_needed_any_more_are_ended_before_they_have_begun(
+    tmp_path: Path,
+) -> None:
+    work = partial(note_process, folder=tmp_path)
+    assert list(map_processes(work, range(3), 2, begin_here=True)) == [0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == [str(os.getpid())]
+    assert own_workers() == []
+
+
 def test_no_chunks_give_no_results() -> None:
     assert list(map_processes(square, [], 2)) == []
 
@@ -94,15 +117,23 @@ def test_a_process_that_is_killed_costs_its_chunk_a_second_try(tmp_path: Path) -
     assert (tmp_path / "died").exists()
 
 
+def own_workers() -> list[int]:
+    """The worker processes of this one that run."""
+    found = []
+    for listing in Path("/proc/self/task").glob("*/children"):
+        for process in listing.read_text().split():
+            command = Path(f"/proc/{process}/cmdline").read_bytes()
+            if b"loky" in command and b"resource_tracker" not in command:
+                found.append(int(process))
+    return found
+
+
 def killing_all(chunks: int) -> Iterator[int]:
     """Numbers; before the sixth, all worker processes are killed, and the pool has noticed."""
     for number in range(chunks):
         if number == 5:
-            for listing in Path("/proc/self/task").glob("*/children"):
-                for process in listing.read_text().split():
-                    command = Path(f"/proc/{process}/cmdline").read_bytes()
-                    if b"loky" in command and b"resource_tracker" not in command:
-                        os.kill(int(process), signal.SIGKILL)
+            for process in own_workers():
+                os.kill(process, signal.SIGKILL)
             time.sleep(1)
         yield number
 
@@ -124,8 +155,10 @@ def begun_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Of each time processes are begun, the first chunk they are given; here, so as to be quick."""
     firsts: list[int] = []
 
-    def here(work: Callable[[int], int], chunks: Iterator[int], processes: int) -> Iterator[int]:
-        assert processes == 2
+    def here(
+        work: Callable[[int], int], chunks: Iterator[int], processes: int, *, begin_here: bool
+    ) -> Iterator[int]:
+        assert (processes, begin_here) == (2, True)
         for place, chunk in enumerate(chunks):
             if place == 0:
                 firsts.append(chunk)
