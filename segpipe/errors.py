@@ -29,6 +29,10 @@ class ManifestError(SegpipeError, ValueError):
     """A manifest *file* cannot be used. Bad rows never raise this: they are rejected."""
 
 
+class NothingLandedError(ManifestError):
+    """A partition's folder holds no manifest, nor anything that may have been meant as one."""
+
+
 class MetadataError(SegpipeError, ValueError):
     """Segment metadata has no canonical JSON form (NaN, bytes, nested beyond reason)."""
 

@@ -41,6 +41,7 @@ from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.redaction import redacted
 from segpipe.validation.chunk import Validation
+from segpipe.validation.manifest_of_tables import check_manifest_of, note_manifest
 from segpipe.validation.materialization import Progress, materialize
 from segpipe.validation.report import ValidationReport
 from segpipe.validation.rules.judging import compares_with_truth
@@ -171,15 +172,19 @@ class Root:
             StorageError: if storage fails; the tables of an earlier pass are then untouched.
         """
         partition, settings = Partition.of(partition, date), self.settings
-        return materialize(
-            self.manifest(partition),
+        manifest, tables = self.manifest(partition), self.tables(partition)
+        digest = manifest.content_sha256()  # before it is read: one that changes later is another
+        summary = materialize(
+            manifest,
             replace(self.validation(partition.model_run), truth=self._truth(partition.model_run)),
-            self.tables(partition),
+            tables,
             workers=self._workers,
             rows_per_chunk=settings.rows_per_chunk,
             force=force,
             progress=progress,
         )
+        note_manifest(tables, digest, summary.outcome)
+        return summary
 
     def _truth(self, model_run: str) -> PublishedTruth | None:
         """The ground truth that a model run's predictions are compared with; None for no
@@ -271,6 +276,17 @@ class Root:
         return Validation(
             settings.dataset, model_run, settings.sources(), self.masks, policy, items
         )
+
+    def check_current(self, partition: PartitionLike, date: DateLike = None) -> None:
+        """Raise an error unless a partition's tables are of its manifest as it is now.
+
+        Raises:
+            NothingLandedError: if there is no manifest any more, or never was.
+            ManifestError: if it cannot be read.
+            TableError: if they are of another one, or it is not known of which.
+        """
+        partition = Partition.of(partition, date)
+        check_manifest_of(self.tables(partition), self.manifest(partition), str(partition))
 
     def write_report_page(self, partition: PartitionLike, date: DateLike = None) -> str:
         """Write the report on a materialized partition as an HTML page; returns its URL.

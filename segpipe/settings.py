@@ -46,14 +46,17 @@ class Settings:
             ``root``.
         allowed_roots: folders masks may be read from, besides ``root`` and ``manifests``.
         storage_options: given to fsspec and to the catalog for remote URLs.
-        first_date: the first day that can have a partition.
+        first_date: the first day that can have a partition; None for the first that has landed.
+        last_date: the last one; None for today in ``time_zone``.
+        missing_manifest: what a run of a partition without a manifest does that a person did not
+            ask for by name: ``skip`` it, or ``fail``.
         policies: what applies to the predictions, by model run (``policy``, ``model_runs``), with
             the metadata that is declared (``metadata``).
         rows_per_chunk: manifest rows worked on at a time by one worker.
         workers: how many work on a step's masks on this machine; 0 means one per processor.
         scheduler: address of a Dask scheduler whose workers do it instead; empty for none.
         publish_rows: predictions per catalog commit.
-        time_zone: of the daily schedule; a name such as ``Europe/Berlin``.
+        time_zone: of the daily schedule, and of the day that is today; a name such as ``Europe/Berlin``.
         daily_at: when the daily schedule requests the day before, HH:MM.
         automatic: whether sensor and schedule run unless they are switched off.
         links: http(s) address under which the root's files are reached by people, if any: places on
@@ -73,7 +76,9 @@ class Settings:
     catalog: str = ""
     allowed_roots: tuple[str, ...] = ()
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    first_date: date = date(2025, 1, 1)
+    first_date: date | None = None
+    last_date: date | None = None
+    missing_manifest: str = "skip"
     policies: Policies = field(default_factory=Policies)
     rows_per_chunk: int = 256
     workers: int = 0
@@ -165,6 +170,10 @@ class Settings:
             scheduler=self.scheduler if scheduler is None else scheduler,
         )
 
+    def today(self) -> date:
+        """The day it is in ``time_zone``."""
+        return datetime.now(ZoneInfo(self.time_zone)).date()
+
     def of_destination(self, entry: DestinationEntry) -> Any:
         """A destination's own table of the settings file; None where there is none."""
         return None if entry.table is None else getattr(self, entry.table)
@@ -223,6 +232,8 @@ _KINDS: dict[str, tuple[type, str]] = {
     "allowed_roots": (list, "a list of URLs"),
     "storage_options": (dict, "a table"),
     "first_date": (date, "a date such as 2026-01-31, without quotes"),
+    "last_date": (date, "a date such as 2026-01-31, without quotes"),
+    "missing_manifest": (str, '"skip" or "fail"'),
     "rows_per_chunk": (int, "a positive whole number"),
     "workers": (int, "a whole number, 0 for one per processor"),
     "scheduler": (str, "the address of a Dask scheduler, such as tcp://host:8786"),
@@ -264,6 +275,7 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "daily_at": _is_time,
     "links": _is_address,
     "scheduler": _is_scheduler,
+    "missing_manifest": ("skip", "fail").__contains__,
 }
 
 
@@ -293,6 +305,9 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
         if not fits:
             raise SettingsError(f"{shown}: {key} is {value!r}, expected {words}")
         settings[key] = tuple(value) if kind is list else value
+    first, last = settings.get("first_date"), settings.get("last_date")
+    if first is not None and last is not None and last < first:
+        raise SettingsError(f"{shown}: last_date is {last}, expected first_date, {first}, or later")
     for name in settings.get("destinations", ()):
         table = DESTINATIONS[name].table
         if table is not None and table not in settings:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ MODEL_RUN, DATE = "street-unet-v1", "2026-01-05"
 @pytest.fixture
 def demo(tmp_path: Path) -> segpipe.Root:
     """A root with a small demo landed, nothing materialized."""
-    write_demo_landing(tmp_path / "root", items_per_day=6)
+    write_demo_landing(tmp_path / "root", items_per_day=6, until=date(2026, 1, 7))
     return segpipe.Root.open(tmp_path / "root")
 
 

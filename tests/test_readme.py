@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_the_first_example_writes_a_manifest_whose_prediction_is_accepted(tmp_pa
 def test_the_page_on_python_goes_from_a_manifest_to_the_catalog_and_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_demo_landing(tmp_path / "root", items_per_day=12)
+    write_demo_landing(tmp_path / "root", items_per_day=12, until=date(2026, 1, 7))
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path)
     publishing, mounting = python_of(PROJECT / "docs" / "python.md")

@@ -40,7 +40,7 @@ def take_commands(session: Session) -> None:
 
 def take_demo(session: Session) -> None:
     """The demo, published; the same in other formats and back."""
-    session.segpipe("demo", "demo", "--root", "demo")
+    session.segpipe("demo", "demo", "--root", "demo", "--until", DEMO_DATES[-1])
     add_root(session.results, "demo", session.folder / "demo")
     for model_run in DEMO_RUNS:
         for kind in EXPORTS:

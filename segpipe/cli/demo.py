@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 from segpipe.cli.console import put, put_lines, say, step_progress
 from segpipe.cli.exit_status import ALL_ACCEPTED
 from segpipe.cli.run import exit_status
-from segpipe.demo.landing import DemoLanding, write_demo_landing
+from segpipe.demo.landing import DemoLanding, demo_dates, write_demo_landing
 from segpipe.errors import SettingsError, StorageError
 from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import RunReport, run_partition
@@ -22,16 +24,23 @@ from segpipe.validation.summary import REJECTED_FILE
 _SETTINGS = """\
 # The demo's settings; see the README for all keys.
 dataset = "demo-streets"
-first_date = 2026-01-05
+# The grid of partitions ends where the demo does; without last_date it goes on to today.
+first_date = {}
+last_date = {}
 """
+_LAST_DATE = re.compile(r"^last_date = (\d{4}-\d\d-\d\d)$", re.MULTILINE)
 _COLUMNS = ("rows", "accepted", "rejected", "repeated", "inserted", "unchanged")
 
 
-def run_demo(root: str) -> int:
-    """Write the data, publish every partition and print the results; returns the exit status."""
+def run_demo(root: str, until: date | None = None) -> int:
+    """Write the data, publish every partition and print the results; returns the exit status.
+
+    Args:
+        until: the last day of the data; None for the days the root has already, else yesterday.
+    """
     started = time.monotonic()
     folder = Path(root).absolute()
-    landing = _write_data(folder)
+    landing = _write_data(folder, until)
     opened = Root.open(str(folder))
     reports: dict[str, RunReport] = {}
     with open_instance(str(folder)) as instance:
@@ -47,19 +56,26 @@ def run_demo(root: str) -> int:
     _print_rejections(opened)
     put()
     put(f"{landing.rows} rows in {time.monotonic() - started:.0f} s. Everything is in {root}/")
-    _print_next_steps(root)
+    _print_next_steps(root, landing.dates[0])
     return ALL_ACCEPTED
 
 
-def _write_data(folder: Path) -> DemoLanding:
+def _write_data(folder: Path, until: date | None) -> DemoLanding:
     settings = folder / SETTINGS_FILE
-    if settings.exists() and settings.read_text() != _SETTINGS:
-        raise SettingsError(f"{folder} is a root with settings of its own: choose another --root")
+    there = settings.read_text() if settings.exists() else None
+    if until is None and there is not None and (found := _LAST_DATE.search(there)):
+        until = date.fromisoformat(found[1])
+    dates = demo_dates(until)
+    wanted = _SETTINGS.format(dates[0], dates[-1])
+    if there not in (None, wanted):
+        raise SettingsError(
+            f"{folder} is a root with settings or days of its own: choose another --root"
+        )
     say(f"drawing street scenes and two model runs' masks into {folder}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        settings.write_text(_SETTINGS)
-        return write_demo_landing(folder)
+        settings.write_text(wanted)
+        return write_demo_landing(folder, until=date.fromisoformat(dates[-1]))
     except OSError as error:
         raise StorageError(
             f"the demo data cannot be written into {folder}: {os_words(error)}"
@@ -92,15 +108,15 @@ def _print_rejections(root: Root) -> None:
             put(line)
 
 
-def _print_next_steps(root: str) -> None:
+def _print_next_steps(root: str, day: str) -> None:
     program = sys.argv[0] if sys.argv[0].startswith(".venv") else "segpipe"
-    example = "model_run=street-unet-v1/date=2026-01-05"
+    example = f"model_run=street-unet-v1/date={day}"
     rejected = f"{root}/validated/{example}/{REJECTED_FILE}"
     put_lines(f"""
 next:
   {program} dev --root {root}
       the asset graph, the partitions and their pictures, in a browser
-  {program} run --root {root} --model-run street-unet-v1 --date 2026-01-05
+  {program} run --root {root} --model-run street-unet-v1 --date {day}
       publish a partition again: nothing changes
   {program} validate {root}/manifests/{example}/predictions.parquet
       the same checks without Dagster, on any manifest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,17 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--root", default="demo", show_default=True, help="Folder for the demo data.")
-def demo(root: str) -> int:
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="The last of its three days; yesterday by default. What is drawn is always the same.",
+)
+def demo(root: str, until: datetime | None) -> int:
     """Make a small data set with a few defects and publish it, end to end."""
     from segpipe.cli.demo import run_demo
 
-    return run_demo(root)
+    return run_demo(root, None if until is None else until.date())
 
 
 @cli.command("nucleus-server")

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from segpipe.demo.scenes import Scene, draw_scene, predicted, seed_example
 from segpipe.predictions.prediction import Segment
 
 MODEL_RUNS = {"street-unet-v1": 0.55, "street-unet-v2": 0.85}
-DATES = ("2026-01-05", "2026-01-06", "2026-01-07")
+_DAYS = 3
 _LEAST_ITEMS = 4  # defects are at the positions 2 and 3 of a partition
 _VOID = 255
 _CAMERAS = ("front-left", "front-right", "rear")
@@ -82,12 +83,21 @@ class DemoLanding:
 
     rows: int
     defects: tuple[Defect, ...]
+    dates: tuple[str, ...]
     model_runs: tuple[str, ...] = tuple(MODEL_RUNS)
-    dates: tuple[str, ...] = DATES
 
 
-def write_demo_landing(root: Path, seed: int = 20260105, items_per_day: int = 40) -> DemoLanding:
-    """Write images, masks and manifests below a root; equal arguments give equal files.
+def demo_dates(until: date | None = None) -> tuple[str, ...]:
+    """The demo's three days, ``YYYY-MM-DD``: up to a day, or the last three before today."""
+    last = date.today() - timedelta(days=1) if until is None else until
+    return tuple(str(last - timedelta(days=before)) for before in reversed(range(_DAYS)))
+
+
+def write_demo_landing(
+    root: Path, seed: int = 20260105, items_per_day: int = 40, until: date | None = None
+) -> DemoLanding:
+    """Write images, masks and manifests below a root; equal arguments give equal files, whose
+    content does not depend on the days.
 
     Nothing else below the root is changed, except that the mask file that is meant to be missing
     is removed.
@@ -96,6 +106,7 @@ def write_demo_landing(root: Path, seed: int = 20260105, items_per_day: int = 40
         root: the folder; ``images`` and ``manifests`` are created in it.
         seed: of the random generators.
         items_per_day: dataset items per day, at least 4; both model runs predict all of them.
+        until: the last of the three days; None for yesterday.
 
     Raises:
         ValueError: if there are too few items to hold all defects.
@@ -105,7 +116,8 @@ def write_demo_landing(root: Path, seed: int = 20260105, items_per_day: int = 40
         raise ValueError(f"items_per_day is {items_per_day}, expected at least {_LEAST_ITEMS}")
     rows = 0
     defects: list[Defect] = []
-    for day, date in enumerate(DATES):
+    dates = demo_dates(until)
+    for day in range(_DAYS):
         rng = np.random.default_rng([seed, day])
         scenes = [draw_scene(rng, f"street-{day + 1}-{n:03}") for n in range(items_per_day)]
         if day == 0:
@@ -114,21 +126,21 @@ def write_demo_landing(root: Path, seed: int = 20260105, items_per_day: int = 40
             _write(root / "images" / f"{scene.reference_id}.jpg", _jpeg(scene.image))
         for position, (model_run, skill) in enumerate(MODEL_RUNS.items()):
             own = np.random.default_rng([seed, day, position])
-            partition = _Partition(root, model_run, date)
+            partition = _Partition(root, model_run, day, dates[day])
             for scene in scenes:
                 # Both model runs predict the documented example exactly.
                 example = scene.reference_id == "seed-street"
                 partition.add(scene if example else predicted(scene, own, skill))
             defects += partition.add_defects()
             rows += partition.write(as_json=position == 1)
-    return DemoLanding(rows, tuple(defects))
+    return DemoLanding(rows, tuple(defects), dates)
 
 
 class _Partition:
     """One partition: its rows are collected, get the defects, and are written."""
 
-    def __init__(self, root: Path, model_run: str, date: str) -> None:
-        self.model_run, self.date = model_run, date
+    def __init__(self, root: Path, model_run: str, day: int, date: str) -> None:
+        self.model_run, self.day, self.date = model_run, day, date
         self.folder = root / "manifests" / f"model_run={model_run}" / f"date={date}"
         self.scenes: list[Scene] = []
         self.rows: list[dict[str, Any]] = []
@@ -160,14 +172,14 @@ class _Partition:
     def add_defects(self) -> list[Defect]:
         """Apply this partition's defects, such as occur in practice; returns them."""
         defects_of = {
-            ("street-unet-v1", DATES[0]): [self._cut_upload, self._contradicting_row],
-            ("street-unet-v1", DATES[1]): [self._network_size],
-            ("street-unet-v2", DATES[0]): [self._void_border],
-            ("street-unet-v2", DATES[1]): [self._colour_export],
-            ("street-unet-v2", DATES[2]): [self._repeated_row, self._lost_file],
+            ("street-unet-v1", 0): [self._cut_upload, self._contradicting_row],
+            ("street-unet-v1", 1): [self._network_size],
+            ("street-unet-v2", 0): [self._void_border],
+            ("street-unet-v2", 1): [self._colour_export],
+            ("street-unet-v2", 2): [self._repeated_row, self._lost_file],
         }
         defects = []
-        for position, apply in enumerate(defects_of.get((self.model_run, self.date), []), 2):
+        for position, apply in enumerate(defects_of.get((self.model_run, self.day), []), 2):
             apply(position)
             reference_id = self.scenes[position].reference_id
             kind = apply.__name__.strip("_")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from segpipe.errors import ManifestError, SettingsError, StorageError
+from segpipe.errors import ManifestError, NothingLandedError, SettingsError, StorageError
 from segpipe.manifests.layout import (
     UNFINISHED_FOLDER,
     Unread,
@@ -183,6 +183,16 @@ class Landing:
                     days.setdefault(day, []).append(shown)
         return days
 
+    def first_day(self) -> str | None:
+        """The earliest day any model run has a folder for, ``YYYY-MM-DD``; None if none has.
+
+        Raises:
+            StorageError: if a folder cannot be listed.
+        """
+        return min(
+            (day for names in self.model_runs().values() for day in self._days(names)), default=None
+        )
+
     def delivered(self, folders: Sequence[str]) -> Delivered:
         """What lies in a partition's folders.
 
@@ -258,15 +268,16 @@ class Landing:
             limits: on the manifest and its rows; None for the defaults.
 
         Raises:
-            ManifestError: if there is none, it is still being written, or one of its files cannot
-                be used.
+            NothingLandedError: if nothing lies where it was expected.
+            ManifestError: if what lies there is not read for its name, it is still being written,
+                or one of its files cannot be used.
         """
         unread: list[Unread] = []
         model_runs = self.model_runs(unread.append)
         names = model_runs.get(partition.model_run)
         if names is None:
             known = ", ".join(sorted(model_runs)) or "none yet"
-            raise ManifestError(
+            raise NothingLandedError(
                 f"there is no model run {partition.model_run!r} in {self.folder.shown} "
                 f"(model runs: {known}){_nearest(partition.model_run, model_runs)}"
                 f"{not_read(unread)}"
@@ -277,7 +288,8 @@ class Landing:
             raise ManifestError(unfinished(partition, found.unfinished))
         if not found.files:
             place = self.folder.folder(names[0], f"{DATE_PREFIX}{partition.date}").shown
-            raise ManifestError(
+            kind = ManifestError if found.unread else NothingLandedError
+            raise kind(
                 f"there is no manifest for {partition}: expected *.parquet files in {place}"
                 f"{_nearest(partition.date, [day for day in days if day != partition.date])}"
                 f"{not_read([*unread, *found.unread])}"

@@ -12,7 +12,7 @@ from segpipe.manifests.arrivals import Arrival, Look, Seen, look
 from segpipe.manifests.layout import listed
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.assets import run_selection
-from segpipe.pipeline.partitions import MODEL_RUNS, partition_days, partition_key
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.pipeline.reruns import JobRuns, reruns
 from segpipe.pipeline.steps import dagster_failures
@@ -51,7 +51,7 @@ def landed_manifests(prefixed: PrefixedRoot, job: str) -> dg.SensorDefinition:
         with dagster_failures():
             root = prefixed.root_with_current_policies()
             policies = root.settings.policies
-            days = partition_days(root.settings.first_date)
+            days = prefixed.days
             now = datetime.now(UTC)
             found = look(
                 root.landing,
@@ -62,7 +62,8 @@ def landed_manifests(prefixed: PrefixedRoot, job: str) -> dg.SensorDefinition:
             )
             again = reruns(root, JobRuns(context.instance, job), found, now)
         arrivals = (*found.arrivals, *again.arrivals)
-        troubles = _troubles(found, days, again.unreadable)
+        dated = root.settings.first_date is not None
+        troubles = _troubles(found, days, again.unreadable, dated=dated)
         if troubles:
             context.log.warning(troubles)
         known = context.instance.get_dynamic_partitions(prefixed.name(MODEL_RUNS))
@@ -96,14 +97,22 @@ def _nothing_new(found: Look) -> str:
     return f"{words}; {found.waiting} still being written" if found.waiting else words
 
 
-def _troubles(found: Look, days: tuple[date, date], unreadable: Sequence[str]) -> str:
+def _troubles(
+    found: Look, days: tuple[date, date], unreadable: Sequence[str], *, dated: bool
+) -> str:
     """What the sensor skipped, and why.
 
     Args:
         unreadable: messages of partitions that could not be looked at, besides the look's own.
+        dated: whether first_date is set.
     """
     words = ""
     if found.outside:
+        if not dated and any(one.date < str(days[0]) for one in found.outside):
+            words += (
+                "; earlier days landed after the definitions were loaded: reload them, or set "
+                "first_date"
+            )
         words += (
             f"; {len(found.outside)} left out, of days before {days[0]} (first_date in "
             f"segpipe.toml) or after {days[1]}: {listed(found.outside)}"
@@ -158,7 +167,7 @@ def previous_day(prefixed: PrefixedRoot, job: str) -> dg.ScheduleDefinition:
 
         at = context.scheduled_execution_time.astimezone(ZoneInfo(settings.time_zone))
         day = at.date() - timedelta(days=1)
-        first, last = partition_days(settings.first_date)
+        first, last = prefixed.days
         if not first <= day <= last:
             yield dg.SkipReason(f"{day} has no partition: they go from {first} to {last}")
             return

@@ -158,6 +158,11 @@ def _result(
     )
 
 
+def nothing_landed(spec: dg.AssetCheckSpec, words: str) -> dg.AssetCheckResult:
+    """The result of a check that has nothing to look at."""
+    return _result(spec, passed=True, description=f"nothing to check: {words}")
+
+
 def manifest_schema(error: SegpipeError | None) -> dg.AssetCheckResult:
     """Whether the manifest could be opened; ``error`` is why not."""
     return _result(

@@ -53,13 +53,18 @@ def register(instance: dg.DagsterInstance, partition: Partition) -> None:
 def register_landed(
     instance: dg.DagsterInstance, root: Root, unread: Callable[[Unread], None] | None = None
 ) -> list[str]:
-    """Register all model runs that have landed and are not retired; returns their names, sorted.
+    """Register all model runs that have landed and remove those that are retired; returns the
+    names of the others that have landed, sorted.
 
     Args:
         unread: called for folders and manifests of the landing folder that are not read.
     """
     found = root.landing.partitions() if unread is None else root.landing.partitions(unread)
     landed = {partition.model_run for partition in found}
-    names = sorted(name for name in landed if not root.settings.policies.retired(name))
+    retired = root.settings.policies.retired
+    names = sorted(name for name in landed if not retired(name))
     instance.add_dynamic_partitions(MODEL_RUNS, names)
+    for known in instance.get_dynamic_partitions(MODEL_RUNS):
+        if retired(known):
+            instance.delete_dynamic_partition(MODEL_RUNS, known)
     return names

@@ -6,13 +6,14 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
 from segpipe.errors import SettingsError
-from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run
+from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run, first_day, last_day
 from segpipe.pipeline.steps import StepProgress, no_progress
 from segpipe.root import Root
 from segpipe.validation.inputs import validation_key
@@ -38,6 +39,7 @@ class PrefixedRoot:
         progress: called with a step's progress; the command line draws its bar with it.
         pooled: whether uploads wait for a slot in their pool. A run outside Dagster's daemon does
             not: nothing would free the slot of a run that was killed.
+        begins: the first day with a partition, where it is known already; None to look for it.
 
     Raises:
         SettingsError: if the prefix has parts that Dagster does not allow in names.
@@ -47,6 +49,7 @@ class PrefixedRoot:
     key_prefix: tuple[str, ...] = ()
     progress: StepProgress = no_progress
     pooled: bool = True
+    begins: date | None = None
 
     def __post_init__(self) -> None:
         for part in self.key_prefix:
@@ -71,8 +74,21 @@ class PrefixedRoot:
 
     @cached_property
     def partitions(self) -> dg.MultiPartitionsDefinition:
-        """All days from the first date to tomorrow, for every registered model run."""
-        return day_by_model_run(self.root.settings.first_date, self.model_runs)
+        """All days from the first to today, for every registered model run.
+
+        Raises:
+            StorageError: if the landing folder cannot be listed.
+        """
+        return day_by_model_run(self.root.settings, self.days[0], self.model_runs)
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """The first and the last day that have a partition at present, inclusive."""
+        return self._first_day, last_day(self.root.settings)
+
+    @cached_property
+    def _first_day(self) -> date:
+        return first_day(self.root) if self.begins is None else self.begins
 
     @cached_property
     def _policy_version(self) -> str:
@@ -135,5 +151,5 @@ class PrefixedRoot:
                     yield event._replace(asset_key=key)
                 case dg.AssetObservation():
                     yield dg.AssetObservation(
-                        key, metadata=event.metadata, partition=event.partition
+                        key, event.description, event.metadata, event.partition
                     )

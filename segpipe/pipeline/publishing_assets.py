@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from segpipe.errors import CatalogError
+from segpipe.errors import CatalogError, NothingLandedError
 from segpipe.manifests.partition import Partition
-from segpipe.pipeline import checks, schemas
+from segpipe.pipeline import checks, gaps, schemas
 from segpipe.pipeline.declarative_automation import upstream_updated
 from segpipe.pipeline.destinations import DestinationAsset
 from segpipe.pipeline.file_links import file_link
@@ -69,6 +69,7 @@ def publishing_asset(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.Ass
     def publish_predictions(
         context: dg.AssetExecutionContext, config: PublishConfig
     ) -> Iterator[Event]:
+        gaps.settle_backfill(context)
         with dagster_failures():
             yield from prefixed.with_keys(_published(context, prefixed, target, config))
 
@@ -101,6 +102,12 @@ def _published(
     config: PublishConfig,
 ) -> Iterator[Event]:
     root, partition = prefixed.root, partition_of(context)
+    try:
+        root.check_current(partition)
+    except NothingLandedError as error:
+        words = gaps.nothing_landed(context, root.settings, partition, error)
+        yield dg.AssetObservation(target.asset, words, partition=context.partition_key)
+        return
     published_as = config.publish_as or root.settings.policies.of(partition.model_run).publish_as
     ensure_view(context, prefixed, partition, published_as)
     provenance = _provenance(context, root, partition, config)

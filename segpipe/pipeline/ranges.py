@@ -9,7 +9,7 @@ from datetime import date
 from segpipe.errors import ManifestError, SettingsError
 from segpipe.manifests.layout import Unread
 from segpipe.manifests.partition import Partition
-from segpipe.pipeline.partitions import partition_days
+from segpipe.pipeline.partitions import days_in_words, has_partition, last_day
 from segpipe.pipeline.runs import check_not_retired
 from segpipe.root import Root
 from segpipe.settings import Settings
@@ -102,7 +102,7 @@ def choose(root: Root, model_runs: Sequence[str], days: Days | None) -> Chosen:
     for name in model_runs:
         check_not_retired(settings, name)
         if name not in known:
-            landing.manifest(Partition(name, str(settings.first_date)))  # says what is there
+            landing.manifest(Partition(name, str(last_day(settings))))  # says what is there
     retired = [name for name in known if settings.policies.retired(name)]
     wanted = set(model_runs or known).difference(retired)
     unread: list[Unread] = []
@@ -141,18 +141,16 @@ def _by_partition(
     settings: Settings, landed: Sequence[Partition]
 ) -> tuple[list[Partition], list[Partition]]:
     """Those of days that have a partition, and the others."""
-    first, last = map(str, partition_days(settings.first_date))
-    runnable = [one for one in landed if first <= one.date <= last]
-    return runnable, [one for one in landed if not first <= one.date <= last]
+    runnable = [one for one in landed if has_partition(settings, one.date)]
+    return runnable, [one for one in landed if not has_partition(settings, one.date)]
 
 
 def outside_words(settings: Settings, outside: Sequence[Partition]) -> str:
     """What is said of manifests that landed for days without a partition."""
-    first, last = partition_days(settings.first_date)
     dates = sorted({one.date for one in outside})
     return (
         f"{len(outside)} landed for days that have no partition ({dates[0]} to {dates[-1]}): "
-        f"partitions go from {first} (first_date in segpipe.toml) to {last}"
+        f"partitions go {days_in_words(settings)}"
     )
 
 

@@ -20,7 +20,7 @@ from segpipe.pipeline.destinations import destination_assets
 from segpipe.pipeline.failures import first_cause, unforeseen_trace
 from segpipe.pipeline.home import home_failures, record_words
 from segpipe.pipeline.instance import open_instance, register
-from segpipe.pipeline.partitions import partition_days, partition_key
+from segpipe.pipeline.partitions import days_in_words, has_partition, partition_key
 from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.pipeline.publishing_assets import REMARKS
 from segpipe.pipeline.steps import StepProgress, no_progress
@@ -117,6 +117,7 @@ def run_partition(
             force=force,
             destinations=destinations,
             progress=progress,
+            begins=datetime.date.fromisoformat(partition.date),
         )
         return runs.run(partition)
 
@@ -126,6 +127,7 @@ class PartitionRuns:
 
     Args:
         instance: where Dagster records them.
+        begins: the first day of all these partitions, if it is known.
 
     The others are those of :func:`run_partition`.
 
@@ -146,6 +148,7 @@ class PartitionRuns:
         force: bool = False,
         destinations: Sequence[str] = (),
         progress: StepProgress = no_progress,
+        begins: datetime.date | None = None,
     ) -> None:
         if destinations:
             root = Root(replace(root.settings, destinations=tuple(destinations)))
@@ -154,7 +157,7 @@ class PartitionRuns:
         self._root, self._instance = root, instance
         self._publish_as, self._force = publish_as, force
         self._publishing = {"update": update, "dry_run": dry_run, "verify_all": verify_all}
-        self._prefixed = PrefixedRoot(root, progress=progress, pooled=False)
+        self._prefixed = PrefixedRoot(root, progress=progress, pooled=False, begins=begins)
         self._home = Path(instance.root_directory)
 
     @cached_property
@@ -255,11 +258,9 @@ def check_not_retired(settings: Settings, model_run: str) -> None:
 
 def _check_runnable(settings: Settings, partition: Partition) -> None:
     check_not_retired(settings, partition.model_run)
-    first, last = partition_days(settings.first_date)
-    if not first <= datetime.date.fromisoformat(partition.date) <= last:
+    if not has_partition(settings, partition.date):
         raise SettingsError(
-            f"date {partition.date} has no partition: they go from {first} (first_date in "
-            f"segpipe.toml) to {last}"
+            f"date {partition.date} has no partition: they go {days_in_words(settings)}"
         )
 
 

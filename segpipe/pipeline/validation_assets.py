@@ -9,11 +9,11 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import Field
 
-from segpipe.errors import ManifestError
+from segpipe.errors import ManifestError, NothingLandedError
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.label_colours import Colour, colours_of
-from segpipe.pipeline import checks, previews, schemas
+from segpipe.pipeline import checks, gaps, previews, schemas
 from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
@@ -49,6 +49,7 @@ _MANIFEST_SPEC = dg.AssetSpec(
     description="The Parquet manifest of one model run and day: its files, checked to be "
     "readable and to have the columns segpipe needs.",
     metadata={"dagster/column_schema": schemas.prediction_manifest(pa.schema([]))},
+    skippable=True,
     **ASSET_ATTRIBUTES,
 )
 _SPECS = [
@@ -59,6 +60,7 @@ _SPECS = [
         description="One row per prediction whose mask was found whole, of its image's size "
         "and explained by its Segments pixel for pixel; its canonical mask file stored.",
         metadata={"dagster/column_schema": schemas.validated_masks},
+        skippable=True,
         **ASSET_ATTRIBUTES,
     ),
     dg.AssetSpec(
@@ -68,6 +70,7 @@ _SPECS = [
         description="One row per prediction and Segment: label, confidence, area, box and "
         "centroid.",
         metadata={"dagster/column_schema": schemas.segments},
+        skippable=True,
         **ASSET_ATTRIBUTES,
     ),
     dg.AssetSpec(
@@ -77,6 +80,7 @@ _SPECS = [
         description="Quarantine: every finding of every row that was not accepted, with what "
         "was found, what was expected and what to do.",
         metadata={"dagster/column_schema": schemas.rejected_predictions},
+        skippable=True,
         **ASSET_ATTRIBUTES,
     ),
 ]
@@ -92,15 +96,22 @@ def manifest_asset(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
         check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], prefixed),
     )
     def prediction_manifest(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        gaps.settle_backfill(context)
         with dagster_failures():
-            yield from prefixed.with_keys(_manifest_events(prefixed.root, partition_of(context)))
+            yield from prefixed.with_keys(_manifest_events(context, prefixed.root))
 
     return prediction_manifest
 
 
-def _manifest_events(root: Root, partition: Partition) -> Iterator[Event]:
+def _manifest_events(context: dg.AssetExecutionContext, root: Root) -> Iterator[Event]:
+    partition = partition_of(context)
     try:
         manifest = root.manifest(partition)
+    except NothingLandedError as error:
+        words = gaps.nothing_landed(context, root.settings, partition, error)
+        yield checks.nothing_landed(checks.MANIFEST_SCHEMA, words)
+        yield dg.AssetObservation(MANIFEST, words, partition=context.partition_key)
+        return
     except ManifestError as error:
         yield checks.manifest_schema(error)
         raise
@@ -148,23 +159,28 @@ def validation_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
     def validate_masks(
         context: dg.AssetExecutionContext, config: ValidateConfig
     ) -> Iterator[Event]:
+        gaps.settle_backfill(context)
         with dagster_failures():
-            yield from prefixed.with_keys(
-                _validation_events(prefixed, partition_of(context), config)
-            )
+            yield from prefixed.with_keys(_validation_events(context, prefixed, config))
 
     return validate_masks
 
 
 def _validation_events(
-    prefixed: PrefixedRoot, partition: Partition, config: ValidateConfig
+    context: dg.AssetExecutionContext, prefixed: PrefixedRoot, config: ValidateConfig
 ) -> Iterator[Event]:
-    root = prefixed.root
-    summary = root.materialize(
-        partition,
-        force=config.force,
-        progress=lambda *rows: prefixed.progress("validating", *rows),
-    )
+    root, partition = prefixed.root, partition_of(context)
+    try:
+        summary = root.materialize(
+            partition,
+            force=config.force,
+            progress=lambda *rows: prefixed.progress("validating", *rows),
+        )
+    except NothingLandedError as error:
+        words = gaps.nothing_landed(context, root.settings, partition, error)
+        yield from (checks.nothing_landed(spec, words) for spec in _CHECKS)
+        yield dg.AssetObservation("validated_masks", words, partition=context.partition_key)
+        return
     page = _report_page(root, partition, rewrite=not summary.reused)
     blocked: list[str] = []
     validated, labels = root.validated(partition), Labels.of(root, partition)

@@ -1,15 +1,17 @@
 """The assets of a partition's derived views: consolidated masks and their segment table."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from segpipe.errors import TableError
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.label_colours import Colour, colours_of
-from segpipe.pipeline import checks, previews, schemas
+from segpipe.pipeline import checks, gaps, previews, schemas
+from segpipe.pipeline.destinations import destination_assets
 from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
@@ -24,6 +26,8 @@ from segpipe.validation.validated import ValidatedPredictions
 from segpipe.views import materialized as views
 from segpipe.views.summary import ViewSummary
 
+# Dagster materializes nothing for an output with this metadata.
+_NOT_MATERIALIZED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 # The tag under which Dagster keeps an asset's data version.
 _DATA_VERSION = "dagster/data_version"
 #: Name of the step that materializes views.
@@ -92,14 +96,19 @@ def view_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
         ),
         can_subset=True,
     )
-    def consolidate_masks(context: dg.AssetExecutionContext) -> Iterator[Event]:
+    def consolidate_masks(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[Event | dg.Output[None]]:
+        gaps.settle_backfill(context)
         selected = prefixed.asset_names(context.selected_asset_keys)
+        unpublished = _unpublished_views(context, prefixed, selected)
+        yield from _left_out(context, prefixed, unpublished)
         checked = prefixed.asset_names(key.asset_key for key in context.selected_asset_check_keys)
         partition = partition_of(context)
         with dagster_failures():
             for view in DERIVED_VIEWS:
                 names = (selected | checked) & asset_names_of(view)
-                if not names:
+                if not names or view in unpublished:
                     continue
                 made = _materialize(prefixed, partition, view) if selected & names else {}
                 yield from prefixed.with_keys(one for name, one in made.items() if name in selected)
@@ -107,6 +116,55 @@ def view_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
                 yield from prefixed.with_keys(one for name, one in found.items() if name in checked)
 
     return consolidate_masks
+
+
+def _unpublished_views(
+    context: dg.AssetExecutionContext, prefixed: PrefixedRoot, selected: Container[str]
+) -> list[View]:
+    """Views of the selection that a run leaves out because it publishes others, as "Materialize
+    all" does. A run that does not publish makes whatever was picked.
+    """
+    run, settings = context.run, prefixed.root.settings
+    published = [
+        target.asset
+        for target in destination_assets(settings)
+        if run.asset_selection is None or prefixed.key(target.asset) in run.asset_selection
+    ]
+    if not published:
+        return []
+    policy = settings.policies.of(partition_of(context).model_run)
+    steps = run.run_config.get("ops", {})
+    asked = [
+        steps.get(prefixed.name(name), {}).get("config", {}).get("publish_as") for name in published
+    ]
+    wanted = {View[one] if one else policy.publish_as for one in asked}
+    # A view and its checks may be selected by the name of either asset.
+    return [
+        view
+        for view in DERIVED_VIEWS
+        if view not in wanted and any(name in selected for name in asset_names_of(view))
+    ]
+
+
+def _left_out(
+    context: dg.AssetExecutionContext, prefixed: PrefixedRoot, views: list[View]
+) -> Iterator[dg.AssetObservation | dg.Output[None]]:
+    """Say that views are left out, and let the steps below run all the same."""
+    if not views:
+        return
+    gaps.leave_out(context, ",".join(views))
+    names = context.assets_def.keys_by_output_name
+    for view in views:
+        yield dg.AssetObservation(
+            prefixed.key(masks_asset(view)),
+            f"left out: the run publishes another view. Select {masks_asset(view)} and "
+            f"{segments_asset(view)} alone to make them",
+            partition=context.partition_key,
+        )
+        for output, key in names.items():
+            if key in context.selected_asset_keys and key.path[-1] in asset_names_of(view):
+                # An output that is no materialization: without one the upload would be skipped.
+                yield dg.Output(None, output, metadata=_NOT_MATERIALIZED)
 
 
 def asset_names_of(view: View) -> set[str]:

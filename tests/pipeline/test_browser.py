@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,7 +67,7 @@ def interface(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
     root = folder / "root"
     root.mkdir()
     (root / SETTINGS_FILE).write_text(_SETTINGS)
-    write_demo_landing(root, items_per_day=8)
+    write_demo_landing(root, items_per_day=8, until=date(2026, 1, 7))
     with Interface(root, folder / "dagster_home", ARTEFACTS / "segpipe-dev.log") as running:
         yield running
 

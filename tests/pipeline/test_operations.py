@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -172,7 +173,8 @@ def test_a_run_whose_process_died_is_started_again_and_one_with_a_reason_is_not(
 ) -> None:
     died = run_of(root, instance)
     instance.report_run_failed(died)
-    mistaken = executed(root, instance).dagster_run  # there is no manifest
+    strict = Root(replace(root.settings, missing_manifest="fail"))
+    mistaken = executed(strict, instance).dagster_run
     told = [instance.get_run_by_id(run.run_id).tags[WILL_RETRY_TAG] for run in (died, mistaken)]
     assert told == ["true", "false"]
 
@@ -200,7 +202,8 @@ def test_storage_that_fails_for_a_moment_is_tried_again(
 
 
 def no_manifest(landing: LandingWriter) -> None:
-    """Nothing has landed."""
+    landing.root.mkdir(exist_ok=True)
+    (landing.root / "segpipe.toml").write_text('missing_manifest = "fail"\n')
 
 
 def no_list_of_items(landing: LandingWriter) -> None:

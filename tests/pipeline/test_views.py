@@ -135,17 +135,6 @@ def test_publishing_alone_makes_the_view_it_needs_where_it_is_not_there(
     assert instance.get_latest_materialization_event(dg.AssetKey("instance_masks")) == first
 
 
-def test_a_run_of_all_assets_makes_every_view_so_that_a_backfill_finds_none_missing(
-    landing: LandingWriter, instance: dg.DagsterInstance
-) -> None:
-    root = land_streets(landing)
-    names = ["prediction_manifest", "validated_masks", "segments", "rejected_predictions"]
-    assert run_only(root, instance, *names, *VIEW_ASSETS, "published_predictions").success
-    made = materialized(instance)
-    assert set(made) == {*VIEW_ASSETS, "validated_masks", "published_predictions"}
-    assert made["published_predictions"].metadata["published_as"].value == "given"
-
-
 def test_a_dry_run_records_no_check_of_what_it_did_not_read_back(
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
