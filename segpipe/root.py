@@ -7,6 +7,7 @@ and the Dagster assets call these methods.
 from __future__ import annotations
 
 import datetime
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from segpipe.errors import SettingsError, TableError
+from segpipe.errors import NothingLandedError, SettingsError, TableError
 from segpipe.formats.exports import ExportFormat, export_published
 from segpipe.manifests.items import ItemList
 from segpipe.manifests.landing import Landing
@@ -345,14 +346,16 @@ class Root:
             progress: called with the number of predictions done and of all predictions.
 
         Raises:
-            TableError: if the partition was not materialized completely, or more of it was
-                rejected than the policy allows.
+            TableError: if the partition was not materialized completely, its tables are not of
+                the manifest as it is now, or more of it was rejected than the policy allows.
             SettingsError: if the destination is not set up.
             CatalogError, DestinationError, StorageError: if the destination fails; what was
                 published by then stays, and publishing again completes it.
         """
         partition = Partition.of(partition, date)
         validated = self.validated(partition)
+        with suppress(NothingLandedError):  # it was archived: then there is nothing to differ from
+            self.check_current(partition)
         policy = self.settings.policies.of(partition.model_run)
         _check_rejections(validated.summary, policy.max_rejection_rate)
         if provenance is None:

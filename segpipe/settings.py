@@ -56,7 +56,8 @@ class Settings:
         workers: how many work on a step's masks on this machine; 0 means one per processor.
         scheduler: address of a Dask scheduler whose workers do it instead; empty for none.
         publish_rows: predictions per catalog commit.
-        time_zone: of the daily schedule, and of the day that is today; a name such as ``Europe/Berlin``.
+        time_zone: of the daily schedule, and of the day that is today; a name such as
+            ``Europe/Berlin``.
         daily_at: when the daily schedule requests the day before, HH:MM.
         automatic: whether sensor and schedule run unless they are switched off.
         links: http(s) address under which the root's files are reached by people, if any: places on

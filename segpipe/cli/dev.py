@@ -10,12 +10,14 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from segpipe.cli.console import say
+from segpipe.cli.console import put, say
 from segpipe.cli.exit_status import ALL_ACCEPTED, UNUSABLE
 from segpipe.cli.ports import check_free
 from segpipe.errors import SettingsError
 from segpipe.manifests.layout import Unread, listed
 from segpipe.pipeline.instance import open_instance, register_landed
+from segpipe.pipeline.partitions import MOST_PARTITIONS
+from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.root import Root
 from segpipe.settings import ROOT_VARIABLE
 
@@ -43,6 +45,14 @@ def run_dev(root: str, host: str, port: int) -> int:
         known = register_landed(instance, opened, unread.append)
     say(f"root            {url}")
     say(f"model runs      {', '.join(known) or 'none yet'}")
+    days = PrefixedRoot(opened).days
+    cells = max(0, (days[1] - days[0]).days + 1) * len(known)
+    say(f"partitions      {cells:,}: {len(known)} model runs x {days[0]} to {days[1]}")
+    if cells > MOST_PARTITIONS:
+        say(
+            f"warning: Dagster recommends at most {MOST_PARTITIONS:,} partitions of an asset; set "
+            "first_date, or retire model runs that are over, in segpipe.toml"
+        )
     if unread:
         say(f"not read        {len(unread)}: {listed(unread)}")
     say(f"Dagster home    {os.environ['DAGSTER_HOME']}")
@@ -62,6 +72,21 @@ def run_dev(root: str, host: str, port: int) -> int:
         finally:
             _end(dagster)
     return ALL_ACCEPTED if status == 0 else UNUSABLE
+
+
+def register_model_runs(root: str) -> None:
+    """Register the root's model runs with Dagster, and print their names.
+
+    Raises:
+        SettingsError, StorageError: if the root or Dagster's home cannot be used.
+    """
+    opened = Root.open(root)
+    unread: list[Unread] = []
+    with open_instance(opened.settings.root) as instance:
+        known = register_landed(instance, opened, unread.append)
+    if unread:
+        say(f"not read: {len(unread)}: {listed(unread)}")
+    put("\n".join(known) or "no model run has landed yet")
 
 
 def _end(dagster: subprocess.Popen[bytes]) -> None:

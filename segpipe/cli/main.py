@@ -213,6 +213,15 @@ def run(root: str, **options: Any) -> int:
 
 
 @cli.command()
+@_root_option
+def register(root: str) -> None:
+    """Make Dagster know the model runs that have landed, so that they can be backfilled."""
+    from segpipe.cli.dev import register_model_runs
+
+    register_model_runs(root)
+
+
+@cli.command()
 @click.option("--root", default="demo", show_default=True, help=_ROOT_HELP)
 @_address_options(3000)
 def dev(root: str, port: int, host: str) -> int:

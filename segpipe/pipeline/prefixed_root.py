@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from segpipe.errors import SettingsError
-from segpipe.pipeline.partitions import MODEL_RUNS, day_by_model_run, first_day, last_day
+from segpipe.pipeline.partitions import MODEL_RUNS, Grid, first_day, last_day
 from segpipe.pipeline.steps import StepProgress, no_progress
 from segpipe.root import Root
 from segpipe.validation.inputs import validation_key
@@ -73,13 +73,13 @@ class PrefixedRoot:
         return dg.DynamicPartitionsDefinition(name=self.name(MODEL_RUNS))
 
     @cached_property
-    def partitions(self) -> dg.MultiPartitionsDefinition:
+    def partitions(self) -> Grid:
         """All days from the first to today, for every registered model run.
 
         Raises:
             StorageError: if the landing folder cannot be listed.
         """
-        return day_by_model_run(self.root.settings, self.days[0], self.model_runs)
+        return Grid(self.root, self.days[0], self.model_runs)
 
     @property
     def days(self) -> tuple[date, date]:

@@ -103,7 +103,7 @@ def _published(
 ) -> Iterator[Event]:
     root, partition = prefixed.root, partition_of(context)
     try:
-        root.check_current(partition)
+        root.manifest(partition)
     except NothingLandedError as error:
         words = gaps.nothing_landed(context, root.settings, partition, error)
         yield dg.AssetObservation(target.asset, words, partition=context.partition_key)

@@ -9,7 +9,9 @@ import pytest
 
 from segpipe.manifests.partition import Partition
 from segpipe.publishing.outcomes import Outcome
+from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
+from tests.fixtures.command_line import segpipe
 from tests.fixtures.interface import Interface
 from tests.fixtures.landing import LandingWriter
 
@@ -33,6 +35,26 @@ def interface(landing: LandingWriter, tmp_path: Path) -> Iterator[Interface]:
     land(landing, "class")
     with Interface(landing.root, tmp_path / "home", tmp_path / "log") as running:
         yield running
+
+
+def test_a_backfill_with_gaps_ends_green_with_exactly_what_landed_published(
+    interface: Interface, landing: LandingWriter
+) -> None:
+    other = Partition("segformer", DAYS[1])
+    landing.manifest([landing.row("other", (0, 9), other)], other)
+    # Its model run is registered by the run that names it.
+    landed = {*KEYS, f"{DAYS[1]}|segformer"}
+    assert segpipe("run", "--root", landing.root, "--model-run", "segformer", "--date", DAYS[1],
+                   DAGSTER_HOME=str(interface.home)).returncode == 0  # fmt: skip
+    cells = [f"{day}|{name}" for day in [*DAYS, "2026-01-08"] for name in ("unet", "segformer")]
+    begun = interface.backfill(cells)
+    assert interface.end_of_backfill(begun, 300) == "COMPLETED_SUCCESS"
+    counts = interface.counts_of_backfill(begun)
+    # Of the other cells, and of views nobody publishes, nothing was to be materialized.
+    assert counts["published_predictions"] == (len(landed), len(landed), 0)
+    assert "semantic_masks" not in counts
+    catalog = Root.open(str(landing.root)).catalog.read(["model_run", "reference_id"])
+    assert catalog.num_rows == 2 * len(KEYS) + 1
 
 
 def test_a_backfill_reruns_a_range_with_update_on_or_off(
