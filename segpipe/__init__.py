@@ -10,8 +10,8 @@
     root.catalog.predictions(model_run="street-unet-v1").to_pandas()
 
 What is named below is all that a user imports, besides ``segpipe.pipeline``, the Dagster project,
-which is the only part that imports Dagster. Names are imported when first used, so that
-``import segpipe`` costs next to nothing.
+which is the only part that imports Dagster; ``SegpipeRoot`` is its component. Names are imported
+when first used, so that ``import segpipe`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ _MODULES = {
     "SegmentationPrediction": "segpipe.predictions.prediction",
     "Segment": "segpipe.predictions.prediction",
     "SegpipeError": "segpipe.errors",
+    "SegpipeRoot": "segpipe.pipeline.component",
     "Settings": "segpipe.settings",
     "Summary": "segpipe.validation.summary",
     "ValidationReport": "segpipe.validation.report",
@@ -84,6 +85,7 @@ __all__ = [
     "Segment",
     "SegmentationPrediction",
     "SegpipeError",
+    "SegpipeRoot",
     "Settings",
     "Summary",
     "ValidationReport",

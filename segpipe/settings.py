@@ -64,6 +64,7 @@ class Settings:
             Dagster's pages become links there.
         destinations: where predictions are published: ``catalog``, ``nucleus``, or both.
         nucleus: the dataset at Scale Nucleus; needed for that destination.
+        owners, group, tags: of the assets in Dagster (``[dagster]``).
         ground_truth: model runs whose published predictions are true, the first that has an item
             before the others (``[evaluation] ground_truth``); empty for none.
     """
@@ -91,6 +92,9 @@ class Settings:
     links: str = ""
     destinations: tuple[str, ...] = (CATALOG,)
     nucleus: NucleusSettings | None = None
+    owners: tuple[str, ...] = ()
+    group: str = "segmentation_predictions"
+    tags: Mapping[str, str] = field(default_factory=dict)
     ground_truth: tuple[str, ...] = ()
 
     @classmethod
@@ -112,7 +116,25 @@ class Settings:
         if "allowed_roots" in given:
             given["allowed_roots"] = tuple(_below(root, url) for url in given["allowed_roots"])
         given["policies"] = replace(given["policies"], from_file=True)
-        return cls(root, **given)
+        settings = cls(root, **given)
+        _check_together(settings, shown)
+        return settings
+
+    def replaced(self, shown: str, **given: Any) -> Settings:
+        """A copy in which some keys of the settings file have other values.
+
+        Args:
+            shown: where the values are from, for messages.
+            given: values as a settings file has them.
+
+        Raises:
+            SettingsError: naming the key whose value cannot be used.
+        """
+        checked = _checked(given, shown)
+        del checked["policies"]
+        settings = replace(self, **checked)
+        _check_together(settings, shown)
+        return settings
 
     @classmethod
     def of(cls, root: RootLike) -> Settings:
@@ -222,7 +244,7 @@ def _absolute(url: str) -> str:
     return os.path.abspath(path if is_url(url) else os.path.expanduser(path))
 
 
-_TABLES = ("policy", "model_runs", "metadata", "nucleus", "evaluation")
+_TABLES = ("policy", "model_runs", "metadata", "nucleus", "evaluation", "dagster")
 _KINDS: dict[str, tuple[type, str]] = {
     "dataset": (str, "text"),
     "manifests": (str, "a URL"),
@@ -286,6 +308,8 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
         settings["nucleus"] = NucleusSettings.read(given["nucleus"], shown)
     if "evaluation" in given:
         settings["ground_truth"] = _ground_truth(given["evaluation"], shown)
+    if "dagster" in given:
+        settings |= _labels(given["dagster"], shown)
     for key, value in given.items():
         if key in _TABLES:
             continue
@@ -306,14 +330,17 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
         if not fits:
             raise SettingsError(f"{shown}: {key} is {value!r}, expected {words}")
         settings[key] = tuple(value) if kind is list else value
-    first, last = settings.get("first_date"), settings.get("last_date")
+    return settings
+
+
+def _check_together(settings: Settings, shown: str) -> None:
+    first, last = settings.first_date, settings.last_date
     if first is not None and last is not None and last < first:
         raise SettingsError(f"{shown}: last_date is {last}, expected first_date, {first}, or later")
-    for name in settings.get("destinations", ()):
-        table = DESTINATIONS[name].table
-        if table is not None and table not in settings:
-            raise SettingsError(f'{shown}: the destination "{name}" needs a table [{table}]')
-    return settings
+    for name in settings.destinations:
+        entry = DESTINATIONS[name]
+        if entry.table is not None and settings.of_destination(entry) is None:
+            raise SettingsError(f'{shown}: the destination "{name}" needs a table [{entry.table}]')
 
 
 def _ground_truth(given: object, shown: str) -> tuple[str, ...]:
@@ -332,6 +359,45 @@ def _ground_truth(given: object, shown: str) -> tuple[str, ...]:
             "names"
         )
     return names
+
+
+# What Dagster takes as an owner, and as a group.
+_OWNER = re.compile(r"team:\S+|[^@\s]+@[^@\s]+\.[^@\s]+")
+_GROUP = re.compile(r"[A-Za-z0-9_]+")
+
+
+def _labels(given: object, shown: str) -> dict[str, Any]:
+    """What the table ``[dagster]`` says of the assets."""
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"{shown}: dagster is {given!r}, expected a table [dagster]")
+
+    def texts(value: object) -> bool:
+        return all(isinstance(one, str) for one in value) if isinstance(value, list) else False
+
+    kinds: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "owners": (
+            lambda value: texts(value) and all(map(_OWNER.fullmatch, value)),
+            'a list of e-mail addresses and teams, such as "team:vision"',
+        ),
+        "group": (
+            lambda value: isinstance(value, str) and _GROUP.fullmatch(value) is not None,
+            "a name of letters, digits and underscores",
+        ),
+        "tags": (
+            lambda value: isinstance(value, Mapping) and texts([*value.values()]),
+            "a table of texts",
+        ),
+    }
+    for key, value in given.items():
+        if key not in kinds:
+            raise SettingsError(
+                f"{shown}: unknown key {key!r} in [dagster]{nearest(key, [*kinds])}"
+            )
+        fits, words = kinds[key]
+        if not fits(value):
+            raise SettingsError(f"{shown}: {key} is {value!r} in [dagster], expected {words}")
+    found = dict(given)
+    return {**found, "owners": tuple(found["owners"])} if "owners" in found else found
 
 
 #: A root as a call names it: opened, its settings, or its path or URL.

@@ -13,6 +13,7 @@ from segpipe.pipeline.declarative_automation import WHOLE_PARTITION_TAG, automat
 from segpipe.pipeline.destinations import destination_assets
 from segpipe.pipeline.freshness_check import freshness_check
 from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.upstream import ManifestDep
 from segpipe.root import Root
 from segpipe.settings import Settings
 
@@ -20,7 +21,12 @@ from segpipe.settings import Settings
 JOB = "publish_partition"
 
 
-def build_definitions(settings: Settings, key_prefix: str | Sequence[str] = ()) -> dg.Definitions:
+def build_definitions(
+    settings: Settings,
+    key_prefix: str | Sequence[str] = (),
+    *,
+    manifest_deps: Sequence[ManifestDep] = (),
+) -> dg.Definitions:
     """The Dagster definitions of one root, which can be merged with other definitions.
 
     ::
@@ -34,13 +40,35 @@ def build_definitions(settings: Settings, key_prefix: str | Sequence[str] = ()) 
     Args:
         key_prefix: prepended to the asset keys and to the names of job, sensors, schedule, pools,
             group and partitions, so that several roots fit into one code location.
+        manifest_deps: assets that the manifests depend on, such as inference.
 
     Raises:
         SettingsError: if the prefix has parts that Dagster does not allow in names.
     """
+    prefixed = PrefixedRoot(
+        Root(settings), prefix_of(key_prefix), manifest_deps=tuple(manifest_deps)
+    )
+    return definitions_of(prefixed)
+
+
+def partitions_of(
+    settings: Settings, key_prefix: str | Sequence[str] = ()
+) -> dg.MultiPartitionsDefinition:
+    """The grid of a root's assets, day x model run, for assets of one's own beside them.
+
+    Args:
+        key_prefix: as for :func:`build_definitions`.
+
+    Raises:
+        SettingsError: if the prefix has parts that Dagster does not allow in names.
+    """
+    return PrefixedRoot(Root(settings), prefix_of(key_prefix)).partitions
+
+
+def prefix_of(key_prefix: str | Sequence[str]) -> tuple[str, ...]:
+    """The parts of a prefix; none if it is empty text."""
     parts = (key_prefix,) if isinstance(key_prefix, str) else tuple(key_prefix)
-    prefix = () if parts == ("",) else parts  # an empty string is no prefix
-    return definitions_of(PrefixedRoot(Root(settings), prefix))
+    return () if parts == ("",) else parts
 
 
 def definitions_of(prefixed: PrefixedRoot) -> dg.Definitions:

@@ -15,6 +15,7 @@ import dagster as dg
 from segpipe.errors import SettingsError
 from segpipe.pipeline.partitions import MODEL_RUNS, Grid, first_day, last_day
 from segpipe.pipeline.steps import StepProgress, no_progress
+from segpipe.pipeline.upstream import ManifestDep
 from segpipe.root import Root
 from segpipe.validation.inputs import validation_key
 
@@ -39,6 +40,7 @@ class PrefixedRoot:
         progress: called with a step's progress; the command line draws its bar with it.
         pooled: whether uploads wait for a slot in their pool. A run outside Dagster's daemon does
             not: nothing would free the slot of a run that was killed.
+        manifest_deps: assets the manifests depend on.
         begins: the first day with a partition, where it is known already; None to look for it.
 
     Raises:
@@ -50,6 +52,7 @@ class PrefixedRoot:
     progress: StepProgress = no_progress
     pooled: bool = True
     begins: date | None = None
+    manifest_deps: tuple[ManifestDep, ...] = ()
 
     def __post_init__(self) -> None:
         for part in self.key_prefix:
@@ -120,7 +123,9 @@ class PrefixedRoot:
             spec.replace_attributes(
                 key=self.key(spec.key),
                 deps=[self.key(dep.asset_key) for dep in spec.deps],
-                group_name=self.name(spec.group_name or "segpipe"),
+                group_name=self.name(self.root.settings.group),
+                owners=list(self.root.settings.owners),
+                tags={**spec.tags, **self.root.settings.tags},
                 code_version=f"{spec.code_version}.{self._policy_version}",
                 partitions_def=self.partitions,
             )

@@ -17,6 +17,7 @@ from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
+from segpipe.pipeline.upstream import follow, follow_within_run
 from segpipe.pipeline.view_assets import DERIVED_VIEWS, ensure_view, masks_asset, segments_asset
 from segpipe.predictions.view import View
 from segpipe.publishing.destinations import CATALOG, DESTINATIONS
@@ -83,9 +84,7 @@ def _spec(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.AssetSpec:
         deps=["validated_masks", "segments", *of_views],
         kinds={target.kind},
         skippable=True,
-        automation_condition=upstream_updated(
-            dg.AssetSelection.assets(prefixed.key("validated_masks"))
-        ),
+        automation_condition=_when(prefixed),
         description=f"The predictions of the partition, published {target.phrase}: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
         metadata={"dagster/column_schema": schemas.published_predictions}
@@ -93,6 +92,14 @@ def _spec(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.AssetSpec:
         else {},
         **ASSET_ATTRIBUTES,
     )
+
+
+def _when(prefixed: PrefixedRoot) -> dg.AutomationCondition[Any]:
+    validated = prefixed.key("validated_masks")
+    by_hand = upstream_updated(dg.AssetSelection.assets(validated))
+    if follow(prefixed.manifest_deps) is None:
+        return by_hand
+    return by_hand | follow_within_run([validated])
 
 
 def _published(

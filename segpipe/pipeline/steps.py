@@ -13,11 +13,7 @@ from segpipe.errors import SegpipeError, StorageError, notes_of
 from segpipe.validation.pass_tables import CODE_VERSION
 
 #: Attributes of every asset spec.
-ASSET_ATTRIBUTES: dict[str, Any] = {
-    "group_name": "segmentation_predictions",
-    "owners": ["team:segmentation"],
-    "code_version": CODE_VERSION,
-}
+ASSET_ATTRIBUTES: dict[str, Any] = {"code_version": CODE_VERSION}
 
 #: Called with the step's name, the number of rows done, and the number of all rows.
 StepProgress = Callable[[str, int, int], None]

@@ -18,6 +18,7 @@ from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
+from segpipe.pipeline.upstream import follow, follow_within_run
 from segpipe.root import REPORT_FILE, Root
 from segpipe.validation.coverage import coverage_of
 from segpipe.validation.distributions import Distribution, distribution_of, drift_between
@@ -91,7 +92,13 @@ def manifest_asset(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=prefixed.name(MANIFEST),
-        specs=prefixed.specs([_MANIFEST_SPEC]),
+        specs=[
+            spec.replace_attributes(
+                deps=[dep.dep() for dep in prefixed.manifest_deps],
+                automation_condition=follow(prefixed.manifest_deps),
+            )
+            for spec in prefixed.specs([_MANIFEST_SPEC])
+        ],
         retry_policy=RETRY_POLICY,
         check_specs=checks.partitioned([checks.MANIFEST_SCHEMA], prefixed),
     )
@@ -152,7 +159,10 @@ def validation_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=prefixed.name(VALIDATE),
-        specs=prefixed.specs(_SPECS),
+        specs=[
+            spec.replace_attributes(automation_condition=_validated_with_manifest(prefixed))
+            for spec in prefixed.specs(_SPECS)
+        ],
         retry_policy=RETRY_POLICY,
         check_specs=checks.partitioned(_CHECKS, prefixed),
     )
@@ -164,6 +174,12 @@ def validation_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
             yield from prefixed.with_keys(_validation_events(context, prefixed, config))
 
     return validate_masks
+
+
+def _validated_with_manifest(prefixed: PrefixedRoot) -> dg.AutomationCondition[Any] | None:
+    if follow(prefixed.manifest_deps) is None:
+        return None
+    return follow_within_run([prefixed.key(MANIFEST)])
 
 
 def _validation_events(

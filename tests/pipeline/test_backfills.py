@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from segpipe.manifests.partition import Partition
+from segpipe.pipeline.build import JOB
 from segpipe.publishing.outcomes import Outcome
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
@@ -75,3 +76,12 @@ def test_a_backfill_reruns_a_range_with_update_on_or_off(
     assert outcomes(KEYS) == ([{"ignored": 2}] * 3, version)
     mended, _ = outcomes(KEYS[:2], **{"segpipe/update": "true"})
     assert mended == [{"replaced": 2}, {"replaced": 2}, {"ignored": 2}]
+    # The same of a backfill of the job, and from the launchpad.
+    land(landing, "third")
+    update = {"segpipe/update": "true"}
+    begun = interface.job_backfill(JOB, KEYS[:1], **update)
+    assert interface.end_of_backfill(begun) == "COMPLETED_SUCCESS"
+    run = interface.launch(DAYS[1], "unet", {}, **update)
+    assert interface.end_of_run(run) == "SUCCESS"
+    replaced = [interface.latest("published_predictions", key)["replaced"] for key in KEYS[:2]]
+    assert replaced == [2, 2]
