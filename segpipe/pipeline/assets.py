@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
 
 from segpipe.pipeline.destinations import destination_assets
@@ -14,7 +16,7 @@ from segpipe.predictions.view import View
 
 def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
     """All assets of a root, under its key prefix."""
-    return [
+    assets = [
         manifest_asset(prefixed),
         validation_assets(prefixed),
         view_assets(prefixed),
@@ -23,6 +25,11 @@ def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
             for target in destination_assets(prefixed.root.settings)
         ),
     ]
+    with warnings.catch_warnings():
+        # A beta feature of Dagster; tests cover what is used here.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        found = dg.with_source_code_references(assets)
+    return [one for one in found if isinstance(one, dg.AssetsDefinition)]
 
 
 def run_selection(prefixed: PrefixedRoot, view: View) -> list[dg.AssetKey]:

@@ -13,8 +13,10 @@ from typing import Any
 import dagster as dg
 
 from segpipe.errors import SettingsError
+from segpipe.pipeline.column_lineage import column_lineage
 from segpipe.pipeline.partitions import MODEL_RUNS, Grid, first_day, last_day
 from segpipe.pipeline.steps import StepProgress, no_progress
+from segpipe.pipeline.table_metadata import table_metadata
 from segpipe.pipeline.upstream import ManifestDep
 from segpipe.root import Root
 from segpipe.validation.inputs import validation_key
@@ -126,6 +128,10 @@ class PrefixedRoot:
                 group_name=self.name(self.root.settings.group),
                 owners=list(self.root.settings.owners),
                 tags={**spec.tags, **self.root.settings.tags},
+                metadata={
+                    **spec.metadata,
+                    **table_metadata(spec.key.path[-1], self.root.settings, self.key),
+                },
                 code_version=f"{spec.code_version}.{self._policy_version}",
                 partitions_def=self.partitions,
             )
@@ -149,8 +155,13 @@ class PrefixedRoot:
             key = self.key(event.asset_key)
             match event:
                 case dg.MaterializeResult():
+                    metadata = dict(event.metadata or {})
+                    view = str(metadata.get("published_as", ""))
+                    lineage = column_lineage(event.asset_key.path[-1], self.key, view)
+                    if lineage is not None:
+                        metadata["dagster/column_lineage"] = lineage
                     yield dg.MaterializeResult(
-                        key, metadata=event.metadata, data_version=event.data_version
+                        key, metadata=metadata, data_version=event.data_version
                     )
                 case dg.AssetCheckResult():
                     yield event._replace(asset_key=key)

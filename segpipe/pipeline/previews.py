@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -19,9 +20,13 @@ from segpipe.pictures.contact_sheet import cached_sheets
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import Colour
 from segpipe.pictures.overlay import LegendEntry, encoded, likeliest, overlay
+from segpipe.pipeline.file_links import file_link
 from segpipe.settings import Settings
 from segpipe.validation.distributions import Distribution
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
+
+#: A partition's contact sheet as a file, and the newest of all partitions, where links lead there.
+PICTURE_FILE = "_predictions.jpg"
 
 
 def sheets(
@@ -30,7 +35,7 @@ def sheets(
     colours: Mapping[str, Colour],
     *,
     redraw: bool,
-) -> dict[str, dg.MarkdownMetadataValue]:
+) -> dict[str, dg.MetadataValue[Any]]:
     """Contact sheets: a sample of the partition's predictions, and the least sure ones.
 
     Args:
@@ -42,10 +47,24 @@ def sheets(
         return {"preview": dg.MetadataValue.md(f"no picture: {error}")}
     if drawn.spread is None:
         return {"preview": dg.MetadataValue.md("no prediction was accepted")}
-    found = {"preview": _picture_of("predictions of the partition", "jpeg", drawn.spread)}
+    found: dict[str, dg.MetadataValue[Any]] = {
+        "preview": _picture_of("predictions of the partition", "jpeg", drawn.spread)
+    }
     if drawn.unsure is not None:
         found["least_sure"] = _picture_of("the least sure predictions", "jpeg", drawn.unsure)
+    if settings.links:  # then a file is a click away, and the browser zooms in it
+        predictions.folder.write(PICTURE_FILE, drawn.spread)
+        settings.folder("validated").write(PICTURE_FILE, drawn.spread)
+        found["picture"] = file_link(settings, f"{predictions.folder.url}/{PICTURE_FILE}")
     return found
+
+
+def newest_picture(settings: Settings) -> str:
+    """Markdown that shows the newest contact sheet; empty where no address leads to it."""
+    place = file_link(settings, f"{settings.folder('validated').url}/{PICTURE_FILE}")
+    if not isinstance(place, dg.UrlMetadataValue):
+        return ""
+    return f"\n\n[![the newest predictions]({place.url})]({place.url})"
 
 
 def charts(

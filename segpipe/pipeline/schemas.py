@@ -8,7 +8,7 @@ import pyarrow as pa
 from segpipe.errors import shortened
 from segpipe.publishing.table_format import PREDICTIONS
 from segpipe.tables.columns import COLUMNS
-from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
+from segpipe.tables.schemas import MEASURED, REJECTED, SEGMENTS, VALIDATED
 
 # Columns on a page: whatever stands there is kept with every run.
 _MOST_COLUMNS = 100
@@ -59,4 +59,13 @@ def prediction_manifest(carried: pa.Schema) -> dg.TableSchema:
 validated_masks = table_schema(VALIDATED)
 segments = table_schema(SEGMENTS)
 rejected_predictions = table_schema(REJECTED)
-published_predictions = table_schema(PREDICTIONS)
+# The catalog holds Segments within predictions; a nested column has a name of its own.
+published_predictions = dg.TableSchema(
+    [
+        *table_schema(PREDICTIONS).columns,
+        *(
+            dg.TableColumn(f"segments.{column.name}", column.type, column.description)
+            for column in table_schema(pa.schema(MEASURED)).columns
+        ),
+    ]
+)

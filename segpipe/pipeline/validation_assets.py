@@ -133,6 +133,7 @@ def _manifest_events(context: dg.AssetExecutionContext, root: Root) -> Iterator[
             **({"warnings": list(manifest.warnings)} if manifest.warnings else {}),
             "dagster/column_schema": schemas.prediction_manifest(manifest.extras),
             "folder": file_link(root.settings, manifest.files[0].folder.url),
+            "dagster/uri": file_link(root.settings, manifest.files[0].folder.url),
         },
         data_version=dg.DataVersion(digest),
     )
@@ -156,11 +157,17 @@ class ValidateConfig(dg.Config):
 
 def validation_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
     """``validated_masks``, ``segments`` and ``rejected_predictions``, from one pass in one step."""
+    newest = previews.newest_picture(prefixed.root.settings)
 
     @dg.multi_asset(
         name=prefixed.name(VALIDATE),
         specs=[
-            spec.replace_attributes(automation_condition=_validated_with_manifest(prefixed))
+            spec.replace_attributes(
+                automation_condition=_validated_with_manifest(prefixed),
+                description=f"{spec.description}{newest}"
+                if spec.key == prefixed.key("validated_masks")
+                else spec.description,
+            )
             for spec in prefixed.specs(_SPECS)
         ],
         retry_policy=RETRY_POLICY,
@@ -270,6 +277,7 @@ def _masks_result(
             **compared,
             **({"warnings": list(summary.warnings)} if summary.warnings else {}),
             "table": table_link(root, validated, VALIDATED_FILE),
+            "dagster/uri": table_link(root, validated, VALIDATED_FILE),
             "masks": file_link(root.settings, root.masks.folder.url),
         },
         data_version=dg.DataVersion(summary.validated_digest),
@@ -291,6 +299,7 @@ def _segments_result(
             "without_confidence": now.without_confidence,
             **({} if median is None else {"median_confidence": round(median, 4)}),
             "table": table_link(root, validated, SEGMENTS_FILE),
+            "dagster/uri": table_link(root, validated, SEGMENTS_FILE),
         },
         data_version=dg.DataVersion(summary.validated_digest),
     )
@@ -304,9 +313,11 @@ def _rejections_result(
         asset_key="rejected_predictions",
         metadata={
             "rejected_rows": summary.rejected,
+            "dagster/row_count": validated.rejected_rows,
             "report": file_link(root.settings, page),
             **({} if rejections is None else {"first_rejections": rejections}),
             "table": table_link(root, validated, REJECTED_FILE),
+            "dagster/uri": table_link(root, validated, REJECTED_FILE),
         },
         data_version=dg.DataVersion(summary.rejected_digest),
     )

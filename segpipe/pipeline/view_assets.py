@@ -248,6 +248,7 @@ def _masks_result(
             "changed_masks": summary.changed,
             **(undecided if summary.undecided else {}),
             "table": table_link(root, predictions, VALIDATED_FILE),
+            "dagster/uri": table_link(root, predictions, VALIDATED_FILE),
             "masks": file_link(root.settings, root.masks.folder.url),
         },
         data_version=dg.DataVersion(summary.digest),
@@ -263,6 +264,7 @@ def _segments_result(
             "dagster/row_count": summary.segments,
             "given_segments": summary.given_segments,
             "table": table_link(root, predictions, SEGMENTS_FILE),
+            "dagster/uri": table_link(root, predictions, SEGMENTS_FILE),
         },
         data_version=dg.DataVersion(summary.digest),
     )

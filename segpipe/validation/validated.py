@@ -120,6 +120,12 @@ class ValidatedPredictions:
                 return pa.Table.from_batches([batch])
             return pq.ParquetFile(handle).schema_arrow.empty_table()
 
+    @property
+    def rejected_rows(self) -> int:
+        """Rows of the rejected table: findings, of which a rejected row may have several."""
+        with self.folder.open_input(REJECTED_FILE) as handle:
+            return int(pq.ParquetFile(handle).metadata.num_rows)
+
     def _check(self, name: str, digest: str) -> None:
         if not self.folder.exists(name):
             raise TableError(
