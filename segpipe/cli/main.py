@@ -85,6 +85,12 @@ def demo(root: str, until: datetime | None) -> int:
     "them with the reasons.",
 )
 @click.option(
+    "--background-label",
+    metavar="LABEL",
+    help="Give pixels of the value 0 that no Segment declares a Segment of this label in the "
+    "catalog, instead of rejecting their mask.",
+)
+@click.option(
     "--max-body-mb",
     "body_mb",
     type=click.IntRange(1),
@@ -92,11 +98,13 @@ def demo(root: str, until: datetime | None) -> int:
     show_default=True,
     help="Limit of a request's body.",
 )
-def nucleus_server(root: str, host: str, port: int, checks: str, body_mb: int) -> int:
+def nucleus_server(
+    root: str, host: str, port: int, checks: str, background_label: str | None, body_mb: int
+) -> int:
     """Serve an endpoint the Scale Nucleus SDK can talk to; what it uploads is in the catalog."""
     from segpipe.cli.nucleus_server import run_nucleus_server
 
-    return run_nucleus_server(root, host, port, checks, body_mb)
+    return run_nucleus_server(root, host, port, checks, body_mb, background_label)
 
 
 @cli.command()

@@ -7,11 +7,14 @@ from segpipe.cli.ports import check_free
 from segpipe.errors import SettingsError
 
 
-def run_nucleus_server(root: str, host: str, port: int, checks: str, body_mb: int) -> int:
+def run_nucleus_server(
+    root: str, host: str, port: int, checks: str, body_mb: int, background_label: str | None
+) -> int:
     """Serve a root until the process is ended; returns the exit status.
 
     Args:
         checks: ``as-nucleus`` or ``strict``.
+        background_label: for pixels of the value 0 that are not declared.
         body_mb: limit of a request's body, in MiB.
 
     Raises:
@@ -26,6 +29,13 @@ def run_nucleus_server(root: str, host: str, port: int, checks: str, body_mb: in
             f"the endpoint needs {error.name}: pip install 'segpipe[nucleus]'"
         ) from None
     check_free(host, port)
-    strict = checks == "strict"
-    serve_nucleus(root, host, port, strict=strict, body_bytes=body_mb * 1024 * 1024, tell=say)
+    serve_nucleus(
+        root,
+        host,
+        port,
+        strict=checks == "strict",
+        background_label=background_label,
+        body_bytes=body_mb * 1024 * 1024,
+        tell=say,
+    )
     return 0

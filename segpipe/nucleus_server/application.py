@@ -18,10 +18,10 @@ from segpipe.errors import SegpipeError
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
 from segpipe.nucleus_server.guard import UPLOADS, Guard, error_answer
+from segpipe.nucleus_server.judging import Judging
 from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.requests import RequestRefused
 from segpipe.nucleus_server.routes import ROUTES, Handler
-from segpipe.nucleus_server.segmentations import Checks
 from segpipe.root import Root
 
 _logger = logging.getLogger("segpipe.nucleus_server")
@@ -32,7 +32,7 @@ def application(
     database: Database,
     folder: Path,
     *,
-    checks: Checks = Checks.AS_NUCLEUS,
+    judging: Judging | None = None,
     key: str | None = None,
     limits: Limits | None = None,
 ) -> ASGIApp:
@@ -42,7 +42,8 @@ def application(
         folder: for bodies too large for memory; it has to be there.
         key: the API key its users have to know; None where everybody is let in.
     """
-    endpoint = Endpoint(root, database, checks)
+    limits = limits or Limits()
+    endpoint = Endpoint(root, database, judging or Judging(), limits)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -57,7 +58,7 @@ def application(
         Route("/{path:path}", _unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     )
     inner = Starlette(routes=routes, lifespan=lifespan)
-    return Guard(inner, key, limits or Limits(), folder)
+    return Guard(inner, key, limits, folder)
 
 
 def _answering(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awaitable[Response]]:

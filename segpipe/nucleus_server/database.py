@@ -34,6 +34,10 @@ CREATE TABLE IF NOT EXISTS catalog_names (kind TEXT, id TEXT, name TEXT,
 CREATE TABLE IF NOT EXISTS jobs (
     place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, dataset TEXT, kind TEXT, status TEXT,
     message TEXT, errors TEXT, created TEXT, asked TEXT);
+CREATE TABLE IF NOT EXISTS lists (of TEXT, name TEXT, body TEXT, PRIMARY KEY (of, name));
+CREATE TABLE IF NOT EXISTS journal (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, dataset TEXT, owner TEXT, changes INTEGER, run TEXT,
+    fit BLOB, unfit TEXT);
 CREATE TABLE IF NOT EXISTS uploads (request_id TEXT, dataset TEXT, token TEXT UNIQUE, body BLOB,
     PRIMARY KEY (dataset, request_id));
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -9,10 +10,14 @@ from starlette.requests import Request
 
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.jobs import Jobs
+from segpipe.nucleus_server.journal import Journal
+from segpipe.nucleus_server.judging import Judge, Judging
+from segpipe.nucleus_server.limits import Limits
+from segpipe.nucleus_server.publishing import CatalogPublisher
 from segpipe.nucleus_server.reconciliation import Reconciliation
 from segpipe.nucleus_server.registry import Registry
 from segpipe.nucleus_server.requests import RequestRefused
-from segpipe.nucleus_server.segmentations import Checks, SegmentationStore
+from segpipe.nucleus_server.segmentations import SegmentationStore
 from segpipe.nucleus_server.uploads import Uploads
 from segpipe.root import Root
 
@@ -20,11 +25,15 @@ from segpipe.root import Root
 class Endpoint:
     """The stores that the routes read and write."""
 
-    def __init__(self, root: Root, database: Database, checks: Checks) -> None:
+    def __init__(self, root: Root, database: Database, judging: Judging, limits: Limits) -> None:
         self._database = database
-        self.registry, self.jobs = Registry(database), Jobs(database)
-        self.reconciliation = Reconciliation(root.catalog, self.registry)
-        self.segmentations = SegmentationStore(root, self.registry, self.reconciliation, checks)
+        self.registry, self.jobs, journal = Registry(database), Jobs(database), Journal(database)
+        self.reconciliation = Reconciliation(root.catalog, self.registry, journal)
+        publisher = CatalogPublisher(root, self.registry, journal, self.reconciliation)
+        judge = Judge(root, self.registry, judging)
+        self.segmentations = SegmentationStore(
+            self.registry, journal, self.reconciliation, publisher, judge, limits
+        )
         self.uploads = Uploads(self.registry, self.jobs, self.segmentations)
 
     def close(self) -> None:
@@ -58,3 +67,13 @@ class Endpoint:
         if self.registry.model(model) is None:
             raise RequestRefused(404, f"there is no model {model!r}")
         return model
+
+    def nth_item(self, request: Request) -> dict[str, Any]:
+        """The item of the dataset and place of the path."""
+        place = str(request.path_params["place"])
+        if not re.fullmatch(r"[0-9]{1,18}", place):
+            raise RequestRefused(404, f"{place[:40]!r} is not the number of an item, from 0")
+        item = self.registry.item_at(self.dataset(request), int(place))
+        if item is None:
+            raise RequestRefused(404, f"the dataset has no item {place}")
+        return item

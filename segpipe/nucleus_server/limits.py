@@ -23,6 +23,8 @@ class Limits:
         keep_alive_seconds: of silence after an answer.
         connections: in all.
         connections_per_address: of one client's address.
+        call_seconds: within which a further request of the same call is expected.
+        held_seconds: an answer is held for requests of the same call that are being worked on.
         ending_seconds: for a client to send its request or fetch its answer once the server ends.
     """
 
@@ -36,4 +38,6 @@ class Limits:
     keep_alive_seconds: int = 5
     connections: int = 256
     connections_per_address: int = 64
+    call_seconds: float = 0.15
+    held_seconds: float = 1.0
     ending_seconds: float = 2.0

@@ -4,7 +4,7 @@ The registry has every segmentation as it was sent, with the fingerprint of the 
 the catalog has moved on without the endpoint (``segpipe restore``, ``unpublish``, a run that
 publishes), the registry is updated before it is read: rows removed from the catalog are removed,
 and new or changed rows are taken over. Masks that the catalog does not accept exist in the registry
-only, and stay.
+only, and stay; so does what the journal holds, which is on its way to the catalog.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from segpipe.nucleus_server.database import new_id
+from segpipe.nucleus_server.journal import Journal
 from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.history import history
@@ -28,8 +29,8 @@ _ITEMS_AT_ONCE = 1000
 class Reconciliation:
     """Keeps a registry in agreement with a catalog."""
 
-    def __init__(self, catalog: Catalog, registry: Registry) -> None:
-        self._catalog, self._registry = catalog, registry
+    def __init__(self, catalog: Catalog, registry: Registry, journal: Journal) -> None:
+        self._catalog, self._registry, self._journal = catalog, registry, journal
         self._lock = threading.RLock()
         self._mark = new_id("request")
         self._commits = 0
@@ -54,8 +55,19 @@ class Reconciliation:
             try:
                 yield
             except BaseException:
-                self._seen = None  # the registry may not have been told
+                self.doubt()  # the registry may not have been told
                 raise
+
+    @contextmanager
+    def overtaken(self) -> Iterator[None]:
+        """To give up what the registry has and the catalog does not: it is read anew next time."""
+        with self._lock:
+            yield
+            self.doubt()
+
+    def doubt(self) -> None:
+        """Have all of the catalog looked at again before the registry is read."""
+        self._seen = None
 
     def catch_up(self) -> None:
         """Make the registry agree with the catalog's newest version.
@@ -106,7 +118,10 @@ class Reconciliation:
         return held
 
     def _agree(self, dataset: str, owner: str, held: Mapping[str, str], version: int) -> None:
+        ahead = self._journal.reference_ids(dataset, owner)
         known = self._registry.fingerprints(dataset, owner)
+        known = {id: one for id, one in known.items() if id not in ahead}
+        held = {id: one for id, one in held.items() if id not in ahead}
         gone = [id for id, fingerprint in known.items() if fingerprint and id not in held]
         other = [id for id, fingerprint in held.items() if known.get(id) != fingerprint]
         there = self._registry.items_of(dataset, other)

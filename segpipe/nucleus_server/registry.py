@@ -42,6 +42,7 @@ class Annotation:
 GROUND_TRUTH = "ground truth"
 #: The model run under which annotations are in the catalog.
 GROUND_TRUTH_RUN = "ground-truth"
+_TAGS = "tags"
 _DATASET, _MODEL_RUN = "dataset", "model run"
 _MOST_BYTES = 180  # of a name in the catalog, where it is a folder's
 
@@ -107,8 +108,9 @@ class Registry:
     def delete_dataset(self, dataset: str) -> None:
         """Remove a dataset with all that is in it."""
         with self.transaction():
-            for table in ("items", "annotations", "uploads"):
+            for table in ("items", "annotations", "uploads", "journal"):
                 self._rows(f"DELETE FROM {table} WHERE dataset = ?", dataset)
+            self._rows("DELETE FROM lists WHERE of = ?", dataset)
             self._rows("DELETE FROM datasets WHERE id = ?", dataset)
             self._forget_name(_DATASET, dataset)
 
@@ -146,6 +148,17 @@ class Registry:
         statement = "SELECT * FROM items WHERE dataset = ? ORDER BY place LIMIT 1 OFFSET ?"
         return _item(self._rows(statement, dataset, place))
 
+    def item_with_id(self, dataset: str, id: str) -> dict[str, Any] | None:
+        """An item as :meth:`item`, by the id that the endpoint gave it."""
+        statement = "SELECT * FROM items WHERE dataset = ? AND id = ?"
+        return _item(self._rows(statement, dataset, id))
+
+    def items(self, dataset: str, start: int = 0, most: int = -1) -> list[dict[str, Any]]:
+        """Items of a dataset as :meth:`item`, in the order they were made; all if not limited."""
+        statement = "SELECT * FROM items WHERE dataset = ? ORDER BY place LIMIT ? OFFSET ?"
+        rows = self._rows(statement, dataset, most, start)
+        return [{**json.loads(row["body"]), "dataset_item_id": row["id"]} for row in rows]
+
     def items_of(self, dataset: str, reference_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Those of these items that there are."""
         found = {}
@@ -160,6 +173,40 @@ class Registry:
     def count_items(self, dataset: str) -> int:
         """How many items a dataset has."""
         return int(self._rows("SELECT count(*) FROM items WHERE dataset = ?", dataset)[0][0])
+
+    # --- lists that are kept as they are
+
+    def tags(self, id: str) -> list[str]:
+        """The tags of a dataset or model."""
+        model = self.model(id)
+        return list(model["tags"]) if model is not None else self._list(id, _TAGS)
+
+    def change_tags(self, id: str, tags: Iterable[str], *, remove: bool) -> list[str]:
+        """Add tags to a dataset or model, or remove them; those that remain."""
+        with self.transaction():
+            known = self.tags(id)
+            gone = set(tags) if remove else set()
+            kept = [one for one in dict.fromkeys([*known, *tags]) if one not in gone]
+            self._keep(id, _TAGS, kept)
+        return kept
+
+    def put_taxonomy(self, dataset: str, name: str, labels: Iterable[str], *, update: bool) -> str:
+        """Keep a taxonomy's labels; what was done, in the service's words."""
+        list_name = f"taxonomy {name}"
+        with self.transaction():
+            known = self._list(dataset, list_name)
+            if known and not update:
+                return "Taxonomy already exists"
+            self._keep(dataset, list_name, list(dict.fromkeys([*known, *labels])))
+        return "Taxonomy updated" if known else "Taxonomy created"
+
+    def _list(self, of: str, name: str, otherwise: Sequence[str] = ()) -> list[str]:
+        found = self._rows("SELECT body FROM lists WHERE of = ? AND name = ?", of, name)
+        return list(json.loads(found[0]["body"]) if found else otherwise)
+
+    def _keep(self, of: str, name: str, body: list[str]) -> None:
+        statement = "INSERT OR REPLACE INTO lists (of, name, body) VALUES (?, ?, ?)"
+        self._rows(statement, of, name, json.dumps(body))
 
     # --- models
 
@@ -178,17 +225,25 @@ class Registry:
 
     def models(self) -> list[dict[str, Any]]:
         """All models, as the client reads them."""
-        return [_model(row) for row in self._rows("SELECT * FROM models ORDER BY place")]
+        return [self._model(row) for row in self._rows("SELECT * FROM models ORDER BY place")]
 
     def model(self, model: str) -> dict[str, Any] | None:
         """A model; None where there is none of this id."""
         found = self._rows("SELECT * FROM models WHERE id = ?", model)
-        return _model(found[0]) if found else None
+        return self._model(found[0]) if found else None
+
+    def _model(self, row: sqlite3.Row) -> dict[str, Any]:
+        body = json.loads(row["body"])
+        told = {"id": row["id"], "name": body["name"], "ref_id": row["reference_id"]}
+        tags = self._list(row["id"], _TAGS, body.get("tags") or ())
+        return {**told, "metadata": body.get("metadata") or {}, "tags": tags}
 
     def delete_model(self, model: str) -> None:
         """Remove a model and what it predicted."""
         with self.transaction():
-            self._rows("DELETE FROM annotations WHERE owner = ?", model)
+            for table in ("annotations", "journal"):
+                self._rows(f"DELETE FROM {table} WHERE owner = ?", model)
+            self._rows("DELETE FROM lists WHERE of = ?", model)
             self._rows("DELETE FROM models WHERE id = ?", model)
             self._forget_name(_MODEL_RUN, model)
 
@@ -251,6 +306,22 @@ class Registry:
             for row in self._rows(statement, dataset, owner)
         }
 
+    def segmentations_of(
+        self, dataset: str, owner: str, reference_ids: Sequence[str]
+    ) -> dict[str, str | None]:
+        """:meth:`fingerprints`, of those of these items that have a segmentation."""
+        found = {}
+        for start in range(0, len(reference_ids), _IDS_AT_ONCE):
+            part = reference_ids[start : start + _IDS_AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            statement = (
+                "SELECT reference_id, fingerprint FROM annotations WHERE dataset = ? AND owner = ? "
+                f"AND kind = ? AND identity = '' AND reference_id IN ({marks})"
+            )
+            for row in self._rows(statement, dataset, owner, SEGMENTATION, *part):
+                found[row["reference_id"]] = row["fingerprint"]
+        return found
+
     def fingerprints(self, dataset: str, owner: str) -> dict[str, str | None]:
         """Reference id -> fingerprint of the catalog's row, of every segmentation; None where the
         catalog has none."""
@@ -295,9 +366,3 @@ def _item(found: list[sqlite3.Row]) -> dict[str, Any] | None:
     if not found:
         return None
     return {**json.loads(found[0]["body"]), "dataset_item_id": found[0]["id"]}
-
-
-def _model(row: sqlite3.Row) -> dict[str, Any]:
-    body = json.loads(row["body"])
-    told = {"id": row["id"], "name": body["name"], "ref_id": row["reference_id"]}
-    return {**told, "metadata": body.get("metadata") or {}, "tags": body.get("tags") or []}

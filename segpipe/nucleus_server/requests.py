@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
-
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import Request
 
 #: Segmentations, items or other annotations in one request.
 MOST_ENTRIES = 50_000
-_MOST_FILES = 1000
 _ANSWER_DEPTH = 100  # levels of JSON
-_TEXT_PART = 64 * 1024 * 1024
 _logger = logging.getLogger("segpipe.nucleus_server")
 
 
@@ -57,47 +48,16 @@ class Upload:
     masks: list[bytes]
 
 
-async def upload_of(request: Request) -> Upload:
-    """Read JSON, or multipart with JSON and masks.
+def json_list(body: bytes) -> list[Any]:
+    """A JSON list.
 
     Raises:
-        RequestRefused: 400 where it cannot be understood, 507 where the disk has no room for it.
+        RequestRefused: 400 for anything else.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return Upload(json_object(await request.body()), [])
-    try:
-        form = await request.form(max_files=_MOST_FILES, max_fields=10, max_part_size=_TEXT_PART)
-    except (MultiPartException, HTTPException) as error:
-        words = error.detail if isinstance(error, HTTPException) else error.message
-        raise RequestRefused(400, f"the multipart body cannot be read: {words}") from None
-    except OSError as error:  # masks beyond 1 MiB are files while the body is taken apart
-        raise no_room(tempfile.gettempdir(), error) from None
-    try:
-        told = form.get("serialized_request")
-        if not isinstance(told, str):
-            raise RequestRefused(400, "there is no part `serialized_request` with the JSON")
-        payload = json_object(told.encode("utf-8", "surrogatepass"))
-        files = [part for part in form.getlist("mask") if isinstance(part, UploadFile)]
-        _check_names(payload, files)
-        return Upload(payload, [await file.read() for file in files])
-    finally:
-        await form.close()
-
-
-def _check_names(payload: Mapping[str, Any], files: list[UploadFile]) -> None:
-    """Masks belong to segmentations by their order; their names must not say otherwise.
-
-    Which of the two the service goes by is not known.
-    """
-    sent = entries(payload, "segmentations")
-    if len(files) != len(sent):
-        words = f"{len(sent)} segmentations came with {len(files)} masks; each needs one"
-        raise RequestRefused(400, words)
-    for segmentation, file in zip(sent, files, strict=True):
-        named, meant = unquote(file.filename or ""), segmentation.get("mask_url")
-        if named != meant:
-            words = f"the mask {named!r} came in the place of {meant!r}: send them in one order"
-            raise RequestRefused(400, words)
+    value = _json(body)
+    if not isinstance(value, list):
+        raise RequestRefused(400, f"expected a JSON list, found {_kind(value)}")
+    return value
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -160,6 +120,18 @@ def text(payload: Mapping[str, Any], name: str) -> str:
     value = payload.get(name)
     if not isinstance(value, str) or not value.strip():
         raise RequestRefused(400, f"{name} is {_kind(value)}, expected text")
+    return value
+
+
+def texts(payload: Mapping[str, Any], name: str) -> list[str]:
+    """A payload's list of texts.
+
+    Raises:
+        RequestRefused: 400 for anything else.
+    """
+    value = payload.get(name)
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise RequestRefused(400, f"{name} has to be a list of texts")
     return value
 
 

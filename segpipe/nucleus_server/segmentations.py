@@ -1,106 +1,141 @@
 """Stores received segmentations: validates them and publishes them to the catalog.
 
 Requests are validated concurrently. One thread then decides their outcomes, in the order they
-arrived, and publishes all waiting ones in one commit: the client sends ten masks at a time, and a
-commit costs the same for ten as for a thousand.
+arrived, and notes them in the journal and the registry. The client sends one call as many requests,
+ten at a time, and knows of no call: a request is answered as soon as another of the same model
+follows it, and the last one when the catalog has them all, in one version. So a call returns when
+everything is in the catalog.
 
-The catalog is written before the registry. A process killed in between has not answered: the
-client sends the request again, and its masks are in place already.
+The journal is written before the catalog. A process killed in between leaves it to the next one.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from segpipe.errors import SegpipeError
-from segpipe.manifests.rows import ManifestChunk, ManifestRow
-from segpipe.nucleus_server.received import ReceivedMasks
+from segpipe.nucleus_server.journal import Journal
+from segpipe.nucleus_server.judging import Judge, Segmentation, joined
+from segpipe.nucleus_server.limits import Limits
+from segpipe.nucleus_server.publishing import CatalogPublisher
 from segpipe.nucleus_server.reconciliation import Reconciliation
 from segpipe.nucleus_server.registry import SEGMENTATION, Annotation, Registry
-from segpipe.publishing.maintenance import unpublish
-from segpipe.publishing.outcomes import Provenance
-from segpipe.root import Root
-from segpipe.storage.sources import recorded
-from segpipe.validation.chunk import Validation, validate_chunk
-from segpipe.validation.validated import PredictionBatch, nested
 
-_TOGETHER = 200  # requests published in one commit, at most
+# Segmentations in a request of the client, if more of the call may follow.
+_LOCAL_PER_REQUEST, _REMOTE_PER_REQUEST = 10, 20
+_MOST_ROWS = 10_000  # published together
+_TOGETHER = 200  # requests stored together
+_Owner = tuple[str, str]  # a dataset and a model, or the ground truth
 _logger = logging.getLogger("segpipe.nucleus_server")
 
 
-class Checks(StrEnum):
-    """Whether masks that segpipe would reject are refused or accepted with findings."""
-
-    STRICT = "strict"
-    AS_NUCLEUS = "as-nucleus"
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """One validated segmentation of a request.
+@dataclass
+class Counts:
+    """Outcome of a request.
 
     Attributes:
-        sent: as it was sent.
-        refused: why it cannot be stored; None where it can.
-        findings: what segpipe found, the reasons first.
-        prediction: one row and its Segments for the catalog; None where the mask is not fit for it.
+        processed, ignored: numbers of segmentations.
+        errors: one for each that was refused.
+        warnings: one for each that was stored and is not fit for the catalog.
     """
 
-    sent: Mapping[str, Any]
-    refused: str | None
-    findings: Sequence[str] = ()
-    prediction: PredictionBatch | None = None
-
-    @property
-    def reference_id(self) -> str:
-        """Of the item."""
-        return str(self.sent["reference_id"])
-
-    @property
-    def error(self) -> str:
-        """The refusal in the form of the service: the segmentation and the reason, as JSON."""
-        return json.dumps({"annotation": dict(self.sent), "error": self.refused})
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Outcome of a request: segmentations processed and ignored, and an error for each refusal."""
-
-    processed: int
-    ignored: int
-    errors: list[str]
+    processed: int = 0
+    ignored: int = 0
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
 class _Waiting:
+    """A request that waits to be stored.
+
+    Attributes:
+        remote: whether its masks are URLs.
+        whole: whether nothing more of its call follows, whatever its size.
+    """
+
     dataset: str
     owner: str
     update: bool
     segmentations: list[Segmentation]
     answer: Future[Counts]
+    remote: bool
+    whole: bool
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it ends a call: the client fills every other request of it."""
+        full = _REMOTE_PER_REQUEST if self.remote else _LOCAL_PER_REQUEST
+        return self.whole or len(self.segmentations) < full
+
+
+@dataclass
+class _Burst:
+    """Requests of one owner that are stored and not yet published.
+
+    Attributes:
+        held: the last one and its answer; None if it was answered.
+        newest: when it was stored, on the monotonic clock.
+        ended: whether the last one ends its call.
+    """
+
+    rows: int = 0
+    held: tuple[_Waiting, Counts] | None = None
+    newest: float = field(default_factory=time.monotonic)
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What some requests change.
+
+    Attributes:
+        stored: reference id -> segmentation.
+        withdrawn: reference id -> why what is stored is not in the catalog, which has another.
+        counts: of each request.
+    """
+
+    stored: Mapping[str, Segmentation]
+    withdrawn: Mapping[str, str]
+    counts: Sequence[Counts]
 
 
 class SegmentationStore:
-    """Takes segmentations in."""
+    """Takes segmentations in.
+
+    Args:
+        limits: how long it is waited for more of a call.
+    """
 
     def __init__(
-        self, root: Root, registry: Registry, reconciliation: Reconciliation, checks: Checks
+        self,
+        registry: Registry,
+        journal: Journal,
+        reconciliation: Reconciliation,
+        publisher: CatalogPublisher,
+        judge: Judge,
+        limits: Limits,
     ) -> None:
-        self._root, self._registry, self._checks = root, registry, checks
-        self._reconciliation = reconciliation
+        self._registry, self._journal, self._publisher = registry, journal, publisher
+        self._reconciliation, self._judge, self._limits = reconciliation, judge, limits
+        self._arriving: Counter[_Owner] = Counter()
+        self._counting = threading.Lock()
+        self._bursts: dict[_Owner, _Burst] = {}
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue()
+        try:
+            self._publisher.resume()
+        except SegpipeError as error:  # tried again with the next upload
+            _logger.error("what was stored before is not in the catalog yet: %s", error)
         self._writer = threading.Thread(target=self._write, name="catalog writer", daemon=True)
         self._writer.start()
 
@@ -117,34 +152,49 @@ class SegmentationStore:
         masks: Sequence[bytes],
         *,
         update: bool,
+        whole: bool = False,
     ) -> Counts:
-        """Store a request's segmentations; returns when they are in the catalog.
+        """Store a request's segmentations; returns when they are stored, and in the catalog unless
+        more of the same call follow.
 
         Args:
             segmentations: as they were sent; each has a ``reference_id`` that is text.
             masks: PNG bytes of each, or nothing where their URLs are remote.
+            whole: whether they are a whole call.
 
         Raises:
             SegpipeError: if the root's storage fails; a part may be stored then.
         """
-        if update:
-            self._reconciliation.catch_up()
-            segmentations = [self._with_id(dataset, owner, one) for one in segmentations]
-        looked = self._looked_at(dataset, owner, segmentations, masks)
         answer: Future[Counts] = Future()
-        self._waiting.put(_Waiting(dataset, owner, update, looked, answer))
+        with self._arrival(dataset, owner):
+            if update:
+                self._reconciliation.catch_up()
+                segmentations = [self._with_id(dataset, owner, one) for one in segmentations]
+            judged = self._judge.judged(dataset, owner, segmentations, masks)
+            self._waiting.put(_Waiting(dataset, owner, update, judged, answer, not masks, whole))
         return answer.result()
+
+    @contextmanager
+    def _arrival(self, dataset: str, owner: str) -> Iterator[None]:
+        """Let it be known that a request of an owner is about to be put to those that wait."""
+        key = dataset, owner
+        with self._counting:
+            self._arriving[key] += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._arriving[key] -= 1
 
     def remove(self, dataset: str, owner: str, reference_ids: Sequence[str] | None) -> None:
         """Remove an owner's annotations of some items, or of all, here and in the catalog."""
         with self._reconciliation.changing():
+            self._publisher.settle(dataset, owner)
             ids = list(self._registry.fingerprints(dataset, owner))
             if reference_ids is not None:
                 ids = sorted(set(ids) & set(reference_ids))
-            self._unpublish(dataset, owner, ids)
+            self._publisher.remove(dataset, owner, ids)
             self._registry.delete_annotations(dataset, owner, reference_ids)
-
-    # --- looking
 
     def _with_id(self, dataset: str, owner: str, sent: Mapping[str, Any]) -> Mapping[str, Any]:
         """What replaces another without an annotation id of its own keeps the other's."""
@@ -153,167 +203,131 @@ class SegmentationStore:
         kept = self._registry.segmentation_id(dataset, owner, str(sent["reference_id"]))
         return {**sent, "annotation_id": kept}
 
-    def _looked_at(
-        self,
-        dataset: str,
-        owner: str,
-        segmentations: Sequence[Mapping[str, Any]],
-        masks: Sequence[bytes],
-    ) -> list[Segmentation]:
-        items = self._registry.items_of(dataset, [str(s["reference_id"]) for s in segmentations])
-        name, model_run = self._registry.catalog_identity(dataset, owner)
-        sources = ReceivedMasks.of(self._root.settings.sources(), masks)
-        policy = self._root.settings.policies.of(model_run)
-        validation = Validation(name, model_run, sources, self._root.masks, policy)
-        known = [place for place, s in enumerate(segmentations) if s["reference_id"] in items]
-        rows = tuple(
-            _row(place, segmentations[place], items[segmentations[place]["reference_id"]], sources)
-            for place in known
-        )
-        chunk = ManifestChunk("received", rows, pa.table({"place": pa.array(known, pa.int64())}))
-        found = validate_chunk(chunk, validation)
-        accepted = _predictions(found.validated, found.segments, segmentations)
-        rejected: dict[int, list[str]] = {}
-        for row in found.rejected.to_pylist():
-            rejected.setdefault(row["manifest_row"], []).append(f"{row['rule']}: {row['message']}")
-        looked = []
-        for place, sent in enumerate(segmentations):
-            if sent["reference_id"] not in items:
-                refused = f"Item with id {sent['reference_id']} doesn't exist."
-                looked.append(Segmentation(sent, refused))
-            elif place in accepted:
-                told = accepted[place].rows["findings"][0].as_py()
-                findings = [f"{one['rule']}: {one['message']}" for one in told]
-                looked.append(Segmentation(sent, None, findings, accepted[place]))
-            else:
-                findings = rejected.get(place, ["it was not accepted"])
-                strict = self._checks is Checks.STRICT
-                looked.append(Segmentation(sent, "; ".join(findings) if strict else None, findings))
-        return looked
-
     # --- writing
 
     def _write(self) -> None:
         ending = False
-        while not ending:
-            first = self._waiting.get()
-            together = [] if first is None else [first]
-            while len(together) < _TOGETHER and first is not None and not self._waiting.empty():
-                more = self._waiting.get()
-                if more is None:
-                    ending = True
-                    break
-                together.append(more)
-            ending = ending or first is None
-            while together:
-                whose = (together[0].dataset, together[0].owner)
-                group = [one for one in together if (one.dataset, one.owner) == whose]
-                together = [one for one in together if (one.dataset, one.owner) != whose]
-                self._write_group(*whose, group)
+        while not ending or self._bursts:
+            patience = 0.0 if ending else self._limits.call_seconds / 4
+            waiting = self._next(patience if self._bursts else None)
+            ending = ending or None in waiting
+            requests = [one for one in waiting if one is not None]
+            for key, group in groupby(requests, lambda one: (one.dataset, one.owner, one.update)):
+                self._store(key[:2], list(group), update=key[2])
+            for owner in [one for one in self._bursts if ending or self._is_over(one)]:
+                self._publish(owner)
 
-    def _write_group(self, dataset: str, owner: str, group: list[_Waiting]) -> None:
+    def _next(self, patience: float | None) -> list[_Waiting | None]:
+        """All that wait; nothing if nothing came within a time (seconds)."""
+        waiting: list[_Waiting | None] = []
+        with suppress(queue.Empty):
+            waiting.append(self._waiting.get(timeout=patience))
+            while len(waiting) < _TOGETHER:
+                waiting.append(self._waiting.get_nowait())
+        return waiting
+
+    def _is_over(self, owner: _Owner) -> bool:
+        """Whether nothing more of a call is to be expected, or nobody may wait any longer."""
+        burst = self._bursts[owner]
+        age = time.monotonic() - burst.newest
+        if burst.rows >= _MOST_ROWS or age > self._limits.held_seconds:
+            return True
+        # In this order: a request is put before it counts as having arrived.
+        if self._arriving[owner] or not self._waiting.empty():
+            return False
+        return burst.ended or age > self._limits.call_seconds
+
+    def _store(self, owner: _Owner, group: list[_Waiting], *, update: bool) -> None:
+        """Note requests in journal and registry, and answer all but the last."""
         try:
             with self._reconciliation.changing():
-                stored, counts = self._decided(dataset, owner, group)
-                self._publish(dataset, owner, stored)
-                with self._registry.transaction():
-                    for one in stored:
-                        self._registry.put(_annotation(dataset, owner, one))
+                decided = self._decided(owner, group)
+                if decided.stored:
+                    self._note(owner, decided, update=update)
         except BaseException as error:  # nobody may wait for ever
-            for waiting in group:
-                waiting.answer.set_exception(error)
-            if not isinstance(error, SegpipeError):
-                _logger.exception("storing segmentations failed")
+            for one in group:
+                self._fail(one, error)
             return
-        for waiting, told in zip(group, counts, strict=True):
-            waiting.answer.set_result(told)
+        burst = self._bursts.setdefault(owner, _Burst())
+        burst.rows += len(decided.stored)
+        burst.newest = time.monotonic()
+        for one, counts in zip(group, decided.counts, strict=True):
+            self._answer(burst)
+            burst.held, burst.ended = (one, counts), one.is_last
+        if group[-1].remote and not burst.ended:  # its call waits for this answer
+            self._answer(burst)
 
-    def _decided(
-        self, dataset: str, owner: str, group: list[_Waiting]
-    ) -> tuple[list[Segmentation], list[Counts]]:
-        """The segmentations to store from some requests, and the counts of each request."""
+    def _decided(self, owner: _Owner, group: list[_Waiting]) -> _Decided:
+        ids = [one.reference_id for waiting in group for one in waiting.segmentations]
+        known = self._registry.segmentations_of(*owner, ids)
         stored: dict[str, Segmentation] = {}
-        counts = []
+        withdrawn: dict[str, str] = {}
+        told = []
         for waiting in group:
-            processed, ignored, errors = 0, 0, []
+            counts = Counts()
             for one in waiting.segmentations:
-                there = one.reference_id in stored or self._registry.has(
-                    _annotation(dataset, owner, one)
-                )
+                id = one.reference_id
                 if one.refused is not None:
-                    errors.append(one.error)
-                elif there and not waiting.update:
-                    ignored += 1
-                else:
-                    stored[one.reference_id] = one
-                    processed += 1
-            counts.append(Counts(processed, ignored, errors))
-        return list(stored.values()), counts
+                    counts.errors.append(one.error)
+                    continue
+                if id in known and not waiting.update:
+                    counts.ignored += 1
+                    continue
+                counts.processed += 1
+                if one.prediction is None:
+                    counts.warnings.append(_warning(one, replaced=bool(known.get(id))))
+                    if known.get(id):
+                        withdrawn[id] = one.reason
+                known[id] = one.fingerprint
+                stored[id] = one
+            told.append(counts)
+        return _Decided(stored, withdrawn, told)
 
-    def _publish(self, dataset: str, owner: str, stored: list[Segmentation]) -> None:
-        name, model_run = self._registry.catalog_identity(dataset, owner)
-        batches = [one.prediction for one in stored if one.prediction is not None]
-        now = datetime.now(UTC)
-        if batches:
-            batch = PredictionBatch(
-                pa.concat_tables([one.rows for one in batches]),
-                pa.concat_arrays([one.segments for one in batches]),
-            )
-            run = self._reconciliation.run_id()
-            provenance = Provenance(name, model_run, now.date().isoformat(), run, now, update=True)
-            self._root.catalog.publish(batch, self._root.masks, provenance)
-            self._log_remarks()
-        # What the catalog holds for these items is not what the service would hold.
-        unfit = [one.reference_id for one in stored if one.prediction is None]
-        self._unpublish(dataset, owner, unfit)
+    def _note(self, owner: _Owner, decided: _Decided, *, update: bool) -> None:
+        stored = decided.stored.values()
+        fit = [one.prediction for one in stored if one.prediction is not None]
+        batch = joined(fit) if fit else None
+        if batch is not None:  # the masks outlive a cut of the power if the journal does
+            self._publisher.sync_masks(batch)
+        with self._registry.transaction():
+            for one in stored:
+                self._registry.put(_annotation(*owner, one))
+            if fit or decided.withdrawn:
+                self._journal.add(*owner, batch, decided.withdrawn, update=update)
 
-    def _unpublish(self, dataset: str, owner: str, ids: Sequence[str]) -> None:
-        if ids:
-            name, model_run = self._registry.catalog_identity(dataset, owner)
-            run = self._reconciliation.run_id()
-            unpublish(self._root.catalog, name, model_run, run, reference_ids=ids)
-            self._log_remarks()
+    def _publish(self, owner: _Owner) -> None:
+        burst = self._bursts.pop(owner)
+        try:
+            self._publisher.settle(*owner)
+        except BaseException as error:
+            # It stays in the journal, and is published with the next upload or by the next process.
+            if burst.held is not None:
+                self._fail(burst.held[0], error)
+            else:
+                _logger.error("what was stored is not in the catalog yet: %s", error)
+            return
+        self._answer(burst)
 
-    def _log_remarks(self) -> None:
-        for remark in self._root.catalog.take_remarks():
-            _logger.warning(remark)
+    def _answer(self, burst: _Burst) -> None:
+        if burst.held is not None:
+            waiting, counts = burst.held
+            burst.held = None
+            waiting.answer.set_result(counts)
 
-
-def _row(
-    place: int, sent: Mapping[str, Any], item: Mapping[str, Any], sources: ReceivedMasks
-) -> ManifestRow:
-    return ManifestRow(
-        manifest="received",
-        number=place,
-        reference_id=str(sent["reference_id"]),
-        mask_url=sources.url_of(place, str(sent.get("mask_url") or "")),
-        segments=sent.get("annotations"),
-        annotation_id=sent.get("annotation_id"),
-        height=item.get("height"),
-        width=item.get("width"),
-    )
+    def _fail(self, one: _Waiting, error: BaseException) -> None:
+        one.answer.set_exception(error)
+        if not isinstance(error, SegpipeError):
+            _logger.error("storing segmentations failed", exc_info=error)
 
 
-def _predictions(
-    validated: pa.Table, segments: pa.Table, sent: Sequence[Mapping[str, Any]]
-) -> dict[int, PredictionBatch]:
-    """Place in the request -> a batch of that one prediction, its mask's URL as it was sent."""
-    places = validated["place"].to_pylist()
-    counts = validated["n_segments"].to_numpy()
-    urls = pa.array([recorded(str(sent[one].get("mask_url") or ""), "") for one in places])
-    column = validated.schema.get_field_index("mask_url")
-    rows = validated.drop_columns(["place"]).set_column(column, "mask_url", pc.cast(urls, "string"))
-    lists = nested(counts, segments)
-    return {
-        place: PredictionBatch(rows.slice(number, 1), lists.slice(number, 1))
-        for number, place in enumerate(places)
-    }
+def _warning(one: Segmentation, *, replaced: bool) -> str:
+    words = f"{one.reference_id}: stored, but not in segpipe's catalog: {one.reason}"
+    if replaced:
+        words += ". The prediction that was there is withdrawn from it; segpipe history names the "
+        words += "version, and segpipe restore brings the one before it back"
+    return words
 
 
 def _annotation(dataset: str, owner: str, one: Segmentation) -> Annotation:
-    kind = SEGMENTATION
-    rows = None if one.prediction is None else one.prediction.rows
-    fingerprint = None if rows is None else rows["fingerprint"][0].as_py()
-    return Annotation(
-        dataset, owner, one.reference_id, kind, "", one.sent, one.findings, fingerprint
-    )
+    found, kept = one.findings, one.fingerprint
+    return Annotation(dataset, owner, one.reference_id, SEGMENTATION, "", one.sent, found, kept)

@@ -16,8 +16,8 @@ from segpipe.nucleus_server.application import application
 from segpipe.nucleus_server.connections import BoundedProtocol, Connections
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.guard import is_loopback
+from segpipe.nucleus_server.judging import Checks, Judging
 from segpipe.nucleus_server.limits import Limits
-from segpipe.nucleus_server.segmentations import Checks
 from segpipe.root import Root
 
 #: The environment variable with the API key its users have to know.
@@ -32,7 +32,7 @@ class Serving:
     root: str
     host: str = "127.0.0.1"
     port: int = 8000
-    checks: Checks = Checks.AS_NUCLEUS
+    judging: Judging = field(default_factory=Judging)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -42,6 +42,7 @@ def serve_nucleus(
     port: int = 8000,
     *,
     strict: bool = False,
+    background_label: str | None = None,
     body_bytes: int = Limits.body_bytes,
     tell: Callable[[str], None] = print,
 ) -> None:
@@ -51,6 +52,8 @@ def serve_nucleus(
         root: a local folder; its masks and its catalog may be elsewhere.
         strict: refuse masks segpipe would reject, with the reasons; otherwise they are taken, as
             Nucleus is believed to, and the reasons noted.
+        background_label: label for pixels of the value 0 that are not declared; None where a mask
+            with such pixels is wrong.
         body_bytes: limit of a request's body.
         tell: called with lines that say where it is served.
 
@@ -59,7 +62,8 @@ def serve_nucleus(
         StorageError: if the root cannot be used.
     """
     checks = Checks.STRICT if strict else Checks.AS_NUCLEUS
-    serve(Serving(root, host, port, checks, Limits(body_bytes)), tell)
+    judging = Judging(checks, background_label)
+    serve(Serving(root, host, port, judging, Limits(body_bytes)), tell)
 
 
 def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
@@ -87,7 +91,7 @@ def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
     database = Database(Path(place) / REGISTRY)
     app = application(
         root, database, (Path(place) / REGISTRY).parent,
-        checks=serving.checks, key=key, limits=serving.limits,
+        judging=serving.judging, key=key, limits=serving.limits,
     )  # fmt: skip
     url = f"http://{serving.host}:{serving.port}"
     tell(f"root       {place}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +14,12 @@ from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.jobs import Job, Jobs
 from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
 from segpipe.nucleus_server.requests import RequestRefused, Upload, entries, flag, json_lines, text
-from segpipe.nucleus_server.segmentations import SegmentationStore
+from segpipe.nucleus_server.segmentations import Counts, SegmentationStore
 
 ITEMS, PREDICTIONS, ANNOTATIONS = "uploadDatasetItems", "uploadPredictions", "uploadAnnotations"
 DELETION = "annotationDeletion"
 _SEGMENTATION_TYPES = ("mask", "segmentation")
+_ONE_PER_TAXONOMY = ("category", "multicategory")
 _logger = logging.getLogger("segpipe.nucleus_server")
 
 
@@ -39,33 +42,41 @@ class Uploads:
         items = entries(payload, "items")
         return self._registry.put_items(dataset, items, update=flag(payload, "update"))
 
-    def put_annotations(self, dataset: str, owner: str, upload: Upload) -> dict[str, Any]:
-        """Store segmentations and annotations of other kinds; the summary the client sums up."""
+    def put_annotations(
+        self, dataset: str, owner: str, upload: Upload, *, whole: bool = False
+    ) -> Counts:
+        """Store segmentations and annotations of other kinds.
+
+        Args:
+            whole: whether the upload is a whole call of the client.
+        """
         payload, update = upload.payload, flag(upload.payload, "update")
-        sent = entries(payload, "segmentations")
-        processed, ignored, errors = 0, 0, []
+        sent, others = entries(payload, "segmentations"), entries(payload, "annotations")
+        counts = Counts()
         if sent:
-            counts = self._segmentations.take(dataset, owner, sent, upload.masks, update=update)
-            processed, ignored, errors = counts.processed, counts.ignored, counts.errors
-        others = entries(payload, "annotations")
+            counts = self._segmentations.take(
+                dataset, owner, sent, upload.masks, update=update, whole=whole
+            )
         known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
         with self._registry.transaction():
             for one in others:
                 if one["reference_id"] not in known:
-                    errors.append(f"Item with id {one['reference_id']} doesn't exist.")
+                    counts.errors.append(f"Item with id {one['reference_id']} doesn't exist.")
                     continue
                 annotation = _other(dataset, owner, one)
                 if self._registry.has(annotation) and not update:
-                    ignored += 1
+                    counts.ignored += 1
                     continue
                 self._registry.put(annotation)
-                processed += 1
-        told: dict[str, Any] = {"dataset_id": dataset}
-        noun = "annotations" if owner == GROUND_TRUTH else "predictions"
-        if owner != GROUND_TRUTH:
-            told["model_run_id"] = run_of(dataset, owner)
-        told[f"{noun}_processed"], told[f"{noun}_ignored"] = processed, ignored
-        return {**told, "errors": errors} if errors else told
+                counts.processed += 1
+        return counts
+
+    def begin_items(self, dataset: str, items: Sequence[Mapping[str, Any]], *, update: bool) -> Job:
+        """A job for items that came with the request."""
+        request_id = new_id("request")
+        token = self._jobs.sign_upload(dataset, request_id)
+        self._jobs.put_upload(token, "\n".join(map(json.dumps, items)).encode())
+        return self.begin(dataset, ITEMS, {"requestId": request_id, "update": update})
 
     def begin(self, dataset: str, kind: str, asked: Mapping[str, Any]) -> Job:
         """A job for what was put under a request id, or for a deletion."""
@@ -99,7 +110,7 @@ class Uploads:
 
     def _done(self, job: Job) -> tuple[Mapping[str, Any], Sequence[str]]:
         if job.kind == DELETION:
-            ids = job.asked.get("reference_ids") or None
+            ids = job.asked.get("reference_ids")
             self._segmentations.remove(job.dataset, GROUND_TRUTH, ids)
             return {}, []
         body = self._jobs.upload(job.dataset, text(job.asked, "requestId")) or b""
@@ -110,10 +121,33 @@ class Uploads:
         others = [one for one in lines if one.get("type") not in _SEGMENTATION_TYPES]
         owner = str(job.asked.get("model") or GROUND_TRUTH)
         payload = {"segmentations": segmentations, "annotations": others, "update": update}
-        told = self.put_annotations(job.dataset, owner, Upload(payload, []))
-        noun = "annotations" if owner == GROUND_TRUTH else "predictions"
-        message = {"processed": told[f"{noun}_processed"], "ignored": told[f"{noun}_ignored"]}
-        return message, told.get("errors", [])
+        counts = self.put_annotations(job.dataset, owner, Upload(payload, []), whole=True)
+        noun = "annotation" if owner == GROUND_TRUTH else "prediction"
+        message = {
+            "processed": counts.processed,
+            "ignored": counts.ignored,
+            f"{noun}_upload": {
+                "total": len(lines),
+                "processed": counts.processed,
+                "ignored": counts.ignored,
+                "errored": len(counts.errors),
+                "datasetId": job.dataset,
+            },
+        }
+        if counts.warnings:
+            message["warnings"] = counts.warnings
+        return message, counts.errors
+
+
+def summary(dataset: str, owner: str, counts: Counts) -> dict[str, Any]:
+    """What the client is answered, and sums up: counts, and words where something was wrong."""
+    told: dict[str, Any] = {"dataset_id": dataset}
+    noun = "annotations" if owner == GROUND_TRUTH else "predictions"
+    if owner != GROUND_TRUTH:
+        told["model_run_id"] = run_of(dataset, owner)
+    told |= {f"{noun}_processed": counts.processed, f"{noun}_ignored": counts.ignored}
+    words = {"errors": counts.errors, "warnings": counts.warnings}
+    return told | {name: lines for name, lines in words.items() if lines}
 
 
 def run_of(dataset: str, model: str) -> str:
@@ -122,10 +156,19 @@ def run_of(dataset: str, model: str) -> str:
 
 
 def _other(dataset: str, owner: str, sent: Mapping[str, Any]) -> Annotation:
-    """A box, polygon, category or the like: told apart by its annotation id."""
+    """A box, polygon, category or the like.
+
+    It is told from others by its annotation id, which it gets where it has none. An item has one
+    category of each taxonomy, whose id is always the same.
+    """
     kind = str(sent.get("type") or "box")
     if kind in _SEGMENTATION_TYPES:
         kind = SEGMENTATION
-    identity = str(sent.get("annotation_id") or new_id("ann"))
-    body = {**sent, "annotation_id": identity}
+    if kind in _ONE_PER_TAXONOMY:
+        identity = str(sent.get("taxonomy_name") or "")
+        told = json.dumps([dataset, owner, sent["reference_id"], kind, identity])
+        id = f"ann_{hashlib.sha256(told.encode()).hexdigest()[:20]}"
+    else:
+        identity = id = str(sent.get("annotation_id") or new_id("ann"))
+    body = {**sent, "annotation_id": sent.get("annotation_id") or id}
     return Annotation(dataset, owner, str(sent["reference_id"]), kind, identity, body)

@@ -43,7 +43,7 @@ from segpipe.validation.validated import PredictionBatch
 _VERSION_KEY = b"segpipe.version"
 #: Key of the operation, in the metadata of commits that do not publish.
 OPERATION_KEY = "segpipe.operation"
-_UNDOING = ("unpublish", "restore", "mend")
+_UNDOING = ("unpublish", "withdraw", "restore", "mend")
 _ATTEMPTS = 60
 _STORAGE_ATTEMPTS = 3
 # Seconds: far less than the day for which a mask that was looked at is safe from vacuums.

@@ -55,7 +55,8 @@ class Version:
     """One commit of the catalog.
 
     Attributes:
-        operation: create, publish, unpublish, restore, optimize, vacuum, mend for damaged files
+        operation: create, publish, unpublish, withdraw for predictions that the endpoint replaced
+            by ones the catalog does not take, restore, optimize, vacuum, mend for damaged files
             that were taken out, widen for columns of declared metadata, upgrade for those of a new
             format; ``torn`` for one that a cut of the power damaged, and that is not part of the
             table.

@@ -172,8 +172,8 @@ def unpublish(
     for start in range(0, 1 if ids is None else len(ids), _IDS_AT_ONCE):  # none for an empty list
         where = of_model_run(dataset, model_run)
         if ids is not None:
-            listed = ", ".join(map(quoted, ids[start : start + _IDS_AT_ONCE]))
-            where += f" AND reference_id IN ({listed})"
+            among = ", ".join(map(quoted, ids[start : start + _IDS_AT_ONCE]))
+            where += f" AND reference_id IN ({among})"
         if partition is not None:
             where += f" AND partition = {quoted(partition)}"
         notes = {
@@ -187,7 +187,45 @@ def unpublish(
     return removed
 
 
-def _removed(catalog: StoredPredictions, where: str, notes: dict[str, str]) -> int:
+def withdraw(
+    catalog: StoredPredictions,
+    dataset: str,
+    model_run: str,
+    run_id: str,
+    reasons: Mapping[str, str],
+) -> int:
+    """Remove predictions that were replaced by others which the catalog does not take.
+
+    The history tells the items and the reasons; restoring the version before brings them back.
+
+    Args:
+        reasons: reference id -> why the other one is not taken.
+
+    Returns:
+        How many predictions were removed.
+    """
+    removed = 0
+    for start in range(0, len(reasons), _IDS_AT_ONCE):
+        part = dict([*reasons.items()][start : start + _IDS_AT_ONCE])
+        ids = ", ".join(map(quoted, part))
+        where = f"{of_model_run(dataset, model_run)} AND reference_id IN ({ids})"
+        notes = {
+            "operation": "withdraw",
+            "dataset": dataset,
+            "model_run": model_run,
+            "run_id": run_id,
+            "update": "true",
+        }
+        removed += _removed(catalog, where, notes, part)
+    return removed
+
+
+def _removed(
+    catalog: StoredPredictions,
+    where: str,
+    notes: dict[str, str],
+    reasons: Mapping[str, str] | None = None,
+) -> int:
     count = 0
     if catalog.version() is None:
         return count
@@ -195,10 +233,14 @@ def _removed(catalog: StoredPredictions, where: str, notes: dict[str, str]) -> i
     def commit(table: DeltaTable) -> None:
         # Counted at the version that is changed; if another run commits first, this is repeated.
         nonlocal count
-        count = catalog.table.read(table, ["reference_id"], where).num_rows
+        ids = catalog.table.read(table, ["reference_id"], where)["reference_id"].to_pylist()
+        count = len(ids)
         if count:
             whose = [(notes["dataset"], notes["model_run"])]
-            properties = _properties(table, whose, {**notes, "removed": str(count)})
+            told = {**notes, "removed": str(count)}
+            if reasons is not None:
+                told["reason"] = listed([f"{id}: {reasons[id]}" for id in sorted(ids)], 3)
+            properties = _properties(table, whose, told)
             table.delete(
                 where,
                 writer_properties=WRITING,

@@ -97,7 +97,8 @@ def test_a_job_that_stays_queued_is_not_done_though_the_client_returns(
     assert world.read("img01") is None
     masks.release()
     assert ended(second)["status"] == "Completed"
-    assert first.status()["message"] == {"processed": 1, "ignored": 0}
+    message = first.status()["message"]
+    assert (message["processed"], message["ignored"]) == (1, 0)
     assert world.read("img00") is not None
     assert world.read("img01") is not None
 
@@ -123,6 +124,24 @@ def test_a_completed_job_may_have_errors_which_the_client_does_not_raise(world: 
     assert job.status()["status"] == "Completed"
     (error,) = job.errors()
     assert "Item with id nowhere doesn't exist." in error
+
+
+def test_a_job_tells_what_the_clients_own_tests_read_of_it(world: World) -> None:
+    box, elsewhere = (
+        nucleus.BoxAnnotation("car", 1, 2, 3, 4, id, annotation_id="box")
+        for id in ("img00", "nowhere")
+    )
+    job = world.dataset.annotate([box, elsewhere], asynchronous=True)
+    told = ended(job)
+    assert told["message"]["annotation_upload"] == {
+        "total": 2, "errored": 1, "ignored": 0, "processed": 1, "datasetId": world.dataset.id,
+    }  # fmt: skip
+    steps = told["job_progress"], told["completed_steps"], told["total_steps"]
+    assert steps == ("1.00", 1, 1)
+    again = world.client.get_job(job.job_id)
+    assert again.job_last_known_status == "Completed"
+    assert (again.job_id, again.job_type) == (job.job_id, "uploadAnnotations")
+    assert again.job_creation_time == job.job_creation_time
 
 
 def test_a_job_whose_body_cannot_be_read_is_errored_with_the_line(world: World) -> None:

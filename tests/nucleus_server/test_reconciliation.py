@@ -113,19 +113,33 @@ def test_what_is_unpublished_is_not_there_and_can_be_uploaded_again(
     assert set(labels(world)) == {"img00", "img01", "img02"}
 
 
-def test_masks_the_catalog_does_not_take_stay_unless_it_holds_another(
+def test_a_wrong_mask_in_the_place_of_a_right_one_is_withdrawn_told_and_undone(
     world: World, endpoint: RunningEndpoint
 ) -> None:
-    wrong = world.prediction("img00", mask_url=str(world.folder / "no.png"))
+    """Answer, catalog, history and what is read back say the same."""
     (world.folder / "no.png").write_bytes(b"GIF89a")
-    world.upload([world.prediction("img00"), world.prediction("img01")])
+    no_png = str(world.folder / "no.png")
+    assert "warnings" not in world.upload([world.prediction("img00"), world.prediction("img01")])
     before = newest(endpoint)
-    world.upload([wrong, world.prediction("img02", mask_url=str(world.folder / "no.png"))],
-                 update=True)  # fmt: skip
+    ids = ("img00", "img02")
+    wrong = [world.prediction(one, mask_url=no_png) for one in ids]
+    answer = world.upload([*wrong, world.prediction("img01", (0, 3))], update=True)
+    assert (answer["predictions_processed"], answer["predictions_ignored"]) == (3, 0)
+    replaced, new = answer["warnings"]
+    assert replaced.startswith("img00: stored, but not in segpipe's catalog: FILE-NOT-PNG")
+    assert "withdrawn" in replaced
+    assert new.startswith("img02: stored, but not in segpipe's catalog: FILE-NOT-PNG")
+    assert "withdrawn" not in new
     assert set(catalog_rows(endpoint, world)) == {"img01"}
     assert set(labels(world)) == {"img00", "img01", "img02"}
+    withdrawn, published = history(Root.open(str(endpoint.root)).catalog, 2)
+    assert (published.operation, published.notes["update"]) == ("publish", "true")
+    assert (withdrawn.operation, withdrawn.notes["update"]) == ("withdraw", "true")
+    assert withdrawn.notes["removed"] == "1"
+    assert withdrawn.notes["reason"].startswith("img00: FILE-NOT-PNG")
     segpipe("restore", "--root", str(endpoint.root), str(before))
     assert set(labels(world)) == {"img00", "img01", "img02"}
+    assert labels(world)["img01"] == ["class 0", "class 1"]
     held = world.read("img00")
     assert held is not None
     assert held["mask_url"].startswith("masks/")

@@ -143,11 +143,16 @@ def test_uploads_as_a_job_end_and_tell_their_errors(
     remote = [world.prediction(f"img{n:02d}", mask_url=f"s3://bucket/{n}.png") for n in range(3)]
     job = world.upload(remote, asynchronous=True)
     told = ended(job)
-    assert (told["status"], told["message"]) == ("Completed", {"processed": 3, "ignored": 0})
+    counts = {"total": 3, "processed": 3, "ignored": 0, "errored": 0}
+    message = told["message"]
+    assert (told["status"], message["processed"], message["ignored"]) == ("Completed", 3, 0)
+    assert message["prediction_upload"] == {**counts, "datasetId": world.dataset.id}
+    assert [words.partition(":")[0] for words in message["warnings"]] == ["img00", "img01", "img02"]
     assert job.errors() == []
     remote.append(world.prediction("nowhere", mask_url="s3://bucket/x.png"))
     job = world.upload(remote, asynchronous=True)
-    assert ended(job)["message"] == {"processed": 0, "ignored": 3}
+    message = ended(job)["message"]
+    assert (message["processed"], message["ignored"], "warnings" in message) == (0, 3, False)
     (error,) = job.errors()
     assert "Item with id nowhere doesn't exist." in error
 
@@ -173,6 +178,84 @@ def test_boxes_and_masks_may_come_together(world: World) -> None:
     assert answer["predictions_processed"] == 2
     found = world.dataset.predictions_refloc(world.model, "img01")
     assert {kind: len(ones) for kind, ones in found.items()} == {"segmentation": 1, "box": 1}
+
+
+@pytest.mark.parametrize("taxonomy", [None, "time of day"])
+def test_an_item_has_one_category_of_a_taxonomy(world: World, taxonomy: str | None) -> None:
+    def kinds(label: str) -> list[Any]:
+        return [
+            nucleus.CategoryAnnotation(label, "img01", taxonomy),
+            nucleus.MultiCategoryAnnotation([label, "wet"], "img01", taxonomy),
+        ]
+
+    def read() -> tuple[list[str], list[list[str]], list[str]]:
+        item = world.client.make_request(
+            {}, f"dataset/{world.dataset.id}/refloc/img01", requests_command=requests.get
+        )["annotations"]
+        ones, several = item["category"], item["multicategory"]
+        ids = [one["annotation_id"] for one in (*ones, *several)]
+        return [one["label"] for one in ones], [one["labels"] for one in several], ids
+
+    world.dataset.add_taxonomy("time of day", "category", ["day", "night"])
+    assert world.dataset.annotate(kinds("day"))["annotations_processed"] == 2
+    labels, lists, ids = read()
+    assert (labels, lists) == (["day"], [["day", "wet"]])
+    answer = world.dataset.annotate(kinds("night"))
+    assert (answer["annotations_processed"], answer["annotations_ignored"]) == (0, 2)
+    assert read() == (labels, lists, ids)
+    answer = world.dataset.annotate(kinds("night"), update=True)
+    assert (answer["annotations_processed"], answer["annotations_ignored"]) == (2, 0)
+    assert read() == (["night"], [["night", "wet"]], ids)
+    other = [nucleus.CategoryAnnotation("fog", "img01", "weather")]
+    assert world.dataset.annotate(other)["annotations_processed"] == 1
+    assert read()[0] == ["night", "fog"]
+
+
+def test_what_there_is_is_listed_and_found_by_place_and_id(world: World) -> None:
+    world.upload([world.prediction("img00")])
+    (run,) = world.dataset.model_runs
+    assert run == world.dataset.info().model_run_ids[0]
+    items = world.dataset.items
+    assert [one.reference_id for one in items] == [f"img{n:02d}" for n in range(30)]
+    assert items[3].metadata == {"split": "val"}
+    pages = [one.reference_id for one in world.dataset.items_generator(page_size=7)]
+    assert pages == [one.reference_id for one in items]
+    box = nucleus.BoxAnnotation("car", 1, 2, 3, 4, "img03", annotation_id="my box")
+    world.dataset.annotate([box])
+    assert world.dataset.ground_truth_loc("img03", "my box").label == "car"
+    for found in (world.dataset.iloc(3), world.dataset.loc(items[3].dataset_item_id)):
+        assert found["item"].reference_id == "img03"
+        assert [one.annotation_id for one in found["annotations"]["box"]] == ["my box"]
+    for missing in ("iloc/30", "loc/di_0", "groundTruth/loc/img03/other"):
+        with pytest.raises(nucleus.errors.NucleusAPIError, match="404"):
+            world.client.get(f"dataset/{world.dataset.id}/{missing}")
+
+
+def test_tags_of_datasets_and_models_are_kept_as_lists(world: World) -> None:
+    assert world.dataset.get_tags() == []
+    assert world.dataset.add_tags(["a", "b", "a"]) == ["a", "b"]
+    assert world.dataset.remove_tags(["a", "c"]) == ["b"]
+    assert world.dataset.get_tags() == ["b"]
+    world.model.add_tags(["x", "y"])
+    world.model.remove_tags(["x"])
+    assert world.client.get_model(world.model.id).tags == ["y"]
+
+
+def test_local_images_are_appended_for_their_size(world: World) -> None:
+    paths = [world.folder / f"local{n}.jpg" for n in range(2)]
+    for path in paths:
+        Image.new("RGB", (WIDTH, HEIGHT)).save(path)
+    job = world.dataset.append([nucleus.DatasetItem(str(one), one.stem) for one in paths])
+    assert ended(job)["message"]["new_items"] == 2
+    Image.fromarray(np.zeros((HEIGHT, WIDTH + 1), np.uint8)).save(world.folder / "wide.png")
+    wide = world.prediction("local1", (0,), mask_url=str(world.folder / "wide.png"))
+    (warning,) = world.upload([wide])["warnings"]
+    assert "SIZE-MISMATCH" in warning
+
+
+def test_masks_without_a_dataset_are_refused_in_words(world: World) -> None:
+    with pytest.raises(nucleus.errors.NucleusAPIError, match=r"use dataset\.upload_predictions"):
+        world.model.upload_predictions([world.prediction("img00")])
 
 
 def test_ids_with_characters_urls_give_a_meaning_to_are_found_when_quoted(world: World) -> None:
@@ -202,10 +285,12 @@ def test_deleting_removes_predictions_here_and_in_the_catalog(
     world: World, endpoint: RunningEndpoint
 ) -> None:
     world.upload([world.prediction("img00")])
-    world.client.delete_model(world.model.id)
+    answer = world.client.delete_model(world.model.id)
+    assert answer == {"msg": "Model deletion running in an async job"}
     assert catalog_rows(endpoint, world) == {}
     assert all(model.id != world.model.id for model in world.client.models)
-    world.client.delete_dataset(world.dataset.id)
+    answer = world.client.delete_dataset(world.dataset.id)
+    assert answer == {"message": "Beginning dataset deletion..."}
     assert world.name not in [one["name"] for one in world.client.make_request(
         {}, "dataset/details", requests_command=requests.get)]  # fmt: skip
 
@@ -239,9 +324,6 @@ def test_wrong_masks_are_taken_and_what_is_wrong_is_noted(
     assert found.keys() == expected.keys()
     for reference_id, rule in expected.items():
         assert rule in [message.partition(":")[0] for message in found[reference_id]]
-    # A wrong mask in the place of a right one: the catalog does not keep what is no longer there.
-    world.upload([world.prediction("img05", mask_url=str(world.folder / "no.png"))], update=True)
-    assert catalog_rows(endpoint, world) == {}
 
 
 def test_strict_refuses_wrong_masks_with_the_findings(tmp_path: Path) -> None:

@@ -1,0 +1,197 @@
+"""A call of the client comes as many requests: when they are answered and in the catalog, and what
+a process that is ended in between leaves behind.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from segpipe.nucleus_server.database import Database
+from segpipe.nucleus_server.endpoint import Endpoint
+from segpipe.nucleus_server.journal import Journal
+from segpipe.nucleus_server.judging import Checks, Judging
+from segpipe.nucleus_server.limits import Limits
+from segpipe.nucleus_server.segmentations import Counts
+from segpipe.publishing.history import History
+from segpipe.root import Root
+from tests.fixtures.landing import HEIGHT, WIDTH, striped_mask
+
+#: Nothing is published because of time alone.
+PATIENT = Limits(call_seconds=600.0, held_seconds=600.0)
+
+
+class Uploading:
+    """A root and its endpoint, without the server."""
+
+    def __init__(self, folder: Path, judging: Judging | None = None, items: int = 60) -> None:
+        self.folder, self.judging = folder, judging or Judging()
+        self.endpoint = self.opened()
+        registry = self.endpoint.registry
+        self.dataset = registry.create_dataset({"name": "streets"})
+        names = [f"img{n:02d}" for n in range(items)]
+        sent = [{"reference_id": one, "height": HEIGHT, "width": WIDTH} for one in names]
+        registry.put_items(self.dataset, sent, update=False)
+        self.model = registry.put_model({"name": "unet", "reference_id": "unet@1"})
+
+    def opened(self, limits: Limits = PATIENT) -> Endpoint:
+        database = Database(self.folder / "registry.sqlite")
+        return Endpoint(Root.open(str(self.folder)), database, self.judging, limits)
+
+    def request(self, *numbers: int, value: int = 1, update: bool = False, **more: Any) -> Counts:
+        """One request, with a mask for each item of these numbers."""
+        segments = [{"label": f"class {v}", "index": v} for v in (0, value)]
+        sent = [
+            {"reference_id": f"img{n:02d}", "annotations": segments, "mask_url": "a.png", **more}
+            for n in numbers
+        ]
+        buffer = io.BytesIO()
+        Image.fromarray(striped_mask((0, value), HEIGHT, WIDTH)).save(buffer, format="PNG")
+        masks = [buffer.getvalue()] * len(sent)
+        return self.endpoint.segmentations.take(
+            self.dataset, self.model, sent, masks, update=update
+        )
+
+    @property
+    def history(self) -> History:
+        return Root.open(str(self.folder)).catalog.history()
+
+    @property
+    def published(self) -> dict[str, list[str]]:
+        """Reference id -> labels, in the catalog."""
+        rows = Root.open(str(self.folder)).catalog.read(["reference_id", "segments"]).to_pylist()
+        return {row["reference_id"]: [s["label"] for s in row["segments"]] for row in rows}
+
+    @property
+    def readable(self) -> dict[str, list[str]]:
+        """The same, through the API."""
+        self.endpoint.reconciliation.catch_up()
+        found = self.endpoint.registry.annotations(self.dataset, self.model)
+        return {
+            one["reference_id"]: [s["label"] for s in one["annotations"]]
+            for one in found.get("segmentation", [])
+        }
+
+
+@pytest.fixture
+def uploading(tmp_path: Path) -> Uploading:
+    return Uploading(tmp_path)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+
+
+def eventually(done: Any) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def one_call(
+    uploading: Uploading, pool: ThreadPoolExecutor, *, update: bool, value: int = 1
+) -> list[Counts]:
+    """34 masks, as the client sends them: full requests, and the rest last."""
+    full = [
+        pool.submit(uploading.request, *range(n, n + 10), update=update, value=value)
+        for n in (0, 10, 20)
+    ]
+    eventually(lambda: sum(one.done() for one in full) == 2)  # the third waits for more of the call
+    rest = uploading.request(30, 31, 32, 33, update=update, value=value)
+    return [one.result() for one in full] + [rest]
+
+
+def test_a_call_is_one_version_of_the_catalog_and_there_when_it_returns(
+    uploading: Uploading, pool: ThreadPoolExecutor
+) -> None:
+    assert sum(one.processed for one in one_call(uploading, pool, update=False)) == 34
+    assert len(uploading.published) == 34
+    assert sum(one.ignored for one in one_call(uploading, pool, update=False, value=2)) == 34
+    one_call(uploading, pool, update=True, value=3)
+    assert set(map(tuple, uploading.published.values())) == {("class 0", "class 3")}
+    operations = [(one.operation, one.notes.get("update")) for one in uploading.history]
+    assert operations == [("publish", "true"), ("publish", "false"), ("create", None)]
+    assert [one.notes.get("replaced") for one in uploading.history[:2]] == ["34", "0"]
+    uploading.endpoint.close()
+
+
+def interrupted(uploading: Uploading, pool: ThreadPoolExecutor) -> None:
+    """A request that was answered and one that was not, of a call that did not go on."""
+    first = pool.submit(uploading.request, *range(10))
+    eventually(
+        lambda: (
+            len(uploading.endpoint.registry.fingerprints(uploading.dataset, uploading.model)) == 10
+        )
+    )
+    second: Future[Counts] = pool.submit(uploading.request, *range(10, 20))
+    assert first.result(20).processed == 10
+    assert not second.done()
+    assert uploading.history == []
+
+
+def test_what_was_answered_is_published_by_the_next_process(
+    uploading: Uploading, pool: ThreadPoolExecutor
+) -> None:
+    interrupted(uploading, pool)
+    ended, uploading.endpoint = uploading.endpoint, uploading.opened()
+    assert len(uploading.published) == 20
+    assert uploading.readable == uploading.published
+    assert len(uploading.history) == 2
+    uploading.endpoint.close()
+    ended.close()  # what it held is there already: nothing more is published
+    assert len(uploading.history) == 2
+
+
+def test_reading_and_deleting_do_not_wait_for_the_rest_of_a_call(
+    uploading: Uploading, pool: ThreadPoolExecutor
+) -> None:
+    interrupted(uploading, pool)
+    assert len(uploading.readable) == 20
+    uploading.endpoint.segmentations.remove(uploading.dataset, uploading.model, ["img00"])
+    assert len(uploading.published) == len(uploading.readable) == 19
+    uploading.endpoint.close()
+
+
+def test_what_was_published_and_undone_before_a_process_noted_it_is_not_published_again(
+    uploading: Uploading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploading.request(0)
+    before = uploading.history[0].version
+    monkeypatch.setattr(Journal, "remove", lambda *_: None)  # ended at this moment
+    uploading.request(0, 1, value=2, update=True)
+    monkeypatch.undo()
+    uploading.endpoint.close()
+    Root.open(str(uploading.folder)).catalog.restore(before)
+    uploading.endpoint = uploading.opened()
+    assert uploading.published == uploading.readable == {"img00": ["class 0", "class 1"]}
+    uploading.endpoint.close()
+
+
+def test_undeclared_zeros_are_background_where_that_is_asked_for(tmp_path: Path) -> None:
+    judging = Judging(Checks.STRICT, background_label="background")
+    uploading = Uploading(tmp_path, judging)
+    declared = [{"label": "car", "index": 3}]
+    assert uploading.request(0, value=3, annotations=declared).processed == 1
+    assert uploading.request(1, value=3).processed == 1
+    (error,) = uploading.request(2, value=3, annotations=[]).errors
+    assert "SEGMENTS-MISSING" in error or "VALUE-NO-SEGMENT" in error
+    (error,) = uploading.request(3, value=3, annotations=[{"label": "car", "index": 4}]).errors
+    assert "background" not in error
+    assert uploading.published == {
+        "img00": ["background", "car"],
+        "img01": ["class 0", "class 3"],
+    }
+    assert uploading.readable["img00"] == ["car"]
+    (finding,) = uploading.endpoint.registry.findings(uploading.dataset, uploading.model)["img00"]
+    assert "'background'" in finding
+    uploading.endpoint.close()
