@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from segpipe.errors import NothingLandedError, SettingsError, TableError
+from segpipe.errors import CatalogError, NothingLandedError, SettingsError, TableError, listed
 from segpipe.formats.exports import ExportFormat, export_published
 from segpipe.manifests.items import ItemList
 from segpipe.manifests.landing import Landing
@@ -86,6 +86,30 @@ class Root:
         if must_exist and "://" not in settings.root and not Path(settings.root).is_dir():
             raise SettingsError(f"there is no folder {settings.root}")
         return cls(settings)
+
+    def of_dataset(self, dataset: str | None = None) -> Root:
+        """The root as if ``segpipe.toml`` had this dataset, which the catalog holds something of.
+
+        Args:
+            dataset: its name; None for that of ``segpipe.toml``, or, where the catalog has nothing
+                of that, for the only one it has.
+
+        Raises:
+            CatalogError: if the catalog has nothing of it, with what it has.
+        """
+        known, own = self.catalog.datasets(), self.settings.dataset
+        name = own if dataset is None else dataset
+        if dataset is None and own not in known and len(known) == 1:
+            (name,) = known
+        if name not in known and (known or dataset is not None):
+            there = f"there are: {listed(known)}" if known else "it is empty"
+            raise CatalogError(
+                f"the catalog holds nothing of dataset {name!r}; {there}. Name one with --dataset, "
+                "or Root.of_dataset in Python"
+            )
+        found = Root(replace(self.settings, dataset=name))
+        found.catalog.table.remarks += self.catalog.take_remarks()
+        return found
 
     def __repr__(self) -> str:
         return f"Root({redacted(self.settings.root)!r})"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segpipe.cli.console import put, say
-from segpipe.errors import CatalogError
+from segpipe.errors import CatalogError, listed
 from segpipe.publishing.outcomes import new_run_id
 from segpipe.root import Root
 from segpipe.tables.schemas import FORMAT
@@ -29,11 +29,25 @@ def show_history(root: str, most: int | None) -> None:
         put(f"{version.version:>6}  {time}  {version.operation:<10} {notes}")
 
 
-def show_diff(root: str, before: int, after: int) -> None:
-    """Print the items that differ between two versions, with their Segments."""
-    changes = _root(root).catalog.diff(before, after).to_pylist()
+def show_diff(root: str, before: int, after: int, dataset: str | None) -> None:
+    """Print the items that differ between two versions, with their Segments.
+
+    Args:
+        dataset: only its items; all where None.
+
+    Raises:
+        CatalogError: if there is no such version, or neither holds anything of the dataset.
+    """
+    catalog = _root(root).catalog
+    changes = catalog.diff(before, after).to_pylist()
+    known = sorted({name for one in (before, after) for name in catalog.datasets(one)})
+    if dataset is not None:
+        if dataset not in known:
+            raise CatalogError(f"neither version holds dataset {dataset!r}; {_there(known)}")
+        changes = [row for row in changes if row["dataset"] == dataset]
     for row in changes:
-        put(f"{row['change']:<9} {row['model_run']}  {row['reference_id']}")
+        whose = f"{row['dataset']}  " if dataset is None and len(known) > 1 else ""
+        put(f"{row['change']:<9} {whose}{row['model_run']}  {row['reference_id']}")
         for sign, name in (("+", "added"), ("-", "removed"), ("~", "changed")):
             for segment in row[f"segments_{name}"] or ():
                 put(f"          {sign} {segment}")
@@ -51,17 +65,24 @@ def restore(root: str, version: int) -> None:
 
 
 def unpublish(
-    root: str, model_run: str, reference_ids: Sequence[str], ids_file: str | None, date: str | None
+    root: str,
+    model_run: str,
+    reference_ids: Sequence[str],
+    ids_file: str | None,
+    date: str | None,
+    dataset: str | None,
 ) -> None:
     """Remove predictions from the catalog, as a new version.
 
     Args:
+        dataset: theirs; see :meth:`Root.of_dataset`.
         reference_ids: the items, with those of ``ids_file``; without any, the whole partition.
         ids_file: a UTF-8 text file with one reference id a line.
         date: only what this partition published.
 
     Raises:
-        CatalogError: if the file cannot be read, or nothing selects what to remove.
+        CatalogError: if the file cannot be read, nothing selects what to remove, or nothing that
+            is published was selected.
     """
     ids: list[str] | None = list(reference_ids) or None
     if ids_file is not None:
@@ -69,14 +90,35 @@ def unpublish(
             ids = [*reference_ids, *filter(None, Path(ids_file).read_text("utf-8").splitlines())]
         except (OSError, UnicodeDecodeError) as error:
             raise CatalogError(f"{ids_file} cannot be read: {error}") from None
-    with _remarks_said(_root(root)) as opened:
+    with _remarks_said(_root(root).of_dataset(dataset)) as opened:
         before = opened.catalog.version()
         removed = opened.catalog.unpublish(
             model_run, date, reference_ids=ids, run_id=new_run_id("cli")
         )
+        if not removed:
+            raise CatalogError(_nothing_matched(opened, model_run, date, ids))
     put(f"{removed} predictions unpublished")
-    if removed:
-        put(f"undo it with: segpipe restore --root {shlex.quote(root)} {before}")
+    if ids is not None and removed < len(set(ids)):
+        say(f"{len(set(ids)) - removed} of the {len(set(ids))} items had none")
+    put(f"undo it with: segpipe restore --root {shlex.quote(root)} {before}")
+
+
+def _nothing_matched(
+    root: Root, model_run: str, date: str | None, ids: Sequence[str] | None
+) -> str:
+    dataset = root.settings.dataset
+    table = root.catalog.predictions(columns=["model_run", "partition"])
+    runs = sorted(set(table["model_run"].to_pylist()))
+    words = f"nothing was unpublished: dataset {dataset!r} has no prediction"
+    if model_run not in runs:
+        return f"{words} by model run {model_run!r}; {_there(runs)}"
+    which = "" if ids is None else f" for {listed(ids, 3)}"
+    which += "" if date is None else f" in partition {date}"
+    return f"{words}{which} by model run {model_run!r}"
+
+
+def _there(names: Sequence[str]) -> str:
+    return f"there are: {listed(names)}" if names else "there is none"
 
 
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
@@ -121,9 +163,11 @@ def optimize(root: str) -> None:
     put(f"{figures['removed']} files written as {figures['added']}")
 
 
-def show(root: str, reference_id: str, model_run: str | None, out: str) -> None:
+def show(
+    root: str, reference_id: str, model_run: str | None, out: str, dataset: str | None
+) -> None:
     """Print an item's published Segments and write its picture."""
-    item = _root(root).show(reference_id, model_run)
+    item = _root(root).of_dataset(dataset).show(reference_id, model_run)
     for line in item.lines():
         put(line)
     item.save(out)

@@ -10,17 +10,27 @@ from segpipe.root import Root
 
 
 def export(
-    root: str, kind: str, model_run: str, date: str | None, out: Path, like: Path | None
+    root: str,
+    kind: str,
+    model_run: str,
+    date: str | None,
+    out: Path,
+    like: Path | None,
+    dataset: str | None,
 ) -> int:
     """Export a model run's published predictions; returns the exit status."""
     with step_progress() as progress:
-        written = Root.open(root).export(
-            kind,
-            out,
-            model_run,
-            date,
-            like=like,
-            progress=lambda *rows: progress("exporting", *rows),
+        written = (
+            Root.open(root)
+            .of_dataset(dataset)
+            .export(
+                kind,
+                out,
+                model_run,
+                date,
+                like=like,
+                progress=lambda *rows: progress("exporting", *rows),
+            )
         )
     put(f"{written} predictions exported as {kind}: {out}")
     put(

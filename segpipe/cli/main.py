@@ -21,6 +21,11 @@ _ROOT_HELP = "Folder or URL that holds manifests/, validated/, masks/ and catalo
 
 # Options that several commands have.
 _root_option = click.option("--root", required=True, help=_ROOT_HELP)
+_dataset_option = click.option(
+    "--dataset",
+    metavar="NAME",
+    help="As the catalog names it; that of segpipe.toml by default, or the only one there is.",
+)
 _model_run_option = click.option("--model-run", required=True, metavar="M")
 
 
@@ -251,13 +256,14 @@ def history(root: str, most: int | None) -> None:
 
 @cli.command()
 @_root_option
+@click.option("--dataset", metavar="NAME", help="Only its items.")
 @click.argument("before", type=click.IntRange(0), metavar="V1")
 @click.argument("after", type=click.IntRange(0), metavar="V2")
-def diff(root: str, before: int, after: int) -> None:
+def diff(root: str, dataset: str | None, before: int, after: int) -> None:
     """Show what changed from version V1 to V2, per item and Segment."""
     from segpipe.cli.catalog import show_diff
 
-    show_diff(root, before, after)
+    show_diff(root, before, after, dataset)
 
 
 @cli.command()
@@ -272,17 +278,23 @@ def restore(root: str, version: int) -> None:
 
 @cli.command()
 @_root_option
+@_dataset_option
 @_model_run_option
 @click.option("--date", metavar="YYYY-MM-DD", help="Only what this partition published.")
 @click.option("--ids", metavar="FILE", help="A text file with one reference id a line.")
 @click.argument("reference_ids", nargs=-1, metavar="[REFERENCE_ID]...")
 def unpublish(
-    root: str, model_run: str, date: str | None, ids: str | None, reference_ids: Sequence[str]
+    root: str,
+    dataset: str | None,
+    model_run: str,
+    date: str | None,
+    ids: str | None,
+    reference_ids: Sequence[str],
 ) -> None:
     """Remove predictions from the catalog, by item or partition; recorded, undone by restore."""
     from segpipe.cli.catalog import unpublish as unpublish_predictions
 
-    unpublish_predictions(root, model_run, reference_ids, ids, date)
+    unpublish_predictions(root, model_run, reference_ids, ids, date, dataset)
 
 
 @cli.command()
@@ -317,14 +329,17 @@ def optimize(root: str) -> None:
 
 @cli.command()
 @_root_option
+@_dataset_option
 @click.option("--model-run", metavar="M", help="Only this model run's prediction.")
 @click.option("--out", default="overlay.png", show_default=True, metavar="FILE")
 @click.argument("reference_id")
-def show(root: str, model_run: str | None, out: str, reference_id: str) -> None:
+def show(
+    root: str, dataset: str | None, model_run: str | None, out: str, reference_id: str
+) -> None:
     """Print an item's published Segments and write an overlay picture."""
     from segpipe.cli.catalog import show as show_item
 
-    show_item(root, reference_id, model_run, out)
+    show_item(root, reference_id, model_run, out, dataset)
 
 
 @cli.command()
@@ -379,6 +394,7 @@ cli.add_command(import_group)
 
 @cli.command()
 @_root_option
+@_dataset_option
 @_model_run_option
 @click.option("--date", metavar="YYYY-MM-DD", help="One partition; all by default.")
 @click.option("--as", "kind", type=click.Choice(["coco-panoptic", "mask-folder"]), required=True)
@@ -391,7 +407,13 @@ cli.add_command(import_group)
 )
 @click.argument("out", type=click.Path(path_type=Path))
 def export(
-    root: str, model_run: str, date: str | None, kind: str, like: Path | None, out: Path
+    root: str,
+    dataset: str | None,
+    model_run: str,
+    date: str | None,
+    kind: str,
+    like: Path | None,
+    out: Path,
 ) -> int:
     """Write published predictions to the folder OUT in a format other tools read.
 
@@ -399,7 +421,7 @@ def export(
     """
     from segpipe.cli.exporting import export as export_predictions
 
-    return export_predictions(root, kind, model_run, date, out, like)
+    return export_predictions(root, kind, model_run, date, out, like, dataset)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

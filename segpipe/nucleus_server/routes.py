@@ -8,7 +8,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from segpipe.nucleus_server import annotation_routes as annotations
+from segpipe.nucleus_server import annotation_routes as labelling
 from segpipe.nucleus_server import dataset_routes as datasets
 from segpipe.nucleus_server.answers import begun
 from segpipe.nucleus_server.endpoint import Endpoint
@@ -109,26 +109,26 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/dataset/{dataset}/signedUrl/{request_id}", datasets.signed_url),
     ("PUT", "/_blob/{token}", datasets.put_upload),
     ("POST", "/dataset/{dataset}/append", datasets.append),
-    ("POST", "/dataset/{dataset}/annotate", annotations.annotate),
+    ("POST", "/dataset/{dataset}/annotate", labelling.annotate),
     ("GET", "/dataset/{dataset}/refloc/{reference_id:path}", datasets.item),
     ("GET", "/dataset/{dataset}/iloc/{place}", datasets.nth_item),
     ("GET", "/dataset/{dataset}/loc/{item}", datasets.item_with_id),
-    ("GET", "/dataset/{dataset}/groundTruth/loc/{both:path}", annotations.one_annotation),
+    ("GET", "/dataset/{dataset}/groundTruth/loc/{both:path}", labelling.one_annotation),
     ("DELETE", "/dataset/{dataset}", datasets.delete_dataset),
-    ("DELETE", "/annotation/{dataset}", annotations.delete_annotations),
+    ("DELETE", "/annotation/{dataset}", labelling.delete_annotations),
     ("POST", "/models/add", add_model),
     ("GET", "/models/", models),
     ("GET", "/model/{model}", model),
     ("POST", "/model/{model}/tag", change_model_tags),
     ("DELETE", "/model/{model}/tag", change_model_tags),
-    ("POST", "/model/{model}/predictions", annotations.model_predictions),
+    ("POST", "/model/{model}/predictions", labelling.model_predictions),
     ("DELETE", "/model/{model}", delete_model),
-    ("POST", f"{_OF_MODEL}/uploadPredictions", annotations.upload_predictions),
-    ("GET", f"{_OF_MODEL}/referenceId/{{reference_id:path}}", annotations.item_predictions),
-    ("GET", f"{_OF_MODEL}/iloc/{{place}}", annotations.nth_item_predictions),
-    ("GET", f"{_OF_MODEL}/loc/{{both:path}}", annotations.one_prediction),
-    ("GET", f"{_OF_MODEL}/export", annotations.export),
-    ("GET", f"{_OF_MODEL}/findings", annotations.findings),
+    ("POST", f"{_OF_MODEL}/uploadPredictions", labelling.upload_predictions),
+    ("GET", f"{_OF_MODEL}/referenceId/{{reference_id:path}}", labelling.item_predictions),
+    ("GET", f"{_OF_MODEL}/iloc/{{place}}", labelling.nth_item_predictions),
+    ("GET", f"{_OF_MODEL}/loc/{{both:path}}", labelling.one_prediction),
+    ("GET", f"{_OF_MODEL}/export", labelling.export),
+    ("GET", f"{_OF_MODEL}/findings", labelling.findings),
     ("POST", "/jobs/", jobs),
     ("GET", "/job/{job}", job),
     ("GET", "/job/{job}/info", job_info),

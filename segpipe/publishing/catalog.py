@@ -87,6 +87,18 @@ class Catalog(CatalogDestination):
         found = self.read_from(self.table.open(version), read, where or None, ids)
         return found if wanted is None else found.select(wanted)
 
+    def datasets(self, version: int | None = None) -> list[str]:
+        """The datasets there are predictions of, sorted.
+
+        Args:
+            version: of the catalog; the newest if None.
+
+        Raises:
+            CatalogError: if the version does not exist.
+        """
+        table = self.table.open(version)
+        return [] if table is None else sorted({str(one["dataset"]) for one in table.partitions()})
+
     def history(self, most: int | None = None) -> History:
         """The catalog's versions, newest first; see :class:`segpipe.publishing.history.Version`.
 

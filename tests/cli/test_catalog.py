@@ -75,7 +75,14 @@ def test_unpublish_tells_the_command_that_undoes_it(
 
     done = segpipe(*given, "--date", "2026-01-06")
     assert "2 predictions unpublished" in done.stdout
-    assert segpipe(*given, "--date", "2026-01-06").stdout == "0 predictions unpublished\n"
+    assert_plain_error(
+        segpipe(*given, "--date", "2026-01-06"),
+        "dataset 'default' has no prediction in partition 2026-01-06 by model run 'unet'",
+    )
+    done = segpipe(*given, "a", "nowhere")
+    assert (done.stdout.splitlines()[0], done.stderr) == (
+        "1 predictions unpublished", "1 of the 2 items had none\n"
+    )  # fmt: skip
     assert_plain_error(segpipe(*given, "--ids", tmp_path / "nope.txt"), "nope.txt")
 
 
@@ -136,3 +143,35 @@ def test_show_prints_the_segments_and_writes_a_picture(
         segpipe("show", "--root", landing.root, "--model-run", "another", "b"),
         "no prediction for 'b' by model run 'another'",
     )
+
+
+def test_the_dataset_is_named_where_the_catalog_has_others_than_the_settings(
+    landing: LandingWriter, tmp_path: Path, root: Root, publish: Any
+) -> None:
+    """As on the root of `segpipe nucleus-server`, whose datasets its users make."""
+    where = ("--root", landing.root)
+    picture = ("--out", tmp_path / "a.png")
+    publish({"a": (0, 1)}, dataset="streets")
+    assert segpipe("show", *where, *picture, "a").stdout.startswith("a  unet  ")  # the only one
+    publish({"a": (0, 2), "b": (0, 2)}, dataset="fields")
+    there = "holds nothing of dataset 'default'; there are: fields, streets"
+    out = tmp_path / "out"
+    export = ("export", "--as", "mask-folder", out, "--model-run", "unet", *where)
+    unpublish = ("unpublish", *where, "--model-run", "unet", "a")
+    for command in (("show", *where, "a"), export, unpublish):
+        assert_plain_error(segpipe(*command), there)
+    assert "class 2" in segpipe("show", *where, *picture, "--dataset", "fields", "a").stdout
+    assert_plain_error(segpipe("show", *where, "--dataset", "nope", "a"), "dataset 'nope'; there")
+    assert segpipe(*export, "--dataset", "streets").stdout.startswith("1 predictions exported")
+    assert segpipe(*unpublish, "--dataset", "fields").stdout.startswith("1 predictions unpublished")
+    assert_plain_error(
+        segpipe("unpublish", *where, "--dataset", "fields", "--model-run", "vnet", "b"),
+        "dataset 'fields' has no prediction by model run 'vnet'; there are: unet",
+    )
+    both = segpipe("diff", *where, 0, 3).stdout.splitlines()
+    assert [line.split()[:4] for line in both if line[0] != " "][:2] == [
+        ["added", "fields", "unet", "b"], ["added", "streets", "unet", "a"],
+    ]  # fmt: skip
+    one = segpipe("diff", *where, "--dataset", "fields", 0, 3).stdout
+    assert one == "added     unet  b\n1 added, 0 replaced, 0 removed\n"
+    assert_plain_error(segpipe("diff", *where, "--dataset", "nope", 0, 3), "there are: fields")
