@@ -130,9 +130,8 @@ def exit_status(report: RunReport) -> int:
     if report.failure is not None:
         say(f"error: {report.failure}")
         return UNUSABLE
-    failed = sum(outcomes["failed"] for outcomes in report.published.values())
-    if failed:
-        say(f"{failed} predictions failed to be published; the receipts say why")
-    if failed or (report.summary is not None and report.summary.rejected):
+    for words in report.failures:
+        say(words)
+    if report.failures or (report.summary is not None and report.summary.rejected):
         return SOME_REJECTED
     return ALL_ACCEPTED

@@ -30,6 +30,8 @@ from segpipe.root import Root
 UPDATE_TAG = "segpipe/update"
 #: Metadata of what a destination did besides, a sentence a line.
 REMARKS = "remarks"
+#: The same, for what failed to be published.
+FAILURES = "failures"
 
 
 class PublishConfig(dg.Config):
@@ -127,7 +129,7 @@ def _published(
         verify_masks=None if config.verify_all else VERIFIED_MASKS,
         progress=lambda *rows: prefixed.progress(f"publishing {target.phrase}", *rows),
     )
-    for remark in publication.remarks:
+    for remark in (*publication.remarks, *filter(None, [publication.failed])):
         context.log.warning(remark)
     metadata: dict[str, Any] = {
         **publication.outcomes,
@@ -135,6 +137,7 @@ def _published(
         "update": provenance.update,
         "dry_run": config.dry_run,
         **({REMARKS: "\n".join(publication.remarks)} if publication.remarks else {}),
+        **({FAILURES: publication.failed} if publication.failed else {}),
     }
     content, verification = publication.content, publication.verification
     if content is None or verification is None:  # dry run

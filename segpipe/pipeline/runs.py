@@ -22,7 +22,7 @@ from segpipe.pipeline.home import home_failures, record_words
 from segpipe.pipeline.instance import open_instance, register
 from segpipe.pipeline.partitions import days_in_words, has_partition, partition_key
 from segpipe.pipeline.prefixed_root import PrefixedRoot
-from segpipe.pipeline.publishing_assets import REMARKS
+from segpipe.pipeline.publishing_assets import FAILURES, REMARKS
 from segpipe.pipeline.steps import StepProgress, no_progress
 from segpipe.pipeline.validation_assets import VALIDATE
 from segpipe.pipeline.view_assets import masks_asset
@@ -51,6 +51,7 @@ class RunReport:
         view: summary of the view's materialization; None for predictions as given, and if the view
             was not materialized.
         remarks: what the destinations did besides publishing, a sentence each.
+        failures: what failed to be published, a sentence per destination.
     """
 
     run_id: str
@@ -61,6 +62,7 @@ class RunReport:
     view: ViewSummary | None = None
     trace: str | None = None
     remarks: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
     @property
     def outcomes(self) -> dict[str, int] | None:
@@ -233,7 +235,8 @@ def _report(
         published_as,
         ViewSummary.read(root.view_tables(partition, published_as)) if has_view else None,
         trace,
-        tuple(_remarks(events)),
+        tuple(_told(events, REMARKS)),
+        tuple(_told(events, FAILURES)),
     )
 
 
@@ -284,10 +287,10 @@ def _entries(
             yield event.asset_observation_data.asset_observation
 
 
-def _remarks(events: Sequence[dg.DagsterEvent]) -> Iterator[str]:
+def _told(events: Sequence[dg.DagsterEvent], name: str) -> Iterator[str]:
     for entry in _entries(events):
-        if REMARKS in entry.metadata:
-            yield from str(entry.metadata[REMARKS].value).split("\n")
+        if name in entry.metadata:
+            yield from str(entry.metadata[name].value).split("\n")
 
 
 def _published(events: Sequence[dg.DagsterEvent], settings: Settings) -> dict[str, dict[str, int]]:

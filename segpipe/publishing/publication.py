@@ -26,6 +26,7 @@ from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 #: How many masks of each batch are read back and decoded by default.
 VERIFIED_MASKS = 20
 _MOST_FAILURES = 10
+_MOST_TOLD = 3  # reasons in a message
 _COLUMNS = ("outcome", "predictions")
 
 
@@ -49,6 +50,20 @@ class Publication:
     receipts: str | None
     content: PublishedContent | None
     remarks: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> str:
+        """How many predictions failed, the first reasons, and where the rest is; empty if none."""
+        count = self.outcomes[Outcome.FAILED]
+        if not count:
+            return ""
+        told = [
+            printable(f"{reference_id}: {words}")
+            for reference_id, words in self.failures[:_MOST_TOLD]
+        ]
+        more = f"; {count - len(told)} more" if count > len(told) else ""
+        where = "" if self.receipts is None else f"; receipts: {self.receipts}"
+        return f"{count} predictions failed to be published: {'; '.join(told)}{more}{where}"
 
     def _rows(self) -> list[tuple[str, int]]:
         return [(outcome, count) for outcome, count in self.outcomes.items() if count]

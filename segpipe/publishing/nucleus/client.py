@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -119,10 +120,12 @@ def sdk() -> ModuleType:
         for handler in list(root.handlers):
             if handler not in before:
                 root.removeHandler(handler)
+        import nucleus.annotation_uploader
         import nucleus.async_utils
         import nucleus.connection
 
         _patch_answers(nucleus.async_utils)
+        _patch_names(nucleus.annotation_uploader.AnnotationUploader)
         module: ModuleType = nucleus
         return module
 
@@ -142,3 +145,31 @@ def _patch_answers(async_utils: Any) -> None:
 
     parsed.of_segpipe = True  # type: ignore[attr-defined]
     async_utils._parse_async_response = parsed
+
+
+def _patch_names(uploader: Any) -> None:
+    """Make the client send the name of a local mask's file, in uploads of segpipe's, where it sends
+    its path."""
+    own = uploader.get_form_data_and_file_pointers_fn
+    if getattr(own, "of_segpipe", False):
+        return
+
+    def form_of(self: Any, segmentations: Any, update: bool) -> Callable[[], Any]:
+        made = own(self, segmentations, update)
+
+        def named() -> Any:
+            parts, files = made()
+            for part in parts:
+                if part.filename is not None:
+                    part.filename = Path(part.filename).name
+                    continue
+                request = json.loads(part.value)
+                for one in request["segmentations"]:
+                    one["mask_url"] = Path(one["mask_url"]).name
+                part.value = json.dumps(request)
+            return parts, files
+
+        return made if _CALL.get() is None else named
+
+    form_of.of_segpipe = True  # type: ignore[attr-defined]
+    uploader.get_form_data_and_file_pointers_fn = form_of

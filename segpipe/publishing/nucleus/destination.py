@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.masks.decoding import decode_mask
-from segpipe.masks.refusal import MaskRefused
 from segpipe.publishing.nucleus.content import Content, contents, held_fingerprint
 from segpipe.publishing.nucleus.delivery import Delivery
 from segpipe.publishing.nucleus.ledger import Entry, Ledger
@@ -134,22 +131,10 @@ class NucleusDestination:
             exported = self._service.export(model)
             found = {id: exported.get(id) for id in ids}
         return {
-            id: held_fingerprint(held, self._wanted.get(id), self._same_pixels)
+            id: held_fingerprint(held, self._wanted.get(id), self._masks)
             for id, held in found.items()
             if held is not None
         }
-
-    def _same_pixels(self, one: str, other: str) -> bool:
-        """Whether two mask files are in the store and hold the same pixels."""
-        masks = self._masks
-        if masks is None or not (masks.is_right(one) and masks.is_right(other)):
-            return False  # it cannot be told: counts as another
-        files = (masks.read(sha256) for sha256 in (one, other))
-        try:
-            first, second = (decode_mask(file, max_pixels=2**31).pixels for file in files)
-        except MaskRefused:
-            return False
-        return np.array_equal(first, second)
 
     def _delivered(
         self, delivery: Delivery, planned: Plan, *, update: bool

@@ -55,7 +55,8 @@ def test_what_is_sent_is_what_was_validated(publisher: Publisher) -> None:
     (held,) = publisher.there.held().values()
     row = publisher.root.validated(PARTITION)
     (batch,) = row.batches(10)
-    assert held["mask_url"].endswith(f"/{batch.rows['mask_sha256'][0].as_py()}.png")
+    # No path of this machine: neither in the JSON nor as the name of the file beside it.
+    assert held["mask_url"] == f"{batch.rows['mask_sha256'][0].as_py()}.png"
     assert held["annotations"] == [
         {"label": f"class {v}", "index": v, "metadata": {"confidence": 0.5}} for v in (0, 1)
     ]
@@ -63,11 +64,20 @@ def test_what_is_sent_is_what_was_validated(publisher: Publisher) -> None:
 
 def test_an_annotation_id_of_the_users_is_kept_and_told_apart(publisher: Publisher) -> None:
     publisher.land(3, annotation_id="mine")
-    assert outcomes(publisher.publish()) == {"inserted": 3}
+    first = publisher.publish()
+    assert outcomes(first) == {"inserted": 3}
     assert {one["annotation_id"] for one in publisher.there.held().values()} == {"mine"}
     assert outcomes(publisher.publish()) == {"unchanged": 3}
-    publisher.land(3, annotation_id="other")
-    assert outcomes(publisher.publish()) == {"ignored": 3}
+    publisher.land(3, (0, 2), annotation_id="other")
+    ignored = publisher.publish()
+    assert outcomes(ignored) == {"ignored": 3}
+    replaced = publisher.publish(update=True)
+    assert outcomes(replaced) == {"replaced": 3}
+    ours = publisher.receipts(first)[ITEMS[0]]["fingerprint"]
+    for later in (ignored, replaced):
+        assert publisher.receipts(later)[ITEMS[0]]["previous_fingerprint"] == ours
+        assert later.verification is not None
+        assert later.verification.mismatches == ()
 
 
 def test_another_mask_with_the_same_segments_is_another_prediction(publisher: Publisher) -> None:
@@ -342,3 +352,30 @@ def test_the_command_line_names_the_destination(
     said = capsys.readouterr().out
     assert "published to the catalog: 4 inserted" in said
     assert "published to Nucleus: 4 unchanged" in said
+
+
+def test_the_command_line_and_dagster_say_why_predictions_failed_and_where_all_are_told(
+    publisher: Publisher,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [publisher.landing.row(f"nowhere {n}", (0, 1)) for n in range(5)]
+    publisher.landing.manifest([*rows, publisher.landing.row(ITEMS[0], (0, 1))])
+    report = run_partition(publisher.root, PARTITION, instance=instance, destinations=("nucleus",))
+    (words,) = report.failures
+    assert words.startswith(
+        "5 predictions failed to be published: nowhere 0: Item with id nowhere 0 doesn't exist.; "
+    )
+    reasons, where = words.split("; receipts: ")
+    assert reasons.endswith("; 2 more")
+    assert Path(where).is_file()
+    checks = instance.all_logs(report.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    told = [one.dagster_event.asset_check_evaluation_data for one in checks if one.dagster_event]
+    assert words in [one.description for one in told]
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
+    command = ["run", "--root", str(publisher.landing.root), "--model-run", PARTITION.model_run]
+    command += ["--date", PARTITION.date, "--destination", "nucleus"]
+    assert cli.main(command, standalone_mode=False) == 1
+    assert reasons in capsys.readouterr().err
