@@ -75,6 +75,11 @@ async def model_runs(endpoint: Endpoint, request: Request) -> Any:
     return [run_of(dataset, one) for one in endpoint.registry.owners(dataset)]
 
 
+async def slices(endpoint: Endpoint, request: Request) -> Any:
+    endpoint.dataset(request)
+    return []  # none can be made here
+
+
 async def delete_dataset(endpoint: Endpoint, request: Request) -> Any:
     dataset = endpoint.dataset(request)
 

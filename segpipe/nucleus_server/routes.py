@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -61,15 +61,24 @@ async def jobs(endpoint: Endpoint, request: Request) -> Any:
 
 async def job(endpoint: Endpoint, request: Request) -> Any:
     found = _job(endpoint, request)
-    done = found.status == "Completed"
+    done, steps = found.status == "Completed", _steps(found.message)
     return {
         "job_id": found.id,
         "status": found.status,
         "message": found.message,
         "job_progress": "1.00" if done else "0.00",
-        "completed_steps": int(done),
-        "total_steps": 1,
+        "completed_steps": steps if done else 0,
+        "total_steps": steps,
     }
+
+
+def _steps(message: Mapping[str, Any]) -> int:
+    """A step for each annotation, as the client's tests count them."""
+    steps = 0
+    for name in ("annotation_upload", "prediction_upload"):
+        steps += message.get(name, {}).get("total", 0)
+    masks = message.get("segmentation_upload", {})
+    return max(1, steps + sum(masks.values()))
 
 
 async def job_info(endpoint: Endpoint, request: Request) -> Any:
@@ -100,6 +109,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/dataset/{dataset}/is_scene", datasets.is_scene),
     ("GET", "/dataset/{dataset}/use_privacy_mode", datasets.use_privacy_mode),
     ("GET", "/dataset/{dataset}/model_runs", datasets.model_runs),
+    ("GET", "/dataset/{dataset}/slices", datasets.slices),
     ("GET", "/dataset/{dataset}/datasetItems", datasets.items),
     ("POST", "/dataset/{dataset}/itemsPage", datasets.items_page),
     ("GET", "/dataset/{dataset}/tags", datasets.tags),

@@ -98,7 +98,7 @@ def test_a_job_that_stays_queued_is_not_done_though_the_client_returns(
     masks.release()
     assert ended(second)["status"] == "Completed"
     message = first.status()["message"]
-    assert (message["processed"], message["ignored"]) == (1, 0)
+    assert message["segmentation_upload"] == {"processed": 1, "ignored": 0, "n_errors": 0}
     assert world.read("img00") is not None
     assert world.read("img01") is not None
 
@@ -131,13 +131,18 @@ def test_a_job_tells_what_the_clients_own_tests_read_of_it(world: World) -> None
         nucleus.BoxAnnotation("car", 1, 2, 3, 4, id, annotation_id="box")
         for id in ("img00", "nowhere")
     )
-    job = world.dataset.annotate([box, elsewhere], asynchronous=True)
+    mask = nucleus.SegmentationAnnotation("s3://b/m.png", [nucleus.Segment("a", 1)], "img01")
+    job = world.dataset.annotate([box, elsewhere, mask], asynchronous=True)
     told = ended(job)
-    assert told["message"]["annotation_upload"] == {
-        "total": 2, "errored": 1, "ignored": 0, "processed": 1, "datasetId": world.dataset.id,
-    }  # fmt: skip
+    (warning,) = told["message"].pop("warnings")
+    assert warning.startswith("img01: stored, but not in segpipe's catalog: URL-REFUSED")
+    of = {"epoch": 1, "datasetId": world.dataset.id}
+    assert told["message"] == {
+        "annotation_upload": {"total": 2, "errored": 1, "ignored": 0, "processed": 1, **of},
+        "segmentation_upload": {"ignored": 0, "n_errors": 0, "processed": 1},
+    }
     steps = told["job_progress"], told["completed_steps"], told["total_steps"]
-    assert steps == ("1.00", 1, 1)
+    assert steps == ("1.00", 3, 3)
     again = world.client.get_job(job.job_id)
     assert again.job_last_known_status == "Completed"
     assert (again.job_id, again.job_type) == (job.job_id, "uploadAnnotations")

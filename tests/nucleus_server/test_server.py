@@ -143,16 +143,17 @@ def test_uploads_as_a_job_end_and_tell_their_errors(
     remote = [world.prediction(f"img{n:02d}", mask_url=f"s3://bucket/{n}.png") for n in range(3)]
     job = world.upload(remote, asynchronous=True)
     told = ended(job)
-    counts = {"total": 3, "processed": 3, "ignored": 0, "errored": 0}
     message = told["message"]
-    assert (told["status"], message["processed"], message["ignored"]) == ("Completed", 3, 0)
-    assert message["prediction_upload"] == {**counts, "datasetId": world.dataset.id}
+    counts = {"processed": 3, "ignored": 0, "n_errors": 0}
+    assert (told["status"], message["segmentation_upload"]) == ("Completed", counts)
+    assert message["prediction_upload"]["total"] == 0
     assert [words.partition(":")[0] for words in message["warnings"]] == ["img00", "img01", "img02"]
     assert job.errors() == []
     remote.append(world.prediction("nowhere", mask_url="s3://bucket/x.png"))
     job = world.upload(remote, asynchronous=True)
     message = ended(job)["message"]
-    assert (message["processed"], message["ignored"], "warnings" in message) == (0, 3, False)
+    assert message["segmentation_upload"] == {"processed": 0, "ignored": 3, "n_errors": 1}
+    assert "warnings" not in message
     (error,) = job.errors()
     assert "Item with id nowhere doesn't exist." in error
 
