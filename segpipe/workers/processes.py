@@ -1,12 +1,14 @@
 """Maps work over chunks in processes of this machine.
 
-Half of the work on a mask holds Python's GIL, so threads do not help. loky spawns fresh processes
-instead of forking one that may hold locks, and needs no ``if __name__ == "__main__"`` in scripts.
+Half of the work on a mask holds Python's GIL, so threads do not help. Processes are forked from one
+that has loaded what they need and holds no locks (:mod:`segpipe.workers.forking`), or spawned where
+there are no forks.
 """
 
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import pickle
 import signal
@@ -22,15 +24,19 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from segpipe.errors import ChunkError
+from segpipe.workers.forking import forking_context
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
 _PARENT_LOOKED_FOR_SECONDS = 1.0
 
-# loky's tracker of semaphores removes those that a pool left when it was told to end, and warns of
-# each, which is no news for whoever pressed Ctrl-C. Processes of Python's take over this list.
-_TRACKER_IS_QUIET = "ignore::UserWarning:loky.backend.resource_tracker"
+# The trackers of semaphores remove those that a pool left when it was told to end, and warn of it,
+# which is no news for whoever pressed Ctrl-C. Processes of Python's take over this list.
+_TRACKERS_ARE_QUIET = [
+    "ignore::UserWarning:loky.backend.resource_tracker",
+    "ignore::UserWarning:multiprocessing.resource_tracker",
+]
 
 # Within which a process that was told to end has left its chunk.
 _END_SECONDS = 20.0
@@ -129,10 +135,12 @@ def _pool(work: Callable[[Any], Any], processes: int) -> Iterator[Any]:
     """A pool whose processes hold ``work``; submitted chunks have finished when the block ends."""
     from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
-    if _TRACKER_IS_QUIET not in sys.warnoptions:
-        sys.warnoptions.append(_TRACKER_IS_QUIET)
+    sys.warnoptions += [one for one in _TRACKERS_ARE_QUIET if one not in sys.warnoptions]
     pool = ProcessPoolExecutor(
-        processes, initializer=_begin, initargs=(pickle.dumps(work), os.getpid())
+        processes,
+        context=forking_context(work),
+        initializer=_begin,
+        initargs=(pickle.dumps(work), os.getpid()),
     )
     try:
         yield pool
@@ -190,7 +198,10 @@ def _begin(work: bytes, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Exit this process once its parent has died."""
+    """Exit this process once the one that wants its results has died."""
+    known = multiprocessing.parent_process()
+    if known is not None and os.getppid() != parent:  # forked from another
+        known.join()
     while os.getppid() == parent:
         time.sleep(_PARENT_LOOKED_FOR_SECONDS)
     os._exit(1)

@@ -89,6 +89,18 @@ def test_others_that_are_not_needed_any_more_are_ended_before_they_have_begun(
     assert own_workers() == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at threads in /proc")
+def test_processes_are_forked_from_one_that_has_loaded_the_fast_path_and_works_on_nothing() -> None:
+    list(map_processes(square, range(3), 2))
+    (server,) = [one for one in children("self") if b"segpipe.workers.warm" in command(one)]
+    # Threads of numpy's BLAS know of forks, and are made anew after one.
+    names = [path.read_text() for path in Path(f"/proc/{server}/task").glob("*/comm")]
+    assert set(names) == {Path(f"/proc/{server}/comm").read_text()}
+    libraries = Path(f"/proc/{server}/maps").read_text()
+    assert "llvmlite" in libraries
+    assert own_workers() == []
+
+
 def test_no_chunks_give_no_results() -> None:
     assert list(map_processes(square, [], 2)) == []
 
@@ -118,21 +130,27 @@ def test_a_process_that_is_killed_costs_its_chunk_a_second_try(tmp_path: Path) -
 
 
 def own_workers() -> list[int]:
-    """The worker processes of this one that run."""
-    found = []
-    for listing in Path("/proc/self/task").glob("*/children"):
-        for process in listing.read_text().split():
-            command = Path(f"/proc/{process}/cmdline").read_bytes()
-            if b"loky" in command and b"resource_tracker" not in command:
-                found.append(int(process))
-    return found
+    """The worker processes of this one that run: children of the server they are forked from."""
+    servers = [one for one in children("self") if b"forkserver" in command(one)]
+    return [worker for server in servers for worker in children(server)]
+
+
+def children(process: int | str) -> list[int]:
+    listings = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for listing in listings for child in listing.read_text().split()]
+
+
+def command(process: int) -> bytes:
+    return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def killing_all(chunks: int) -> Iterator[int]:
     """Numbers; before the sixth, all worker processes are killed, and the pool has noticed."""
     for number in range(chunks):
         if number == 5:
-            for process in own_workers():
+            killed = own_workers()
+            assert len(killed) == 2
+            for process in killed:
                 os.kill(process, signal.SIGKILL)
             time.sleep(1)
         yield number
