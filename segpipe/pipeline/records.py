@@ -58,7 +58,7 @@ class KeptStorage(DagsterSqliteStorage):
         self._schedule_storage = SqliteScheduleStorage.from_local(str(Path(base_dir) / "schedules"))
         self._inst_data = inst_data
         # What Dagster's own does is the same with other classes, which it names.
-        super(DagsterSqliteStorage, self).__init__()
+        super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_config_value(

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 
 import pyarrow as pa
 
 from segpipe.errors import SegpipeError
 from segpipe.manifests.manifest import Manifest
+from segpipe.manifests.pixel_pieces import by_pixels
 from segpipe.masks.fast_path import expecting
 from segpipe.storage.files import Folder
 from segpipe.validation.chunk import Validation, shared_list, validate_batch
@@ -72,11 +74,13 @@ def materialize(
     validation = replace(validation, taxonomy_list=shared_list(manifest))
     work = partial(validate_batch, validation=validation)
     batches = manifest.batches(rows_per_chunk)
+    pieces = [*by_pixels(islice(batches, 1))]
+    count = -(-manifest.rows // rows_per_chunk) * len(pieces)
     with ExitStack() as stack:
         stack.enter_context(expecting(manifest.rows))
         tables = PassTables(stack, out, manifest.extras, duplicates, validation)
         done = 0
-        for chunk in workers.map(work, batches, -(-manifest.rows // rows_per_chunk)):
+        for chunk in workers.map(work, chain(pieces, by_pixels(batches)), count):
             tables.add(chunk)
             # Identities from before each file was read: one that changes later is read again.
             inputs.add(chunk.identities)

@@ -19,10 +19,13 @@ from itertools import chain
 from time import perf_counter
 from typing import TypeVar
 
+from segpipe.workers import forking
+
 #: Concurrent fetches per worker from remote storage.
 FETCHED_AT_ONCE = 16
-#: Remaining work, in seconds, from which processes pay off: each takes about one to begin.
-SECONDS_FOR_PROCESSES = 2.0
+#: Remaining work, in seconds, from which processes pay off: the one that they are forked from takes
+#: about one to load; and where it has loaded, as for an earlier partition.
+SECONDS_FOR_PROCESSES, SECONDS_FOR_MORE = 2.0, 0.5
 
 # Thresholds of the garbage collector while a chunk is worked on; see gc.set_threshold.
 _SELDOM = (100_000, 50, 100)
@@ -83,6 +86,7 @@ def _until_worthwhile(
 ) -> Iterator[Result]:
     """Results of the first chunks, computed in this process until the remaining work is known to
     take long enough for worker processes to pay off."""
+    enough = SECONDS_FOR_MORE if forking.has_begun() else SECONDS_FOR_PROCESSES
     seconds = 0.0
     for done, chunk in enumerate(chunks):
         begun = perf_counter()
@@ -90,7 +94,7 @@ def _until_worthwhile(
         if done > 0:  # the first also loads packages and caches
             seconds += perf_counter() - begun
         yield result
-        if done > 0 and seconds / done * (count - done - 1) > SECONDS_FOR_PROCESSES:
+        if done > 0 and seconds / done * (count - done - 1) > enough:
             return
 
 

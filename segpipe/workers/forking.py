@@ -11,12 +11,14 @@ import io
 import os
 from collections.abc import Callable
 from functools import partial
-from multiprocessing import context, forkserver, popen_forkserver, spawn, util
+from multiprocessing import context, forkserver, popen_forkserver, reduction, spawn, util
 from typing import Any
 
 _WARM = "segpipe.workers.warm"
+_POOLS = ["loky.process_executor", "segpipe.workers.processes"]
 
 _server = forkserver.ForkServer()
+_begun = False
 
 
 def forking_context(work: Callable[[Any], Any]) -> context.BaseContext | None:
@@ -30,12 +32,19 @@ def forking_context(work: Callable[[Any], Any]) -> context.BaseContext | None:
         work = work.func
     module = getattr(work, "__module__", None) or _WARM
     if module != "__main__":
-        _server.set_forkserver_preload([_WARM, module])
+        _server.set_forkserver_preload([*_POOLS, _WARM, module])
     return _Context()
+
+
+def has_begun() -> bool:
+    """Whether this process has forked workers, so that more of them begin at once."""
+    return _begun
 
 
 class _Popen(popen_forkserver.Popen):
     """Python's own but for the server, and that the child does not run the main script."""
+
+    _fds: list[int]
 
     def _launch(self, process_obj: Any) -> None:
         prepared = spawn.get_preparation_data(process_obj._name)
@@ -44,16 +53,23 @@ class _Popen(popen_forkserver.Popen):
         content = io.BytesIO()
         context.set_spawning_popen(self)
         try:
-            context.reduction.dump(prepared, content)
-            context.reduction.dump(process_obj, content)
+            reduction.dump(prepared, content)
+            reduction.dump(process_obj, content)
         finally:
             context.set_spawning_popen(None)
+        global _begun
+        _begun = True
         self.sentinel, writer = _server.connect_to_new_process(self._fds)
         parent = os.dup(writer)  # closed once this process ends, for which the child waits
-        self.finalizer = util.Finalize(self, util.close_fds, (parent, self.sentinel))
+        self.finalizer = util.Finalize(self, _close, (parent, self.sentinel))
         with os.fdopen(writer, "wb") as pipe:
             pipe.write(content.getbuffer())
         self.pid = forkserver.read_signed(self.sentinel)
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 class _Process(context.ForkServerProcess):
