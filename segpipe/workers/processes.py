@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import FrameType
@@ -98,14 +98,17 @@ def _until_ready(
     pool: Any, work: Callable[[Chunk], Result], chunks: Iterator[Chunk]
 ) -> Iterator[Result]:
     """Results of the first chunks, computed here while a pool's processes begin."""
-    ready = pool.submit(_ready)
-    while not ready.done():
-        for chunk in chunks:
-            yield work(chunk)
-            break
-        else:
-            _end(pool)  # nothing is left for them
-            return
+    # On a thread, since to begin them is to wait for the one that they are forked from.
+    with ThreadPoolExecutor(1, thread_name_prefix="segpipe-begin") as thread:
+        begun = thread.submit(lambda: pool.submit(_ready))
+        while not (begun.done() and (begun.exception() or begun.result().done())):
+            for chunk in chunks:
+                yield work(chunk)
+                break
+            else:
+                begun.exception()  # waits until they can be ended
+                _end(pool)  # nothing is left for them
+                return
 
 
 def _alone(work: Callable[[Chunk], Result], chunk: Chunk) -> Result:

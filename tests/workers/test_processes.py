@@ -10,11 +10,13 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
 from segpipe.errors import ChunkError, StorageError
+from segpipe.workers import forking
 from segpipe.workers.chunks import Workers
 from segpipe.workers.processes import map_processes
 from tests.fixtures.processes import all_end
@@ -71,8 +73,13 @@ def test_chunks_are_worked_on_by_other_processes() -> None:
     assert os.getpid() not in workers
 
 
-def test_while_the_others_begin_chunks_are_worked_on_here_and_then_no_more() -> None:
+def test_while_the_others_begin_chunks_are_worked_on_here_and_then_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unused = forkserver.ForkServer()
+    monkeypatch.setattr(forking, "_server", unused)
     workers = list(map_processes(own_process, range(200), 2, begin_here=True))
+    unused._stop()  # type: ignore[attr-defined]
     here = workers.count(os.getpid())
     assert 1 < here < 190
     assert set(workers[:here]) == {os.getpid()}
