@@ -127,7 +127,9 @@ def range_progress(total: int) -> Iterator[RangeProgress]:
             )
     else:
         lines = _lines("")
-        yield RangeProgress(lambda words, done: lines(f"{words}; partitions", done, total))
+        yield RangeProgress(
+            lambda words, done: lines(f"{words or 'done'}; partitions", done, total)
+        )
 
 
 def _progress() -> Progress:
