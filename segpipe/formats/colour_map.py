@@ -50,7 +50,7 @@ class ColourMasks(PngFolder):
         ids = Ids.of_colours(colours)
         present = np.array(list(ids.areas), np.uint32)
         packed = (present & 0xFF) << 16 | present & 0xFF00 | present >> 16
-        position, known = self.table.places(packed)
+        position, known = self.table.places(packed.astype(np.uint32))
         if not known.all():
             known = self.table.places(pack(colours))[1]
             return file.refused(unlisted_colours(colours, known, self.table, file.shown))
