@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.break_even import break_even_table
 from benchmarks.cases import FAST, LOOPS, PILLOW, REFERENCE, Case, Measured, cases, measure
 from benchmarks.chart import chart
-from benchmarks.forms import forms_table
-from benchmarks.goals import goals, goals_table
+from benchmarks.forms import form_goals, forms_table, measure_forms
+from benchmarks.goals import Goal, goals, goals_table
+from benchmarks.importing import import_goals, imports_table, measure_imports
 from benchmarks.masks import ORGANIC, SMALL, Shape
 from benchmarks.peers import figures as peers_of
 from benchmarks.peers.figures import Peer
@@ -42,9 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
         measured = [_told(case, folders) for case in wanted]
     organic = {one.case.shape: one for one in measured if one.case.kind == ORGANIC}
     peers = _peers(asked.peers, organic, divisor) if asked.peers else {}
-    _say("other forms of PNG")
-    forms = forms_table(_FORMS_MASKS // divisor)
-    figures = _figures(heading, measured, organic, peers, forms)
+    set_out, tables = _other_tables(divisor)
+    figures = _figures(heading, measured, organic, peers, set_out, tables)
     print(figures)
     if asked.write:
         _write(asked.docs, figures, organic[SMALL], peers.get(SMALL, ()))
@@ -64,22 +65,38 @@ def _figures(
     measured: Sequence[Measured],
     organic: Mapping[Shape, Measured],
     peers: Mapping[Shape, Sequence[Peer]],
-    forms: str,
+    set_out: Sequence[Goal],
+    tables: Sequence[str],
 ) -> str:
     small = organic[SMALL]
     compared = {shape: organic[shape] for shape in peers_of.shapes() if shape in organic}
+    all_goals = [*goals(measured, small, peers.get(SMALL, ())), *set_out]
     return "\n\n".join(
         [
             heading,
-            f"### Goals\n\n{goals_table(goals(measured, small, peers.get(SMALL, ())))}",
+            f"### Goals\n\n{goals_table(all_goals)}",
             f"### End to end, one thread, x decode\n\n{whole_table(measured)}",
-            f"### Other forms of PNG, decoded, measured and ready to store\n\n{forms}",
+            *tables,
             f"### Others on the same organic masks\n\n{peers_table(peers, compared)}",
             f"### Stages, organic 640 x 480\n\n{_APART}\n\n{stage_table(small)}",
             f"### Stages of all, x decode: {FAST}\n\n{stages_of_all(measured, FAST)}",
             f"### Stages of all, x decode: {REFERENCE}\n\n{stages_of_all(measured, REFERENCE)}",
         ]
     )
+
+
+def _other_tables(divisor: int) -> tuple[list[Goal], list[str]]:
+    """Goals and tables of what is measured on organic masks alone."""
+    _say("other forms of PNG")
+    forms = measure_forms(_FORMS_MASKS // divisor)
+    _say("imports")
+    imports = measure_imports(_FORMS_MASKS // divisor)
+    _say("opening the fast path")
+    return [*form_goals(*forms), *import_goals(imports)], [
+        f"### Other forms of PNG, decoded, measured and ready to store\n\n{forms_table(*forms)}",
+        f"### Imports and the writer, one worker\n\n{imports_table(imports)}",
+        f"### Opening the fast path\n\n{break_even_table(divisor)}",
+    ]
 
 
 def _write(docs: Path, figures: str, small: Measured, peers: Sequence[Peer]) -> None:

@@ -1,7 +1,8 @@
 """Importing masks of other formats, as ratios to Pillow's decoding of the sources in the same run.
 
-``python -m benchmarks.importing`` prints the table. Everything is counted: reading, decoding,
-renumbering, encoding and storing masks, and the manifest.
+``python -m benchmarks.importing`` prints the table; with ``--two-workers MASKS`` it prints how much
+faster two are than one. Everything is counted: reading, decoding, renumbering, encoding and storing
+masks, and the manifest.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
@@ -18,12 +19,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.goals import Goal
 from benchmarks.masks import SMALL, Shape, mask_of
 from segpipe.formats.importing import import_masks
+from segpipe.formats.manifest_writer import ManifestWriter
 from segpipe.masks.fast_path import load_fast_path
+from segpipe.predictions.prediction import Segment
 
 _ROUNDS = 3
-_BUSY_SECONDS = 8.0
 _STREETS = Shape(2048, 1024)
 _INSTANCES = range(24, 34)  # classes of Cityscapes that have instances
 
@@ -43,28 +46,77 @@ class _Source:
             workers=workers, **self.options,
         )  # fmt: skip
 
-    def decoded(self) -> None:
-        for path in self.files:
-            with Image.open(path) as image:
-                np.asarray(image)
+
+@dataclass(frozen=True)
+class Import:
+    """A way in, and what it takes of one mask: processor seconds, and Pillow's to decode it.
+
+    Attributes:
+        limit: the most that was set out for, as a ratio; None where nothing was.
+    """
+
+    name: str
+    decoding: float
+    seconds: float
+    limit: float | None
+
+    @property
+    def ratio(self) -> float:
+        """To decoding."""
+        return self.seconds / self.decoding
 
 
-def importers_table(masks: int) -> str:
-    """Markdown: a row per format, of this many organic masks; Cityscapes' are larger and fewer."""
+def measure_imports(masks: int) -> list[Import]:
+    """Of this many organic masks in each format, one worker; Cityscapes' are larger and fewer."""
     load_fast_path()
-    lines = ["| format | Pillow decode, ms | one worker, x decode | two workers, times as fast |"]
-    lines.append("|---|---|---|---|")
-    for name, write in _SOURCES.items():
-        with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
-            place = Path(folder)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
+        for number, (name, (write, limit)) in enumerate(_SOURCES.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
             source = write(place / "source", masks)
             decoding, importing = _processor_seconds(source, place)
-            faster = _times_as_fast(source, place, importing)
-        count = len(source.files)
-        lines.append(
-            f"| {name} | {1000 * decoding / count:.2f} | {importing / decoding:.2f} | {faster} |"
-        )
+            count = len(source.files)
+            found.append(Import(name, decoding / count, importing / count, limit))
+        found.append(_writer(Path(folder), masks))
+    return found
+
+
+def imports_table(found: Sequence[Import]) -> str:
+    """Markdown: a row per way in."""
+    lines = ["| way in | Pillow decode, ms | x decode |", "|---|---|---|"]
+    lines += [f"| {one.name} | {1000 * one.decoding:.2f} | {one.ratio:.2f} |" for one in found]
     return "\n".join(lines)
+
+
+def import_goals(found: Sequence[Import]) -> list[Goal]:
+    """Those that a limit was set for."""
+    return [
+        Goal(f"{one.name}, import / decoding", one.limit, one.ratio)
+        for one in found
+        if one.limit is not None
+    ]
+
+
+def _writer(place: Path, masks: int) -> Import:
+    """Arrays added by a script; decoding is that of the files it wrote."""
+    arrays = [mask_of(5, number) for number in range(masks)]
+    segments = [[Segment("object", value) for value in np.unique(a).tolist()] for a in arrays]
+    taken, decoding = [], []
+    for number in range(_ROUNDS):
+        root = place / f"written-{number}"
+        started = process_time()
+        with ManifestWriter(str(root), "m", "2026-01-05") as writer:
+            for item, (array, described) in enumerate(zip(arrays, segments, strict=True)):
+                writer.add(f"{item}", array, described)
+        taken.append(process_time() - started)
+        started = process_time()
+        for path in sorted(root.rglob("*.png")):
+            _decoded(path)
+        decoding.append(process_time() - started)
+    return Import(
+        "ManifestWriter.add(array), 640 x 480", min(decoding) / masks, min(taken) / masks, None
+    )
 
 
 def _processor_seconds(source: _Source, place: Path) -> tuple[float, float]:
@@ -72,7 +124,8 @@ def _processor_seconds(source: _Source, place: Path) -> tuple[float, float]:
     decoding, importing = [], []
     for number in range(_ROUNDS):
         started = process_time()
-        source.decoded()
+        for path in source.files:
+            _decoded(path)
         decoding.append(process_time() - started)
         started = process_time()
         source.imported(place / f"root-{number}", 1)
@@ -80,16 +133,21 @@ def _processor_seconds(source: _Source, place: Path) -> tuple[float, float]:
     return min(decoding), min(importing)
 
 
-def _times_as_fast(source: _Source, place: Path, seconds: float) -> str:
-    """How much faster two workers are, on the clock; empty where there is too little to do."""
-    if seconds < _BUSY_SECONDS:
-        return "-"
-    taken = []
-    for workers in (1, 2):
-        started = perf_counter()
-        source.imported(place / f"of-{workers}", workers)
-        taken.append(perf_counter() - started)
-    return f"{taken[0] / taken[1]:.2f}"
+def _decoded(path: Path) -> None:
+    with Image.open(path) as image:
+        np.asarray(image)
+
+
+def _two_workers(masks: int) -> str:
+    """How much faster two workers import Cityscapes' masks, on the clock."""
+    with tempfile.TemporaryDirectory(prefix="segpipe-benchmark-") as folder:
+        source = _instance_ids(Path(folder) / "source", 8 * masks)
+        taken = []
+        for workers in (1, 2):
+            started = perf_counter()
+            source.imported(Path(folder) / f"of-{workers}", workers)
+            taken.append(perf_counter() - started)
+    return f"{masks} masks of {_STREETS}: {taken[0]:.1f} and {taken[1]:.1f} s with 1 and 2 workers"
 
 
 def _index_pngs(place: Path, count: int, shape: Shape = SMALL) -> _Source:
@@ -134,12 +192,15 @@ def _instance_ids(place: Path, count: int) -> _Source:
     return _Source("cityscapes", files, place, {})
 
 
-_SOURCES: Mapping[str, Callable[[Path, int], _Source]] = {
-    "mask-folder: grey 8-bit, 640 x 480": _index_pngs,
-    "coco-panoptic: ids in RGB, 640 x 480": _panoptic,
-    "cityscapes: instanceIds, 2048 x 1024": _instance_ids,
+_SOURCES: Mapping[str, tuple[Callable[[Path, int], _Source], float]] = {
+    "mask-folder: grey 8-bit, 640 x 480": (_index_pngs, 1.5),
+    "coco-panoptic: ids in RGB, 640 x 480": (_panoptic, 2),
+    "cityscapes: instanceIds, 2048 x 1024": (_instance_ids, 2),
 }
 
 
 if __name__ == "__main__":
-    print(importers_table(int(sys.argv[1])))
+    if sys.argv[1:2] == ["--two-workers"]:
+        print(_two_workers(int(sys.argv[2])))
+    else:
+        print(imports_table(measure_imports(320)))

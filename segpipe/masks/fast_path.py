@@ -26,8 +26,8 @@ from segpipe.masks import png
 from segpipe.masks.png import PngFile
 from segpipe.masks.runs import KernelMeasures, Runs, max_listed_runs
 
-#: Pixels of masks for which loading the packages takes as long as it saves: 490 of 640 x 480.
-PIXELS_WORTH_LOADING = 150_000_000
+#: Pixels of masks for which loading the packages takes as long as it saves: 330 of 640 x 480.
+PIXELS_WORTH_LOADING = 100_000_000
 # Above this ratio of compressed to raw size, a mask has too many runs to list.
 _MAX_COMPRESSION_RATIO = 1 / 8
 
