@@ -23,7 +23,7 @@ from segpipe.masks.decoding import decode_mask
 from segpipe.masks.encoding import canonical_png
 from segpipe.masks.measures import measure_decoded
 
-_ROUNDS = 5
+_ROUNDS = 9
 _FAST, _REFERENCE = "segpipe[fast]", "segpipe"
 
 
