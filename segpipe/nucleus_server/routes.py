@@ -78,7 +78,7 @@ def _steps(message: Mapping[str, Any]) -> int:
     for name in ("annotation_upload", "prediction_upload"):
         steps += message.get(name, {}).get("total", 0)
     masks = message.get("segmentation_upload", {})
-    return max(1, steps + sum(masks.values()))
+    return max(1, steps + sum(map(int, masks.values())))
 
 
 async def job_info(endpoint: Endpoint, request: Request) -> Any:
