@@ -34,6 +34,7 @@ from segpipe.nucleus_server.registry import SEGMENTATION, Annotation, Registry
 # Segmentations in a request of the client, if more of the call may follow.
 _LOCAL_PER_REQUEST, _REMOTE_PER_REQUEST = 10, 20
 _MOST_ROWS = 10_000  # published together
+_RETRY_SECONDS = 5.0  # after the catalog could not be written
 _TOGETHER = 200  # requests stored together
 _Owner = tuple[str, str]  # a dataset and a model, or the ground truth
 _logger = logging.getLogger("segpipe.nucleus_server")
@@ -134,8 +135,10 @@ class SegmentationStore:
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue()
         try:
             self._publisher.resume()
-        except SegpipeError as error:  # tried again with the next upload
+        except SegpipeError as error:
             _logger.error("what was stored before is not in the catalog yet: %s", error)
+            retried = time.monotonic() + _RETRY_SECONDS
+            self._bursts |= {owner: _Burst(newest=retried) for owner in journal.owners()}
         self._writer = threading.Thread(target=self._write, name="catalog writer", daemon=True)
         self._writer.start()
 
@@ -215,7 +218,7 @@ class SegmentationStore:
             for key, group in groupby(requests, lambda one: (one.dataset, one.owner, one.update)):
                 self._store(key[:2], list(group), update=key[2])
             for owner in [one for one in self._bursts if ending or self._is_over(one)]:
-                self._publish(owner)
+                self._publish(owner, ending=ending)
 
     def _next(self, patience: float | None) -> list[_Waiting | None]:
         """All that wait; nothing if nothing came within a time (seconds)."""
@@ -295,16 +298,17 @@ class SegmentationStore:
             if fit or decided.withdrawn:
                 self._journal.add(*owner, batch, decided.withdrawn, update=update)
 
-    def _publish(self, owner: _Owner) -> None:
+    def _publish(self, owner: _Owner, *, ending: bool) -> None:
         burst = self._bursts.pop(owner)
         try:
             self._publisher.settle(*owner)
         except BaseException as error:
-            # It stays in the journal, and is published with the next upload or by the next process.
+            # It stays in the journal: published later, or by the next process.
+            _logger.error("what was stored is not in the catalog yet: %s", error)
             if burst.held is not None:
                 self._fail(burst.held[0], error)
-            else:
-                _logger.error("what was stored is not in the catalog yet: %s", error)
+            if not ending:
+                self._bursts[owner] = _Burst(newest=time.monotonic() + _RETRY_SECONDS)
             return
         self._answer(burst)
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from segpipe.errors import SegpipeError
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
 from segpipe.nucleus_server.journal import Journal
@@ -174,6 +175,22 @@ def test_what_was_published_and_undone_before_a_process_noted_it_is_not_publishe
     Root.open(str(uploading.folder)).catalog.restore(before)
     uploading.endpoint = uploading.opened()
     assert uploading.published == uploading.readable == {"img00": ["class 0", "class 1"]}
+    uploading.endpoint.close()
+
+
+def test_what_the_catalog_could_not_take_is_answered_as_failed_and_published_later(
+    uploading: Uploading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segpipe.nucleus_server.segmentations._RETRY_SECONDS", 0.0)
+    uploading.endpoint.close()
+    uploading.endpoint = uploading.opened(Limits())
+    catalog = uploading.folder / "catalog"
+    catalog.write_text("no folder")
+    with pytest.raises(SegpipeError):
+        uploading.request(0)
+    catalog.unlink()
+    eventually(lambda: uploading.published == {"img00": ["class 0", "class 1"]})
+    assert uploading.request(0).ignored == 1
     uploading.endpoint.close()
 
 
