@@ -91,15 +91,16 @@ class Root:
         """The root as if ``segpipe.toml`` had this dataset, which the catalog holds something of.
 
         Args:
-            dataset: its name; None for that of ``segpipe.toml``, or, where the catalog has nothing
-                of that, for the only one it has.
+            dataset: its name; None for that of ``segpipe.toml`` or, where that names none, for the
+                only one the catalog has.
 
         Raises:
             CatalogError: if the catalog has nothing of it, with what it has.
         """
         known, own = self.catalog.datasets(), self.settings.dataset
         name = own if dataset is None else dataset
-        if dataset is None and own not in known and len(known) == 1:
+        unnamed = dataset is None and own == Settings.dataset
+        if unnamed and own not in known and len(known) == 1:
             (name,) = known
         if name not in known and (known or dataset is not None):
             there = f"there are: {listed(known)}" if known else "it is empty"

@@ -24,7 +24,8 @@ _root_option = click.option("--root", required=True, help=_ROOT_HELP)
 _dataset_option = click.option(
     "--dataset",
     metavar="NAME",
-    help="As the catalog names it; that of segpipe.toml by default, or the only one there is.",
+    help="As the catalog names it; by default that of segpipe.toml or, if it names none, the only "
+    "one there is.",
 )
 _model_run_option = click.option("--model-run", required=True, metavar="M")
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from segpipe.publishing.maintenance import unpublish
 from segpipe.root import Root
+from segpipe.settings import SETTINGS_FILE
 from tests.fixtures.command_line import assert_plain_error, segpipe
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.published_days import masks_in, rows_of
@@ -153,6 +154,9 @@ def test_the_dataset_is_named_where_the_catalog_has_others_than_the_settings(
     picture = ("--out", tmp_path / "a.png")
     publish({"a": (0, 1)}, dataset="streets")
     assert segpipe("show", *where, *picture, "a").stdout.startswith("a  unet  ")  # the only one
+    (landing.root / SETTINGS_FILE).write_text('dataset = "other"\n')
+    assert_plain_error(segpipe("show", *where, *picture, "a"), "nothing of dataset 'other'; there")
+    (landing.root / SETTINGS_FILE).unlink()
     publish({"a": (0, 2), "b": (0, 2)}, dataset="fields")
     there = "holds nothing of dataset 'default'; there are: fields, streets"
     out = tmp_path / "out"
