@@ -7,7 +7,7 @@ PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 
-.PHONY: help demo dev test test-slow test-exhaustive test-browser lint bench bench-peers performance clean
+.PHONY: help demo dev test test-slow test-exhaustive test-browser test-newest lint bench bench-peers performance clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow  the longer tests: kills, races, cuts of the power, interleavings, mutations"
 	@echo "make test-exhaustive  all cuts of the power, interleavings and hostile manifests: hours"
 	@echo "make test-browser  Dagster's pages on segpipe, in a real Chromium; keeps pictures of them"
+	@echo "make test-newest  a few tests with the newest Dagster 1.x, where that is not the pinned one"
 	@echo "make lint   formatting, lint, types, layers of imports, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
 	@echo "make bench-peers  the same beside other libraries"
@@ -39,7 +40,7 @@ IN_MEMORY := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 >
 PYTEST := $(IN_MEMORY) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test: $(READY)
-	$(PYTEST) -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser and not newest"
 
 test-slow: $(READY)
 	SEGPIPE_KILLS=100 $(PYTEST) --timeout 900 -m slow
@@ -53,6 +54,9 @@ test-exhaustive: $(READY)
 
 test-browser: $(BROWSER)
 	$(BIN)/python -m pytest -m browser
+
+test-newest: $(READY)
+	$(BIN)/python -m pytest -m newest
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

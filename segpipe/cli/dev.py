@@ -65,13 +65,34 @@ def run_dev(root: str, host: str, port: int) -> int:
     # A session of its own: of a signal to all, as a terminal sends it, Dagster's processes would
     # each make their own end.
     with subprocess.Popen(
-        command, env={**os.environ, ROOT_VARIABLE: url}, start_new_session=True
+        command,
+        env=_environment(url),
+        # Dagster imports from the folder it runs in, and the current one may hold another
+        # `segpipe`, such as the checkout.
+        cwd=os.environ["DAGSTER_HOME"],
+        start_new_session=True,
+        preexec_fn=_heed_interrupts if os.name == "posix" else None,
     ) as dagster:
         try:
             status = dagster.wait()
         finally:
             _end(dagster)
     return ALL_ACCEPTED if status == 0 else UNUSABLE
+
+
+def _environment(root: str) -> dict[str, str]:
+    """The environment of Dagster's processes, which run in another folder."""
+    environment = {**os.environ, ROOT_VARIABLE: root, "PYTHONSAFEPATH": "1"}
+    if given := os.environ.get("PYTHONPATH"):
+        folders = [os.path.abspath(folder) for folder in given.split(os.pathsep)]
+        environment["PYTHONPATH"] = os.pathsep.join(folders)
+    return environment
+
+
+def _heed_interrupts() -> None:
+    """Undo what a shell does to commands in the background, as with ``nohup ... &``: Dagster ends
+    its processes by the signal that such commands ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def register_model_runs(root: str) -> None:
