@@ -64,6 +64,8 @@ class Settings:
             Dagster's pages become links there.
         destinations: where predictions are published: ``catalog``, ``nucleus``, or both.
         nucleus: the dataset at Scale Nucleus; needed for that destination.
+        maintenance: what the schedule ``maintenance`` does once it is switched on: ``report`` what
+            would be rewritten and deleted, or ``clean``.
         owners, group, tags: of the assets in Dagster (``[dagster]``).
         ground_truth: model runs whose published predictions are true, the first that has an item
             before the others (``[evaluation] ground_truth``); empty for none.
@@ -92,6 +94,7 @@ class Settings:
     links: str = ""
     destinations: tuple[str, ...] = (CATALOG,)
     nucleus: NucleusSettings | None = None
+    maintenance: str = "report"
     owners: tuple[str, ...] = ()
     group: str = "segmentation_predictions"
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -257,6 +260,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "first_date": (date, "a date such as 2026-01-31, without quotes"),
     "last_date": (date, "a date such as 2026-01-31, without quotes"),
     "missing_manifest": (str, '"skip" or "fail"'),
+    "maintenance": (str, '"report" or "clean"'),
     "rows_per_chunk": (int, "a positive whole number"),
     "workers": (int, "a whole number, 0 for one per processor"),
     "scheduler": (str, "the address of a Dask scheduler, such as tcp://host:8786"),
@@ -299,6 +303,7 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "links": _is_address,
     "scheduler": _is_scheduler,
     "missing_manifest": ("skip", "fail").__contains__,
+    "maintenance": ("report", "clean").__contains__,
 }
 
 

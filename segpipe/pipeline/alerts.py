@@ -1,7 +1,6 @@
 """Alerts: a sensor that posts failed runs to a web hook."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
-import os
 from collections.abc import Iterable
 
 import dagster as dg
@@ -9,10 +8,9 @@ import requests
 
 from segpipe.pipeline.failures import CAUSE_EVENT_TYPES, first_cause
 from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.resources import ALERTS, HOOK_VARIABLE, resources_of
 
 SENSOR = "failed_runs"
-#: The environment variable with the hook's URL, which may be a secret.
-HOOK_VARIABLE = "SEGPIPE_ALERT_URL"
 _SECONDS = 10
 
 
@@ -40,7 +38,7 @@ def failed_runs(
         default_status=dg.DefaultSensorStatus.STOPPED,
     )
     def sensor(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
-        url = os.environ.get(HOOK_VARIABLE)
+        url = resources_of(prefixed.root.settings)[ALERTS].process_config_and_initialize().url
         if not url:
             return dg.SkipReason(f"{HOOK_VARIABLE} is not set: nobody to tell")
         run = context.dagster_run

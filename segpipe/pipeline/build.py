@@ -12,7 +12,9 @@ from segpipe.pipeline.automation import landed_manifests, previous_day
 from segpipe.pipeline.declarative_automation import WHOLE_PARTITION_TAG, automation_sensor
 from segpipe.pipeline.destinations import destination_assets
 from segpipe.pipeline.freshness_check import freshness_check
+from segpipe.pipeline.maintenance import health_checks, maintenance_job, maintenance_schedule
 from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.resources import resources_of
 from segpipe.pipeline.upstream import ManifestDep
 from segpipe.root import Root
 from segpipe.settings import Settings
@@ -75,30 +77,34 @@ def definitions_of(prefixed: PrefixedRoot) -> dg.Definitions:
     """The definitions of one root, under its key prefix."""
     assets = build_assets(prefixed)
     job = prefixed.name(JOB)
-    freshness_checks = [
+    whole_checks = [
         freshness_check(prefixed, prefixed.key(target.asset))
         for target in destination_assets(prefixed.root.settings)
-    ]
+    ] + list(health_checks(prefixed))
+    maintenance = maintenance_job(prefixed)
+    resources = resources_of(prefixed.root.settings)
     return dg.Definitions(
         assets=assets,
         jobs=[
             dg.define_asset_job(
                 job,
-                # A partition's run does not evaluate whether model runs are late.
+                # A partition's run does not evaluate what is asked of all partitions together.
                 selection=dg.AssetSelection.assets(*assets)
-                - dg.AssetSelection.checks(*freshness_checks),
+                - dg.AssetSelection.checks(*whole_checks),
                 tags={WHOLE_PARTITION_TAG: "true"},
                 description="Validate one model run's predictions of one day, and publish them.",
                 # Starting a process per step takes seconds, and steps are parallel inside.
                 # Other runs of these assets use the code location's executor.
                 executor_def=dg.in_process_executor,
-            )
+            ),
+            maintenance,
         ],
-        asset_checks=freshness_checks,
+        resources={prefixed.name(name): one for name, one in resources.items()},
+        asset_checks=whole_checks,
         sensors=[
             landed_manifests(prefixed, job),
             automation_sensor(prefixed, assets),
             failed_runs(prefixed, job, assets),
         ],
-        schedules=[previous_day(prefixed, job)],
+        schedules=[previous_day(prefixed, job), maintenance_schedule(prefixed, maintenance)],
     )

@@ -32,10 +32,11 @@ class Grid(dg.MultiPartitionsDefinition):
         self, root: Root, first_day: date, model_runs: dg.DynamicPartitionsDefinition
     ) -> None:
         settings = root.settings
-        end = settings.last_date and settings.last_date + timedelta(days=1)
+        last = settings.last_date
+        end = None if last is None else (last + timedelta(days=1)).isoformat()
         days = dg.DailyPartitionsDefinition(
             start_date=first_day.isoformat(),
-            end_date=end and end.isoformat(),
+            end_date=end,
             timezone=settings.time_zone,
             end_offset=1,  # today is a partition: its manifests may land today
         )

@@ -15,6 +15,7 @@ import dagster as dg
 from segpipe.errors import SettingsError
 from segpipe.pipeline.column_lineage import column_lineage
 from segpipe.pipeline.partitions import MODEL_RUNS, Grid, first_day, last_day
+from segpipe.pipeline.resources import ROOT, RootResource
 from segpipe.pipeline.steps import StepProgress, no_progress
 from segpipe.pipeline.table_metadata import table_metadata
 from segpipe.pipeline.upstream import ManifestDep
@@ -71,6 +72,15 @@ class PrefixedRoot:
             SettingsError: if the file is not valid any more.
         """
         return Root(self.root.settings.with_current_policies())
+
+    def root_of(self, resources: Any) -> Root:
+        """The root with the workers that a run's resource names.
+
+        Raises:
+            SettingsError: if its scheduler has no address.
+        """
+        given: RootResource = getattr(resources, self.name(ROOT))
+        return Root(self.root.settings.with_workers(given.workers, given.scheduler))
 
     @cached_property
     def model_runs(self) -> dg.DynamicPartitionsDefinition:

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from segpipe.pipeline.destinations import DestinationAsset
 from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
+from segpipe.pipeline.resources import NUCLEUS
 from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
 from segpipe.pipeline.upstream import follow, follow_within_run
 from segpipe.pipeline.view_assets import DERIVED_VIEWS, ensure_view, masks_asset, segments_asset
@@ -67,13 +69,17 @@ def publishing_asset(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.Ass
         specs=prefixed.specs([_spec(prefixed, target)]),
         retry_policy=RETRY_POLICY,
         check_specs=checks.partitioned(checks.publishing_checks(target.asset), prefixed),
+        required_resource_keys={prefixed.name(NUCLEUS)}
+        if target.destination == "nucleus"
+        else set(),
         can_subset=True,  # a dry run publishes nothing to check
     )
     def publish_predictions(
         context: dg.AssetExecutionContext, config: PublishConfig
     ) -> Iterator[Event]:
         gaps.settle_backfill(context)
-        with dagster_failures():
+        access = getattr(context.resources, prefixed.name(NUCLEUS), None)
+        with dagster_failures(), nullcontext() if access is None else access.in_use():
             yield from prefixed.with_keys(_published(context, prefixed, target, config))
 
     return publish_predictions

@@ -17,6 +17,7 @@ from segpipe.pipeline import checks, gaps, previews, schemas
 from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
+from segpipe.pipeline.resources import ROOT
 from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
 from segpipe.pipeline.upstream import follow, follow_within_run
 from segpipe.root import REPORT_FILE, Root
@@ -172,6 +173,7 @@ def validation_assets(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
         ],
         retry_policy=RETRY_POLICY,
         check_specs=checks.partitioned(_CHECKS, prefixed),
+        required_resource_keys={prefixed.name(ROOT)},
     )
     def validate_masks(
         context: dg.AssetExecutionContext, config: ValidateConfig
@@ -192,7 +194,7 @@ def _validated_with_manifest(prefixed: PrefixedRoot) -> dg.AutomationCondition[A
 def _validation_events(
     context: dg.AssetExecutionContext, prefixed: PrefixedRoot, config: ValidateConfig
 ) -> Iterator[Event]:
-    root, partition = prefixed.root, partition_of(context)
+    root, partition = prefixed.root_of(context.resources), partition_of(context)
     try:
         summary = root.materialize(
             partition,

@@ -133,7 +133,7 @@ def _unpublished_views(
     if not published:
         return []
     policy = settings.policies.of(partition_of(context).model_run)
-    steps = run.run_config.get("ops", {})
+    steps: dict[str, Any] = dict(run.run_config).get("ops", {})  # type: ignore[assignment]
     asked = [
         steps.get(prefixed.name(name), {}).get("config", {}).get("publish_as") for name in published
     ]

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def failure_of(
 @pytest.fixture
 def failed(root: Root, instance: dg.DagsterInstance) -> tuple[Any, Any]:
     """The sensor, and a context of a run that failed."""
-    return failure_of(build_definitions(root.settings), JOB, instance)
+    strict = replace(root.settings, missing_manifest="fail")
+    return failure_of(build_definitions(strict), JOB, instance)
 
 
 def test_the_hook_is_told_the_partition_and_the_first_cause(
