@@ -14,8 +14,8 @@ from segpipe.publishing.destinations import CATALOG, DESTINATIONS
 from segpipe.publishing.table_health import MOST_ENTRIES, MOST_SMALL_FILES, table_health
 from segpipe.root import Root
 
-#: Names of the job with its schedule, and of the check.
-MAINTAIN, HEALTHY = "maintain_catalog", "catalog_healthy"
+#: Names of the job, of its step, and of the check.
+MAINTAIN, STEP, HEALTHY = "maintain_catalog", "optimize_and_vacuum", "catalog_healthy"
 _EVERY_SUNDAY = "30 3 * * 0"
 _EVERY_DAY = "35 4 * * *"
 _PUBLISHED = DESTINATIONS[CATALOG].asset
@@ -40,7 +40,7 @@ class MaintainConfig(dg.Config):
 def maintenance_job(prefixed: PrefixedRoot) -> dg.JobDefinition:
     """The job that writes many small files as few, and deletes what no version needs any more."""
 
-    @dg.op(name=prefixed.name(MAINTAIN))
+    @dg.op(name=prefixed.name(STEP))
     def maintain(context: dg.OpExecutionContext, config: MaintainConfig) -> None:
         publishing = _publishing_runs(context, prefixed)
         if publishing:
@@ -110,7 +110,7 @@ def maintenance_schedule(prefixed: PrefixedRoot, job: dg.JobDefinition) -> dg.Sc
         job=job,
         cron_schedule=_EVERY_SUNDAY,
         execution_timezone=settings.time_zone,
-        run_config={"ops": {prefixed.name(MAINTAIN): {"config": {"dry_run": dry_run}}}},
+        run_config={"ops": {prefixed.name(STEP): {"config": {"dry_run": dry_run}}}},
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description='Every Sunday at 3:30. Says what it would do; with `maintenance = "clean"` in '
         "segpipe.toml it does it.",

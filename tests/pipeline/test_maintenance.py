@@ -9,7 +9,7 @@ import pytest
 
 from segpipe.pipeline import build_definitions
 from segpipe.pipeline.build import JOB
-from segpipe.pipeline.maintenance import HEALTHY, MAINTAIN
+from segpipe.pipeline.maintenance import HEALTHY, MAINTAIN, STEP
 from segpipe.pipeline.runs import run_partition
 from segpipe.publishing import table_health as health
 from segpipe.root import Root
@@ -28,9 +28,7 @@ def published(landing: LandingWriter, root: Root, instance: dg.DagsterInstance) 
 def maintain(root: Root, instance: dg.DagsterInstance, **config: object) -> dict[str, object]:
     """Run the job; the metadata of its observation, if it made one."""
     job = build_definitions(root.settings).resolve_job_def(MAINTAIN)
-    done = job.execute_in_process(
-        instance=instance, run_config={"ops": {MAINTAIN: {"config": config}}}
-    )
+    done = job.execute_in_process(instance=instance, run_config={"ops": {STEP: {"config": config}}})
     assert done.success
     found = [
         event.event_specific_data.asset_observation
@@ -75,7 +73,7 @@ def test_the_schedule_is_off_and_reports_unless_the_settings_say_clean(root: Roo
         assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
         result = schedule.evaluate_tick(dg.build_schedule_context())
         (request,) = result.run_requests or ()
-        assert request.run_config["ops"][MAINTAIN]["config"]["dry_run"] is dry
+        assert request.run_config["ops"][STEP]["config"]["dry_run"] is dry
 
 
 def test_a_check_says_when_the_catalog_wants_to_be_optimized(
