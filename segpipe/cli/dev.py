@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +17,7 @@ from segpipe.cli.ports import check_free
 from segpipe.errors import SettingsError
 from segpipe.manifests.layout import Unread, listed
 from segpipe.pipeline.instance import open_instance, register_landed
-from segpipe.pipeline.partitions import MOST_PARTITIONS
+from segpipe.pipeline.partitions import MODEL_RUNS, MOST_PARTITIONS
 from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.root import Root
 from segpipe.settings import ROOT_VARIABLE
@@ -95,16 +96,20 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def register_model_runs(root: str) -> None:
+def register_model_runs(root: str, key_prefix: Sequence[str]) -> None:
     """Register the root's model runs with Dagster, and print their names.
+
+    Args:
+        key_prefix: of the root's assets in its code location.
 
     Raises:
         SettingsError, StorageError: if the root or Dagster's home cannot be used.
     """
     opened = Root.open(root)
     unread: list[Unread] = []
+    partitions = PrefixedRoot(opened, tuple(key_prefix)).name(MODEL_RUNS)
     with open_instance(opened.settings.root) as instance:
-        known = register_landed(instance, opened, unread.append)
+        known = register_landed(instance, opened, unread.append, partitions)
     if unread:
         say(f"not read: {len(unread)}: {listed(unread)}")
     put("\n".join(known) or "no model run has landed yet")

@@ -228,11 +228,17 @@ def run(root: str, **options: Any) -> int:
 
 @cli.command()
 @_root_option
-def register(root: str) -> None:
+@click.option(
+    "--key-prefix",
+    multiple=True,
+    metavar="PART",
+    help="Of the root's assets in another project; once for each part.",
+)
+def register(root: str, key_prefix: Sequence[str]) -> None:
     """Make Dagster know the model runs that have landed, so that they can be backfilled."""
     from segpipe.cli.dev import register_model_runs
 
-    register_model_runs(root)
+    register_model_runs(root, key_prefix)
 
 
 @cli.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -74,3 +75,33 @@ def column_lineage(
             if sources
         }
     )
+
+
+def with_sources(metadata: dict[str, Any]) -> dict[str, Any]:
+    """An asset's metadata whose column descriptions say where the columns come from.
+
+    The pages of open-source Dagster keep column lineage to themselves, and show descriptions.
+    """
+    schema, lineage = (metadata.get(f"dagster/column_{name}") for name in ("schema", "lineage"))
+    if schema is None or lineage is None:
+        return metadata
+    columns = [
+        dg.TableColumn(
+            column.name,
+            column.type,
+            _with_sources(column, lineage.deps_by_column),
+            column.constraints,
+            column.tags,
+        )
+        for column in schema.columns
+    ]
+    return {**metadata, "dagster/column_schema": dg.TableSchema(columns)}
+
+
+def _with_sources(
+    column: dg.TableColumn, deps_by_column: Mapping[str, Sequence[dg.TableColumnDep]]
+) -> str:
+    deps = deps_by_column.get(column.name, ())
+    sources = ", ".join(f"{dep.asset_key.to_user_string()}: {dep.column_name}" for dep in deps[:4])
+    words = [column.description, f"from {sources}" if sources else None]
+    return "; ".join(one for one in words if one)

@@ -51,20 +51,24 @@ def register(instance: dg.DagsterInstance, partition: Partition) -> None:
 
 
 def register_landed(
-    instance: dg.DagsterInstance, root: Root, unread: Callable[[Unread], None] | None = None
+    instance: dg.DagsterInstance,
+    root: Root,
+    unread: Callable[[Unread], None] | None = None,
+    partitions: str = MODEL_RUNS,
 ) -> list[str]:
     """Register all model runs that have landed and remove those that are retired; returns the
     names of the others that have landed, sorted.
 
     Args:
         unread: called for folders and manifests of the landing folder that are not read.
+        partitions: name of the dynamic partitions, with the key prefix.
     """
     found = root.landing.partitions() if unread is None else root.landing.partitions(unread)
     landed = {partition.model_run for partition in found}
     retired = root.settings.policies.retired
     names = sorted(name for name in landed if not retired(name))
-    instance.add_dynamic_partitions(MODEL_RUNS, names)
-    for known in instance.get_dynamic_partitions(MODEL_RUNS):
+    instance.add_dynamic_partitions(partitions, names)
+    for known in instance.get_dynamic_partitions(partitions):
         if retired(known):
-            instance.delete_dynamic_partition(MODEL_RUNS, known)
+            instance.delete_dynamic_partition(partitions, known)
     return names

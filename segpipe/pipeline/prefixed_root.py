@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from segpipe.errors import SettingsError
-from segpipe.pipeline.column_lineage import column_lineage
+from segpipe.pipeline.column_lineage import column_lineage, with_sources
 from segpipe.pipeline.partitions import MODEL_RUNS, Grid, first_day, last_day
 from segpipe.pipeline.resources import ROOT, RootResource
 from segpipe.pipeline.steps import StepProgress, no_progress
@@ -138,10 +138,12 @@ class PrefixedRoot:
                 group_name=self.name(self.root.settings.group),
                 owners=list(self.root.settings.owners),
                 tags={**spec.tags, **self.root.settings.tags},
-                metadata={
-                    **spec.metadata,
-                    **table_metadata(spec.key.path[-1], self.root.settings, self.key),
-                },
+                metadata=with_sources(
+                    {
+                        **spec.metadata,
+                        **table_metadata(spec.key.path[-1], self.root.settings, self.key),
+                    }
+                ),
                 code_version=f"{spec.code_version}.{self._policy_version}",
                 partitions_def=self.partitions,
             )

@@ -109,8 +109,11 @@ def window(
 
 
 def test_inference_model_and_images_stand_left_of_the_manifests(window: Window) -> None:
-    window.open("/asset-groups", lambda page: page.get_by_text("published_predictions", exact=True))
-    for name in ("inference", "unet", "images", "prediction_manifest", "crops"):
+    window.open(
+        "/assets/prediction_manifest?view=lineage&lineageScope=neighbors&lineageDepth=2",
+        lambda page: page.get_by_text("inference", exact=True),
+    )
+    for name in ("inference", "unet", "images", "prediction_manifest", "validated_masks"):
         expect(window.page.get_by_text(name, exact=True).first).to_be_visible()
     assert window.all_troubles() == []
 
@@ -125,13 +128,16 @@ def test_the_grid_of_the_demo_is_full(window: Window, demo: DemoLanding) -> None
     assert window.all_troubles() == []
 
 
-def test_where_confidence_comes_from_is_a_click(window: Window) -> None:
+def test_the_columns_of_what_is_published_say_where_they_come_from(window: Window) -> None:
     window.open(
-        "/assets/published_predictions?view=lineage&column=segments.confidence",
-        lambda page: page.get_by_text("segments.confidence").first,
+        "/assets/published_predictions?view=overview",
+        lambda page: page.get_by_text("segments.confidence", exact=True),
     )
-    for name in ("segments", "prediction_manifest"):
-        expect(window.page.get_by_text(name, exact=True).first).to_be_visible()
+    row = window.page.get_by_role("row").filter(
+        has=window.page.get_by_text("segments.confidence", exact=True)
+    )
+    expect(row.first).to_contain_text("from segments: confidence")
+    row.first.scroll_into_view_if_needed()
     assert window.all_troubles() == []
 
 

@@ -12,6 +12,7 @@ from segpipe.pipeline import build_definitions, partition_key
 from segpipe.pipeline.partitions import partition_from_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
+from tests.fixtures.command_line import segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.pipeline.test_gaps import materialize
 
@@ -66,6 +67,19 @@ def test_a_key_is_the_date_and_then_the_model_run() -> None:
         partition_from_key("unet|2026-01-05")
     with pytest.raises(SettingsError, match=r"expected DATE\|MODEL_RUN"):
         partition_from_key("2026-01-05")
+
+
+def test_register_makes_landed_model_runs_known_under_their_prefix(
+    landing: LandingWriter, root: Root, tmp_path: Path
+) -> None:
+    landing.manifest([landing.row("a")])
+    home = tmp_path / "dagster_home"
+    for options in ([], ["--key-prefix", "crops", "--key-prefix", "eu"]):
+        done = segpipe("register", "--root", landing.root, *options, DAGSTER_HOME=str(home))
+        assert (done.returncode, done.stdout) == (0, "unet\n"), done.stderr
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for name in ("segpipe_model_runs", "crops__eu_segpipe_model_runs"):
+            assert instance.get_dynamic_partitions(name) == ["unet"]
 
 
 def test_a_command_registers_the_model_run_it_names_and_explains_a_key_it_cannot_use(

@@ -43,11 +43,14 @@ def test_every_asset_has_a_name_a_place_code_and_columns_with_sources(linked: Ro
         lineage: Any = metadata["dagster/column_lineage"]
         columns = {column.name for column in metadata["dagster/column_schema"].columns}
         assert set(lineage.deps_by_column) <= columns
+        told = {c.name: c.description for c in metadata["dagster/column_schema"].columns}
+        for name, deps in lineage.deps_by_column.items():
+            assert f"from {deps[0].asset_key.to_user_string()}: {deps[0].column_name}" in told[name]
         # Every source is a column that its own asset tells.
         for deps in lineage.deps_by_column.values():
             for dep in deps:
-                told = graph.get(dep.asset_key).metadata["dagster/column_schema"]
-                assert dep.column_name in {column.name for column in told.columns}
+                schema = graph.get(dep.asset_key).metadata["dagster/column_schema"]
+                assert dep.column_name in {column.name for column in schema.columns}
     assert {"streets.validated", "streets.predictions", "streets.instance_masks"} < names
     assert len(names) == len(graph.get_all_asset_keys())
 
