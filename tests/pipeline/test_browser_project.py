@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import date
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import quote
 
 import pyarrow.parquet as pq
 import pytest
@@ -188,10 +187,12 @@ def test_publishing_what_is_not_of_the_manifest_is_refused_on_the_run_s_page(
     expect(window.page.get_by_text(words).first).to_be_visible()
 
 
-def test_resources_are_on_the_page_of_the_code_location(window: Window) -> None:
+def test_resources_have_a_page_that_shows_what_they_are_configured_with(
+    window: Window, place: Path
+) -> None:
     window.open(
-        f"/locations/{quote('__repository__@vision.py')}/resources",
-        lambda page: page.get_by_text("segpipe_root", exact=True),
+        "/locations/__repository__@vision.py/resources/segpipe_root",
+        lambda page: page.get_by_text("scheduler", exact=True),
     )
-    expect(window.page.get_by_text("segpipe_alerts", exact=True).first).to_be_visible()
+    expect(window.page.get_by_text(str(place / "root")).first).to_be_visible()
     assert window.all_troubles() == []
