@@ -31,7 +31,7 @@ from segpipe.views.summary import NOTE_FILE, ViewSummary
 from segpipe.workers.chunks import Workers
 
 #: Part of every digest: increment it when the same predictions may give a different view.
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 _MOST_LABELS = 10
 _DEFAULT_WORKERS = Workers()
 
