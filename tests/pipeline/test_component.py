@@ -27,8 +27,11 @@ from segpipe.pipeline.instance import register
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
 from tests.fixtures.landing import PARTITION, LandingWriter
+from tests.fixtures.places import PROJECT
 
 KEY = partition_key(PARTITION)
+#: Not under version control: what ``dg`` prints.
+ARTEFACTS = PROJECT / "test-artefacts" / "dg"
 UNET = dg.AssetSpec("unet")
 
 
@@ -183,7 +186,10 @@ def test_dg_finds_scaffolds_checks_and_launches_the_component(
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     there = {"DAGSTER_HOME": str(home), "COLUMNS": "200"}
-    assert "segpipe.SegpipeRoot" in run(project, command, "list", "components", **there)
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    listed = run(project, command, "list", "components", **there)
+    (ARTEFACTS / "list-components.txt").write_text(listed)
+    assert "segpipe.SegpipeRoot" in listed
     run(project, command, "scaffold", "defs", "segpipe.SegpipeRoot", "streets", **there)
     written = package / "defs" / "streets" / "defs.yaml"
     content = yaml.safe_load(written.read_text())
@@ -193,7 +199,9 @@ def test_dg_finds_scaffolds_checks_and_launches_the_component(
     written.write_text(yaml.safe_dump(content))
     run(project, command, "check", "yaml", **there)
     run(project, command, "check", "defs", **there)
-    assert "streets/published_predictions" in run(project, command, "list", "defs", **there)
+    definitions = run(project, command, "list", "defs", **there)
+    (ARTEFACTS / "list-defs.txt").write_text(definitions)
+    assert "streets/published_predictions" in definitions
     names = ("prediction_manifest", "validated_masks", "segments", "rejected_predictions")
     assets = ",".join(f"streets/{name}" for name in (*names, "published_predictions"))
     # The model run is registered by this very command.
