@@ -9,11 +9,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from PIL import Image
 
 from segpipe.demo.landing import write_demo_landing
 from segpipe.manifests.partition import Partition
+from segpipe.pipeline.instance import register
+from segpipe.pipeline.partitions import partition_key
 from segpipe.root import Root
 from segpipe.validation.rules import CATALOGUE
 from tests.fixtures.places import PROJECT
@@ -40,7 +43,7 @@ def test_the_page_on_python_goes_from_a_manifest_to_the_catalog_and_back(
     write_demo_landing(tmp_path / "root", items_per_day=12, until=date(2026, 1, 7))
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path)
-    publishing, mounting = python_of(PROJECT / "docs" / "python.md")
+    publishing, following, mounting = python_of(PROJECT / "docs" / "python.md")
     names: dict[str, Any] = {}
     exec(publishing.replace("ROOT", "root"), names)
     assert names["publication"].outcomes["inserted"] == names["summary"].accepted > 0
@@ -48,6 +51,12 @@ def test_the_page_on_python_goes_from_a_manifest_to_the_catalog_and_back(
     assert names["root"].catalog.read().num_rows == names["table"].num_rows  # restored
     with Image.open(tmp_path / "item.png") as picture:
         assert picture.width > 300
+    exec(following.replace("ROOT", "root"), names)
+    partition = Partition("street-unet-v1", "2026-01-05")
+    with dg.DagsterInstance.ephemeral() as instance:
+        register(instance, partition)
+        key = partition_key(partition)
+        assert dg.materialize([names["confident"]], instance=instance, partition_key=key).success
     exec(mounting.replace("STREETS", "root").replace("FIELDS", "other"), names)
     keys = {
         key.to_user_string() for key in names["defs"].resolve_asset_graph().get_all_asset_keys()

@@ -62,5 +62,6 @@ def test_the_catalog_s_columns_have_the_words_as_comments(
 def test_dagster_shows_the_same_words() -> None:
     shown = schemas.segments.columns + schemas.published_predictions.columns
     assert {one.name: one.description for one in shown} == {
-        name: COLUMNS[name].comment for name in {*SEGMENTS.names, *PREDICTIONS.names}
+        **{name: COLUMNS[name].comment for name in {*SEGMENTS.names, *PREDICTIONS.names}},
+        **{f"segments.{name}": column.comment for name, column in SEGMENT_COLUMNS.items()},
     }
