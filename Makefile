@@ -43,7 +43,7 @@ test: $(READY)
 	$(PYTEST) -m "not slow and not browser and not newest"
 
 test-slow: $(READY)
-	SEGPIPE_KILLS=100 $(PYTEST) --timeout 900 -m slow
+	SEGPIPE_KILLS=60 $(PYTEST) --timeout 900 -m slow
 
 $(BROWSER): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'

@@ -56,14 +56,14 @@ def test_figures_are_put_between_their_marks_and_the_prose_stays(
 ) -> None:
     monkeypatch.setattr(performance, "_QUICK", 128)
     page, begin, end = tmp_path / PAGE.name, performance._BEGIN, performance._END
-    page.write_text(f"prose\n{begin}\nold\n{end}\nmore prose\n")
+    page.write_text(f"prose\n{begin}\nof before\n{end}\nmore prose\n")
     performance.main(
         ["--quick", "--write", "--docs", str(tmp_path), "--peers", str(tmp_path / "none")]
     )
     written = page.read_text()
     assert written.startswith(f"prose\n{begin}\n\nMeasured on ")
     assert written.endswith(f"\n{end}\nmore prose\n")
-    assert "old" not in written
+    assert "of before" not in written
     assert "its environment is not there" in written  # a peer that cannot run is not left out
     assert all(peer in written for peer in (*process.PEERS, *figures.ABSENT))
     ElementTree.parse(tmp_path / "performance.svg")
