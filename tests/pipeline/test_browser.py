@@ -43,7 +43,7 @@ first_date = {_DATE}
 max_rejection_rate = 0.0
 """
 # What the page calls the statuses of a check.
-_STATUS_WORDS = {"SUCCEEDED": "Succeeded", "FAILED": "Failed"}
+_STATUS_WORDS = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "SKIPPED": "Skipped"}
 _STATUS_WORD = re.compile("|".join(_STATUS_WORDS.values()))
 
 
