@@ -16,9 +16,9 @@ import pytest
 from segpipe.demo.landing import DemoLanding, write_demo_landing
 from tests.fixtures.command_line import segpipe
 from tests.fixtures.interface import Interface
-from tests.pipeline.test_browser import Browser, Window, browser, expect
+from tests.pipeline.test_browser import Browser, Window, browser, expect, window
 
-__all__ = ["browser"]
+__all__ = ["browser", "window"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -95,16 +95,6 @@ def interface(place: Path, demo: DemoLanding, browser: Browser) -> Iterator[Inte
     log = ARTEFACTS / "project.log"
     with Interface(place / "root", place / "home", log, project=project) as running:
         yield running
-
-
-@pytest.fixture
-def window(
-    browser: Browser, interface: Interface, request: pytest.FixtureRequest
-) -> Iterator[Window]:
-    opened = Window(browser, interface.url)
-    yield opened
-    opened.picture(request.node.name)
-    opened.page.close()
 
 
 def test_inference_model_and_images_stand_left_of_the_manifests(window: Window) -> None:
