@@ -22,8 +22,7 @@ from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.root import Root
 from segpipe.settings import ROOT_VARIABLE
 
-# Dagster waits this long for its own processes, and for runs. It is told again half-way: the
-# exception that a signal raises gets lost where it comes in the middle of a finalizer.
+# Dagster waits this long for its own processes, and for runs.
 _END_SECONDS = 60
 
 
@@ -119,11 +118,9 @@ def register_model_runs(root: str, key_prefix: Sequence[str]) -> None:
 def _end(dagster: subprocess.Popen[bytes]) -> None:
     """Let Dagster end its processes, and end those that are left."""
     if dagster.poll() is None:
-        for _ in range(2):
-            dagster.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                dagster.wait(_END_SECONDS / 2)
-                break
+        dagster.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            dagster.wait(_END_SECONDS)
     if os.name == "posix":
         with suppress(ProcessLookupError):
             os.killpg(dagster.pid, signal.SIGKILL)

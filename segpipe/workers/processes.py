@@ -143,7 +143,7 @@ def _pool(work: Callable[[Any], Any], processes: int) -> Iterator[Any]:
         processes,
         context=forking_context(work),
         initializer=_begin,
-        initargs=(pickle.dumps(work), os.getpid()),
+        initargs=(pickle.dumps(work), os.getpid(), dict(os.environ)),
     )
     try:
         yield pool
@@ -186,9 +186,14 @@ def _told_to_end(number: int, frame: FrameType | None) -> None:
     raise _Ended
 
 
-def _begin(work: bytes, parent: int) -> None:
+def _begin(work: bytes, parent: int, environment: dict[str, str]) -> None:
     """Initialize a new process: unpickle the work, load the fast path, watch the parent."""
     global _work
+    # The process it was forked from has the environment of when it began, with the credentials of
+    # an earlier hour.
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
     # A terminal sends Ctrl-C to all processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _told_to_end)

@@ -32,6 +32,10 @@ def own_process(_: int) -> int:
     return os.getpid()
 
 
+def the_variable(_: int) -> str | None:
+    return os.environ.get("SEGPIPE_TESTED")
+
+
 def note_process(number: int, folder: Path) -> int:
     (folder / str(os.getpid())).touch()
     return number
@@ -106,6 +110,17 @@ def test_processes_are_forked_from_one_that_has_loaded_the_fast_path_and_works_o
     libraries = Path(f"/proc/{server}/maps").read_text()
     assert "llvmlite" in libraries
     assert own_workers() == []
+
+
+def test_processes_have_the_environment_of_when_their_pool_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SEGPIPE_TESTED", "before")  # the one they are forked from may be made now
+    assert set(map_processes(the_variable, range(3), 2)) == {"before"}
+    monkeypatch.setenv("SEGPIPE_TESTED", "since")
+    assert set(map_processes(the_variable, range(3), 2)) == {"since"}
+    monkeypatch.delenv("SEGPIPE_TESTED")
+    assert set(map_processes(the_variable, range(3), 2)) == {None}
 
 
 def test_no_chunks_give_no_results() -> None:
