@@ -9,23 +9,27 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import int64, uint64
+from numba import uint64
 from numpy.typing import NDArray
 
 from segpipe.masks.kernel import compiled
 
 _PDF = np.frombuffer(b'class_pdf"', np.uint8)
 _CONFIDENCE = np.frombuffer(b'confidence"', np.uint8)
+_PDF_END, _CONFIDENCE_END = np.uint64(_PDF.size), np.uint64(_CONFIDENCE.size)
 _QUOTE, _COMMA, _COLON, _OPEN, _CLOSE, _END_OF_LIST = 34, 44, 58, 123, 125, 93
 _ZERO, _NINE, _DOT, _MINUS, _PLUS, _E, _LARGE_E = 48, 57, 46, 45, 43, 101, 69
 _LINE = 10
-_NOT_PLAIN = -1
+# Places in a text are unsigned: of signed ones, each look-up asks whether it counts from the end.
+# Numbers that are added to them have to be unsigned as well, or the sum is a float.
+_NONE, _ONE = np.uint64(0), np.uint64(1)
+_NOT_PLAIN = np.uint64(2**64 - 1)
 
 
 @compiled
 def _after_space(text: NDArray[np.uint8], at: Any, end: Any) -> Any:
     while at < end and (text[at] == 32 or 9 <= text[at] <= 10 or text[at] == 13):
-        at += 1
+        at += _ONE
     return at
 
 
@@ -35,13 +39,13 @@ def _after(text: NDArray[np.uint8], at: Any, end: Any, mark: int) -> Any:
     at = _after_space(text, at, end)
     if at >= end or text[at] != mark:
         return _NOT_PLAIN
-    return _after_space(text, at + 1, end)
+    return _after_space(text, at + _ONE, end)
 
 
 @compiled
 def _after_digits(text: NDArray[np.uint8], at: Any, end: Any) -> Any:
     while at < end and _ZERO <= text[at] <= _NINE:
-        at += 1
+        at += _ONE
     return at
 
 
@@ -49,17 +53,17 @@ def _after_digits(text: NDArray[np.uint8], at: Any, end: Any) -> Any:
 def _after_number(text: NDArray[np.uint8], at: Any, end: Any) -> Any:
     """The place after a number without a sign, as JSON writes it; else ``_NOT_PLAIN``."""
     after = _after_digits(text, at, end)
-    if after == at or (text[at] == _ZERO and after > at + 1):
+    if after == at or (text[at] == _ZERO and after > at + _ONE):
         return _NOT_PLAIN
     if after < end and text[after] == _DOT:
-        fraction = after + 1
+        fraction = after + _ONE
         after = _after_digits(text, fraction, end)
         if after == fraction:
             return _NOT_PLAIN
     if after < end and (text[after] == _E or text[after] == _LARGE_E):
-        exponent = after + 1
+        exponent = after + _ONE
         if exponent < end and (text[exponent] == _MINUS or text[exponent] == _PLUS):
-            exponent += 1
+            exponent += _ONE
         after = _after_digits(text, exponent, end)
         if after == exponent:
             return _NOT_PLAIN
@@ -67,64 +71,71 @@ def _after_number(text: NDArray[np.uint8], at: Any, end: Any) -> Any:
 
 
 @compiled
-def _begins_with(text: NDArray[np.uint8], at: int, end: int, name: NDArray[np.uint8]) -> bool:
-    size = name.size
-    if at + size > end or text[at + size - 1] != name[size - 1]:
-        return False
+def _after_name(
+    text: NDArray[np.uint8], at: Any, end: Any, names: NDArray[np.uint8], first: Any, last: Any
+) -> Any:
+    """The place after what stands in ``names`` from ``first`` to ``last``; else ``_NOT_PLAIN``."""
+    after = at + (last - first)
+    if after > end or text[after - _ONE] != names[last - _ONE]:
+        return _NOT_PLAIN
+    ahead = at - first
     same = True
-    for place in range(size):
-        same &= text[at + place] == name[place]
-    return same
+    for place in range(first, last):
+        same &= text[place + ahead] == names[place]
+    return after if same else _NOT_PLAIN
 
 
 @compiled
 def _find_members(
     text: NDArray[np.uint8],
-    at: int,
-    end: int,
+    at: Any,
+    end: Any,
     names: NDArray[np.uint8],
-    name_ends: NDArray[np.int64],
-    spans: NDArray[np.int64],
-) -> int:
+    name_ends: NDArray[np.uint64],
+    spans: NDArray[np.uint64],
+) -> Any:
     """Find the number of every class in a PDF, from after its opening brace.
 
     Args:
+        name_ends: C + 1: the end of each class's name, after a leading 0.
         spans: output: the first and end of each class's number, the first 0 where it is missing.
 
     Returns:
         The place after its closing brace; ``_NOT_PLAIN`` if it is anything else.
     """
-    classes = name_ends.size
-    spans[:, 0] = 0
-    expected = 0
+    classes = uint64(name_ends.size) - _ONE
+    for place in range(classes):
+        spans[place, 0] = _NONE
+    expected, last = _NONE, classes - _ONE
     at = _after_space(text, at, end)
     for number in range(classes):
         if at >= end or text[at] != _QUOTE:
             return _NOT_PLAIN
-        at += 1
-        found = _NOT_PLAIN
+        at += _ONE
+        after = _NOT_PLAIN
         for step in range(classes):
-            one = expected + step if expected + step < classes else expected + step - classes
-            first = name_ends[one - 1] if one else int64(0)
-            if _begins_with(text, at, end, names[first : name_ends[one]]):
-                found = one
-                at += name_ends[one] - first
+            one = expected + step
+            if one > last:
+                one -= classes
+            after = _after_name(text, at, end, names, name_ends[one], name_ends[one + _ONE])
+            if after != _NOT_PLAIN:
+                expected = one
                 break
-        if found == _NOT_PLAIN or spans[found, 0]:
+        if after == _NOT_PLAIN or spans[expected, 0]:
             return _NOT_PLAIN
-        at = _after(text, at, end, _COLON)
+        at = _after(text, after, end, _COLON)
         if at == _NOT_PLAIN:
             return _NOT_PLAIN
         after = _after_number(text, at, end)
         if after == _NOT_PLAIN:
             return _NOT_PLAIN
-        spans[found, 0], spans[found, 1] = at, after
-        expected = found + 1 if found + 1 < classes else 0
+        spans[expected, 0], spans[expected, 1] = at, after
+        expected = expected + _ONE if expected < last else _NONE
         at = _after_space(text, after, end)
-        if at >= end or text[at] != (_COMMA if number + 1 < classes else _CLOSE):
+        if at >= end or text[at] != (_COMMA if number < last else _CLOSE):
             return _NOT_PLAIN
-        at += 1
-        if number + 1 < classes:
+        at += _ONE
+        if number < last:
             at = _after_space(text, at, end)
     return at
 
@@ -132,26 +143,29 @@ def _find_members(
 @compiled
 def _find_one(
     text: NDArray[np.uint8],
-    at: int,
-    end: int,
+    at: Any,
+    end: Any,
     names: NDArray[np.uint8],
-    name_ends: NDArray[np.int64],
-    spans: NDArray[np.int64],
+    name_ends: NDArray[np.uint64],
+    spans: NDArray[np.uint64],
 ) -> bool:
     """Find the numbers of one metadata: those of the PDF, then the confidence, in ``spans``."""
-    classes = name_ends.size
+    classes = uint64(name_ends.size) - _ONE
     has_pdf = False
-    spans[classes, 0] = 0
+    spans[classes, 0] = _NONE
     at = _after(text, at, end, _OPEN)
     while at != _NOT_PLAIN and at < end and text[at] == _QUOTE:
-        if not has_pdf and _begins_with(text, at + 1, end, _PDF):
-            at = _after(text, at + 1 + _PDF.size, end, _COLON)
+        at += _ONE
+        pdf = _after_name(text, at, end, _PDF, _NONE, _PDF_END)
+        confidence = _after_name(text, at, end, _CONFIDENCE, _NONE, _CONFIDENCE_END)
+        if not has_pdf and pdf != _NOT_PLAIN:
+            at = _after(text, pdf, end, _COLON)
             if at == _NOT_PLAIN or at >= end or text[at] != _OPEN:
                 return False
-            at = _find_members(text, at + 1, end, names, name_ends, spans[:classes])
+            at = _find_members(text, at + _ONE, end, names, name_ends, spans)
             has_pdf = True
-        elif not spans[classes, 0] and _begins_with(text, at + 1, end, _CONFIDENCE):
-            at = _after(text, at + 1 + _CONFIDENCE.size, end, _COLON)
+        elif not spans[classes, 0] and confidence != _NOT_PLAIN:
+            at = _after(text, confidence, end, _COLON)
             if at == _NOT_PLAIN:
                 return False
             after = _after_number(text, at, end)
@@ -163,7 +177,7 @@ def _find_one(
             return False
         at = _after_space(text, at, end)
         if at < end and text[at] == _CLOSE:
-            return has_pdf and _after_space(text, at + 1, end) == end
+            return has_pdf and _after_space(text, at + _ONE, end) == end
         at = _after(text, at, end, _COMMA)
     return False
 
@@ -171,9 +185,9 @@ def _find_one(
 @compiled
 def find_numbers(
     text: NDArray[np.uint8],
-    ends: NDArray[np.int64],
+    ends: NDArray[np.uint64],
     names: NDArray[np.uint8],
-    name_ends: NDArray[np.int64],
+    name_ends: NDArray[np.uint64],
     numbers: NDArray[np.uint8],
     number_ends: NDArray[np.int32],
     plain: NDArray[np.bool_],
@@ -185,7 +199,7 @@ def find_numbers(
         text: the N texts, one after the other.
         ends: N: the end of each text.
         names: names of C classes, each with the quotation mark after it, one after the other.
-        name_ends: C: the end of each name.
+        name_ends: C + 1: the end of each name, after a leading 0.
         numbers: output, as long as the text and N more: for each text that is found plain, those of
             the classes, and the confidence, 0 where there is none; one after the other.
         number_ends: output: N x (C + 1) ends of these, after a leading 0.
@@ -195,25 +209,25 @@ def find_numbers(
     Returns:
         The number of texts that are plain.
     """
-    classes = name_ends.size
-    spans = np.zeros((classes + 1, 2), np.int64)
-    found = at = 0
+    classes = uint64(name_ends.size) - _ONE
+    spans = np.zeros((name_ends.size, 2), np.uint64)
+    found, at, first, ended = 0, _NONE, _NONE, _ONE
     number_ends[0] = 0
     for one in range(ends.size):
-        first = ends[one - 1] if one else int64(0)
-        plain[one] = _find_one(text, first, ends[one], names, name_ends, spans)
+        end = ends[one]
+        plain[one] = _find_one(text, first, end, names, name_ends, spans)
+        first = end
         if not plain[one]:
             continue
-        confident[one] = spans[classes, 0] > 0
-        for place in range(classes + 1):
-            begin, end = spans[place]
-            if not begin:
+        confident[one] = spans[classes, 0] > _NONE
+        for place in range(classes + _ONE):
+            if spans[place, 0]:
+                at = _write(numbers, at, text, spans[place, 0], spans[place, 1])
+            else:
                 numbers[at] = _ZERO
-                at += 1
-            for source in range(begin, end if begin else begin):
-                numbers[at] = text[source]
-                at += 1
-            number_ends[found * (classes + 1) + place + 1] = at
+                at += _ONE
+            number_ends[ended] = at
+            ended += _ONE
         found += 1
     return found
 

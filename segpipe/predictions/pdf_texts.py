@@ -17,7 +17,8 @@ from segpipe.predictions.plain_pdfs import PdfClasses, PlainPdfs
 
 # Classes of a text are compared with all of them one by one, where they are in another order.
 _MOST_CLASSES = 256
-_MOST_BYTES = 2**31 - 2**24
+# Of texts that are read together: what counts their bytes has 32 bits, and some characters take 4.
+_MOST_CHARACTERS = 2**28
 # Texts among which the classes are looked up.
 _FIRST = 8
 # Characters of a float as Python writes it, at most.
@@ -39,11 +40,12 @@ def read_texts(given: Sequence[str]) -> PlainPdfs | None:
     from segpipe.predictions import pdf_kernel
 
     classes = PdfClasses(names)
-    text = np.frombuffer("".join(given).encode(), np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, given), np.int64, len(given)))
-    if len(text) != ends[-1] or len(text) + len(given) > _MOST_BYTES:  # not ASCII; too much
+    together = _together(given)
+    if together is None:
         return None
+    text, ends = together
     quoted, name_ends = _joined([f'{name}"' for name in names])
+    name_ends = np.append(0, name_ends).astype(np.uint64)
     plain, confident = np.zeros(len(given), bool), np.zeros(len(given), bool)
     number_text = np.empty(len(text) + len(given), np.uint8)
     number_ends = np.empty(len(given) * (len(names) + 1) + 1, np.int32)
@@ -73,6 +75,21 @@ def _names_in(text: str) -> tuple[str, ...] | None:
         return None
     fits = type(pdf) is dict and 0 < len(names) <= _MOST_CLASSES and plain_names(names)
     return names if fits else None
+
+
+def _together(
+    given: Sequence[str],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint64]] | None:
+    """UTF-8 of texts one after the other, and their ends; None if there is too much, or a text is
+    not Unicode. Arrow does it in a fifth of the time of ``join`` and ``encode``."""
+    if sum(map(len, given)) > _MOST_CHARACTERS:
+        return None
+    try:
+        _, ends, text = pa.array(given, pa.string()).buffers()
+    except UnicodeEncodeError:
+        return None
+    ends = np.frombuffer(ends, np.int32, len(given) + 1)[1:].astype(np.uint64)
+    return np.frombuffer(text, np.uint8), ends
 
 
 def _joined(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -106,7 +123,7 @@ def _written(
     size = len(names) + _LONGEST_NUMBER * numbers.shape[1]
     out = np.empty((size + 2) * len(numbers), np.uint8)
     end = pdf_kernel.write_texts(text, confidences, confident, names, name_ends, out)
-    return out[: end - 1].tobytes().decode().split("\n")
+    return str(out[: end - 1].data, "ascii").split("\n")
 
 
 def _json(numbers: NDArray[Any]) -> NDArray[np.uint8]:
