@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from segpipe.publishing.outcomes import Outcome
 
-_LEFT_ALONE = pa.array([Outcome.IGNORED.value, Outcome.FAILED.value])
+# No array: the first one that is made of Python's values imports pandas.
+_LEFT_ALONE = (Outcome.IGNORED.value, Outcome.FAILED.value)
 _BYTES = hashlib.sha256().digest_size
 
 
@@ -26,7 +27,8 @@ class PublishedContent:
 
     def add(self, receipts: pa.Table) -> None:
         """Add a batch's receipts; for ignored and failed ones the previous prediction counts."""
-        left_alone = pc.is_in(receipts["outcome"], value_set=_LEFT_ALONE)
+        outcomes = receipts["outcome"]
+        left_alone = pc.or_(*(pc.equal(outcomes, one) for one in _LEFT_ALONE))
         held = pc.if_else(left_alone, receipts["previous_fingerprint"], receipts["fingerprint"])
         ids = receipts["reference_id"].to_pylist()
         for pair in zip(ids, held.to_pylist(), strict=True):
