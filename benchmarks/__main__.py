@@ -21,6 +21,7 @@ from benchmarks.importing import import_goals, imports_table, measure_imports
 from benchmarks.masks import ORGANIC, SMALL, Shape
 from benchmarks.peers import figures as peers_of
 from benchmarks.peers.figures import Peer
+from benchmarks.ranges import measure_ranges, range_goals, range_table, workers_table
 from benchmarks.report import measured_on, peers_table, stage_table, stages_of_all, whole_table
 
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -91,10 +92,14 @@ def _other_tables(divisor: int) -> tuple[list[Goal], list[str]]:
     forms = measure_forms(_FORMS_MASKS // divisor)
     _say("imports")
     imports = measure_imports(_FORMS_MASKS // divisor)
+    _say("ranges of partitions, and workers")
+    one, many = measure_ranges(divisor)
     _say("opening the fast path")
-    return [*form_goals(*forms), *import_goals(imports)], [
+    return [*form_goals(*forms), *import_goals(imports), *range_goals(one, many)], [
         f"### Other forms of PNG, decoded, measured and ready to store\n\n{forms_table(*forms)}",
         f"### Imports and the writer, one worker\n\n{imports_table(imports)}",
+        f"### Ranges of small partitions, a process for all\n\n{range_table(one)}",
+        f"### Workers\n\n{workers_table(many)}",
         f"### Opening the fast path\n\n{break_even_table(divisor)}",
     ]
 

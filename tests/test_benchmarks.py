@@ -37,7 +37,7 @@ PAGE = PROJECT / "docs" / "performance.md"
         (["benchmarks.object_store", "--help"], "usage"),
         (["benchmarks.consolidation", "--help"], "usage"),
         (["benchmarks.runs", "--help"], "usage"),
-        (["benchmarks.ranges", "--partitions", "2"], "again"),
+        (["benchmarks.ranges", "--partitions", "2"], "nothing changed"),
         (["benchmarks.ranges", "--workers", "--rows", "400", "--rounds", "1"], "400"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
