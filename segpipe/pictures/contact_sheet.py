@@ -36,6 +36,8 @@ _DRAWING = 2
 #: Limit of a sheet's size: Dagster's metadata holds it as base64, a third longer.
 MOST_BYTES = 140_000
 _CELLS, _COLUMNS, _CELL = 9, 3, 280
+# Pixels, and JPEG's qualities, tried in turn until a sheet fits.
+_LEAST_CELL, _QUALITIES = 60, (85, 70, 55)
 _LINES, _LEGEND = 40, 190
 _ROWS_AT_ONCE = 500
 
@@ -155,13 +157,17 @@ def draw_sheet(cells: Sequence[Cell], colours: Mapping[str, Colour] | None = Non
         colours: label -> colour; None for this sheet only.
     """
     ranked = _ranked_colours(cells, colours)
-    side, quality = _CELL, 85
+    side = _CELL
     while True:
-        buffer = io.BytesIO()
-        _sheet(cells, ranked, side).save(buffer, format="JPEG", quality=quality, optimize=True)
-        if buffer.tell() <= MOST_BYTES or side < 60:
+        sheet = _sheet(cells, ranked, side)
+        for quality in _QUALITIES:
+            buffer = io.BytesIO()
+            sheet.save(buffer, format="JPEG", quality=quality, optimize=True)
+            if buffer.tell() <= MOST_BYTES:
+                return buffer.getvalue()
+        if side < _LEAST_CELL:
             return buffer.getvalue()
-        quality, side = (quality - 15, side) if quality > 55 else (85, round(side * 0.75))
+        side = round(side * 0.75)
 
 
 def _chosen(

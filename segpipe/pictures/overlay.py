@@ -111,14 +111,14 @@ def blend(
     scale = min(1.0, longest_side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    if image is None:
-        under = np.full((*small.shape, 3), 128, np.float32)
+    opacity = np.full((256, 1), 0.62, np.float32)
+    opacity[list(plain)] = 0.15
+    blended: NDArray[np.float32]
+    if image is None:  # a colour for each value
+        blended = (np.float32(128) * (1 - opacity) + table * opacity)[small]
     else:
         under = np.asarray(image.convert("RGB").resize(size), np.float32)
-    opacity = np.full(256, 0.62, np.float32)
-    opacity[list(plain)] = 0.15
-    share = opacity[small][..., None]
-    blended: NDArray[np.float32] = under * (1 - share) + table[small] * share
+        blended = under * (1 - opacity)[small] + (table * opacity)[small]
     blended[_edges(small)] = (255, 255, 255)
     if outlined is not None:
         blended[_outline(small == outlined)] = _MARK
