@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from os import PathLike
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
-from segpipe.errors import ManifestError, MetadataError
+from segpipe.errors import ManifestError
 from segpipe.formats.given_masks import MaskLike, png_or_indexes
-from segpipe.formats.scores import ScoresLike, segmented
+from segpipe.formats.given_segments import SegmentLike, segment_cells
+from segpipe.formats.model_outputs.writing import OutputWriter
 from segpipe.manifests.columns import FINDINGS_COLUMN
 from segpipe.manifests.delivery import Delivery
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
-from segpipe.manifests.writer import RowWriter, whole_number
+from segpipe.manifests.writer import RowWriter
 from segpipe.masks.encoding import canonical_png
-from segpipe.predictions.metadata import canonical_form
-from segpipe.predictions.prediction import Segment
 from segpipe.settings import RootLike, Settings
 from segpipe.storage.mask_store import MaskStore
 
 _MASKS = "masks"
-_MEMBERS = frozenset({"label", "index", "metadata"})
-
-#: A Segment, or ``{"label": ..., "index": ..., "metadata": {...}}``.
-SegmentLike = Segment | Mapping[str, Any]
 
 
-class ManifestWriter:
+class ManifestWriter(OutputWriter):
     """Writes a manifest row by row, and its masks beside it.
 
     ::
@@ -181,45 +175,6 @@ class ManifestWriter:
         """
         self._file.append(self._file.checked(cells, carried))
 
-    def add_scores(
-        self,
-        reference_id: str,
-        scores: ScoresLike,
-        labels: Sequence[str],
-        void_below: float | None = None,
-        **other: Any,
-    ) -> None:
-        """Write one prediction from probabilities per class, such as a softmax's output.
-
-        ::
-
-            writer.add_scores("frame-0001", torch.softmax(logits, dim=0), ["Road", "Person"])
-
-        A pixel belongs to the class with the highest probability; of equal ones, to the first. Each
-        class with pixels becomes a Segment; its index is the number of the class. Its metadata
-        hold the mean over its pixels of the probability of each class (``class_pdf``) and of its
-        own (``confidence``), from float64 sums in a fixed order; a mean that rounding carried above
-        1 is 1. Scores are read in blocks and not copied as a whole.
-
-        Args:
-            reference_id: the dataset item.
-            scores: C x H x W, float16, float32 or float64 (NumPy, or anything with
-                ``__array__``, such as a tensor), 1 to 256 classes: probabilities from 0, which sum
-                up to 1 within 0.001 in every pixel. Logits are refused.
-            labels: of the C classes, all different.
-            void_below: 0 to 1: pixels whose highest probability is lower become an ignored
-                Segment ``void`` of index 255, without confidence and PDF; it needs a class less.
-            other: ``annotation_id``, ``image_url``, ``height``, ``width``, ``findings`` and
-                carried columns, as for :meth:`add`.
-
-        Raises:
-            ManifestError: naming the item, and where there is one the worst pixel, if the scores
-                are no probabilities of these classes; and as :meth:`add` does.
-            StorageError: if the mask cannot be stored.
-        """
-        mask, segments = segmented(scores, labels, str(reference_id), void_below)
-        self.add(reference_id, mask, segments, **other)
-
     def refuse(self, reference_id: str, findings: Sequence[ImportFinding], **carried: Any) -> None:
         """Write a row without a mask; validation rejects it with these findings.
 
@@ -261,84 +216,6 @@ def row_cells(
         "image_url": image_url,
         FINDINGS_COLUMN: _findings(findings, reference_id),
     }
-
-
-def segment_cells(segments: Sequence[SegmentLike], of: str) -> list[dict[str, Any]]:
-    """Segments as cells of a manifest: label, index, and metadata as canonical JSON.
-
-    Args:
-        of: the item, for messages.
-
-    Raises:
-        ManifestError: naming the item, if a Segment is malformed.
-    """
-    if isinstance(segments, (str, bytes, Mapping, Segment)) or not isinstance(segments, Iterable):
-        raise ManifestError(
-            f"the Segments of {of!r} are {str(segments)[:80]!r} ({type(segments).__name__}), "
-            "expected a list of segpipe.Segment"
-        )
-    return [_cell(segment, of) for segment in segments]
-
-
-def _cell(segment: SegmentLike, of: str) -> dict[str, Any]:
-    if isinstance(segment, Segment):
-        label, index, metadata = segment.label, segment.index, segment.metadata
-    elif isinstance(segment, Mapping):
-        for name in ("label", "index"):
-            if name not in segment:
-                raise ManifestError(f"a Segment of {of!r} has no {name!r}")
-        label, index, metadata = segment["label"], segment["index"], _metadata(segment, of)
-    else:
-        raise ManifestError(
-            f"a Segment of {of!r} is {str(segment)[:80]!r} ({type(segment).__name__}), expected "
-            "segpipe.Segment(label, index)"
-        )
-    if not isinstance(label, str):
-        raise ManifestError(
-            f"the label of a Segment of {of!r} is {label!r} ({type(label).__name__}), expected text"
-        )
-    try:
-        if not label.isascii():
-            label.encode("utf-8")
-        _, text = canonical_form(metadata)
-        cut = _cut_decimal(metadata)
-    except UnicodeEncodeError:
-        raise ManifestError(f"the label {label!r} of {of!r} is not valid Unicode text") from None
-    except (MetadataError, AttributeError, TypeError) as error:
-        raise ManifestError(f"a Segment of {of!r} cannot be written: {error}") from None
-    if cut is not None:
-        raise ManifestError(
-            f"a Segment of {of!r} cannot be written: {cut} has more digits than a JSON number "
-            "holds: give it as text"
-        )
-    if type(index) is not int or not 0 <= index < 256:
-        index = whole_number(index, f"index of Segment {label!r} of {of!r}")
-    return {"label": str.__str__(label), "index": index, "metadata": text}
-
-
-def _cut_decimal(metadata: Any) -> Decimal | None:
-    """A Decimal that a 64-bit float would cut; None where there is none."""
-    if isinstance(metadata, Decimal):
-        return None if Decimal(repr(float(metadata))) == metadata else metadata
-    if isinstance(metadata, Mapping):
-        metadata = metadata.values()
-    elif not isinstance(metadata, (list, tuple)):
-        return None
-    return next((cut for one in metadata if (cut := _cut_decimal(one)) is not None), None)
-
-
-def _metadata(segment: Mapping[str, Any], of: str) -> Mapping[str, Any]:
-    """The metadata of a Segment; members beside label and index belong to it, as in manifests."""
-    given = segment.get("metadata")
-    if given is not None and not isinstance(given, Mapping):
-        raise ManifestError(
-            f"a Segment of {of!r} cannot be written: its metadata is {given!r}, expected a dict"
-        )
-    beside = {name: one for name, one in segment.items() if name not in _MEMBERS}
-    twice = sorted(str(name) for name in beside if name in (given or {}))
-    if twice:
-        raise ManifestError(f"a Segment of {of!r} has {twice[0]!r} twice, beside its metadata")
-    return {**beside, **(given or {})}
 
 
 def _findings(findings: Sequence[ImportFinding], of: str) -> list[dict[str, str]]:

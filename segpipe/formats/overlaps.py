@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from segpipe.manifests.rows import ImportFinding
 
+#: How the option is written on the command line; ``{}`` is its value.
+OVERLAPS = "--overlaps {}"
 # An instance that lost more than this share of its pixels is reported.
 _HIDDEN_SHARE = 0.5
 
@@ -85,15 +87,23 @@ def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
 
 
 def overlap_findings(
-    painted: Painted, instances: Sequence[Instance], overlaps: Overlaps, source: str
+    painted: Painted,
+    instances: Sequence[Instance],
+    overlaps: Overlaps,
+    source: str,
+    option: str = OVERLAPS,
 ) -> tuple[ImportFinding, ...]:
-    """Findings about overlaps; with ``Overlaps.ERROR`` a single one that refuses the image."""
+    """Findings about overlaps; with ``Overlaps.ERROR`` a single one that refuses the image.
+
+    Args:
+        option: how ``overlaps`` is chosen, for messages.
+    """
     if overlaps is Overlaps.ERROR and painted.overlapping:
         return (
             ImportFinding(
                 "OVERLAP-REFUSED",
                 f"{source}: instances overlap in {painted.overlapping:,} pixels; "
-                "import with --overlaps score or --overlaps area to choose which is on top",
+                f"{option.format('score')} or {option.format('area')} says which is on top",
                 found=f"{painted.overlapping} pixels",
                 expected="no overlap",
             ),
@@ -116,7 +126,7 @@ def overlap_findings(
             ImportFinding(
                 "OVERLAP-HIDDEN",
                 f"{source}: {len(hidden)} of {len(instances)} instances lost over half of their "
-                f"pixels to others (--overlaps {overlaps})",
+                f"pixels to others ({option.format(overlaps)})",
                 found=f"{len(hidden)} of {len(instances)}",
             )
         )
