@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from os import PathLike
 from types import TracebackType
@@ -12,18 +14,26 @@ import pyarrow as pa
 
 from segpipe.errors import ManifestError
 from segpipe.formats.given_masks import MaskLike, png_or_indexes
-from segpipe.formats.given_segments import SegmentLike, segment_cells
+from segpipe.formats.given_segments import SegmentLike, segment_cells, unread_confidence
 from segpipe.formats.model_outputs.writing import OutputWriter
+from segpipe.formats.row_check import AddedItems, RowCheck
 from segpipe.manifests.columns import FINDINGS_COLUMN
 from segpipe.manifests.delivery import Delivery
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
 from segpipe.manifests.writer import RowWriter
 from segpipe.masks.encoding import canonical_png
+from segpipe.masks.image_size import ImageSize
+from segpipe.masks.refusal import MaskRefused
 from segpipe.settings import RootLike, Settings
 from segpipe.storage.mask_store import MaskStore
 
 _MASKS = "masks"
+_CHECKED_ROWS = 100
+_OTHER_PROCESS = (
+    "a ManifestWriter belongs to the process that opened it; what another one adds would be lost. "
+    'Open one in each, under a name of its own, such as name=f"worker-{number}"'
+)
 
 
 class ManifestWriter(OutputWriter):
@@ -74,17 +84,25 @@ class ManifestWriter(OutputWriter):
         importing: bool = False,
     ) -> None:
         self.partition = Partition(model_run, str(date))
-        manifests = Settings.of(root).folder("manifests")
-        self.folder = manifests.folder(*self.partition.folders)
+        settings = Settings.of(root)
+        self.folder = settings.folder("manifests").folder(*self.partition.folders)
         self.masks = MaskStore(self.folder.folder(_MASKS), _MASKS)
         self._importing = importing
         self.delivery = Delivery.named(self.folder, name, source, replace=replace)
         self._file = RowWriter(self.delivery, carried or {}, importing=importing)
+        policy = settings.policies.of(model_run)
+        self._check = RowCheck(policy, settings.sources(), self.folder.url)
+        self._items = AddedItems()
+        self._told: set[str] = set()
+        self._process = os.getpid()
 
     @property
     def rows(self) -> int:
         """Number of rows written so far."""
         return self._file.rows
+
+    def __getstate__(self) -> Any:
+        raise ManifestError(_OTHER_PROCESS)
 
     def __enter__(self) -> ManifestWriter:
         return self
@@ -123,6 +141,7 @@ class ManifestWriter(OutputWriter):
         height: int | None = None,
         width: int | None = None,
         findings: Sequence[ImportFinding] = (),
+        check: bool | None = None,
         **carried: Any,
     ) -> None:
         """Write one prediction. What raises ManifestError costs this item alone.
@@ -131,24 +150,36 @@ class ManifestWriter(OutputWriter):
             reference_id: the dataset item.
             mask: H x W array of integers or bool, values 0 to 255 (NumPy, or anything with
                 ``__array__``, such as a tensor); a Pillow image of mode L, P, 1 or I;16; or a PNG,
-                as bytes or a path, which is stored unchanged and checked when the manifest is
-                validated.
+                as bytes or a path, which is stored unchanged.
             segments: one for each value in the mask.
             annotation_id: unique per item.
             image_url: of the item's image; absolute, or relative to the manifest file.
-            height, width: of the item's image in pixels. Where neither they nor ``image_url`` are
-                given, the array's are written.
+            height, width: of the item's image in pixels. Where they are not given, the array's are
+                written; beside an ``image_url`` where its image has that size, or must not be read.
+                Else the run reads the image and compares.
             findings: an importer's warnings about the prediction.
+            check: whether the rules that reject a row are applied at once, and an item that was
+                added before is refused; by default the rules to the first hundred rows. A later row
+                that breaks one is rejected by the run.
             carried: values of further columns: numbers, text, times, lists and dicts of them.
 
         Raises:
             ManifestError: naming the item, if the array is no index mask, the PNG cannot be read,
-                a Segment is malformed, or a value cannot be held unaltered beside those before it.
+                a Segment is malformed, a value cannot be held unaltered beside those before it, or
+                the row was checked and breaks a rule.
             StorageError: if the mask cannot be stored.
         """
+        self._check_process()
+        checking = not self._importing and (self.rows < _CHECKED_ROWS if check is None else check)
         given = png_or_indexes(mask, str(reference_id))
-        if not isinstance(given, bytes) and image_url is None and height is None and width is None:
-            height, width = given.shape
+        image = None
+        if not isinstance(given, bytes) and height is None and width is None:
+            if image_url is None or self._importing:
+                size = given.shape if image_url is None else (None, None)
+            else:
+                size, image, told = self._image(os.fspath(image_url), given.shape, checking)
+                findings = (*findings, *told)
+            height, width = size
         cells = row_cells(
             reference_id,
             segments,
@@ -157,11 +188,55 @@ class ManifestWriter(OutputWriter):
             height=height,
             width=width,
             findings=findings,
+            declared=self._check.policy.metadata,
         )
         row = self._file.checked(cells, carried)
         data = given if isinstance(given, bytes) else canonical_png(given)
+        if checking:
+            self._check.judge(row.cells, data, image)
+        if not self._importing:
+            self._tell_unread_confidence(reference_id, segments)
+            if check is not False:
+                self._items.refuse_repeated(row.cells["reference_id"])
         row.cells["mask_url"] = self.masks.path_of(self.masks.put(data))
         self._file.append(row)
+        if not self._importing:
+            self._items.add(row.cells["reference_id"])
+
+    def _image(
+        self, url: str, shape: tuple[int, ...], checking: bool
+    ) -> tuple[tuple[int | None, int | None], ImageSize | None, tuple[ImportFinding, ...]]:
+        """The size to write beside an image, the image's where it was read, and what is told."""
+        own = shape[0], shape[1]
+        try:
+            image = self._check.image_size(url, also_remote=checking)
+        except MaskRefused as refusal:
+            words = f"{refusal.message}. The mask's own size stands in the row, not compared"
+            self._warn("image", words)
+            return own, None, (ImportFinding("SIZE-UNVERIFIED", words),)
+        same = image is not None and (image.height, image.width) == own
+        return (own if same else (None, None)), image, ()
+
+    def _tell_unread_confidence(self, of: str, segments: Sequence[SegmentLike]) -> None:
+        if "confidence" in self._told:
+            return
+        name = unread_confidence(segments)
+        if name is not None:
+            self._warn(
+                "confidence",
+                f"Segments of {of!r} have {name!r} in their metadata and no 'confidence', so "
+                "segpipe sees none: write it as 'confidence' (0 to 1) where it is one",
+            )
+
+    def _warn(self, about: str, words: str) -> None:
+        """Warn once."""
+        if about not in self._told:
+            self._told.add(about)
+            warnings.warn(words, stacklevel=4)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ManifestError(_OTHER_PROCESS)
 
     def add_stored(self, cells: dict[str, Any], carried: Mapping[str, Any]) -> None:
         """Write the row of a prediction whose mask is in ``masks``.
@@ -201,6 +276,7 @@ def row_cells(
     height: int | None,
     width: int | None,
     findings: Sequence[ImportFinding],
+    declared: Collection[str] = (),
 ) -> dict[str, Any]:
     """The cells of a prediction's row, but for its mask; see :meth:`ManifestWriter.add`.
 
@@ -209,7 +285,7 @@ def row_cells(
     """
     return {
         "reference_id": reference_id,
-        "segments": segment_cells(segments, reference_id),
+        "segments": segment_cells(segments, reference_id, declared),
         "annotation_id": annotation_id,
         "height": height,
         "width": width,

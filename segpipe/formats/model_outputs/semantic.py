@@ -59,7 +59,8 @@ def semantic_output(classes: Any, labels: Any, ignore: Any, of: str) -> Output:
     if unknown:
         told = listed_with_areas(unknown, ids.areas) + ellipsis_after(unknown)
         raise ManifestError(
-            f"{len(unknown)} classes of {of!r} have no name: {told} (names: {shown_names(labels)}). Pixels to ignore are named "
+            f"{len(unknown)} classes of {of!r} have no name: {told} (names: "
+            f"{shown_names(labels)}). Pixels to ignore are named "
             f'by ignore={{{unknown[0]}: "{VOID}"}}'
         )
     if min(ids.areas) >= 0 and max(ids.areas) <= _HIGHEST:
