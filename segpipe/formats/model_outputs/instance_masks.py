@@ -135,7 +135,8 @@ def _runs(
 
 def _plain_rle(one: Mapping[str, Any]) -> dict[str, Any]:
     """Run lengths as JSON has them: pycocotools gives counts as bytes, others arrays."""
-    size, counts = one.get("size"), one.get("counts")
+    size: Any = one.get("size")
+    counts: Any = one.get("counts")
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", "backslashreplace")
     elif hasattr(counts, "tolist"):
@@ -196,8 +197,9 @@ def _decoded(array: NDArray[Any], threshold: float | None) -> NDArray[np.bool_]:
     if array.dtype == np.bool_:
         return array
     if threshold is None and array.dtype.kind != "f":
-        return array != 0
-    return np.greater_equal(array, _HALF if threshold is None else threshold)
+        return array.astype(np.bool_)
+    decoded: NDArray[np.bool_] = array >= (_HALF if threshold is None else threshold)
+    return decoded
 
 
 def _check_values(array: NDArray[Any], threshold: float | None, of: str) -> None:

@@ -70,10 +70,11 @@ class Categories:
         Raises:
             ManifestError: if it is none of them.
         """
-        member = (
-            given.get if isinstance(given, Mapping) else lambda name: getattr(given, name, None)
-        )
-        things, stuff = member("thing_classes"), member("stuff_classes")
+        lists = ("thing_classes", "stuff_classes")
+        if isinstance(given, Mapping):
+            things, stuff = (given.get(name) for name in lists)
+        else:
+            things, stuff = (getattr(given, name, None) for name in lists)
         if things is not None or stuff is not None:
             return cls(things or (), stuff or (), {})
         if isinstance(given, (list, tuple)) and given and isinstance(given[0], Mapping):
