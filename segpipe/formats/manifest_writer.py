@@ -113,6 +113,8 @@ class ManifestWriter(OutputWriter):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if os.getpid() != self._process:
+            return  # what is kept belongs to the process this one was forked from
         if error is not None:
             self._file.discard()
             if self.rows:

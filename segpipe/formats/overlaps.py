@@ -69,10 +69,23 @@ def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Over
     overlapping = np.zeros((height, width), np.bool_)
     for position in _order(instances, overlaps):
         mask = instances[position].decode()
-        overlapping |= mask & (instance_ids > 0)
-        instance_ids[mask] = position + 1
+        box = _box(mask)  # most instances are much smaller than their image
+        inside, below = mask[box], instance_ids[box]
+        overlapping[box] |= inside & (below > 0)
+        below[inside] = position + 1
     counts = np.bincount(instance_ids.ravel(), minlength=len(instances) + 1)
     return Painted(instance_ids, tuple(counts[1:].tolist()), int(overlapping.sum()))
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns between which all pixels of a mask are."""
+    rows = _between(mask.any(axis=1))
+    return rows, _between(mask[rows].any(axis=0))
+
+
+def _between(found: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(found)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0)
 
 
 def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:

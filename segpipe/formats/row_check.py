@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.errors import ManifestError, shortened
+from segpipe.errors import ManifestError, StorageError, shortened
 from segpipe.manifests.rows import ManifestRow
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.image_size import ImageSize, SizeUnknown
@@ -93,7 +93,7 @@ class RowCheck:
             return None
         try:
             return self.sources.image_size(self.sources.resolve(url, self.folder))
-        except SizeUnknown:
+        except (SizeUnknown, StorageError):
             return None
 
 

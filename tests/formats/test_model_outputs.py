@@ -87,6 +87,9 @@ def test_what_is_known_of_an_instance_is_in_its_metadata(tmp_path: Path) -> None
     with writer(tmp_path) as manifest:
         names, *_ = outputs.supervision()
         manifest.add_instances("a", names["detections"])
+        pairs = zip(outputs.run_lengths()[0]["rles"], (0.98, 0.7), (1, 2), strict=True)
+        records = [{"segmentation": a, "score": b, "category_id": c} for a, b, c in pairs]
+        manifest.add_instances("coco", records, names=outputs.NAMES)
         generated = outputs.Generator().generate(None)
         manifest.add_instances("sam", generated, "object", [0.1, 0.9])  # told: the surer on top
         ids, info = outputs.detectron2_panoptic()[0]["outputs"]["panoptic_seg"]
@@ -101,6 +104,7 @@ def test_what_is_known_of_an_instance_is_in_its_metadata(tmp_path: Path) -> None
     assert (car["area"], car["visible_area"], car["track_id"]) == (20, 18, 9)
     rows = published(tmp_path)
     assert rows["sam"]["pixels"][2, 3] == 2
+    assert described(rows["coco"]) == INSTANCES
     assert metadata(tmp_path, "sam")[2]["predicted_iou"] == 1.004
     assert metadata(tmp_path, "b")[1:] == [
         {"category_id": 0, "confidence": 0.98, "instance_id": 0, "isthing": True, "source_id": 1},
@@ -269,6 +273,7 @@ Adding = Callable[[ManifestWriter], None]
         (lambda w: w.add_semantic("a", _IDS, ["road", "person"]), r"2 \(18 px\).*ignore=\{2:"),
         (lambda w: w.add_semantic("a", MASKS.astype(int), TWO), "expected H x W"),
         (lambda w: w.add_semantic("a", _IDS, "road"), "'road'.*names of the classes"),
+        (lambda w: w.add_semantic("a", MASKS[0], ["road"]), "1 classes of 'a' have no name"),
         (lambda w: w.add_huggingface("a", [{}], ID2LABEL), r"list of 1.*result\[0\]"),
         (lambda w: w.add_huggingface("a", {"masks": MASKS}, ID2LABEL), "has masks, expected"),
         (lambda w: w.add_huggingface("a", {"segmentation": [[1, 2]], "segments_info": []}, {}),

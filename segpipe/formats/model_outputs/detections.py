@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segpipe.errors import ManifestError
-from segpipe.formats.given_masks import as_array
 from segpipe.formats.model_outputs.given import ClassNames, members, plain, scalar
 
 _SAM_KEYS = ("predicted_iou", "stability_score", "bbox", "crop_box", "point_coords")
@@ -56,8 +55,8 @@ def read_detections(given: Any, of: str) -> Detections:
         return _of_ultralytics(given, of)
     if _has(given, "image_size", "pred_classes"):
         return _of_detectron2(given, of)
-    if isinstance(given, (list, tuple)) and given and _all_of_sam(given):
-        return _of_sam(given)
+    if isinstance(given, (list, tuple)) and given and _are_records(given):
+        return _of_sam(given) if "predicted_iou" in given[0] else _of_coco(given)
     return Detections(given)
 
 
@@ -137,17 +136,17 @@ def _of_detectron2(given: Any, of: str) -> Detections:
     )
 
 
-def _all_of_sam(given: Sequence[Any]) -> bool:
+def _are_records(given: Sequence[Any]) -> bool:
     return all(isinstance(one, Mapping) and "segmentation" in one for one in given)
 
 
 def _of_sam(given: Sequence[Mapping[str, Any]]) -> Detections:
-    """Segment Anything's everything-mode; also records of COCO results, without their classes.
+    """Segment Anything's everything-mode.
 
     A predicted IoU may be a little above 1; the confidence is not. As predicted, it is in the
     metadata.
     """
-    quality = [scalar(one.get("predicted_iou", one.get("score"))) for one in given]
+    quality = [scalar(one.get("predicted_iou")) for one in given]
     known = all(isinstance(one, (int, float)) and one >= 0 for one in quality)
     return Detections(
         [one["segmentation"] for one in given],
@@ -157,14 +156,24 @@ def _of_sam(given: Sequence[Mapping[str, Any]]) -> Detections:
     )
 
 
+def _of_coco(given: Sequence[Mapping[str, Any]]) -> Detections:
+    """Records of COCO results of one image."""
+    numbered, scored = ([one.get(key) for one in given] for key in ("category_id", "score"))
+    return Detections(
+        [one["segmentation"] for one in given],
+        classes=None if None in numbered else numbered,
+        scores=scored,
+    )
+
+
 def class_numbers(classes: Any, of: str) -> list[int]:
     """Class numbers, whole also where they are held as floats.
 
     Raises:
         ManifestError: if one is none.
     """
-    numbers = members(as_array(classes, f"the classes of {of!r}"), f"the classes of {of!r}")
-    odd = next((one for one in numbers if isinstance(one, bool) or one % 1 != 0), None)
-    if odd is not None:
-        raise ManifestError(f"a class of {of!r} is {odd!r}, expected a whole number")
+    numbers = members(classes, f"the classes of {of!r}")
+    for one in numbers:
+        if isinstance(one, bool) or not isinstance(one, (int, float)) or one % 1 != 0:
+            raise ManifestError(f"a class of {of!r} is {one!r}, expected a whole number")
     return [int(one) for one in numbers]

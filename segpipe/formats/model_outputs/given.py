@@ -21,6 +21,8 @@ from segpipe.predictions.prediction import Segment
 OVERLAPS_ARGUMENT = 'overlaps="{}"'
 OVER_256_ARGUMENT = 'over_256="{}"'
 
+_ROUNDED_ONE = 1 + 1e-6
+
 Option = TypeVar("Option", bound=StrEnum)
 #: The names of classes: by number, or in the order of the numbers.
 ClassNames = Mapping[Any, str] | Sequence[str]
@@ -93,7 +95,7 @@ def members(given: Any, said: str) -> list[Any]:
 
 
 def probability(value: Any, said: str) -> float | None:
-    """A score as a confidence: a number from 0 to 1, or None.
+    """A score as a confidence: a number from 0 to 1, or None. What rounding carried above 1 is 1.
 
     Raises:
         ManifestError: if it is none.
@@ -104,6 +106,8 @@ def probability(value: Any, said: str) -> float | None:
         raise ManifestError(
             f"{said} is {shortened(repr(value), 80)}, expected a number from 0 to 1"
         )
+    if 1 < value <= _ROUNDED_ONE:
+        return 1.0
     if not 0 <= value <= 1:
         cause = (
             "percent: divide by 100" if 1 < value <= 100 else "a logit: apply sigmoid or softmax"
@@ -145,6 +149,8 @@ def whole_numbers(given: Any, said: str) -> NDArray[Any]:
                 "C x H x W are given to add_scores, masks with scores to add_instances"
             )
         return whole
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
     if array.dtype.kind not in "iu":
         raise ManifestError(f"{said} holds {array.dtype}, expected whole numbers")
     return array

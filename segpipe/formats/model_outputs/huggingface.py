@@ -55,7 +55,7 @@ def huggingface_output(
     array = as_array(ids, f"the segmentation of {of!r}")
     if array.ndim == 3:  # return_binary_maps
         options = InstanceOptions(over_256=over_256, background=None, names=id2label)
-        labels = [one["label_id"] for one in info]
+        labels = [one.get("label_id") for one in info]
         scores = members([one.get("score") for one in info], f"the scores of {of!r}")
         return instance_output(array, labels, scores, None, size, options, of)
     return panoptic_output(array, info, id2label, None, over_256, of)

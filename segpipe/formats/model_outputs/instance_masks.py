@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segpipe.errors import ManifestError, SettingsError, shortened
 from segpipe.formats.given_masks import as_array
+from segpipe.formats.ids import Ids
 from segpipe.formats.model_outputs.given import scalar, whole_numbers
 from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
 from segpipe.masks.decoding import MAX_PIXELS
@@ -172,20 +173,20 @@ def _points(one: Any) -> list[list[float]] | None:
 
 def _of_ids(array: NDArray[Any], of: str) -> InstanceMasks:
     """The instances of an array of ids, by ascending id; 0 is background."""
-    ids = whole_numbers(array, f"the array of ids of {of!r}")
-    present, inverse, counts = np.unique(ids, return_inverse=True, return_counts=True)
-    if present[0] < 0:
+    ids = Ids.of(whole_numbers(array, f"the array of ids of {of!r}"))
+    least = min(ids.areas)
+    if least < 0:
         raise ManifestError(
-            f"the array of ids of {of!r} holds {present[0]}, expected 0 for the background and ids "
+            f"the array of ids of {of!r} holds {least}, expected 0 for the background and ids "
             "from 1; panoptic ids are given to add_panoptic"
         )
-    first = int(present[0] != 0)
-    places = (inverse.reshape(ids.shape) + first).astype(np.int32)
+    areas = [(id, area) for id, area in ids.areas.items() if id]
+    place_of = {0: 0, **{id: place for place, (id, _) in enumerate(areas, 1)}}
+    places = ids.becoming(place_of).pixels.astype(np.int32)
     masks = [
-        OneMask(int(count), partial(np.equal, places, place))
-        for place, count in enumerate(counts[1 - first :].tolist(), 1)
+        OneMask(area, partial(np.equal, places, place)) for place, (_, area) in enumerate(areas, 1)
     ]
-    return InstanceMasks((ids.shape[0], ids.shape[1]), masks, places)
+    return InstanceMasks(ids.shape, masks, places)
 
 
 def _of_array(array: NDArray[Any], threshold: float | None) -> OneMask:

@@ -72,15 +72,18 @@ def instance_output(
     # What the caller says goes before what an object says.
     given = (size[0] or found.size[0], size[1] or found.size[1])
     read = read_masks(found.masks, given, options.threshold, of)
+    if None not in found.size and read.size != found.size:
+        raise ManifestError(f"{of!r}: masks of {read.size} for an image of {found.size}")
     instances = _instances(read, labels, found, options.names, of)
     if overlaps is Overlaps.SCORE and not found.ranked:
         overlaps = Overlaps.AREA
     painted = _painted(read, instances, overlaps)
-    findings = overlap_findings(painted, instances, overlaps, of, OVERLAPS_ARGUMENT)
+    shown = repr(of)
+    findings = overlap_findings(painted, instances, overlaps, shown, OVERLAPS_ARGUMENT)
     if overlaps is Overlaps.ERROR and findings:
         raise ManifestError(findings[0].message)
     background = _background(options.background)
-    indexed = indexed_instances(painted, instances, background, over, of, OVER_256_ARGUMENT)
+    indexed = indexed_instances(painted, instances, background, over, shown, OVER_256_ARGUMENT)
     if indexed.mask is None:
         raise ManifestError(indexed.findings[-1].message)
     findings = (*_vanished(read, instances, of), *findings, *indexed.findings)
@@ -223,7 +226,7 @@ def _vanished(
     if not empty:
         return ()
     words = (
-        f"{of}: {len(empty)} of {len(instances)} instances have no pixel in their own mask, such "
+        f"{of!r}: {len(empty)} of {len(instances)} instances have no pixel in their own mask, such "
         f"as instance {empty[0]} ({shortened(instances[empty[0]].label, 80)})"
     )
     return (ImportFinding("OVERLAP-HIDDEN", words, f"{len(empty)} of {len(instances)}"),)

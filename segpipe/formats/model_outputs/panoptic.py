@@ -128,9 +128,11 @@ def panoptic_output(
     void = _void(void_id, read, declared)
     areas = {id: area for id, area in read.areas.items() if id != void or id in declared}
     present = [one for one in found if one.segment.id in areas]
-    contradictions = list(disagreements([one.segment for one in present], areas, of, None, "array"))
+    contradictions = list(
+        disagreements([one.segment for one in present], areas, repr(of), None, "array")
+    )
     if 0 in areas and 0 not in declared:
-        words = f"{of}: id 0 has {areas[0]:,} pixels and no segment, beside -1 for void"
+        words = f"{of!r}: id 0 has {areas[0]:,} pixels and no segment, beside -1 for void"
         contradictions.append(ImportFinding("VALUE-NO-SEGMENT", words))
     if contradictions:
         hint = ""
@@ -140,7 +142,7 @@ def panoptic_output(
     regions = {one.segment.id: one.region for one in present}
     if void not in declared:
         regions[void] = Region(void, VOID, {"source_id": void, "ignore": True}, fixed=True)
-    indexed = index_mask(read, regions, over, of, OVER_256_ARGUMENT)
+    indexed = index_mask(read, regions, over, repr(of), OVER_256_ARGUMENT)
     if indexed.mask is None:
         raise ManifestError(indexed.findings[-1].message)
     findings = (*_vanished(found, areas, of), *indexed.findings)
@@ -238,6 +240,6 @@ def _vanished(
         return ()
     told = listed([f"{one.id} ({one.category.name})" for one in hidden], 5)
     words = (
-        f"{of}: {len(hidden)} of {len(found)} segments have no pixels, and get no Segment: {told}"
+        f"{of!r}: {len(hidden)} of {len(found)} segments have no pixels, and get no Segment: {told}"
     )
     return (ImportFinding("OVERLAP-HIDDEN", words, f"{len(hidden)} of {len(found)}"),)

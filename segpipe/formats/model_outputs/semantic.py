@@ -70,7 +70,7 @@ def semantic_output(classes: Any, labels: Any, ignore: Any, of: str) -> Output:
         number: Region(number, one.label, {**one.metadata, "source_id": number}, fixed=one.fixed)
         for number, one in regions.items()
     }
-    indexed = index_mask(ids, renumbered, Over256.SEMANTIC, of)
+    indexed = index_mask(ids, renumbered, Over256.SEMANTIC, repr(of))
     if indexed.mask is None:
         raise ManifestError(indexed.findings[-1].message)
     return Output(pixels_of(indexed.mask), indexed.segments, indexed.findings)
