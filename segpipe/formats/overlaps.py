@@ -79,8 +79,8 @@ def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Over
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns between which all pixels of a mask are."""
-    rows = _between(mask.any(axis=1))
-    return rows, _between(mask[rows].any(axis=0))
+    rows = _between(np.logical_or.reduce(mask, axis=1))
+    return rows, _between(np.logical_or.reduce(mask[rows], axis=0))
 
 
 def _between(found: NDArray[np.bool_]) -> slice:
