@@ -176,12 +176,13 @@ class ManifestWriter(OutputWriter):
         given = png_or_indexes(mask, str(reference_id))
         image = None
         if not isinstance(given, bytes) and height is None and width is None:
-            if image_url is None or self._importing:
-                size = given.shape if image_url is None else (None, None)
-            else:
-                size, image, told = self._image(os.fspath(image_url), given.shape, checking)
+            if image_url is None:
+                height, width = given.shape
+            elif isinstance(image_url, (str, PathLike)) and not self._importing:
+                (height, width), image, told = self._image(
+                    os.fspath(image_url), given.shape, checking
+                )
                 findings = (*findings, *told)
-            height, width = size
         cells = row_cells(
             reference_id,
             segments,
