@@ -157,14 +157,16 @@ def test_an_empty_result_is_a_prediction_of_background(tmp_path: Path) -> None:
 
 
 def test_instances_that_vanish_are_told(tmp_path: Path) -> None:
+    square, speck = [[1, 1], [3, 1], [3, 3], [1, 3]], np.array([[2, 2], [3, 2]], np.float32)
     covered = np.stack([MASKS[0], MASKS[0], np.zeros_like(MASKS[0])])
     ids = np.where(MASKS[0], 1.0, -1.0)
     info = [{"id": id, "label_id": 1, "was_fused": False, "score": 0.9} for id in (0, 1)]
     with writer(tmp_path) as manifest:
         manifest.add_instances("a", covered, ["cat", "dog", "cow"], [0.9, 0.5, 0.4])
         manifest.add_huggingface("b", {"segmentation": ids, "segments_info": info}, ID2LABEL)
+        manifest.add_instances("c", [square, speck], "cell", height=6, width=8)
     root = Root.open(str(tmp_path))
-    assert root.materialize(PARTITION).findings["OVERLAP-HIDDEN"] == 2
+    assert root.materialize(PARTITION).findings["OVERLAP-HIDDEN"] == 3
     told = "\n".join(
         one["message"]
         for batch in root.validated(PARTITION).batches(9)
@@ -173,6 +175,7 @@ def test_instances_that_vanish_are_told(tmp_path: Path) -> None:
     )
     assert "1 of 3 instances have no pixel in their own mask, such as instance 2 (cow)" in told
     assert "1 of 3 instances lost over half" in told and 'overlaps="score"' in told
+    assert "1 of 2 instances have no pixel in their own mask, such as instance 1 (cell)" in told
     assert "1 of 2 segments have no pixels, and get no Segment: 0 (person)" in told
 
 

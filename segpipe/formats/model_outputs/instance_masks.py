@@ -18,6 +18,7 @@ from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segment
 from segpipe.masks.decoding import MAX_PIXELS
 
 _HALF = 0.5
+_LEAST = 6  # numbers of a polygon: three points
 _FORMS = (
     "expected N x H x W, a list of H x W masks, of COCO run lengths ({size, counts}) or of "
     "polygons, or H x W ids (0 is background)"
@@ -127,7 +128,9 @@ def _runs(
         if polygons is None:
             return read_segmentation(_plain_rle(one), *size)
         height, width = _needed(size, "polygons do not say the image's size", of)
-        if not polygons:  # of an instance without an outline
+        # Outlines of objects of a pixel or two have no area: such an instance has no pixels.
+        polygons = [one for one in polygons if len(one) >= _LEAST or len(one) % 2]
+        if not polygons:
             return RunLengths(height, width, np.array([height * width], np.int64))
         return read_segmentation(polygons, height, width)
     except (RunLengthError, SettingsError) as error:
