@@ -48,7 +48,9 @@ class ManifestWriter(OutputWriter):
     :meth:`add` that fails refuses its item alone; catch ``SegpipeError`` around it, and the others
     are delivered. A manifest that is there is replaced only where ``replace`` or ``source`` says
     so. Masks are content-addressed, so writing the same predictions again changes nothing. Memory
-    use does not grow with the number of rows.
+    use does not grow with the number of rows, but for 8 bytes each. What models return goes in by
+    ``add_instances``, ``add_panoptic``, ``add_semantic``, ``add_scores`` and ``add_huggingface``. A
+    writer belongs to the process that opened it: several processes open one each, by ``name``.
 
     Args:
         root: the root, or its path or URL; the manifest goes where the root expects it.

@@ -8,6 +8,7 @@ import multiprocessing.context
 import os
 import pickle
 import signal
+import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -221,7 +222,7 @@ def test_of_a_writer_that_is_killed_what_it_wrote_is_whole(tmp_path: Path) -> No
     worker = _forked(write)
     masks = tmp_path / "manifests" / "model_run=unet" / "date=2026-01-05" / "masks"
     while len(list(masks.rglob("*.png"))) < 40:
-        pass
+        time.sleep(0.01)
     os.kill(worker.pid or 0, signal.SIGKILL)
     worker.join()
     assert not list(tmp_path.rglob("*.parquet"))
