@@ -289,3 +289,30 @@ def test_contradictions_are_refused_in_words(tmp_path: Path, add: Adding, words:
     with pytest.raises(ManifestError, match=rf"(?s)^(?=.*{words})"):
         add(manifest)
     assert not manifest.rows
+
+
+def test_records_of_coco_results_are_the_prediction_that_their_import_makes(tmp_path: Path) -> None:
+    rles = [{**one, "counts": one["counts"].decode()} for one in outputs.run_lengths()[0]["rles"]]
+    records = [
+        {"image_id": 1, "segmentation": rle, "score": score, "category_id": number}
+        for rle, score, number in zip(rles, SCORES, (1, 2), strict=True)
+    ]
+    truth = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 6, "width": 8}],
+        "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "car"}],
+    }
+    for name, content in (("results", records), ("truth", truth)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    described = {"categories": tmp_path / "truth.json", "images": tmp_path / "truth.json"}
+    segpipe.import_masks(
+        "coco-results",
+        tmp_path / "results.json",
+        root=tmp_path / "imported",
+        model_run=PARTITION.model_run,
+        date=PARTITION.date,
+        **described,
+    )
+    with writer(tmp_path / "added") as manifest:
+        manifest.add_instances("a", records, names=outputs.NAMES)
+    imported, added = (published(tmp_path / name)["a"] for name in ("imported", "added"))
+    assert imported["fingerprint"] == added["fingerprint"]
