@@ -120,6 +120,8 @@ def _unusable(array: NDArray[Any], shown: str) -> ImportFinding | None:
         )
     if array.ndim != 2 or 0 in array.shape:
         hint = ": scores per class? apply argmax over the classes" if array.ndim == 3 else ""
+        if hint and array.dtype == np.bool_:  # of which argmax would make background an instance
+            hint = ": a stack of instances' masks is given to segpipe.ManifestWriter.add_instances"
         return ImportFinding(
             "IMPORT-UNREADABLE",
             f"{shown} has shape {array.shape}, expected H x W{hint}",

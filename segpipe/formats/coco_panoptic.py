@@ -29,7 +29,7 @@ from segpipe.formats.folder_scan import Boundary, FolderScan, LeftOut
 from segpipe.formats.identifiers import Indexed, Over256, Region, index_mask
 from segpipe.formats.ids import Ids
 from segpipe.formats.imported import Imported, RecordSource, finding_of, refused
-from segpipe.formats.json_values import brief, flag, identity, kind_of, number, read_json
+from segpipe.formats.json_values import brief, identity, kind_of, read_json
 from segpipe.formats.panoptic_segments import VOID, EmbeddedSidecar, PanopticSegment, disagreements
 from segpipe.manifests.rows import ImportFinding
 from segpipe.masks.refusal import MaskRefused
@@ -203,25 +203,4 @@ def _segments(
     """
     if not isinstance(entries, list):
         raise ValueError(f"segments_info is {brief(entries)}, expected a list")
-    return tuple(_segment(entry, categories) for entry in entries)
-
-
-def _segment(entry: object, categories: Mapping[int, CocoCategory]) -> PanopticSegment:
-    if not isinstance(entry, dict):
-        raise ValueError(f"an entry of segments_info is {brief(entry)}, expected an object")
-    id, category_id = identity(entry.get("id")), identity(entry.get("category_id"))
-    area, score, crowd = entry.get("area"), entry.get("score"), flag(entry.get("iscrowd", 0))
-    if not isinstance(id, int):
-        raise ValueError(f"a segment has the id {brief(entry.get('id'))}, expected a whole number")
-    if not isinstance(category_id, int) or category_id not in categories:
-        found = entry.get("category_id")
-        raise ValueError(f"the category {brief(found)} of id {id} is none of the categories")
-    if area is not None and number(area) is None:
-        raise ValueError(f"the area of id {id} is {brief(area)}, expected a number")
-    if score is not None and number(score) is None:
-        raise ValueError(f"the score of id {id} is {brief(score)}, expected a number")
-    if crowd is None:
-        raise ValueError(f"iscrowd of id {id} is {brief(entry['iscrowd'])}, expected 0 or 1")
-    return PanopticSegment(
-        id, categories[category_id], None if area is None else number(area), number(score), crowd
-    )
+    return tuple(PanopticSegment.of(entry, categories) for entry in entries)

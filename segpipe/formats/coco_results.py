@@ -1,9 +1,8 @@
 """COCO results: a list of instances, each with a mask of its own and a score.
 
 The instances of an image are painted into one mask; an option chooses which is on top where they
-overlap. Index 0 is ``background``, index k the k-th instance of the image in the file; where there
-are more than 255, see ``identifiers``. One unreadable instance refuses its image: a prediction that
-silently lacks an instance would be a different prediction.
+overlap, and ``painted_instances`` says which index each of them gets. One unreadable instance
+refuses its image: a prediction that silently lacks an instance would be a different prediction.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from segpipe.errors import SettingsError
@@ -25,16 +23,16 @@ from segpipe.formats.coco import (
     categories_of,
     unreadable,
 )
-from segpipe.formats.identifiers import Indexed, Over256, Region, index_mask
-from segpipe.formats.ids import Ids
+from segpipe.formats.identifiers import Over256, Region
 from segpipe.formats.imported import Imported, RecordSource, refused
 from segpipe.formats.json_values import brief, identity, kind_of, number, read_json
 from segpipe.formats.labels import BACKGROUND
-from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
-from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
+from segpipe.formats.overlaps import Overlaps, overlap_findings, paint
+from segpipe.formats.painted_instances import LabelledInstance, indexed_instances
+from segpipe.formats.run_lengths import RunLengthError, read_segmentation
 from segpipe.manifests.rows import ImportFinding
 
-_MOST_INSTANCES = 255
+_BACKGROUND = Region(0, BACKGROUND, {"isthing": False}, fixed=True)
 _Record = Mapping[str, Any]
 # An image's id and its instances, each with its position in the file; or why there is no image.
 _Result = tuple[int | str, Sequence[tuple[int, _Record]]] | ImportFinding
@@ -135,10 +133,9 @@ class CocoResults(RecordSource):
             findings.append(size)
         if findings or isinstance(size, ImportFinding):
             return refused(image.reference_id, shown, *findings, **other)
-        to_paint = [Instance(one.runs.area, one.score, one.runs.decode) for one in instances]
-        painted = paint(to_paint, *size, self.overlaps)
-        overlapping = overlap_findings(painted, to_paint, self.overlaps, shown)
-        indexed = self._indexed(painted, instances, shown)
+        painted = paint(instances, *size, self.overlaps)
+        overlapping = overlap_findings(painted, instances, self.overlaps, shown)
+        indexed = indexed_instances(painted, instances, _BACKGROUND, self.over, shown)
         return Imported(
             image.reference_id,
             shown,
@@ -166,47 +163,17 @@ class CocoResults(RecordSource):
             runs = read_segmentation(record.get("segmentation"), image.height, image.width)
         except RunLengthError as error:
             return unreadable(f"{where}: {error}", str(error))
-        return _Instance(runs, number(score), self.categories[category_id])
-
-    def _indexed(self, painted: Painted, instances: Sequence[_Instance], shown: str) -> Indexed:
-        regions = {
-            0: Region(0, BACKGROUND, {"isthing": False}, fixed=True),
-            **{
-                position: Region(
-                    position, one.category.name, one.metadata(position, visible), one.score
-                )
-                for position, (one, visible) in enumerate(
-                    zip(instances, painted.visible, strict=True), 1
-                )
-            },
-        }
-        if len(instances) > _MOST_INSTANCES:
-            indexed = index_mask(Ids.of(painted.instance_ids), regions, self.over, shown)
-            return replace(indexed, findings=(*_dropped(painted, shown), *indexed.findings))
-        # Every instance keeps its index, hidden ones too.
-        has_background = bool((painted.instance_ids == 0).any())
-        segments = tuple(
-            region.segment(position)
-            for position, region in regions.items()
-            if position or has_background
-        )
-        return Indexed(Ids.of(painted.instance_ids.astype(np.uint8)), segments)
+        category = self.categories[category_id]
+        metadata = {"isthing": category.isthing is not False, "category_id": category_id}
+        size = runs.height, runs.width
+        return _Instance(runs.area, number(score), runs.decode, category.name, metadata, size)
 
 
 @dataclass(frozen=True)
-class _Instance:
-    runs: RunLengths
-    score: float | None
-    category: CocoCategory
+class _Instance(LabelledInstance):
+    """An instance; ``size`` is the height and width of its mask."""
 
-    def metadata(self, position: int, visible: int) -> dict[str, Any]:
-        return {
-            "isthing": self.category.isthing is not False,
-            "category_id": self.category.id,
-            "instance": position,
-            "area": self.runs.area,
-            "visible_area": visible,
-        }
+    size: tuple[int, int] = (0, 0)
 
 
 def _records(content: object, path: Path) -> list[Any]:
@@ -265,7 +232,7 @@ def _size(
     image: CocoImage, instances: Sequence[_Instance], shown: str
 ) -> tuple[int, int] | ImportFinding:
     """Height and width that the image and all instances agree on."""
-    sizes = {(one.runs.height, one.runs.width) for one in instances}
+    sizes = {one.size for one in instances}
     if image.height is not None and image.width is not None:
         sizes.add((image.height, image.width))
     if len(sizes) == 1:
@@ -280,15 +247,3 @@ def _size(
         found=listed,
         expected="one size",
     )
-
-
-def _dropped(painted: Painted, shown: str) -> tuple[ImportFinding, ...]:
-    """A finding where hidden instances get no Segment."""
-    hidden = sum(visible == 0 for visible in painted.visible)
-    if not hidden:
-        return ()
-    words = (
-        f"{shown}: {hidden} of {len(painted.visible)} instances have no visible pixel, and get no "
-        f"Segment: more than {_MOST_INSTANCES} do not fit one mask"
-    )
-    return (ImportFinding("OVERLAP-HIDDEN", words, f"{hidden} of {len(painted.visible)}"),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,7 +50,11 @@ def png_or_indexes(mask: MaskLike, of: str) -> bytes | NDArray[np.uint8]:
         return index_values(_pixels(mask, of), of)
     if hasattr(mask, "__array__") and not isinstance(mask, type):
         return index_values(as_array(mask, f"the mask of {of!r}"), of)
-    hint = ": make it one with numpy.array(mask)" if isinstance(mask, (list, tuple)) else ""
+    hint = ""
+    if isinstance(mask, (list, tuple)):
+        hint = ": make it one with numpy.array(mask); a list of masks is given to add_instances"
+    elif isinstance(mask, Mapping):
+        hint = ": a model's result is given to add_huggingface or add_instances"
     raise ManifestError(f"the mask of {of!r} is of type {type(mask).__name__}, {_ACCEPTED}{hint}")
 
 
@@ -91,7 +96,7 @@ def index_values(mask: NDArray[Any], of: str) -> NDArray[np.uint8]:
     """
     if mask.ndim != 2 or 0 in mask.shape:
         raise ManifestError(
-            f"the mask of {of!r} has shape {mask.shape}, expected H x W{_shape_hint(mask.shape)}"
+            f"the mask of {of!r} has shape {mask.shape}, expected H x W{_shape_hint(mask)}"
         )
     if isinstance(mask, np.ma.MaskedArray) and np.ma.is_masked(mask):
         raise ManifestError(
@@ -114,12 +119,22 @@ def index_values(mask: NDArray[Any], of: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask, dtype=np.uint8)
 
 
-def _shape_hint(shape: tuple[int, ...]) -> str:
+def _shape_hint(mask: NDArray[Any]) -> str:
+    shape = mask.shape
+    if len(shape) == 4 and mask.dtype == np.bool_:
+        return ": a stack of instances' masks is given to add_instances"
     if len(shape) != 3:
         return ""
     if 1 in shape:  # argmax over one channel would make every pixel 0
         return f": its one channel is mask[{('0', ':, 0', '..., 0')[shape.index(1)]}]"
-    return ": scores per class? apply argmax over the classes"
+    if mask.dtype == np.bool_:  # of which argmax would make background an instance
+        return ": a stack of instances' masks is given to add_instances"
+    if mask.dtype.kind == "f":
+        return (
+            ": probabilities per class are given to add_scores, masks of instances with scores to "
+            "add_instances; or apply argmax over the classes"
+        )
+    return ": scores per class? apply argmax over the classes; masks of instances? add_instances"
 
 
 def _kind_hint(mask: NDArray[Any]) -> str:

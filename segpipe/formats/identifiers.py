@@ -18,6 +18,8 @@ from segpipe.formats.ids import Ids
 from segpipe.manifests.rows import ImportFinding
 from segpipe.predictions.prediction import Segment
 
+#: How the option is written on the command line; ``{}`` is its value.
+OVER_256 = "--over-256 {}"
 _VALUES = 256
 _MOST_LISTED = 10
 _FLAGS = ("isthing", "iscrowd", "ignore", "category_id")
@@ -86,6 +88,7 @@ def index_mask(
     regions: Mapping[int, Region],
     over: Over256,
     source: str,
+    option: str = OVER_256,
 ) -> Indexed:
     """Renumber ids to 0..255.
 
@@ -93,6 +96,7 @@ def index_mask(
         regions: id -> its region, for at least every id that has pixels.
         over: how more than 256 ids are handled.
         source: for messages.
+        option: how ``over`` is chosen, for messages.
 
     Returns:
         The mask and its Segments, with a finding where ids were merged; a finding alone where the
@@ -103,7 +107,7 @@ def index_mask(
     findings: tuple[ImportFinding, ...] = ()
     if len(groups) > _VALUES:
         if over is Over256.REFUSE:
-            return Indexed(None, findings=(_too_many(len(groups), groups, source),))
+            return Indexed(None, findings=(_too_many(groups, source, option),))
         merged = _merged_by_label(groups) if over is Over256.SEMANTIC else _keep_best(groups, areas)
         if merged is None or len(merged) > _VALUES:
             labels = len(_merged_by_label(groups))
@@ -181,13 +185,13 @@ def _agreed(group: Sequence[Region]) -> Iterator[tuple[str, Any]]:
             yield name, values[0]
 
 
-def _too_many(count: int, groups: Sequence[list[Region]], source: str) -> ImportFinding:
-    labels = len(_merged_by_label(groups))
+def _too_many(groups: Sequence[list[Region]], source: str, option: str) -> ImportFinding:
+    count, labels = len(groups), len(_merged_by_label(groups))
     return ImportFinding(
         "INDEX-OVERFLOW",
-        f"{source}: {count} ids have pixels, and a mask has 256 values. Import with --over-256 "
-        f"keep-best (the best instances, the rest merged per label into a crowd) or --over-256 "
-        f"semantic ({labels} labels)",
+        f"{source}: {count} ids have pixels, and a mask has 256 values. Choose "
+        f"{option.format('keep-best')} (the best instances, the rest merged per label into a "
+        f"crowd) or {option.format('semantic')} ({labels} labels)",
         found=f"{count} ids",
         expected="at most 256",
     )

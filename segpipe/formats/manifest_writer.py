@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from os import PathLike
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
-from segpipe.errors import ManifestError, MetadataError
+from segpipe.errors import ManifestError
 from segpipe.formats.given_masks import MaskLike, png_or_indexes
-from segpipe.formats.scores import ScoresLike, segmented
+from segpipe.formats.given_segments import SegmentLike, segment_cells, unread_confidence
+from segpipe.formats.model_outputs.writing import OutputWriter
+from segpipe.formats.row_check import AddedItems, RowCheck
 from segpipe.manifests.columns import FINDINGS_COLUMN
 from segpipe.manifests.delivery import Delivery
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
-from segpipe.manifests.writer import RowWriter, whole_number
+from segpipe.manifests.writer import RowWriter
 from segpipe.masks.encoding import canonical_png
-from segpipe.predictions.metadata import canonical_form
-from segpipe.predictions.prediction import Segment
+from segpipe.masks.image_size import ImageSize
+from segpipe.masks.refusal import MaskRefused
 from segpipe.settings import RootLike, Settings
 from segpipe.storage.mask_store import MaskStore
 
 _MASKS = "masks"
-_MEMBERS = frozenset({"label", "index", "metadata"})
+_CHECKED_ROWS = 100
+_OTHER_PROCESS = (
+    "a ManifestWriter belongs to the process that opened it; what another one adds would be lost. "
+    'Open one in each, under a name of its own, such as name=f"worker-{number}"'
+)
 
-#: A Segment, or ``{"label": ..., "index": ..., "metadata": {...}}``.
-SegmentLike = Segment | Mapping[str, Any]
 
-
-class ManifestWriter:
+class ManifestWriter(OutputWriter):
     """Writes a manifest row by row, and its masks beside it.
 
     ::
@@ -44,7 +48,9 @@ class ManifestWriter:
     :meth:`add` that fails refuses its item alone; catch ``SegpipeError`` around it, and the others
     are delivered. A manifest that is there is replaced only where ``replace`` or ``source`` says
     so. Masks are content-addressed, so writing the same predictions again changes nothing. Memory
-    use does not grow with the number of rows.
+    use does not grow with the number of rows, but for 8 bytes each. What models return goes in by
+    ``add_instances``, ``add_panoptic``, ``add_semantic``, ``add_scores`` and ``add_huggingface``. A
+    writer belongs to the process that opened it: several processes open one each, by ``name``.
 
     Args:
         root: the root, or its path or URL; the manifest goes where the root expects it.
@@ -80,17 +86,25 @@ class ManifestWriter:
         importing: bool = False,
     ) -> None:
         self.partition = Partition(model_run, str(date))
-        manifests = Settings.of(root).folder("manifests")
-        self.folder = manifests.folder(*self.partition.folders)
+        settings = Settings.of(root)
+        self.folder = settings.folder("manifests").folder(*self.partition.folders)
         self.masks = MaskStore(self.folder.folder(_MASKS), _MASKS)
         self._importing = importing
         self.delivery = Delivery.named(self.folder, name, source, replace=replace)
         self._file = RowWriter(self.delivery, carried or {}, importing=importing)
+        policy = settings.policies.of(model_run)
+        self._check = RowCheck(policy, settings.sources(), self.folder.url)
+        self._items = AddedItems()
+        self._told: set[str] = set()
+        self._process = os.getpid()
 
     @property
     def rows(self) -> int:
         """Number of rows written so far."""
         return self._file.rows
+
+    def __getstate__(self) -> Any:
+        raise ManifestError(_OTHER_PROCESS)
 
     def __enter__(self) -> ManifestWriter:
         return self
@@ -101,6 +115,8 @@ class ManifestWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if os.getpid() != self._process:
+            return  # what is kept belongs to the process this one was forked from
         if error is not None:
             self._file.discard()
             if self.rows:
@@ -129,6 +145,7 @@ class ManifestWriter:
         height: int | None = None,
         width: int | None = None,
         findings: Sequence[ImportFinding] = (),
+        check: bool | None = None,
         **carried: Any,
     ) -> None:
         """Write one prediction. What raises ManifestError costs this item alone.
@@ -137,24 +154,37 @@ class ManifestWriter:
             reference_id: the dataset item.
             mask: H x W array of integers or bool, values 0 to 255 (NumPy, or anything with
                 ``__array__``, such as a tensor); a Pillow image of mode L, P, 1 or I;16; or a PNG,
-                as bytes or a path, which is stored unchanged and checked when the manifest is
-                validated.
+                as bytes or a path, which is stored unchanged.
             segments: one for each value in the mask.
             annotation_id: unique per item.
             image_url: of the item's image; absolute, or relative to the manifest file.
-            height, width: of the item's image in pixels. Where neither they nor ``image_url`` are
-                given, the array's are written.
+            height, width: of the item's image in pixels. Where they are not given, the array's are
+                written; beside an ``image_url`` where its image has that size, or must not be read.
+                Else the run reads the image and compares.
             findings: an importer's warnings about the prediction.
+            check: whether the rules that reject a row are applied at once, and an item that was
+                added before is refused; by default the rules to the first hundred rows. A later row
+                that breaks one is rejected by the run.
             carried: values of further columns: numbers, text, times, lists and dicts of them.
 
         Raises:
             ManifestError: naming the item, if the array is no index mask, the PNG cannot be read,
-                a Segment is malformed, or a value cannot be held unaltered beside those before it.
+                a Segment is malformed, a value cannot be held unaltered beside those before it, or
+                the row was checked and breaks a rule.
             StorageError: if the mask cannot be stored.
         """
+        self._check_process()
+        checking = not self._importing and (self.rows < _CHECKED_ROWS if check is None else check)
         given = png_or_indexes(mask, str(reference_id))
-        if not isinstance(given, bytes) and image_url is None and height is None and width is None:
-            height, width = given.shape
+        image = None
+        if not isinstance(given, bytes) and height is None and width is None:
+            if image_url is None:
+                height, width = given.shape
+            elif isinstance(image_url, (str, PathLike)) and not self._importing:
+                (height, width), image, told = self._image(
+                    os.fspath(image_url), given.shape, checking
+                )
+                findings = (*findings, *told)
         cells = row_cells(
             reference_id,
             segments,
@@ -163,11 +193,55 @@ class ManifestWriter:
             height=height,
             width=width,
             findings=findings,
+            declared=self._check.policy.metadata,
         )
         row = self._file.checked(cells, carried)
         data = given if isinstance(given, bytes) else canonical_png(given)
+        if checking:
+            self._check.judge(row.cells, data, image)
+        if not self._importing:
+            self._tell_unread_confidence(reference_id, segments)
+            if check is not False:
+                self._items.refuse_repeated(row.cells["reference_id"])
         row.cells["mask_url"] = self.masks.path_of(self.masks.put(data))
         self._file.append(row)
+        if not self._importing:
+            self._items.add(row.cells["reference_id"])
+
+    def _image(
+        self, url: str, shape: tuple[int, ...], checking: bool
+    ) -> tuple[tuple[int | None, int | None], ImageSize | None, tuple[ImportFinding, ...]]:
+        """The size to write beside an image, the image's where it was read, and what is told."""
+        own = shape[0], shape[1]
+        try:
+            image = self._check.image_size(url, also_remote=checking)
+        except MaskRefused as refusal:
+            words = f"{refusal.message}. The mask's own size stands in the row, not compared"
+            self._warn("image", words)
+            return own, None, (ImportFinding("SIZE-UNVERIFIED", words),)
+        same = image is not None and (image.height, image.width) == own
+        return (own if same else (None, None)), image, ()
+
+    def _tell_unread_confidence(self, of: str, segments: Sequence[SegmentLike]) -> None:
+        if "confidence" in self._told:
+            return
+        name = unread_confidence(segments)
+        if name is not None:
+            self._warn(
+                "confidence",
+                f"Segments of {of!r} have {name!r} in their metadata and no 'confidence', so "
+                "segpipe sees none: write it as 'confidence' (0 to 1) where it is one",
+            )
+
+    def _warn(self, about: str, words: str) -> None:
+        """Warn once."""
+        if about not in self._told:
+            self._told.add(about)
+            warnings.warn(words, stacklevel=4)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ManifestError(_OTHER_PROCESS)
 
     def add_stored(self, cells: dict[str, Any], carried: Mapping[str, Any]) -> None:
         """Write the row of a prediction whose mask is in ``masks``.
@@ -180,45 +254,6 @@ class ManifestWriter:
             ManifestError: if a value cannot be held unaltered beside those before it.
         """
         self._file.append(self._file.checked(cells, carried))
-
-    def add_scores(
-        self,
-        reference_id: str,
-        scores: ScoresLike,
-        labels: Sequence[str],
-        void_below: float | None = None,
-        **other: Any,
-    ) -> None:
-        """Write one prediction from probabilities per class, such as a softmax's output.
-
-        ::
-
-            writer.add_scores("frame-0001", torch.softmax(logits, dim=0), ["Road", "Person"])
-
-        A pixel belongs to the class with the highest probability; of equal ones, to the first. Each
-        class with pixels becomes a Segment; its index is the number of the class. Its metadata
-        hold the mean over its pixels of the probability of each class (``class_pdf``) and of its
-        own (``confidence``), from float64 sums in a fixed order; a mean that rounding carried above
-        1 is 1. Scores are read in blocks and not copied as a whole.
-
-        Args:
-            reference_id: the dataset item.
-            scores: C x H x W, float16, float32 or float64 (NumPy, or anything with
-                ``__array__``, such as a tensor), 1 to 256 classes: probabilities from 0, which sum
-                up to 1 within 0.001 in every pixel. Logits are refused.
-            labels: of the C classes, all different.
-            void_below: 0 to 1: pixels whose highest probability is lower become an ignored
-                Segment ``void`` of index 255, without confidence and PDF; it needs a class less.
-            other: ``annotation_id``, ``image_url``, ``height``, ``width``, ``findings`` and
-                carried columns, as for :meth:`add`.
-
-        Raises:
-            ManifestError: naming the item, and where there is one the worst pixel, if the scores
-                are no probabilities of these classes; and as :meth:`add` does.
-            StorageError: if the mask cannot be stored.
-        """
-        mask, segments = segmented(scores, labels, str(reference_id), void_below)
-        self.add(reference_id, mask, segments, **other)
 
     def refuse(self, reference_id: str, findings: Sequence[ImportFinding], **carried: Any) -> None:
         """Write a row without a mask; validation rejects it with these findings.
@@ -246,6 +281,7 @@ def row_cells(
     height: int | None,
     width: int | None,
     findings: Sequence[ImportFinding],
+    declared: Collection[str] = (),
 ) -> dict[str, Any]:
     """The cells of a prediction's row, but for its mask; see :meth:`ManifestWriter.add`.
 
@@ -254,91 +290,13 @@ def row_cells(
     """
     return {
         "reference_id": reference_id,
-        "segments": segment_cells(segments, reference_id),
+        "segments": segment_cells(segments, reference_id, declared),
         "annotation_id": annotation_id,
         "height": height,
         "width": width,
         "image_url": image_url,
         FINDINGS_COLUMN: _findings(findings, reference_id),
     }
-
-
-def segment_cells(segments: Sequence[SegmentLike], of: str) -> list[dict[str, Any]]:
-    """Segments as cells of a manifest: label, index, and metadata as canonical JSON.
-
-    Args:
-        of: the item, for messages.
-
-    Raises:
-        ManifestError: naming the item, if a Segment is malformed.
-    """
-    if isinstance(segments, (str, bytes, Mapping, Segment)) or not isinstance(segments, Iterable):
-        raise ManifestError(
-            f"the Segments of {of!r} are {str(segments)[:80]!r} ({type(segments).__name__}), "
-            "expected a list of segpipe.Segment"
-        )
-    return [_cell(segment, of) for segment in segments]
-
-
-def _cell(segment: SegmentLike, of: str) -> dict[str, Any]:
-    if isinstance(segment, Segment):
-        label, index, metadata = segment.label, segment.index, segment.metadata
-    elif isinstance(segment, Mapping):
-        for name in ("label", "index"):
-            if name not in segment:
-                raise ManifestError(f"a Segment of {of!r} has no {name!r}")
-        label, index, metadata = segment["label"], segment["index"], _metadata(segment, of)
-    else:
-        raise ManifestError(
-            f"a Segment of {of!r} is {str(segment)[:80]!r} ({type(segment).__name__}), expected "
-            "segpipe.Segment(label, index)"
-        )
-    if not isinstance(label, str):
-        raise ManifestError(
-            f"the label of a Segment of {of!r} is {label!r} ({type(label).__name__}), expected text"
-        )
-    try:
-        if not label.isascii():
-            label.encode("utf-8")
-        _, text = canonical_form(metadata)
-        cut = _cut_decimal(metadata)
-    except UnicodeEncodeError:
-        raise ManifestError(f"the label {label!r} of {of!r} is not valid Unicode text") from None
-    except (MetadataError, AttributeError, TypeError) as error:
-        raise ManifestError(f"a Segment of {of!r} cannot be written: {error}") from None
-    if cut is not None:
-        raise ManifestError(
-            f"a Segment of {of!r} cannot be written: {cut} has more digits than a JSON number "
-            "holds: give it as text"
-        )
-    if type(index) is not int or not 0 <= index < 256:
-        index = whole_number(index, f"index of Segment {label!r} of {of!r}")
-    return {"label": str.__str__(label), "index": index, "metadata": text}
-
-
-def _cut_decimal(metadata: Any) -> Decimal | None:
-    """A Decimal that a 64-bit float would cut; None where there is none."""
-    if isinstance(metadata, Decimal):
-        return None if Decimal(repr(float(metadata))) == metadata else metadata
-    if isinstance(metadata, Mapping):
-        metadata = metadata.values()
-    elif not isinstance(metadata, (list, tuple)):
-        return None
-    return next((cut for one in metadata if (cut := _cut_decimal(one)) is not None), None)
-
-
-def _metadata(segment: Mapping[str, Any], of: str) -> Mapping[str, Any]:
-    """The metadata of a Segment; members beside label and index belong to it, as in manifests."""
-    given = segment.get("metadata")
-    if given is not None and not isinstance(given, Mapping):
-        raise ManifestError(
-            f"a Segment of {of!r} cannot be written: its metadata is {given!r}, expected a dict"
-        )
-    beside = {name: one for name, one in segment.items() if name not in _MEMBERS}
-    twice = sorted(str(name) for name in beside if name in (given or {}))
-    if twice:
-        raise ManifestError(f"a Segment of {of!r} has {twice[0]!r} twice, beside its metadata")
-    return {**beside, **(given or {})}
 
 
 def _findings(findings: Sequence[ImportFinding], of: str) -> list[dict[str, str]]:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from segpipe.manifests.rows import ImportFinding
 
+#: How the option is written on the command line; ``{}`` is its value.
+OVERLAPS = "--overlaps {}"
 # An instance that lost more than this share of its pixels is reported.
 _HIDDEN_SHARE = 0.5
 
@@ -67,10 +69,23 @@ def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Over
     overlapping = np.zeros((height, width), np.bool_)
     for position in _order(instances, overlaps):
         mask = instances[position].decode()
-        overlapping |= mask & (instance_ids > 0)
-        instance_ids[mask] = position + 1
+        box = _box(mask)  # most instances are much smaller than their image
+        inside, below = mask[box], instance_ids[box]
+        overlapping[box] |= inside & (below > 0)
+        below[inside] = position + 1
     counts = np.bincount(instance_ids.ravel(), minlength=len(instances) + 1)
     return Painted(instance_ids, tuple(counts[1:].tolist()), int(overlapping.sum()))
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns between which all pixels of a mask are."""
+    rows = _between(np.logical_or.reduce(mask, axis=1))
+    return rows, _between(np.logical_or.reduce(mask[rows], axis=0))
+
+
+def _between(found: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(found)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0)
 
 
 def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
@@ -85,15 +100,23 @@ def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
 
 
 def overlap_findings(
-    painted: Painted, instances: Sequence[Instance], overlaps: Overlaps, source: str
+    painted: Painted,
+    instances: Sequence[Instance],
+    overlaps: Overlaps,
+    source: str,
+    option: str = OVERLAPS,
 ) -> tuple[ImportFinding, ...]:
-    """Findings about overlaps; with ``Overlaps.ERROR`` a single one that refuses the image."""
+    """Findings about overlaps; with ``Overlaps.ERROR`` a single one that refuses the image.
+
+    Args:
+        option: how ``overlaps`` is chosen, for messages.
+    """
     if overlaps is Overlaps.ERROR and painted.overlapping:
         return (
             ImportFinding(
                 "OVERLAP-REFUSED",
                 f"{source}: instances overlap in {painted.overlapping:,} pixels; "
-                "import with --overlaps score or --overlaps area to choose which is on top",
+                f"{option.format('score')} or {option.format('area')} says which is on top",
                 found=f"{painted.overlapping} pixels",
                 expected="no overlap",
             ),
@@ -116,7 +139,7 @@ def overlap_findings(
             ImportFinding(
                 "OVERLAP-HIDDEN",
                 f"{source}: {len(hidden)} of {len(instances)} instances lost over half of their "
-                f"pixels to others (--overlaps {overlaps})",
+                f"pixels to others ({option.format(overlaps)})",
                 found=f"{len(hidden)} of {len(instances)}",
             )
         )

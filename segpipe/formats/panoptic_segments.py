@@ -16,7 +16,7 @@ from segpipe.formats.identifiers import (
     listed_with_areas,
 )
 from segpipe.formats.ids import Ids
-from segpipe.formats.json_values import flag
+from segpipe.formats.json_values import brief, flag, identity, number
 from segpipe.formats.sidecars import Sidecar
 from segpipe.manifests.rows import ImportFinding
 from segpipe.predictions.prediction import Segment
@@ -41,6 +41,38 @@ class PanopticSegment:
     area: float | None = None
     score: float | None = None
     crowd: bool = False
+
+    @classmethod
+    def of(cls, entry: object, categories: Mapping[int, CocoCategory]) -> PanopticSegment:
+        """Parse an entry.
+
+        Raises:
+            ValueError: naming what is malformed.
+        """
+        if not isinstance(entry, dict):
+            raise ValueError(f"an entry of segments_info is {brief(entry)}, expected an object")
+        id, category_id = identity(entry.get("id")), identity(entry.get("category_id"))
+        area, score, crowd = entry.get("area"), entry.get("score"), flag(entry.get("iscrowd", 0))
+        if not isinstance(id, int):
+            raise ValueError(
+                f"a segment has the id {brief(entry.get('id'))}, expected a whole number"
+            )
+        if not isinstance(category_id, int) or category_id not in categories:
+            found = entry.get("category_id")
+            raise ValueError(f"the category {brief(found)} of id {id} is none of the categories")
+        if area is not None and number(area) is None:
+            raise ValueError(f"the area of id {id} is {brief(area)}, expected a number")
+        if score is not None and number(score) is None:
+            raise ValueError(f"the score of id {id} is {brief(score)}, expected a number")
+        if crowd is None:
+            raise ValueError(f"iscrowd of id {id} is {brief(entry['iscrowd'])}, expected 0 or 1")
+        return cls(
+            id,
+            categories[category_id],
+            None if area is None else number(area),
+            number(score),
+            crowd,
+        )
 
     @property
     def region(self) -> Region:
@@ -131,6 +163,7 @@ def disagreements(
     areas: Mapping[int, int],
     shown: str,
     embedded: EmbeddedSidecar | None,
+    mask: str = "PNG",
 ) -> Iterator[ImportFinding]:
     """Contradictions between an annotation and its PNG.
 
@@ -139,6 +172,7 @@ def disagreements(
         areas: id -> number of its pixels in the PNG.
         shown: the annotation, for messages.
         embedded: the annotation's sidecar, where it has one.
+        mask: what holds the ids, for messages.
     """
     declared = Counter(one.id for one in segments)
     repeated = sorted(id for id, count in declared.items() if count > 1)
@@ -154,7 +188,7 @@ def disagreements(
     if unknown:
         yield ImportFinding(
             "VALUE-NO-SEGMENT",
-            f"{shown}: {len(unknown)} ids of the PNG have no segment: "
+            f"{shown}: {len(unknown)} ids of the {mask} have no segment: "
             f"{listed_with_areas(unknown, areas)}",
             found=_first(unknown),
             expected="ids of segments_info",

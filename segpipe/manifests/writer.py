@@ -57,7 +57,7 @@ class RowWriter:
         delivery: where the file goes.
         carried: types of further columns, if known; otherwise each has the narrowest that holds
             its values.
-        importing: whether rows may have an importer's findings.
+        importing: whether there is a column of findings also where no row has one.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class RowWriter:
     ) -> None:
         self.rows = 0
         self._delivery = delivery
-        self._importing = importing
+        self._has_findings = importing
         self._columns = {name: CarriedColumn(kind, declared=True) for name, kind in carried.items()}
         self._tables_names = {carried_name(name): name for name in carried}
         self._waiting: list[dict[str, Any]] = []
@@ -119,6 +119,7 @@ class RowWriter:
             raise self._failed
         self._columns.update(row.columns)
         self._tables_names.update({carried_name(name): name for name in row.columns})
+        self._has_findings = self._has_findings or bool(row.cells.get(FINDINGS_COLUMN))
         self._waiting.append(row.cells)
         self.rows += 1
         if len(self._waiting) >= _ROWS_PER_GROUP:
@@ -178,7 +179,7 @@ class RowWriter:
 
     def _schema(self) -> pa.Schema:
         kinds = {**_COLUMNS, **{name: column.type for name, column in self._columns.items()}}
-        if self._importing:
+        if self._has_findings:
             kinds[FINDINGS_COLUMN] = FINDINGS_TYPE
         schema = pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
         source = self._delivery.source_digest
