@@ -79,15 +79,22 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "Colour table: CSV with r,g,b,label or colour,label (#rrggbb), or JSON or TOML.",
     ),
     "annotations": _file_option("--annotations", "The JSON file that explains the PNGs."),
+    "two_channel": {
+        "param_decls": ("--two-channel",),
+        "is_flag": True,
+        "help": "PNGs hold the category in red and the instance in green, 0 for stuff; there are "
+        "no annotations.",
+    },
     "images": _file_option(
         "--images", "A JSON file with images (file names, sizes): the ground truth."
     ),
     "overlaps": {
         "param_decls": ("--overlaps",),
-        "type": click.Choice(["score", "area", "error"]),
+        "type": click.Choice(["score", "area", "last", "error"]),
         "default": "score",
         "show_default": True,
-        "help": "On top where instances overlap: the higher score, or the smaller; or refuse.",
+        "help": "On top where instances overlap: the higher score, the smaller, or the later in "
+        "the file; or refuse.",
     },
     "empty_images": {
         "param_decls": ("--empty-images",),
@@ -125,7 +132,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 _CATEGORIES = {
-    "coco-panoptic": "A JSON file with the categories, where that one has none.",
+    "coco-panoptic": "A JSON file with the categories, where that one has none, or for "
+    "--two-channel.",
     "coco-results": "A JSON file with categories: the ground truth.",
 }
 
@@ -146,6 +154,8 @@ def _option(entry: ImportFormat, name: str) -> Any:
     """A format's option as a decorator; the help of ``categories`` differs between formats."""
     given = dict(_OPTIONS.get(name) or _file_option("--categories", _CATEGORIES[entry.name]))
     names = given.pop("param_decls")
+    if name in entry.defaults:
+        given["default"] = entry.defaults[name]
     return click.option(*names, required=name in entry.required, **given)
 
 

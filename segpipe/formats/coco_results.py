@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from segpipe.errors import SettingsError
@@ -25,16 +24,14 @@ from segpipe.formats.coco import (
     categories_of,
     unreadable,
 )
-from segpipe.formats.identifiers import Indexed, Over256, Region, index_mask
-from segpipe.formats.ids import Ids
+from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Imported, RecordSource, refused
 from segpipe.formats.json_values import brief, identity, kind_of, number, read_json
-from segpipe.formats.labels import BACKGROUND
-from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
+from segpipe.formats.labelled_instances import LabelledInstance, in_one_mask
+from segpipe.formats.overlaps import Instance, Overlaps
 from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
 from segpipe.manifests.rows import ImportFinding
 
-_MOST_INSTANCES = 255
 _Record = Mapping[str, Any]
 # An image's id and its instances, each with its position in the file; or why there is no image.
 _Result = tuple[int | str, Sequence[tuple[int, _Record]]] | ImportFinding
@@ -135,16 +132,15 @@ class CocoResults(RecordSource):
             findings.append(size)
         if findings or isinstance(size, ImportFinding):
             return refused(image.reference_id, shown, *findings, **other)
-        to_paint = [Instance(one.runs.area, one.score, one.runs.decode) for one in instances]
-        painted = paint(to_paint, *size, self.overlaps)
-        overlapping = overlap_findings(painted, to_paint, self.overlaps, shown)
-        indexed = self._indexed(painted, instances, shown)
+        indexed = in_one_mask(
+            [one.labelled for one in instances], *size, self.overlaps, self.over, shown
+        )
         return Imported(
             image.reference_id,
             shown,
             indexed.mask,
             indexed.segments,
-            (*overlapping, *indexed.findings),
+            indexed.findings,
             height=size[0],
             width=size[1],
             **other,
@@ -168,30 +164,6 @@ class CocoResults(RecordSource):
             return unreadable(f"{where}: {error}", str(error))
         return _Instance(runs, number(score), self.categories[category_id])
 
-    def _indexed(self, painted: Painted, instances: Sequence[_Instance], shown: str) -> Indexed:
-        regions = {
-            0: Region(0, BACKGROUND, {"isthing": False}, fixed=True),
-            **{
-                position: Region(
-                    position, one.category.name, one.metadata(position, visible), one.score
-                )
-                for position, (one, visible) in enumerate(
-                    zip(instances, painted.visible, strict=True), 1
-                )
-            },
-        }
-        if len(instances) > _MOST_INSTANCES:
-            indexed = index_mask(Ids.of(painted.instance_ids), regions, self.over, shown)
-            return replace(indexed, findings=(*_dropped(painted, shown), *indexed.findings))
-        # Every instance keeps its index, hidden ones too.
-        has_background = bool((painted.instance_ids == 0).any())
-        segments = tuple(
-            region.segment(position)
-            for position, region in regions.items()
-            if position or has_background
-        )
-        return Indexed(Ids.of(painted.instance_ids.astype(np.uint8)), segments)
-
 
 @dataclass(frozen=True)
 class _Instance:
@@ -199,14 +171,14 @@ class _Instance:
     score: float | None
     category: CocoCategory
 
-    def metadata(self, position: int, visible: int) -> dict[str, Any]:
-        return {
+    @property
+    def labelled(self) -> LabelledInstance:
+        metadata = {
             "isthing": self.category.isthing is not False,
             "category_id": self.category.id,
-            "instance": position,
-            "area": self.runs.area,
-            "visible_area": visible,
         }
+        painted = Instance(self.runs.area, self.score, self.runs.decode)
+        return LabelledInstance(self.category.name, painted, metadata)
 
 
 def _records(content: object, path: Path) -> list[Any]:
@@ -280,15 +252,3 @@ def _size(
         found=listed,
         expected="one size",
     )
-
-
-def _dropped(painted: Painted, shown: str) -> tuple[ImportFinding, ...]:
-    """A finding where hidden instances get no Segment."""
-    hidden = sum(visible == 0 for visible in painted.visible)
-    if not hidden:
-        return ()
-    words = (
-        f"{shown}: {hidden} of {len(painted.visible)} instances have no visible pixel, and get no "
-        f"Segment: more than {_MOST_INSTANCES} do not fit one mask"
-    )
-    return (ImportFinding("OVERLAP-HIDDEN", words, f"{hidden} of {len(painted.visible)}"),)

@@ -1,8 +1,8 @@
 """Instance masks painted into one mask; an option chooses which is on top where they overlap.
 
 ``score``: the higher score is on top; where any instance of the image has no score, as ``area``,
-with a finding. ``area``: the smaller is on top. Ties: the earlier in the list is on top. ``error``:
-an overlap is refused.
+with a finding. ``area``: the smaller is on top. Ties: the earlier in the list is on top. ``last``:
+the later in the list is on top, as annotation tools show it. ``error``: an overlap is refused.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Overlaps(StrEnum):
 
     SCORE = "score"
     AREA = "area"
+    LAST = "last"
     ERROR = "error"
 
 
@@ -75,6 +76,8 @@ def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Over
 
 def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
     """Positions in painting order, the topmost last."""
+    if overlaps is Overlaps.LAST:
+        return list(range(len(instances)))
     scored = overlaps is Overlaps.SCORE and _scored(instances)
 
     def key(position: int) -> tuple[float, int]:
@@ -93,7 +96,7 @@ def overlap_findings(
             ImportFinding(
                 "OVERLAP-REFUSED",
                 f"{source}: instances overlap in {painted.overlapping:,} pixels; "
-                "import with --overlaps score or --overlaps area to choose which is on top",
+                "import with --overlaps score, area or last to choose which is on top",
                 found=f"{painted.overlapping} pixels",
                 expected="no overlap",
             ),

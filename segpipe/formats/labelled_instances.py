@@ -1,0 +1,103 @@
+"""Instances that have a label and a mask of their own, painted into one prediction.
+
+Index 0 is ``background``, index k the k-th instance in the file; where there are more than 255, see
+``identifiers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from segpipe.formats.identifiers import Indexed, Over256, Region, index_mask
+from segpipe.formats.ids import Ids
+from segpipe.formats.labels import BACKGROUND
+from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
+from segpipe.manifests.rows import ImportFinding
+
+MOST_INSTANCES = 255
+
+
+@dataclass(frozen=True)
+class LabelledInstance:
+    """One instance.
+
+    Attributes:
+        painted: its mask and score.
+        metadata: what the format says of it besides.
+    """
+
+    label: str
+    painted: Instance
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def _region(self, position: int, visible: int) -> Region:
+        metadata = {
+            "isthing": True,
+            **self.metadata,
+            "instance": position,
+            "area": self.painted.area,
+            "visible_area": visible,
+        }
+        return Region(position, self.label, metadata, self.painted.score)
+
+
+def in_one_mask(
+    instances: Sequence[LabelledInstance],
+    height: int,
+    width: int,
+    overlaps: Overlaps,
+    over: Over256,
+    source: str,
+) -> Indexed:
+    """Paint instances into one mask.
+
+    Args:
+        height, width: of the image, in pixels; every instance's mask has this shape.
+        overlaps: which is on top.
+        over: what is done with more than 256 ids.
+        source: for messages.
+
+    Returns:
+        The mask and its Segments, with findings about what is hidden or merged; findings without a
+        mask where it is refused.
+    """
+    to_paint = [one.painted for one in instances]
+    painted = paint(to_paint, height, width, overlaps)
+    overlapping = overlap_findings(painted, to_paint, overlaps, source)
+    indexed = _indexed(painted, instances, over, source)
+    return replace(indexed, findings=(*overlapping, *indexed.findings))
+
+
+def _indexed(
+    painted: Painted, instances: Sequence[LabelledInstance], over: Over256, source: str
+) -> Indexed:
+    regions = {0: Region(0, BACKGROUND, {"isthing": False}, fixed=True)}
+    for position, (one, visible) in enumerate(zip(instances, painted.visible, strict=True), 1):
+        regions[position] = one._region(position, visible)
+    if len(instances) > MOST_INSTANCES:
+        indexed = index_mask(Ids.of(painted.instance_ids), regions, over, source)
+        return replace(indexed, findings=(*_dropped(painted, source), *indexed.findings))
+    # Every instance keeps its index, hidden ones too.
+    has_background = bool((painted.instance_ids == 0).any())
+    segments = tuple(
+        region.segment(position)
+        for position, region in regions.items()
+        if position or has_background
+    )
+    return Indexed(Ids.of(painted.instance_ids.astype(np.uint8)), segments)
+
+
+def _dropped(painted: Painted, source: str) -> tuple[ImportFinding, ...]:
+    """A finding where hidden instances get no Segment."""
+    hidden = sum(visible == 0 for visible in painted.visible)
+    if not hidden:
+        return ()
+    words = (
+        f"{source}: {hidden} of {len(painted.visible)} instances have no visible pixel, and get no "
+        f"Segment: more than {MOST_INSTANCES} do not fit one mask"
+    )
+    return (ImportFinding("OVERLAP-HIDDEN", words, f"{hidden} of {len(painted.visible)}"),)
