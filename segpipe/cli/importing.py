@@ -101,6 +101,12 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "is_flag": True,
         "help": "Images of the list without a result become predictions of background alone.",
     },
+    "category_ids": {
+        "param_decls": ("--category-ids",),
+        "type": click.Choice(["dataset", "contiguous"]),
+        "help": "Whether category_id of instances is the id in --categories, or the place among "
+        "its ids from 0, as detectron2 counts; said by the file where it can be.",
+    },
     "ignore_unevaluated": {
         "param_decls": ("--ignore-unevaluated",),
         "is_flag": True,
@@ -135,6 +141,7 @@ _CATEGORIES = {
     "coco-panoptic": "A JSON file with the categories, where that one has none, or for "
     "--two-channel.",
     "coco-results": "A JSON file with categories: the ground truth.",
+    "detectron2": "A JSON file with categories, which instances need: the ground truth.",
 }
 
 

@@ -8,7 +8,7 @@ silently lacks an instance would be a different prediction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -80,17 +80,39 @@ class CocoResults(RecordSource):
         Raises:
             SettingsError: if a file cannot be read, or lacks what the format requires.
         """
-        content = _records(read_json(results), results)
-        if empty and images is None:
-            raise SettingsError("--empty-images needs the list of images: --images FILE")
-        known = CocoImages.of(read_json(images), images) if images else CocoImages()
-        records, without_image, file_names = _by_image(content, known)
-        if empty:
-            records |= {id: [] for id in known.by_id if id not in records}
         named = categories_of(read_json(categories), categories)
         if not named:
             raise SettingsError(f"{categories} holds no categories")
-        return cls(records, known, named, overlaps, over, without_image, file_names)
+        content = _records(read_json(results), results)
+        return cls.of(content, named, images, overlaps, over, empty=empty)
+
+    @classmethod
+    def of(
+        cls,
+        results: Sequence[object],
+        categories: Mapping[int, CocoCategory],
+        images: Path | None,
+        overlaps: Overlaps,
+        over: Over256,
+        *,
+        empty: bool,
+        without_results: Iterable[int | str] = (),
+    ) -> CocoResults:
+        """From results that were read.
+
+        Args:
+            without_results: ids of images that have none, and become background only.
+
+        Raises:
+            SettingsError: as :meth:`open`.
+        """
+        if empty and images is None:
+            raise SettingsError("--empty-images needs the list of images: --images FILE")
+        known = CocoImages.of(read_json(images), images) if images else CocoImages()
+        records, without_image, file_names = _by_image(results, known)
+        for id in (*without_results, *(known.by_id if empty else ())):
+            records.setdefault(id, [])
+        return cls(records, known, categories, overlaps, over, without_image, file_names)
 
     @property
     def carried(self) -> Mapping[str, pa.DataType]:

@@ -111,6 +111,21 @@ def _coco_results(source: Path, **options: Any) -> Format:
     )
 
 
+def _detectron2(source: Path, **options: Any) -> Format:
+    from segpipe.formats.detectron2 import open_detectron2
+
+    return open_detectron2(
+        source,
+        path_of(options.get("categories")),
+        path_of(options.get("images")),
+        path_of(options.get("annotations")),
+        overlaps_of(options),
+        over_of(options),
+        options.get("category_ids"),
+        **links_of(options),
+    )
+
+
 FORMATS: Mapping[str, ImportFormat] = {
     one.name: one
     for one in (
@@ -186,6 +201,29 @@ FORMATS: Mapping[str, ImportFormat] = {
             ("categories", "images", "overlaps", "empty_images", "over"),
             _coco_results,
             required=("categories",),
+        ),
+        ImportFormat(
+            "detectron2",
+            """What detectron2's evaluators write: instances, or panoptic PNGs and predictions.json.
+
+            SOURCE is the JSON file of instances (coco_instances_results.json, or the predictions
+            of instances_predictions.pth saved as JSON), or the folder of panoptic PNGs.
+
+            \b
+            segpipe import detectron2 output/inference/coco_instances_results.json \\
+                --categories instances_val2017.json --images instances_val2017.json ...
+            segpipe import detectron2 panoptic_pngs --annotations predictions.json ...
+            """,
+            (
+                "categories",
+                "images",
+                "annotations",
+                "category_ids",
+                "overlaps",
+                "over",
+                "allow_root",
+            ),
+            _detectron2,
         ),
     )
 }
