@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segpipe.formats.identifiers import Indexed, Over256, Region, index_mask
 from segpipe.formats.ids import Ids
@@ -43,6 +44,39 @@ class LabelledInstance:
             "visible_area": visible,
         }
         return Region(position, self.label, metadata, self.painted.score)
+
+
+def cut_out(mask: NDArray[np.bool_], score: float | None = None) -> Instance:
+    """An instance of a mask, of which the part within its box is kept.
+
+    Args:
+        mask: H x W.
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return Instance(0, score, lambda: np.zeros(mask.shape, np.bool_))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    part, shape = mask[box].copy(), mask.shape
+
+    def decode() -> NDArray[np.bool_]:
+        whole = np.zeros(shape, np.bool_)
+        whole[box] = part
+        return whole
+
+    return Instance(int(part.sum()), score, decode)
+
+
+def left_out(parts: Mapping[str, int], source: str) -> tuple[ImportFinding, ...]:
+    """A finding about parts of a record that are not in the prediction; none for nothing.
+
+    Args:
+        parts: what they are -> how many.
+        source: the record, for messages.
+    """
+    if not parts:
+        return ()
+    counted = ", ".join(f"{count} {what}" for what, count in sorted(parts.items()))
+    return (ImportFinding("IMPORT-LEFT-OUT", f"{source}: left out: {counted}", counted),)
 
 
 def in_one_mask(

@@ -26,6 +26,7 @@ from segpipe.formats.import_format import (
     overlaps_of,
     path_of,
 )
+from segpipe.formats.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:
     from segpipe.formats.imported import Format
@@ -225,6 +226,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             ),
             _detectron2,
         ),
+        *TOOL_FORMATS,
     )
 }
 
