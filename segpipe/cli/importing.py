@@ -143,6 +143,17 @@ _CATEGORIES = {
     "coco-results": "A JSON file with categories: the ground truth.",
     "detectron2": "A JSON file with categories, which instances need: the ground truth.",
 }
+# What an option says of a format that takes it otherwise.
+_OF_FORMAT: dict[tuple[str, str], dict[str, Any]] = {
+    ("yolo-seg", "labels"): {
+        "help": "The names of classes: data.yaml, classes.txt with one in each line, or a label "
+        "map.",
+    },
+    ("yolo-seg", "images"): {
+        "help": "The folder of the images, whose sizes are needed; or a JSON file with images.",
+        "metavar": "DIR",
+    },
+}
 
 
 @click.group(
@@ -160,6 +171,7 @@ def import_group() -> None:
 def _option(entry: ImportFormat, name: str) -> Any:
     """A format's option as a decorator; the help of ``categories`` differs between formats."""
     given = dict(_OPTIONS.get(name) or _file_option("--categories", _CATEGORIES[entry.name]))
+    given |= _OF_FORMAT.get((entry.name, name), {})
     names = given.pop("param_decls")
     if name in entry.defaults:
         given["default"] = entry.defaults[name]

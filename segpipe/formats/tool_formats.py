@@ -25,6 +25,21 @@ def _labelme(source: Path, **options: Any) -> Format:
     return Labelme.open(source, naming, overlaps, over, **links_of(options))
 
 
+def _yolo(source: Path, **options: Any) -> Format:
+    from segpipe.formats.yolo import YoloSegmentation
+
+    return YoloSegmentation.open(
+        source,
+        Path(options["labels"]),
+        Path(options["images"]),
+        naming_of(options),
+        overlaps_of(options),
+        over_of(options),
+        empty=bool(options.get("empty_images")),
+        **links_of(options),
+    )
+
+
 TOOL_FORMATS = (
     ImportFormat(
         "labelme",
@@ -38,5 +53,17 @@ TOOL_FORMATS = (
         ("overlaps", "over", *FOLDER_OPTIONS),
         _labelme,
         defaults={"overlaps": "last"},
+    ),
+    ImportFormat(
+        "yolo-seg",
+        """Text files of YOLO: a class and a polygon in each line, with a confidence or without.
+
+        \b
+        segpipe import yolo-seg runs/segment/predict/labels --labels data.yaml \\
+            --images images/val --empty-images ...
+        """,
+        ("labels", "images", "overlaps", "empty_images", "over", *FOLDER_OPTIONS),
+        _yolo,
+        required=("labels", "images"),
     ),
 )
