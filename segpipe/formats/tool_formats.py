@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segpipe.errors import SettingsError
 from segpipe.formats.import_format import (
     FOLDER_OPTIONS,
     ImportFormat,
@@ -40,6 +41,19 @@ def _yolo(source: Path, **options: Any) -> Format:
     )
 
 
+def _cvat(source: Path, **options: Any) -> Format:
+    from segpipe.formats.cvat_masks import CLASSES, CvatMasks
+    from segpipe.formats.cvat_xml import CvatXml
+
+    xml = source / "annotations.xml" if source.is_dir() else source
+    if source.is_dir() and ((source / CLASSES).is_dir() or not xml.is_file()):
+        return CvatMasks.open(source, naming_of(options), over_of(options), **links_of(options))
+    if xml.suffix.lower() == ".zip":
+        raise SettingsError(f"{xml} is an archive: unpack it, and give the folder")
+    empty = bool(options.get("empty_images"))
+    return CvatXml.open(xml, overlaps_of(options), over_of(options), empty=empty)
+
+
 TOOL_FORMATS = (
     ImportFormat(
         "labelme",
@@ -65,5 +79,20 @@ TOOL_FORMATS = (
         ("labels", "images", "overlaps", "empty_images", "over", *FOLDER_OPTIONS),
         _yolo,
         required=("labels", "images"),
+    ),
+    ImportFormat(
+        "cvat",
+        """Exports of CVAT: the folder of Segmentation mask 1.1, or annotations.xml.
+
+        The XML file is that of CVAT for images 1.1; its masks and polygons are read, and the higher
+        z_order is on top.
+
+        \b
+        segpipe import cvat unpacked ...
+        segpipe import cvat annotations.xml --empty-images ...
+        """,
+        ("overlaps", "empty_images", "over", *FOLDER_OPTIONS),
+        _cvat,
+        defaults={"overlaps": "last"},
     ),
 )
