@@ -107,6 +107,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "Whether category_id of instances is the id in --categories, or the place among "
         "its ids from 0, as detectron2 counts; said by the file where it can be.",
     },
+    "of": {
+        "param_decls": ("--of",),
+        "type": click.Choice(["annotations", "predictions"]),
+        "default": "annotations",
+        "show_default": True,
+        "help": "Whose regions of a task.",
+    },
     "ignore_unevaluated": {
         "param_decls": ("--ignore-unevaluated",),
         "is_flag": True,

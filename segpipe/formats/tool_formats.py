@@ -54,6 +54,13 @@ def _cvat(source: Path, **options: Any) -> Format:
     return CvatXml.open(xml, overlaps_of(options), over_of(options), empty=empty)
 
 
+def _label_studio(source: Path, **options: Any) -> Format:
+    from segpipe.formats.label_studio import Given, LabelStudio
+
+    given = Given(options.get("of", Given.ANNOTATIONS))
+    return LabelStudio.open(source, given, overlaps_of(options), over_of(options))
+
+
 TOOL_FORMATS = (
     ImportFormat(
         "labelme",
@@ -93,6 +100,18 @@ TOOL_FORMATS = (
         """,
         ("overlaps", "empty_images", "over", *FOLDER_OPTIONS),
         _cvat,
+        defaults={"overlaps": "last"},
+    ),
+    ImportFormat(
+        "label-studio",
+        """Brush strokes of Label Studio, from its JSON or JSON-MIN export.
+
+        \b
+        segpipe import label-studio project-1.json ...
+        segpipe import label-studio project-1.json --of predictions --overlaps score ...
+        """,
+        ("of", "overlaps", "over"),
+        _label_studio,
         defaults={"overlaps": "last"},
     ),
 )
