@@ -114,6 +114,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "show_default": True,
         "help": "Whose regions of a task.",
     },
+    "task": {
+        "param_decls": ("--task",),
+        "type": click.Choice(["ins-seg", "seg-track", "pan-seg"]),
+        "help": "Which task the masks are of: its categories have numbers of their own.",
+    },
     "ignore_unevaluated": {
         "param_decls": ("--ignore-unevaluated",),
         "is_flag": True,
@@ -155,6 +160,13 @@ _OF_FORMAT: dict[tuple[str, str], dict[str, Any]] = {
     ("yolo-seg", "labels"): {
         "help": "The names of classes: data.yaml, classes.txt with one in each line, or a label "
         "map.",
+    },
+    ("bdd100k", "scores"): {
+        **_file_option("--scores", "A JSON file with the scores of instances."),
+        "is_flag": False,
+    },
+    ("kitti-step", "labels"): {
+        "help": "Other classes than those of KITTI-STEP: a label map with isthing.",
     },
     ("yolo-seg", "images"): {
         "help": "The folder of the images, whose sizes are needed; or a JSON file with images.",

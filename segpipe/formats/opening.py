@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import SettingsError, nearest
+from segpipe.formats.benchmark_formats import BENCHMARK_FORMATS
 from segpipe.formats.import_format import (
     FOLDER_OPTIONS,
     LABEL_OPTIONS,
@@ -227,6 +228,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             _detectron2,
         ),
         *TOOL_FORMATS,
+        *BENCHMARK_FORMATS,
     )
 }
 
