@@ -119,6 +119,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": click.Choice(["ins-seg", "seg-track", "pan-seg"]),
         "help": "Which task the masks are of: its categories have numbers of their own.",
     },
+    "objects_apart": {
+        "param_decls": ("--objects-apart",),
+        "is_flag": True,
+        "help": "A binary PNG for each object, ITEM_LABEL_K.png; with --objects, ITEM_K.png.",
+    },
+    "listed": _file_option(
+        "--listed", "With --objects-apart: a table with file, item, label and maybe score."
+    ),
     "ignore_unevaluated": {
         "param_decls": ("--ignore-unevaluated",),
         "is_flag": True,
@@ -164,6 +172,12 @@ _OF_FORMAT: dict[tuple[str, str], dict[str, Any]] = {
     ("bdd100k", "scores"): {
         **_file_option("--scores", "A JSON file with the scores of instances."),
         "is_flag": False,
+    },
+    ("mask-folder", "overlaps"): {
+        "default": None,
+        "show_default": False,
+        "help": "With --objects-apart, on top where objects overlap: the higher score (the "
+        "default), the smaller, or the later; or refuse.",
     },
     ("kitti-step", "labels"): {
         "help": "Other classes than those of KITTI-STEP: a label map with isthing.",

@@ -40,12 +40,37 @@ def _mask_folder(source: Path, **options: Any) -> Format:
     from segpipe.formats.mask_folder import MaskFolder
     from segpipe.formats.sidecars import has_sidecars
 
+    if options.get("objects_apart"):
+        return _objects_apart(source, **options)
+    for name in ("listed", "overlaps"):
+        if options.get(name) is not None:
+            raise SettingsError(f"{name!r} is for --objects-apart, a PNG for each object")
     opened = MaskFolder.open(
         source, Labels(), naming_of(options), over_of(options), **links_of(options)
     )
     if any(options.get(name) for name in LABEL_OPTIONS) or not has_sidecars(opened.files):
         return replace(opened, labels=labels_of(options))
     return opened
+
+
+def _objects_apart(source: Path, **options: Any) -> Format:
+    from segpipe.formats.files import SourceFiles
+    from segpipe.formats.label_map import read_label_map
+    from segpipe.formats.objects_apart import ObjectsApart
+
+    unused = [name for name in ("ignore", "values") if options.get(name)]
+    if unused:
+        raise SettingsError(f"{unused[0]!r} is for masks of values, and --objects-apart has none")
+    labels = path_of(options.get("labels"))
+    return ObjectsApart.open(
+        SourceFiles.find(source, (".png",), **links_of(options)),
+        naming_of(options),
+        overlaps_of(options),
+        over_of(options),
+        labels=None if labels is None else read_label_map(labels),
+        label=options.get("objects") or "",
+        table=path_of(options.get("listed")),
+    )
 
 
 def _colour_map(source: Path, **options: Any) -> Format:
@@ -142,8 +167,9 @@ FORMATS: Mapping[str, ImportFormat] = {
             segpipe import mask-folder SegmentationClass --labels voc.csv --ignore 255=void ...
             segpipe import mask-folder binary --labels crack.csv --value 255=1 ...
             segpipe import mask-folder davis --objects object ...
+            segpipe import mask-folder objects --objects-apart ...
             """,
-            (*LABEL_OPTIONS, "over", *FOLDER_OPTIONS),
+            (*LABEL_OPTIONS, "objects_apart", "listed", "overlaps", "over", *FOLDER_OPTIONS),
             _mask_folder,
         ),
         ImportFormat(

@@ -57,8 +57,21 @@ def _cvat(source: Path, **options: Any) -> Format:
 def _label_studio(source: Path, **options: Any) -> Format:
     from segpipe.formats.label_studio import Given, LabelStudio
 
+    if source.is_dir():
+        return _strokes_apart(source, **options)
     given = Given(options.get("of", Given.ANNOTATIONS))
     return LabelStudio.open(source, given, overlaps_of(options), over_of(options))
+
+
+def _strokes_apart(source: Path, **options: Any) -> Format:
+    """The PNGs of Label Studio's brush export, one for each label or stroke."""
+    from segpipe.formats.files import SourceFiles
+    from segpipe.formats.objects_apart import ObjectsApart
+
+    if options.get("of", "annotations") != "annotations":
+        raise SettingsError("PNGs of Label Studio are of annotations; predictions are in its JSON")
+    files = SourceFiles.find(source, (".png",), **links_of(options))
+    return ObjectsApart.open(files, naming_of(options), overlaps_of(options), over_of(options))
 
 
 TOOL_FORMATS = (
@@ -104,13 +117,14 @@ TOOL_FORMATS = (
     ),
     ImportFormat(
         "label-studio",
-        """Brush strokes of Label Studio, from its JSON or JSON-MIN export.
+        """Brush strokes of Label Studio: its JSON or JSON-MIN export, or the folder of PNGs.
 
         \b
         segpipe import label-studio project-1.json ...
         segpipe import label-studio project-1.json --of predictions --overlaps score ...
+        segpipe import label-studio brush_labels_to_png ...
         """,
-        ("of", "overlaps", "over"),
+        ("of", "overlaps", "over", *FOLDER_OPTIONS),
         _label_studio,
         defaults={"overlaps": "last"},
     ),
