@@ -73,6 +73,13 @@ def _objects_apart(source: Path, **options: Any) -> Format:
     )
 
 
+def _tiff(source: Path, **options: Any) -> Format:
+    from segpipe.formats.geo_tiff import TiffFolder
+
+    labels, naming, over = labels_of(options), naming_of(options), over_of(options)
+    return TiffFolder.open(source, labels, naming, over, **links_of(options))
+
+
 def _colour_map(source: Path, **options: Any) -> Format:
     from segpipe.formats.colour_map import ColourMasks
     from segpipe.formats.label_map import read_colour_table
@@ -171,6 +178,16 @@ FORMATS: Mapping[str, ImportFormat] = {
             """,
             (*LABEL_OPTIONS, "objects_apart", "listed", "overlaps", "over", *FOLDER_OPTIONS),
             _mask_folder,
+        ),
+        ImportFormat(
+            "tiff",
+            """TIFFs of classes or objects, also GeoTIFFs, whose place on the ground is kept.
+
+            \b
+            segpipe import tiff landcover --labels classes.csv --ignore 255=nodata ...
+            """,
+            (*LABEL_OPTIONS, "over", *FOLDER_OPTIONS),
+            _tiff,
         ),
         ImportFormat(
             "colour-map",
