@@ -49,6 +49,7 @@ class LabelledTask:
     Attributes:
         place: the task's position in the file, for messages.
         regions: its result.
+        size: height and width, where the task says them: those of an image without a stroke.
     """
 
     place: int
@@ -56,6 +57,7 @@ class LabelledTask:
     item: str
     by: str | None
     regions: tuple[Any, ...]
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class LabelStudio(RecordSource):
         shown = f"task {record.task_id or record.place} ({record.item})"
         carried = {"task_id": record.task_id, "annotated_by": record.by}
         try:
-            (height, width), instances, others = _instances(record.regions)
+            (height, width), instances, others = _instances(record)
         except RunLengthError as error:
             finding = unreadable(f"{shown}: {error}", str(error))
             yield refused(record.item, shown, finding, carried=carried)
@@ -153,8 +155,18 @@ def _of_task(place: int, task: _Json, given: Given) -> tuple[list[LabelledTask],
         by = one.get("completed_by", one.get("model_version")) if isinstance(one, dict) else None
         by = by.get("email", by.get("id")) if isinstance(by, dict) else by
         regions = tuple(result) if isinstance(result, list) else (result,)
-        found.append(LabelledTask(place, task_id, item, None if by is None else str(by), regions))
+        said_by = None if by is None else str(by)
+        found.append(LabelledTask(place, task_id, item, said_by, regions, _size(data)))
     return found, others
+
+
+def _size(data: object) -> tuple[int, int] | None:
+    """Height and width, as an export of segpipe has them in a task's data."""
+    sides = [identity(data.get(name)) for name in ("height", "width")] if (
+        isinstance(data, dict)
+    ) else []  # fmt: skip
+    known = [side for side in sides if isinstance(side, int) and side > 0]
+    return (known[0], known[1]) if len(known) == 2 and known[0] * known[1] <= MAX_PIXELS else None
 
 
 def _of_minimal(task: _Json) -> Iterator[_Json]:
@@ -167,7 +179,9 @@ def _of_minimal(task: _Json) -> Iterator[_Json]:
 
 
 def _item(data: _Json, otherwise: str) -> str:
-    """The name of the task's image."""
+    """The name of the task's image; of a task that segpipe exported, its reference id."""
+    if isinstance(data.get("reference_id"), str) and data["reference_id"]:
+        return str(data["reference_id"])
     texts = [value for value in data.values() if isinstance(value, str) and value]
     url = data.get("image") if isinstance(data.get("image"), str) else None
     url = url or next((one for one in texts if "/" in one or "." in one), None)
@@ -181,13 +195,14 @@ def _item(data: _Json, otherwise: str) -> str:
 
 
 def _instances(
-    regions: tuple[Any, ...],
+    task: LabelledTask,
 ) -> tuple[tuple[int, int], list[LabelledInstance], Counter[str]]:
     """Size, instances, and what is no stroke.
 
     Raises:
         RunLengthError: naming the region that is malformed.
     """
+    regions = task.regions
     labels: dict[Any, list[str]] = {}
     for region in regions:
         if isinstance(region, dict) and region.get("type") == "labels":
@@ -210,6 +225,8 @@ def _instances(
             raise RunLengthError(f"region {place}: {error}") from None
         instances.append(instance)
         sizes.add(size)
+    if not sizes and not others and task.size is not None:
+        sizes.add(task.size)
     if len(sizes) != 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
         raise RunLengthError(
