@@ -190,15 +190,38 @@ _OF_FORMAT: dict[tuple[str, str], dict[str, Any]] = {
 
 
 @click.group(
-    cls=Commands, name="import", short_help="Write a manifest from masks in another format."
+    cls=Commands,
+    name="import",
+    short_help="Write a manifest from masks in another format.",
+    invoke_without_command=True,
 )
-def import_group() -> None:
+@click.option(
+    "--guess",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Say which format and options fit DIR, and why; import nothing.",
+)
+@click.pass_context
+def import_group(context: click.Context, guess: Path | None) -> int | None:
     """Write a manifest, and its masks, from predictions in another format.
 
     What cannot be read is refused with the reason and shows up in the rejected table when the
     partition is run; everything else goes through. Importing the same SOURCE again replaces its
     manifest; other sources stand beside it.
+
+    \b
+    segpipe import --guess DIR
     """
+    if context.invoked_subcommand is not None:
+        if guess is not None:
+            raise click.UsageError("--guess DIR takes no format: it says which one fits")
+        return None
+    if guess is None:
+        click.echo(context.get_help())
+        return None
+    from segpipe.cli.guessing import guess as guess_format
+
+    return guess_format(guess)
 
 
 def _option(entry: ImportFormat, name: str) -> Any:

@@ -142,8 +142,8 @@ def _of_task(place: int, task: _Json, given: Given) -> tuple[list[LabelledTask],
     said = task.get(given)
     if data is None and given is Given.ANNOTATIONS and "annotations" not in task:
         by = identity(task.get("annotator"))
-        regions = tuple(_of_minimal(task))
-        return [LabelledTask(place, task_id, item, None if by is None else str(by), regions)], []
+        minimal = tuple(_of_minimal(task))
+        return [LabelledTask(place, task_id, item, None if by is None else str(by), minimal)], []
     if not isinstance(said, list) or not said:
         return [], [LeftOut(item, f"tasks without {given}")]
     found, others = [], []

@@ -184,10 +184,10 @@ def _named(path: Path, shown: str, label: str, labels: Iterable[str]) -> ObjectM
     stroke = _STROKE.fullmatch(path.stem)
     folder = PurePosixPath(shown).parent
     if stroke is not None:
-        item = folder / f"task-{stroke[1]}-annotation-{stroke[2]}"
-        return ObjectMask(path, shown, item.as_posix(), stroke[5], int(stroke[6]))
+        task = folder / f"task-{stroke[1]}-annotation-{stroke[2]}"
+        return ObjectMask(path, shown, task.as_posix(), stroke[5], int(stroke[6]))
     numbered = _NUMBERED.fullmatch(path.stem)
-    if numbered is None or (not label and f"_{numbered[2]}" not in path.stem):
+    if numbered is None or (not label and not path.stem.endswith(f"_{numbered[2]}")):
         return None
     name, order = numbered[1], int(numbered[2])
     if label:
