@@ -185,7 +185,8 @@ def _scores(path: Path) -> dict[str, dict[int, float]]:
         if not isinstance(name, str) or not name:
             raise SettingsError(f"{path}: frame {place} has the name {brief(name)}, expected text")
         scores = found.setdefault(PurePosixPath(name).stem, {})
-        for label in frame.get("labels") or ():
+        labels = frame.get("labels")
+        for label in labels if isinstance(labels, list) else ():
             given = label if isinstance(label, dict) else {}
             id = identity(given.get("index", given.get("id")))
             id = int(id) if isinstance(id, str) and id.isdecimal() else id

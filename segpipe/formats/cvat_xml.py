@@ -8,12 +8,13 @@ masks: left out and counted. (CVAT 2, ``dataset_manager/formats/cvat.py``.)
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segment
 from segpipe.masks.decoding import MAX_PIXELS
 
 _AREAS = ("mask", "polygon")
+_RUN = re.compile(r"\s*[0-9]{1,18}\s*")
 _PLURALS = {"box": "boxes", "points": "points"}
 _OWN_ATTRIBUTES = ("source", "occluded")
 _Attributes = Mapping[str, str]
@@ -142,30 +144,37 @@ def _images(path: Path) -> Iterator[CvatImage]:
     """
     place = 0
     try:
-        root: ET.Element | None = None
-        for event, element in ET.iterparse(path, events=("start", "end")):
-            if root is None:
-                root = element
-                if root.tag != "annotations":
-                    raise SettingsError(
-                        f"{path} begins with <{root.tag}>, expected <annotations> of CVAT"
-                    )
-            if event == "start":
-                continue
-            if element.tag == "track":
-                raise SettingsError(
-                    f"{path} has tracks, CVAT for video: export it as 'CVAT for images 1.1'"
-                )
-            if element.tag == "image":
+        with path.open("rb") as file:
+            for element in _elements(file, path):
                 yield CvatImage(place, dict(element.attrib), tuple(map(_shape, element)))
                 place += 1
-                root.clear()
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     except ET.ParseError as error:
         raise SettingsError(f"{path} is not XML, or cut: {error}") from None
     if not place:
         raise SettingsError(f"{path} has no <image>: export it as 'CVAT for images 1.1'")
+
+
+def _elements(file: IO[bytes], path: Path) -> Iterator[ET.Element]:
+    """The ``image`` elements of a file; each is dropped when the next one is asked for."""
+    root: ET.Element | None = None
+    for event, element in ET.iterparse(file, events=("start", "end")):
+        if root is None:
+            root = element
+            if root.tag != "annotations":
+                raise SettingsError(
+                    f"{path} begins with <{root.tag}>, expected <annotations> of CVAT"
+                )
+        if event == "start":
+            continue
+        if element.tag == "track":
+            raise SettingsError(
+                f"{path} has tracks, CVAT for video: export it as 'CVAT for images 1.1'"
+            )
+        if element.tag == "image":
+            yield element
+            root.clear()
 
 
 def _shape(element: ET.Element) -> tuple[str, _Attributes, _Attributes]:
@@ -243,7 +252,7 @@ def _mask(attributes: _Attributes, height: int, width: int) -> NDArray[np.bool_]
             f"{width}"
         )
     words = attributes.get("rle", "").split(",")
-    runs = [int(word) if word.strip().isdecimal() else -1 for word in words]
+    runs = [int(word) if _RUN.fullmatch(word) else -1 for word in words]
     if -1 in runs:
         raise RunLengthError(
             f"its rle holds {brief(words[runs.index(-1)])}, expected whole numbers"

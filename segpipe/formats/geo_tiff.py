@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ def georeference(data: bytes) -> dict[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tags: Any = Image.open(io.BytesIO(data), formats=["TIFF"]).tag_v2  # type: ignore[attr-defined]
-    keys = _keys(tags.get(_KEYS, ()))
+    keys = _keys([int(one) for one in _numbers(tags, _KEYS)])
     found = {}
     transform = _transform(tags)
     if transform is not None:
@@ -99,14 +100,24 @@ def georeference(data: bytes) -> dict[str, str]:
 
 def _transform(tags: Any) -> tuple[float, float, float, float, float, float] | None:
     """GDAL's geotransform: x, x per column, x per row, y, y per column, y per row."""
-    matrix = tags.get(_MATRIX, ())
+    matrix = _numbers(tags, _MATRIX)
     if len(matrix) == 16:
         return matrix[3], matrix[0], matrix[1], matrix[7], matrix[4], matrix[5]
-    scale, tie = tags.get(_SCALE, ()), tags.get(_TIEPOINTS, ())
+    scale, tie = _numbers(tags, _SCALE), _numbers(tags, _TIEPOINTS)
     if len(scale) < 2 or len(tie) != 6:
         return None  # several points are no affine transform
     column, row, _, x, y, _ = tie
     return x - column * scale[0], scale[0], 0.0, y + row * scale[1], 0.0, -scale[1]
+
+
+def _numbers(tags: Any, tag: int) -> list[float]:
+    """The numbers of a tag; none where it holds anything else."""
+    value = tags.get(tag, ())
+    try:
+        found = [float(one) for one in value] if isinstance(value, tuple) else []
+    except (TypeError, ValueError, ZeroDivisionError):
+        return []
+    return found if all(map(math.isfinite, found)) else []
 
 
 def _keys(directory: Sequence[int]) -> dict[int, int]:

@@ -99,6 +99,7 @@ def import_masks(
             ``ignore`` (value -> label), ``colours``, ``annotations``, ``categories``, ``images``,
             ``overlaps``, ``empty_images``, ``scores``, ``over`` (``--over-256``), ``strip_prefix``,
             ``strip_suffix``, ``ignore_unevaluated``, ``values`` (``--value``; value -> value),
+            ``two_channel``, ``objects_apart``, ``listed``, ``category_ids``, ``of``, ``task``,
             ``allow_root`` (folders). Each format takes some of them.
 
     Raises:

@@ -203,10 +203,10 @@ def _instances(
         RunLengthError: naming the region that is malformed.
     """
     regions = task.regions
-    labels: dict[Any, list[str]] = {}
+    labels: dict[str, list[str]] = {}
     for region in regions:
         if isinstance(region, dict) and region.get("type") == "labels":
-            labels.setdefault(region.get("id"), []).extend(_names(region, "labels"))
+            labels.setdefault(str(region.get("id")), []).extend(_names(region, "labels"))
     instances: list[LabelledInstance] = []
     others: Counter[str] = Counter()
     sizes: set[tuple[int, int]] = set()
@@ -218,7 +218,7 @@ def _instances(
             if kind != "labels":
                 others[f"of type {kind}"] += 1
             continue
-        names = _names(region, "brushlabels") or labels.get(region.get("id"), [])
+        names = _names(region, "brushlabels") or labels.get(str(region.get("id")), [])
         try:
             instance, size = _instance(region, value, names)
         except RunLengthError as error:

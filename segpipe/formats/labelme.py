@@ -83,8 +83,8 @@ class Labelme(FolderSource):
             if kind not in (*AREAS, "mask"):
                 without_area[f"{kind}{'s' * (not kind.endswith('s'))}"] += 1
                 continue
-            group = shape.get("group_id")
-            key = (label, ("alone", position) if group is None else identity(group))
+            group = identity(shape.get("group_id"))
+            key = (label, ("alone", position) if group is None else group)
             groups.setdefault(key, []).append((position, shape))
         instances = [_instance(label, members, height, width) for (label, _), members in
                      groups.items()]  # fmt: skip
@@ -111,7 +111,7 @@ def _instance(
     metadata: dict[str, Any] = {}
     if label == _IGNORED:
         metadata |= {"ignore": True, "isthing": False}
-    if first.get("group_id") is not None:
+    if identity(first.get("group_id")) is not None:
         metadata["group_id"] = identity(first["group_id"])
     if isinstance(first.get("description"), str) and first["description"]:
         metadata["description"] = first["description"]

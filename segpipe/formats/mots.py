@@ -8,6 +8,7 @@ with COCO's run lengths; a frame is then an item ``SEQUENCE/000000``, as its PNG
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -43,6 +44,7 @@ _PER_CLASS = 1000
 _IGNORED = 10
 _NAMES = {1: "car", 2: "pedestrian", _IGNORED: "ignored"}
 _FIELDS = 6
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def open_mots(
@@ -215,7 +217,7 @@ def _frames(path: Path, files: SourceFiles) -> Iterator[Frame | tuple[str, str]]
         first = line.split(" ", 1)[0]
         if not line.strip():
             continue
-        if not first.isdecimal() or len(first) > 18:
+        if not _NUMBER.fullmatch(first):
             yield f"{shown}, line {number}", f"it begins with {brief(first)}, expected a frame"
             continue
         lines.setdefault(int(first), []).append((number, line))
@@ -230,7 +232,7 @@ def _object(place: int, line: str) -> tuple[int, int, Instance, tuple[int, int]]
         RunLengthError: naming the line and what is wrong with it.
     """
     words = line.split()
-    if len(words) != _FIELDS or not all(word.isdecimal() for word in words[:-1]):
+    if len(words) != _FIELDS or not all(map(_NUMBER.fullmatch, words[:-1])):
         raise RunLengthError(
             f"line {place} is {brief(line)}, expected frame, id, class, height, width and rle"
         )

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from segpipe.errors import SettingsError
 from segpipe.formats.coco import unreadable
-from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
+from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, linked_out, read
 from segpipe.formats.folder_scan import LeftOut
 from segpipe.formats.folder_source import ItemFile
 from segpipe.formats.identifiers import Over256, listed_with_areas
@@ -156,7 +156,8 @@ class ObjectsApart(RecordSource):
     def _instance(
         self, one: ObjectMask
     ) -> tuple[LabelledInstance, tuple[int, int]] | ImportFinding:
-        data = read(one.path, one.shown)
+        linked = linked_out(one.path, one.shown, self.files.boundary)
+        data = linked or read(one.path, one.shown)
         if isinstance(data, ImportFinding):
             return data
         try:
@@ -216,8 +217,9 @@ def _listed(table: Path, source: Path, label: str) -> Iterator[ObjectMask]:
                 "expected file, item, label)"
             )
         file, given = PurePosixPath(cells["file"]), row.get("score")
-        if file.is_absolute() or ".." in file.parts:
-            raise SettingsError(f"{table}, {location}: {brief(str(file))} is not in {source}")
+        for one in (file, PurePosixPath(cells["item"])):
+            if one.is_absolute() or ".." in one.parts or "\0" in str(one):
+                raise SettingsError(f"{table}, {location}: {brief(str(one))} is not in {source}")
         score = None if given in (None, "") else _score(str(given), table, location)
         path = source / file
         yield ObjectMask(path, file.as_posix(), cells["item"], cells["label"], order, score)

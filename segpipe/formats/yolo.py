@@ -9,6 +9,7 @@ even-odd; so a hole is a part of the outline, as ``segpipe export --as yolo-seg`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -36,6 +37,7 @@ _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".
            ".heic")  # fmt: skip
 # Ultralytics rounds and clips; beyond this a number is no share of a side.
 _MOST = 1.01
+_CLASS = re.compile(r"[0-9]{1,9}")
 _TURNED = 5  # EXIF orientations from here on exchange height and width
 
 # An image's file or its height and width; None where there is none.
@@ -163,7 +165,7 @@ class YoloSegmentation(RecordSource):
         Raises:
             RunLengthError: naming the line and what is wrong with it.
         """
-        if not words[0].isascii() or not words[0].isdigit() or int(words[0]) not in self.labels:
+        if not _CLASS.fullmatch(words[0]) or int(words[0]) not in self.labels:
             raise RunLengthError(
                 f"line {place}: the class is {brief(words[0])}, none of the {len(self.labels)} "
                 "that --labels names"

@@ -70,9 +70,13 @@ def test_a_table_says_what_each_file_is(tmp_path: Path) -> None:
     opened = open_source("mask-folder", source, objects_apart=True, listed=table)
     assert isinstance(opened, ScannedFolder)
     assert [left.shown for left in opened.left_out] == ["2.png"]
+    (source / "gone.png").symlink_to(save(tmp_path / "elsewhere.png", band(0, 2)))
+    found = read("mask-folder", source, objects_apart=True, listed=table)
+    assert found["b"].findings[0].rule == "URL-REFUSED"
     for text, words in (
         ("file,item\n0.png,a\n", "no label"),
         ("file,item,label\n../x,a,b\n", "not in"),
+        ("file,item,label\n0.png,/a,b\n", "not in"),
     ):
         with pytest.raises(SettingsError, match=words):
             bad = write(tmp_path / "bad.csv", text)
