@@ -189,7 +189,7 @@ def _scores(path: Path) -> dict[str, dict[int, float]]:
         for label in labels if isinstance(labels, list) else ():
             given = label if isinstance(label, dict) else {}
             id = identity(given.get("index", given.get("id")))
-            id = int(id) if isinstance(id, str) and id.isdecimal() else id
+            id = int(id) if isinstance(id, str) and id.isdecimal() and len(id) < 10 else id
             score = number(given.get("score"))
             if not isinstance(id, int) or score is None:
                 raise SettingsError(f"{path}: {name} has {brief(label)}, expected id and score")
