@@ -217,8 +217,7 @@ def import_group(context: click.Context, guess: Path | None) -> int | None:
             raise click.UsageError("--guess DIR takes no format: it says which one fits")
         return None
     if guess is None:
-        click.echo(context.get_help())
-        return None
+        raise click.exceptions.NoArgsIsHelpError(context)
     from segpipe.cli.guessing import guess as guess_format
 
     return guess_format(guess)

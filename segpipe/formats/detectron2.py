@@ -55,6 +55,10 @@ def open_detectron2(
         SettingsError: if a file cannot be read or lacks what its form requires, or if ids of
             categories can be read in two ways.
     """
+    content = None if source.is_dir() else read_json(source)
+    panoptic = source.is_dir() or (isinstance(content, dict) and "annotations" in content)
+    if panoptic and category_ids is not None:
+        raise SettingsError("'category_ids' is for instances: panoptic predictions have COCO's")
     if source.is_dir():
         said = annotations or source / _PANOPTIC
         if not said.is_file():
@@ -62,8 +66,7 @@ def open_detectron2(
             hint = f"; for its instances: {beside}" if beside else ""
             raise SettingsError(f"there is no {said}: give it with --annotations FILE{hint}")
         return CocoPanoptic.open(source, said, categories, over, allowed=allowed)
-    content = read_json(source)
-    if isinstance(content, dict) and "annotations" in content:
+    if panoptic:
         return CocoPanoptic.open(source.parent, source, categories, over, allowed=allowed)
     if categories is None:
         raise SettingsError("instances need --categories FILE: their names, from the ground truth")

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from segpipe.errors import SettingsError
 from segpipe.formats.coco import unreadable
-from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, linked_out, read
+from segpipe.formats.files import Naming, SourceFiles, linked_out, read
 from segpipe.formats.folder_scan import LeftOut
 from segpipe.formats.folder_source import ItemFile
 from segpipe.formats.identifiers import Over256, listed_with_areas
@@ -108,7 +108,7 @@ class ObjectsApart(RecordSource):
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
         """``sequence`` and ``frame`` where files lie in subfolders."""
-        return FRAME_COLUMNS if self.files.in_folders else {}
+        return self.files.columns
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

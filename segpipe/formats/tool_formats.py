@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import SettingsError
 from segpipe.formats.import_format import (
     FOLDER_OPTIONS,
+    NAMING_OPTIONS,
     ImportFormat,
     links_of,
     naming_of,
@@ -50,6 +52,7 @@ def _cvat(source: Path, **options: Any) -> Format:
         return CvatMasks.open(source, naming_of(options), over_of(options), **links_of(options))
     if xml.suffix.lower() == ".zip":
         raise SettingsError(f"{xml} is an archive: unpack it, and give the folder")
+    _refuse_naming(options, "the images' names are in the XML file")
     empty = bool(options.get("empty_images"))
     return CvatXml.open(xml, overlaps_of(options), over_of(options), empty=empty)
 
@@ -59,6 +62,7 @@ def _label_studio(source: Path, **options: Any) -> Format:
 
     if source.is_dir():
         return _strokes_apart(source, **options)
+    _refuse_naming(options, "the images' names are in the JSON file")
     given = Given(options.get("of", Given.ANNOTATIONS))
     return LabelStudio.open(source, given, overlaps_of(options), over_of(options))
 
@@ -72,6 +76,17 @@ def _strokes_apart(source: Path, **options: Any) -> Format:
         raise SettingsError("PNGs of Label Studio are of annotations; predictions are in its JSON")
     files = SourceFiles.find(source, (".png",), **links_of(options))
     return ObjectsApart.open(files, naming_of(options), overlaps_of(options), over_of(options))
+
+
+def _refuse_naming(options: Mapping[str, Any], why: str) -> None:
+    """Refuse options about names of files where no file is named.
+
+    Raises:
+        SettingsError: naming the option.
+    """
+    for name in NAMING_OPTIONS:
+        if options.get(name):
+            raise SettingsError(f"{name!r} is for folders of masks: here, {why}")
 
 
 TOOL_FORMATS = (

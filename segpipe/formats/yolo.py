@@ -22,7 +22,7 @@ from segpipe.errors import SettingsError
 from segpipe.formats.coco import CocoImages, unreadable
 from segpipe.formats.files import Naming, SourceFiles, read
 from segpipe.formats.folder_scan import FolderScan, LeftOut
-from segpipe.formats.folder_source import FolderSource, ItemFile
+from segpipe.formats.folder_source import ItemFile, item_files
 from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Imported, RecordSource
 from segpipe.formats.json_values import brief, number, read_json
@@ -103,7 +103,7 @@ class YoloSegmentation(RecordSource):
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
         """``sequence`` and ``frame`` where files lie in subfolders."""
-        return self._folder.carried
+        return self.files.columns
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -122,7 +122,7 @@ class YoloSegmentation(RecordSource):
         stems: dict[str, list[_Image]] = {}
         for name, image in self.images.items():
             stems.setdefault(PurePosixPath(name).name, []).append(image)
-        for file in self._folder.records():
+        for file in item_files(self.files, self.naming):
             name = PurePosixPath(file.shown).with_suffix("").as_posix()
             alike = stems.get(PurePosixPath(name).name, [])
             image = self.images.get(name, alike[0] if len(alike) == 1 else None)
@@ -198,17 +198,6 @@ class YoloSegmentation(RecordSource):
         stems = {PurePosixPath(name).name for name in labelled}
         return [name for name in sorted(self.images)
                 if name not in labelled and PurePosixPath(name).name not in stems]  # fmt: skip
-
-    @property
-    def _folder(self) -> _Files:
-        return _Files(self.files, self.naming)
-
-
-class _Files(FolderSource):
-    """The files alone, for their names."""
-
-    def read(self, record: ItemFile) -> Iterator[Imported]:
-        raise NotImplementedError
 
 
 def _number(word: str, place: int) -> float:

@@ -78,6 +78,8 @@ def test_panoptic_predictions_are_the_pngs_of_a_folder_and_predictions_json(tmp_
     assert areas(one) == {"0 void": 2, "1 dog": 4, "2 cat": 2}
     assert one.segments[1].confidence == 0.75
     assert read("detectron2", where)["a"].segments == one.segments
+    with pytest.raises(SettingsError, match="'category_ids' is for instances"):
+        open_source("detectron2", where, category_ids="dataset")
 
 
 @pytest.mark.realdata

@@ -145,5 +145,7 @@ def test_an_export_without_what_is_asked_for_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", [task(1, "a.png", predictions=[{"result": [cat()]}])])
     with pytest.raises(SettingsError, match="--of predictions"):
         open_source("label-studio", path)
+    with pytest.raises(SettingsError, match="'strip_prefix' is for folders of masks"):
+        open_source("label-studio", path, strip_prefix="x")
     with pytest.raises(SettingsError, match="list of tasks"):
         open_source("label-studio", write(tmp_path / "b.json", {"images": []}))
