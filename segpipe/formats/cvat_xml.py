@@ -224,12 +224,14 @@ def _instance(
     width: int,
 ) -> LabelledInstance:
     whole = np.zeros((height, width), np.bool_)
-    for (kind, attributes, _), (_, place) in zip(shapes, members, strict=True):
+    layers = []
+    for (kind, attributes, _), order in zip(shapes, members, strict=True):
         try:
-            drawn = _mask if kind == "mask" else _polygon
-            whole |= drawn(attributes, height, width)
+            drawn = (_mask if kind == "mask" else _polygon)(attributes, height, width)
         except RunLengthError as error:
-            raise RunLengthError(f"shape {place} ({kind} {label!r}): {error}") from None
+            raise RunLengthError(f"shape {order[1]} ({kind} {label!r}): {error}") from None
+        whole |= drawn
+        layers.append((order, cut_out(drawn)))
     _, attributes, said = shapes[0]
     metadata: dict[str, Any] = {}
     for name in _OWN_ATTRIBUTES:
@@ -241,7 +243,7 @@ def _instance(
     if said:
         metadata["attributes"] = dict(said)
     score = number(_float(attributes["score"])) if "score" in attributes else None
-    return LabelledInstance(label, cut_out(whole, score), metadata)
+    return LabelledInstance(label, cut_out(whole, score), metadata, tuple(layers))
 
 
 def _mask(attributes: _Attributes, height: int, width: int) -> NDArray[np.bool_]:

@@ -29,11 +29,14 @@ class LabelledInstance:
     Attributes:
         painted: its mask and score.
         metadata: what the format says of it besides.
+        layers: the shapes it is made of, where the format groups shapes, each with its place in the
+            order of all shapes of the image: others may lie between them.
     """
 
     label: str
     painted: Instance
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[tuple[tuple[int, int], Instance], ...] = ()
 
     def _region(self, position: int, visible: int) -> Region:
         metadata = {
@@ -100,10 +103,28 @@ def in_one_mask(
         mask where it is refused.
     """
     to_paint = [one.painted for one in instances]
-    painted = paint(to_paint, height, width, overlaps)
+    if overlaps is Overlaps.LAST and all(one.layers for one in instances):
+        painted = _in_layers(instances, height, width)
+    else:
+        painted = paint(to_paint, height, width, overlaps)
     overlapping = overlap_findings(painted, to_paint, overlaps, source)
     indexed = _indexed(painted, instances, over, source)
     return replace(indexed, findings=(*overlapping, *indexed.findings))
+
+
+def _in_layers(instances: Sequence[LabelledInstance], height: int, width: int) -> Painted:
+    """Instances painted shape by shape, in the order of all shapes."""
+    layers = [
+        (order, position, layer)
+        for position, one in enumerate(instances, 1)
+        for order, layer in one.layers
+    ]
+    layers.sort(key=lambda one: one[0])
+    shapes = paint([layer for *_, layer in layers], height, width, Overlaps.LAST)
+    owner = np.array([0, *(position for _, position, _ in layers)], np.int32)
+    ids = owner[shapes.instance_ids]
+    counts = np.bincount(ids.ravel(), minlength=len(instances) + 1)
+    return Painted(ids, tuple(counts[1:].tolist()), shapes.overlapping)
 
 
 def _indexed(

@@ -102,11 +102,14 @@ def _instance(
         ShapeError: naming the shape that cannot be drawn.
     """
     mask = np.zeros((height, width), np.bool_)
+    layers = []
     for position, shape in members:
         try:
-            mask |= _drawn(shape, height, width)
+            drawn = _drawn(shape, height, width)
         except ShapeError as error:
             raise ShapeError(f"shape {position} ({label!r}): {error}") from None
+        mask |= drawn
+        layers.append(((position, 0), cut_out(drawn)))
     first = members[0][1]
     metadata: dict[str, Any] = {}
     if label == _IGNORED:
@@ -120,7 +123,7 @@ def _instance(
         metadata["flags"] = sorted(str(name) for name, value in flags.items() if value)
     scores = [number(one.get("score")) for _, one in members]
     score = scores[0] if len(set(scores)) == 1 else None
-    return LabelledInstance(label, cut_out(mask, score), metadata)
+    return LabelledInstance(label, cut_out(mask, score), metadata, tuple(layers))
 
 
 def _label_and_kind(position: int, shape: object) -> tuple[str, str]:

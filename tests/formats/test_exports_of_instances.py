@@ -76,7 +76,7 @@ def instances(one: Imported | Published) -> set[tuple[str, float | None, bytes]]
 
 
 @pytest.mark.parametrize("export", [results, tasks, yolo])
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(
     mask=arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)),
                 elements=st.integers(0, 4)),
@@ -101,7 +101,7 @@ def test_pixels_labels_and_confidences_come_back_and_the_rest_is_counted(
     assert left_out["Segments without pixels"] == 3 - len(instances(given[0]))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_an_outline_encloses_the_pixels_of_the_mask_with_its_holes(mask: np.ndarray) -> None:
     corners = [float(value) for point in outline(mask) for value in point]

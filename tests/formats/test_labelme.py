@@ -94,6 +94,18 @@ def test_an_option_says_what_is_on_top(tmp_path: Path, overlaps: str) -> None:
     assert (areas(one)["2 car"] == 6) == (overlaps != "score")
 
 
+def test_a_shape_between_two_of_a_group_lies_between_them(tmp_path: Path) -> None:
+    content = file(
+        shape("car", [[0, 0], [7, 0]], "rectangle", group_id=1),
+        shape("dog", [[0, 0], [3, 5]], "rectangle"),
+        shape("car", [[0, 5], [7, 5]], "rectangle", group_id=1),
+    )
+    write(tmp_path / "a.json", content)
+    (one,) = read("labelme", tmp_path).values()
+    assert areas(one) == {"0 background": 16, "1 car": 4 + 8, "2 dog": 20}
+    assert one.segments[1].metadata["area"] == 16
+
+
 def test_the_size_comes_from_the_image_in_the_file_where_it_is_not_said(tmp_path: Path) -> None:
     image = png(np.zeros((3, 9), np.uint8))
     content = file(shape("__ignore__", BOX, "rectangle"), imageHeight=None, imageWidth=None,
