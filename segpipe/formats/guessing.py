@@ -118,11 +118,11 @@ def _found(place: Path, files: Mapping[str, Sequence[Path]]) -> Iterator[Guess]:
 
 def _of_json(place: Path, files: Mapping[str, Sequence[Path]]) -> Iterator[Guess]:
     """Of JSON files; many of one kind, as labelme's are, are one guess."""
-    truth = [path for path in files.get(".json", ()) if _kind(path) == "ground truth"]
+    kinds = {path: _kind(path) for path in files.get(".json", ())[: 4 * _MOST_LOOKED_AT]}
+    truth = [path for path, kind in kinds.items() if kind == "ground truth"]
     known = {"categories": truth[0], "images": truth[0]} if truth else {}
     needs = () if truth else ("--categories FILE: the ground truth, with names (and --images)",)
-    for path in files.get(".json", ())[: 4 * _MOST_LOOKED_AT]:
-        kind = _kind(path)
+    for path, kind in kinds.items():
         if kind == "labelme":
             yield Guess("labelme", place, f"{path.name} has shapes and imagePath")
             return
@@ -213,7 +213,10 @@ def _label_map(place: Path, files: Mapping[str, Sequence[Path]]) -> Path | None:
     near = [
         path for one in (".csv", ".json", ".toml", ".yaml", ".yml") for path in files.get(one, ())
     ]
-    beside = sorted(place.parent.iterdir()) if place.is_dir() else []
+    try:
+        beside = sorted(place.parent.iterdir()) if place.is_dir() else []
+    except OSError:
+        beside = []
     near += [path for path in beside if path.suffix in (".csv", ".yaml", ".yml", ".toml")]
     for path in near[: 4 * _MOST_LOOKED_AT]:
         try:

@@ -127,6 +127,21 @@ def test_coco_results_are_what_cocos_own_tools_load(tmp_path: Path) -> None:
     assert list(back(tmp_path / "out")) == ["sub/a.b"]
 
 
+def test_numbers_of_coco_results_are_those_of_the_file_they_are_to_be_like(tmp_path: Path) -> None:
+    like = tmp_path / "gt.json"
+    known = {"id": 77, "file_name": "a.jpg", "height": 1, "width": 2}
+    like.write_text(json.dumps({"images": [known], "categories": [{"id": 18, "name": "dog"}]}))
+    one = prediction("a", np.array([[1, 2]], np.uint8), [Segment("cat", 1), Segment("dog", 2)])
+    left_out = Counter[str]()
+    by = Consolidation(View.GIVEN, {})
+    export_coco_results(iter([one]), tmp_path / "out", by, left_out, like)
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [(r["image_id"], r["category_id"]) for r in written] == [(77, 19), (77, 18)]
+    assert left_out == {"scores, which the Segments have none of": 2}
+    (image,) = json.loads((tmp_path / "out" / "instances.json").read_text())["images"]
+    assert image == known
+
+
 def test_label_studio_is_given_tasks_and_the_labels_they_use(tmp_path: Path) -> None:
     one = prediction("a", np.ones((2, 3), np.uint8), [Segment('"x" <y>', 1)])
     tasks([one], tmp_path / "out")

@@ -44,7 +44,8 @@ INSTANCES_MERGED = rule_across_rows(
 IMPORT_LEFT_OUT = rule_across_rows(
     "IMPORT-LEFT-OUT",
     Severity.WARN,
-    meaning="Parts of a record have no area, or are no masks, and are not in the prediction.",
+    meaning="Parts of a record are no masks, have no area or belong to nothing, and are not in the "
+    "prediction.",
     remedy="Nothing to do if that is meant; the message counts them by kind.",
     example="a point and two lines among the polygons of labelme",
 )
