@@ -7,6 +7,7 @@ and the Dagster assets call these methods.
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -451,15 +452,18 @@ class Root:
         *,
         like: str | PathLike[str] | None = None,
         progress: Progress | None = None,
+        left_out: Counter[str] | None = None,
     ) -> int:
         """Write a model run's published predictions in another format; returns how many.
 
         Args:
-            kind: ``coco-panoptic`` or ``mask-folder``.
+            kind: ``coco-panoptic``, ``mask-folder``, ``coco-results``, ``label-studio`` or
+                ``yolo-seg``.
             out: a folder that is not there yet, or is empty; it appears whole or not at all.
             date: only what this date's partition published.
-            like: for coco-panoptic, a COCO JSON file whose numbers for categories (by name) and
+            like: for COCO's formats, a COCO JSON file whose numbers for categories (by name) and
                 images (by reference id) are used.
+            left_out: counts what the format cannot hold, by kind.
 
         Raises:
             SettingsError: if nothing of it is published, or ``like`` cannot be used.
@@ -475,6 +479,7 @@ class Root:
             consolidation=self.consolidation(model_run, View.GIVEN),
             like=None if like is None else Path(like),
             progress=progress,
+            left_out=left_out,
         )
 
     def vacuum(self, retention_hours: int = 168, *, dry_run: bool = True) -> Vacuumed:

@@ -79,21 +79,54 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "Colour table: CSV with r,g,b,label or colour,label (#rrggbb), or JSON or TOML.",
     ),
     "annotations": _file_option("--annotations", "The JSON file that explains the PNGs."),
+    "two_channel": {
+        "param_decls": ("--two-channel",),
+        "is_flag": True,
+        "help": "PNGs hold the category in red and the instance in green, 0 for stuff; there are "
+        "no annotations.",
+    },
     "images": _file_option(
         "--images", "A JSON file with images (file names, sizes): the ground truth."
     ),
     "overlaps": {
         "param_decls": ("--overlaps",),
-        "type": click.Choice(["score", "area", "error"]),
+        "type": click.Choice(["score", "area", "last", "error"]),
         "default": "score",
         "show_default": True,
-        "help": "On top where instances overlap: the higher score, or the smaller; or refuse.",
+        "help": "On top where instances overlap: the higher score, the smaller, or the later in "
+        "the file; or refuse.",
     },
     "empty_images": {
         "param_decls": ("--empty-images",),
         "is_flag": True,
         "help": "Images of the list without a result become predictions of background alone.",
     },
+    "category_ids": {
+        "param_decls": ("--category-ids",),
+        "type": click.Choice(["dataset", "contiguous"]),
+        "help": "Whether category_id of instances is the id in --categories, or the place among "
+        "its ids from 0, as detectron2 counts; said by the file where it can be.",
+    },
+    "of": {
+        "param_decls": ("--of",),
+        "type": click.Choice(["annotations", "predictions"]),
+        "default": "annotations",
+        "show_default": True,
+        "help": "Whose regions of a task.",
+    },
+    "task": {
+        "param_decls": ("--task",),
+        "type": click.Choice(["ins-seg", "seg-track", "pan-seg"]),
+        "help": "Which task the masks are of: its categories have numbers of their own.",
+    },
+    "objects_apart": {
+        "param_decls": ("--objects-apart",),
+        "is_flag": True,
+        "help": "A binary PNG for each object, ITEM_LABEL_K.png; with --objects, ITEM_K.png.",
+    },
+    "listed": _file_option(
+        "--listed", "With --objects-apart: a table with file, item, label and maybe score."
+    ),
     "ignore_unevaluated": {
         "param_decls": ("--ignore-unevaluated",),
         "is_flag": True,
@@ -125,27 +158,78 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 _CATEGORIES = {
-    "coco-panoptic": "A JSON file with the categories, where that one has none.",
+    "coco-panoptic": "A JSON file with the categories, where that one has none, or for "
+    "--two-channel.",
     "coco-results": "A JSON file with categories: the ground truth.",
+    "detectron2": "A JSON file with categories, which instances need: the ground truth.",
+}
+# What an option says of a format that takes it otherwise.
+_OF_FORMAT: dict[tuple[str, str], dict[str, Any]] = {
+    ("yolo-seg", "labels"): {
+        "help": "The names of classes: data.yaml, classes.txt with one in each line, or a label "
+        "map.",
+    },
+    ("bdd100k", "scores"): {
+        **_file_option("--scores", "A JSON file with the scores of instances."),
+        "is_flag": False,
+    },
+    ("mask-folder", "overlaps"): {
+        "default": None,
+        "show_default": False,
+        "help": "With --objects-apart, on top where objects overlap: the higher score (the "
+        "default), the smaller, or the later; or refuse.",
+    },
+    ("kitti-step", "labels"): {
+        "help": "Other classes than those of KITTI-STEP: a label map with isthing.",
+    },
+    ("yolo-seg", "images"): {
+        "help": "The folder of the images, whose sizes are needed; or a JSON file with images.",
+        "metavar": "DIR",
+    },
 }
 
 
 @click.group(
-    cls=Commands, name="import", short_help="Write a manifest from masks in another format."
+    cls=Commands,
+    name="import",
+    short_help="Write a manifest from masks in another format.",
+    invoke_without_command=True,
 )
-def import_group() -> None:
+@click.option(
+    "--guess",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Say which format and options fit DIR, and why; import nothing.",
+)
+@click.pass_context
+def import_group(context: click.Context, guess: Path | None) -> int | None:
     """Write a manifest, and its masks, from predictions in another format.
 
     What cannot be read is refused with the reason and shows up in the rejected table when the
     partition is run; everything else goes through. Importing the same SOURCE again replaces its
     manifest; other sources stand beside it.
+
+    \b
+    segpipe import --guess DIR
     """
+    if context.invoked_subcommand is not None:
+        if guess is not None:
+            raise click.UsageError("--guess DIR takes no format: it says which one fits")
+        return None
+    if guess is None:
+        raise click.exceptions.NoArgsIsHelpError(context)
+    from segpipe.cli.guessing import guess as guess_format
+
+    return guess_format(guess)
 
 
 def _option(entry: ImportFormat, name: str) -> Any:
     """A format's option as a decorator; the help of ``categories`` differs between formats."""
     given = dict(_OPTIONS.get(name) or _file_option("--categories", _CATEGORIES[entry.name]))
+    given |= _OF_FORMAT.get((entry.name, name), {})
     names = given.pop("param_decls")
+    if name in entry.defaults:
+        given["default"] = entry.defaults[name]
     return click.option(*names, required=name in entry.required, **given)
 
 

@@ -13,21 +13,12 @@ import click
 from segpipe import __version__
 from segpipe.cli.ending import Commands, status_of
 from segpipe.cli.exit_status import ALL_ACCEPTED
+from segpipe.cli.export_command import export
 from segpipe.cli.importing import Command, import_group
+from segpipe.cli.options import ROOT_HELP, dataset_option, model_run_option, root_option
 from segpipe.publishing.destinations import DESTINATIONS
 
 _WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
-_ROOT_HELP = "Folder or URL that holds manifests/, validated/, masks/ and catalog/."
-
-# Options that several commands have.
-_root_option = click.option("--root", required=True, help=_ROOT_HELP)
-_dataset_option = click.option(
-    "--dataset",
-    metavar="NAME",
-    help="As the catalog names it; by default that of segpipe.toml or, if it names none, the only "
-    "one there is.",
-)
-_model_run_option = click.option("--model-run", required=True, metavar="M")
 
 
 def _address_options(port: int, host_help: str | None = None) -> Callable[[Command], Command]:
@@ -168,7 +159,7 @@ def rules(rule: str | None) -> int:
 
 
 @cli.command()
-@_root_option
+@root_option
 @click.option(
     "--model-run",
     "model_runs",
@@ -227,7 +218,7 @@ def run(root: str, **options: Any) -> int:
 
 
 @cli.command()
-@_root_option
+@root_option
 @click.option(
     "--key-prefix",
     multiple=True,
@@ -242,7 +233,7 @@ def register(root: str, key_prefix: Sequence[str]) -> None:
 
 
 @cli.command()
-@click.option("--root", default="demo", show_default=True, help=_ROOT_HELP)
+@click.option("--root", default="demo", show_default=True, help=ROOT_HELP)
 @_address_options(3000)
 def dev(root: str, port: int, host: str) -> int:
     """Start Dagster's UI and daemon on a root."""
@@ -252,7 +243,7 @@ def dev(root: str, port: int, host: str) -> int:
 
 
 @cli.command()
-@_root_option
+@root_option
 @click.option("--most", type=click.IntRange(1), help="Show only the newest.")
 def history(root: str, most: int | None) -> None:
     """List the catalog's versions: when, who, what, how many."""
@@ -262,7 +253,7 @@ def history(root: str, most: int | None) -> None:
 
 
 @cli.command()
-@_root_option
+@root_option
 @click.option("--dataset", metavar="NAME", help="Only its items.")
 @click.argument("before", type=click.IntRange(0), metavar="V1")
 @click.argument("after", type=click.IntRange(0), metavar="V2")
@@ -274,7 +265,7 @@ def diff(root: str, dataset: str | None, before: int, after: int) -> None:
 
 
 @cli.command()
-@_root_option
+@root_option
 @click.argument("version", type=click.IntRange(0))
 def restore(root: str, version: int) -> None:
     """Make the catalog hold what it held at VERSION; can itself be undone."""
@@ -284,9 +275,9 @@ def restore(root: str, version: int) -> None:
 
 
 @cli.command()
-@_root_option
-@_dataset_option
-@_model_run_option
+@root_option
+@dataset_option
+@model_run_option
 @click.option("--date", metavar="YYYY-MM-DD", help="Only what this partition published.")
 @click.option("--ids", metavar="FILE", help="A text file with one reference id a line.")
 @click.argument("reference_ids", nargs=-1, metavar="[REFERENCE_ID]...")
@@ -305,7 +296,7 @@ def unpublish(
 
 
 @cli.command()
-@_root_option
+@root_option
 @click.option("--retention-hours", type=click.IntRange(0), default=168, show_default=True)
 @click.option("--dry-run/--no-dry-run", default=True, show_default=True)
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
@@ -316,7 +307,7 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
 
 
 @cli.command()
-@_root_option
+@root_option
 @click.option("--dry-run/--no-dry-run", default=True, show_default=True)
 def upgrade(root: str, dry_run: bool) -> None:
     """Upgrade a catalog that an older segpipe wrote, so that it can be published to; undoable."""
@@ -326,7 +317,7 @@ def upgrade(root: str, dry_run: bool) -> None:
 
 
 @cli.command()
-@_root_option
+@root_option
 def optimize(root: str) -> None:
     """Write the table's many small files as few large ones."""
     from segpipe.cli.catalog import optimize as optimize_catalog
@@ -335,8 +326,8 @@ def optimize(root: str) -> None:
 
 
 @cli.command()
-@_root_option
-@_dataset_option
+@root_option
+@dataset_option
 @click.option("--model-run", metavar="M", help="Only this model run's prediction.")
 @click.option("--out", default="overlay.png", show_default=True, metavar="FILE")
 @click.argument("reference_id")
@@ -350,7 +341,7 @@ def show(
 
 
 @cli.command()
-@_root_option
+@root_option
 @click.argument("sql", required=False, metavar="[SQL]")
 @click.option(
     "--file",
@@ -397,38 +388,7 @@ def query(root: str, **options: Any) -> int:
 
 
 cli.add_command(import_group)
-
-
-@cli.command()
-@_root_option
-@_dataset_option
-@_model_run_option
-@click.option("--date", metavar="YYYY-MM-DD", help="One partition; all by default.")
-@click.option("--as", "kind", type=click.Choice(["coco-panoptic", "mask-folder"]), required=True)
-@click.option(
-    "--like",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="coco-panoptic: a COCO JSON file, such as the ground truth, whose numbers for categories "
-    "(by name) and images (by reference id) are used, so that both can be compared.",
-)
-@click.argument("out", type=click.Path(path_type=Path))
-def export(
-    root: str,
-    dataset: str | None,
-    model_run: str,
-    date: str | None,
-    kind: str,
-    like: Path | None,
-    out: Path,
-) -> int:
-    """Write published predictions to the folder OUT in a format other tools read.
-
-    What is imported again from there is the same prediction.
-    """
-    from segpipe.cli.exporting import export as export_predictions
-
-    return export_predictions(root, kind, model_run, date, out, like, dataset)
+cli.add_command(export)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -123,7 +124,7 @@ class CocoImages:
             if not self.listed:
                 return CocoImage(id)
             hint = ""
-            if isinstance(id, str) and id.isdecimal() and int(id) in self.by_id:
+            if isinstance(id, str) and re.fullmatch("[0-9]{1,18}", id) and int(id) in self.by_id:
                 hint = f"; {int(id)} as a number is"
             return unreadable(f"image {id!r} is not in the list of images{hint}", repr(id))
         if image.clash is not None:

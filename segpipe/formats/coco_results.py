@@ -1,13 +1,14 @@
 """COCO results: a list of instances, each with a mask of its own and a score.
 
 The instances of an image are painted into one mask; an option chooses which is on top where they
-overlap, and ``painted_instances`` says which index each of them gets. One unreadable instance
-refuses its image: a prediction that silently lacks an instance would be a different prediction.
+overlap. Index 0 is ``background``, index k the k-th instance of the image in the file; where there
+are more than 255, see ``identifiers``. One unreadable instance refuses its image: a prediction that
+silently lacks an instance would be a different prediction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from segpipe.errors import SettingsError
+from segpipe.formats.annotated_instances import AnnotatedInstance, in_one_mask
 from segpipe.formats.coco import (
     IMAGE_COLUMNS,
     CocoCategory,
@@ -23,16 +25,13 @@ from segpipe.formats.coco import (
     categories_of,
     unreadable,
 )
-from segpipe.formats.identifiers import Over256, Region
+from segpipe.formats.identifiers import Over256
 from segpipe.formats.imported import Imported, RecordSource, refused
 from segpipe.formats.json_values import brief, identity, kind_of, number, read_json
-from segpipe.formats.labels import BACKGROUND
-from segpipe.formats.overlaps import Overlaps, overlap_findings, paint
-from segpipe.formats.painted_instances import LabelledInstance, indexed_instances
-from segpipe.formats.run_lengths import RunLengthError, read_segmentation
+from segpipe.formats.overlaps import Instance, Overlaps
+from segpipe.formats.run_lengths import RunLengthError, RunLengths, read_segmentation
 from segpipe.manifests.rows import ImportFinding
 
-_BACKGROUND = Region(0, BACKGROUND, {"isthing": False}, fixed=True)
 _Record = Mapping[str, Any]
 # An image's id and its instances, each with its position in the file; or why there is no image.
 _Result = tuple[int | str, Sequence[tuple[int, _Record]]] | ImportFinding
@@ -81,17 +80,39 @@ class CocoResults(RecordSource):
         Raises:
             SettingsError: if a file cannot be read, or lacks what the format requires.
         """
-        content = _records(read_json(results), results)
-        if empty and images is None:
-            raise SettingsError("--empty-images needs the list of images: --images FILE")
-        known = CocoImages.of(read_json(images), images) if images else CocoImages()
-        records, without_image, file_names = _by_image(content, known)
-        if empty:
-            records |= {id: [] for id in known.by_id if id not in records}
         named = categories_of(read_json(categories), categories)
         if not named:
             raise SettingsError(f"{categories} holds no categories")
-        return cls(records, known, named, overlaps, over, without_image, file_names)
+        content = _records(read_json(results), results)
+        return cls.of(content, named, images, overlaps, over, empty=empty)
+
+    @classmethod
+    def of(
+        cls,
+        results: Sequence[object],
+        categories: Mapping[int, CocoCategory],
+        images: Path | None,
+        overlaps: Overlaps,
+        over: Over256,
+        *,
+        empty: bool,
+        without_results: Iterable[int | str] = (),
+    ) -> CocoResults:
+        """From results that were read.
+
+        Args:
+            without_results: ids of images that have none, and become background only.
+
+        Raises:
+            SettingsError: as :meth:`open`.
+        """
+        if empty and images is None:
+            raise SettingsError("--empty-images needs the list of images: --images FILE")
+        known = CocoImages.of(read_json(images), images) if images else CocoImages()
+        records, without_image, file_names = _by_image(results, known)
+        for id in (*without_results, *(known.by_id if empty else ())):
+            records.setdefault(id, [])
+        return cls(records, known, categories, overlaps, over, without_image, file_names)
 
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
@@ -133,15 +154,15 @@ class CocoResults(RecordSource):
             findings.append(size)
         if findings or isinstance(size, ImportFinding):
             return refused(image.reference_id, shown, *findings, **other)
-        painted = paint(instances, *size, self.overlaps)
-        overlapping = overlap_findings(painted, instances, self.overlaps, shown)
-        indexed = indexed_instances(painted, instances, _BACKGROUND, self.over, shown)
+        indexed = in_one_mask(
+            [one.labelled for one in instances], *size, self.overlaps, self.over, shown
+        )
         return Imported(
             image.reference_id,
             shown,
             indexed.mask,
             indexed.segments,
-            (*overlapping, *indexed.findings),
+            indexed.findings,
             height=size[0],
             width=size[1],
             **other,
@@ -163,17 +184,23 @@ class CocoResults(RecordSource):
             runs = read_segmentation(record.get("segmentation"), image.height, image.width)
         except RunLengthError as error:
             return unreadable(f"{where}: {error}", str(error))
-        category = self.categories[category_id]
-        metadata = {"isthing": category.isthing is not False, "category_id": category_id}
-        size = runs.height, runs.width
-        return _Instance(runs.area, number(score), runs.decode, category.name, metadata, size)
+        return _Instance(runs, number(score), self.categories[category_id])
 
 
 @dataclass(frozen=True)
-class _Instance(LabelledInstance):
-    """An instance; ``size`` is the height and width of its mask."""
+class _Instance:
+    runs: RunLengths
+    score: float | None
+    category: CocoCategory
 
-    size: tuple[int, int] = (0, 0)
+    @property
+    def labelled(self) -> AnnotatedInstance:
+        metadata = {
+            "isthing": self.category.isthing is not False,
+            "category_id": self.category.id,
+        }
+        painted = Instance(self.runs.area, self.score, self.runs.decode)
+        return AnnotatedInstance(self.category.name, painted, metadata)
 
 
 def _records(content: object, path: Path) -> list[Any]:
@@ -232,7 +259,7 @@ def _size(
     image: CocoImage, instances: Sequence[_Instance], shown: str
 ) -> tuple[int, int] | ImportFinding:
     """Height and width that the image and all instances agree on."""
-    sizes = {one.size for one in instances}
+    sizes = {(one.runs.height, one.runs.width) for one in instances}
     if image.height is not None and image.width is not None:
         sizes.add((image.height, image.width))
     if len(sizes) == 1:

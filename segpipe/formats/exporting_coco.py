@@ -45,7 +45,7 @@ def export_coco_panoptic(
         SettingsError: if ``like`` cannot be used.
         StorageError: if a file cannot be written, or the folder is not empty.
     """
-    ids = _CocoIds.of(like, consolidation)
+    ids = CocoIds.of(like, consolidation)
     written = 0
     with atomic_folder(out) as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as images:
         (folder / _PANOPTIC).mkdir()
@@ -70,7 +70,7 @@ def export_coco_panoptic(
 
 
 @dataclass
-class _CocoIds:
+class CocoIds:
     """Ids of categories, by label, and of images, by reference id.
 
     Attributes:
@@ -89,7 +89,7 @@ class _CocoIds:
     next_image: Iterator[int] = field(default_factory=lambda: count(1))
 
     @classmethod
-    def of(cls, like: Path | None, consolidation: Consolidation) -> _CocoIds:
+    def of(cls, like: Path | None, consolidation: Consolidation) -> CocoIds:
         if like is None:
             return cls(consolidation)
         content = read_json(like)
@@ -139,7 +139,7 @@ class _CocoIds:
 
 
 def _annotation(
-    one: Published, embedded: EmbeddedSidecar, image_id: int | str, ids: _CocoIds
+    one: Published, embedded: EmbeddedSidecar, image_id: int | str, ids: CocoIds
 ) -> dict[str, Any]:
     infos = []
     for segment, measured in zip(one.segments, one.measured, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -106,6 +106,11 @@ class SourceFiles:
     def in_folders(self) -> bool:
         """Whether files lie in subfolders, as the frames of videos do."""
         return any(path.parent != self.source for path in self.paths)
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """``FRAME_COLUMNS`` where files lie in subfolders."""
+        return FRAME_COLUMNS if self.in_folders else {}
 
     def shown(self, path: Path) -> str:
         """A file's path below the source, for messages."""

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from segpipe.formats.files import FRAME_COLUMNS, Naming, SourceFiles, read
+from segpipe.formats.files import Naming, SourceFiles, read
 from segpipe.formats.folder_scan import LeftOut
 from segpipe.formats.ids import Ids
 from segpipe.formats.imported import Imported, RecordSource, finding_of, refused
@@ -58,6 +58,14 @@ class ItemFile:
         return refused(self.reference_id, self.shown, *findings, carried=self.carried)
 
 
+def item_files(files: SourceFiles, naming: Naming) -> Iterator[ItemFile]:
+    """The files of a source, in the order of their paths."""
+    for path in files:
+        reference_id = naming.reference_id(path, files.source)
+        carried = files.frame(path, reference_id)
+        yield ItemFile(path, files.shown(path), reference_id, carried)
+
+
 @dataclass(frozen=True)
 class FolderSource(RecordSource):
     """Predictions in files of a folder and its subfolders, as a :class:`Format`."""
@@ -68,7 +76,7 @@ class FolderSource(RecordSource):
     @property
     def carried(self) -> Mapping[str, pa.DataType]:
         """``sequence`` and ``frame`` where files lie in subfolders."""
-        return FRAME_COLUMNS if self.files.in_folders else {}
+        return self.files.columns
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -80,10 +88,7 @@ class FolderSource(RecordSource):
 
     def records(self) -> Iterator[ItemFile]:
         """The files, in the order of their paths."""
-        for path in self.files:
-            reference_id = self.naming.reference_id(path, self.files.source)
-            carried = self.files.frame(path, reference_id)
-            yield ItemFile(path, self.files.shown(path), reference_id, carried)
+        return item_files(self.files, self.naming)
 
     def without_records(self) -> Self:
         """Without the files."""

@@ -82,8 +82,8 @@ def import_masks(
     in the rejected table once the partition is validated. All others are imported.
 
     Args:
-        kind: ``mask-folder``, ``colour-map``, ``arrays``, ``cityscapes``, ``coco-panoptic`` or
-            ``coco-results``.
+        kind: name of a format, as of the command: ``mask-folder``, ``coco-results``, ...; all are
+            in docs/formats.md.
         source: the folder or file.
         root: the root, or its path or URL; the manifest goes where the root expects it.
         model_run: name of the model run.
@@ -99,6 +99,7 @@ def import_masks(
             ``ignore`` (value -> label), ``colours``, ``annotations``, ``categories``, ``images``,
             ``overlaps``, ``empty_images``, ``scores``, ``over`` (``--over-256``), ``strip_prefix``,
             ``strip_suffix``, ``ignore_unevaluated``, ``values`` (``--value``; value -> value),
+            ``two_channel``, ``objects_apart``, ``listed``, ``category_ids``, ``of``, ``task``,
             ``allow_root`` (folders). Each format takes some of them.
 
     Raises:

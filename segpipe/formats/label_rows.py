@@ -24,7 +24,8 @@ LocatedRow = tuple[str, Mapping[str, Any]]
 FORMS = (
     "read are: CSV with columns index,label (commas, semicolons or tabs); JSON or TOML with "
     'index = label ({"0": "sky"}), label = index, or a list of objects with id and name; '
-    "config.json of Hugging Face (id2label); labelmap.txt of CVAT, for --colours"
+    "config.json of Hugging Face (id2label); data.yaml of YOLO (names); labelmap.txt of CVAT, for "
+    "--colours"
 )
 _NUMBER = re.compile(r"\s*\d{1,9}\s*")
 _CVAT = re.compile(r"#\s*label\s*:\s*color_rgb", re.IGNORECASE)
@@ -43,6 +44,8 @@ def read_rows(path: Path) -> Iterator[LocatedRow]:
     text, extension = _text(path), path.suffix.lower()
     if _CVAT.match(text):
         return _of_cvat(text, path)
+    if extension in (".yaml", ".yml"):
+        return _of_yaml(text, path)
     if extension in (".csv", ".tsv") or (extension not in (".json", ".toml") and _is_table(text)):
         return _of_table(text, path)
     try:
@@ -113,6 +116,31 @@ def _of_cvat(text: str, path: Path) -> Iterator[LocatedRow]:
                 f"{path}, line {number}: it is {line!r}, expected label:r,g,b:parts:actions"
             )
         yield f"line {number}", {"label": cells[0], "colour": cells[1]}
+
+
+def _of_yaml(text: str, path: Path) -> Iterator[LocatedRow]:
+    """Of YOLO's ``data.yaml``, whose list ``names`` is in the order of the classes."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        words = " ".join(str(error).split())
+        raise SettingsError(f"the label map {path} is not valid YAML: {words}; {FORMS}") from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, list):
+        content = dict(enumerate(names))
+    elif isinstance(names, dict):
+        content = names
+    if isinstance(content, dict):
+        content = {str(key): value for key, value in content.items()}
+        flags = [key for key, value in content.items() if isinstance(value, bool)]
+        if flags:
+            raise SettingsError(
+                f"{path}: to YAML, the name of {flags[0]} is {content[flags[0]]}, as yes, no, "
+                "on and off are: put it in quotation marks"
+            )
+    return _of_content(content, path)
 
 
 def _of_content(content: Any, path: Path) -> Iterator[LocatedRow]:

@@ -6,38 +6,33 @@ command of every entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segpipe.errors import SettingsError, nearest
+from segpipe.formats.benchmark_formats import BENCHMARK_FORMATS
+from segpipe.formats.import_format import (
+    FOLDER_OPTIONS,
+    LABEL_OPTIONS,
+    NAMING_OPTIONS,
+    ImportFormat,
+    classes_of,
+    labels_of,
+    links_of,
+    naming_of,
+    over_of,
+    overlaps_of,
+    path_of,
+)
+from segpipe.formats.tool_formats import TOOL_FORMATS
 
 if TYPE_CHECKING:
-    from segpipe.formats.files import Naming
-    from segpipe.formats.identifiers import Over256
     from segpipe.formats.imported import Format
-    from segpipe.formats.labels import Labels
 
-
-@dataclass(frozen=True)
-class ImportFormat:
-    """One format that can be imported.
-
-    Attributes:
-        name: of the command, and for :func:`open_source`.
-        help: the command's help text: a sentence, optional details, and an example.
-        options: names of the options it takes.
-        open: opens a source; called with its path and the options that were given.
-        required: names of the options that must be given.
-    """
-
-    name: str
-    help: str
-    options: tuple[str, ...]
-    open: Callable[..., Format]
-    required: tuple[str, ...] = ()
+__all__ = ["FORMATS", "ImportFormat", "open_source"]
 
 
 def _mask_folder(source: Path, **options: Any) -> Format:
@@ -45,10 +40,44 @@ def _mask_folder(source: Path, **options: Any) -> Format:
     from segpipe.formats.mask_folder import MaskFolder
     from segpipe.formats.sidecars import has_sidecars
 
-    opened = MaskFolder.open(source, Labels(), _naming(options), _over(options), **_links(options))
-    if any(options.get(name) for name in _LABEL_OPTIONS) or not has_sidecars(opened.files):
-        return replace(opened, labels=_labels(options))
+    if options.get("objects_apart"):
+        return _objects_apart(source, **options)
+    for name in ("listed", "overlaps"):
+        if options.get(name) is not None:
+            raise SettingsError(f"{name!r} is for --objects-apart, a PNG for each object")
+    opened = MaskFolder.open(
+        source, Labels(), naming_of(options), over_of(options), **links_of(options)
+    )
+    if any(options.get(name) for name in LABEL_OPTIONS) or not has_sidecars(opened.files):
+        return replace(opened, labels=labels_of(options))
     return opened
+
+
+def _objects_apart(source: Path, **options: Any) -> Format:
+    from segpipe.formats.files import SourceFiles
+    from segpipe.formats.label_map import read_label_map
+    from segpipe.formats.objects_apart import ObjectsApart
+
+    unused = [name for name in ("ignore", "values") if options.get(name)]
+    if unused:
+        raise SettingsError(f"{unused[0]!r} is for masks of values, and --objects-apart has none")
+    labels = path_of(options.get("labels"))
+    return ObjectsApart.open(
+        SourceFiles.find(source, (".png",), **links_of(options)),
+        naming_of(options),
+        overlaps_of(options),
+        over_of(options),
+        labels=None if labels is None else read_label_map(labels),
+        label=options.get("objects") or "",
+        table=path_of(options.get("listed")),
+    )
+
+
+def _tiff(source: Path, **options: Any) -> Format:
+    from segpipe.formats.geo_tiff import TiffFolder
+
+    labels, naming, over = labels_of(options), naming_of(options), over_of(options)
+    return TiffFolder.open(source, labels, naming, over, **links_of(options))
 
 
 def _colour_map(source: Path, **options: Any) -> Format:
@@ -56,51 +85,80 @@ def _colour_map(source: Path, **options: Any) -> Format:
     from segpipe.formats.label_map import read_colour_table
 
     table = read_colour_table(Path(options["colours"]))
-    return ColourMasks.open(source, table, _naming(options), **_links(options))
+    return ColourMasks.open(source, table, naming_of(options), **links_of(options))
 
 
 def _arrays(source: Path, **options: Any) -> Format:
     from segpipe.formats.arrays import Arrays
 
     scores = bool(options.get("scores"))
-    labels = _classes(options) if scores else _labels(options)
-    naming, over = _naming(options), _over(options)
-    return Arrays.open(source, labels, naming, over, scores=scores, **_links(options))
+    labels = classes_of(options) if scores else labels_of(options)
+    naming, over = naming_of(options), over_of(options)
+    return Arrays.open(source, labels, naming, over, scores=scores, **links_of(options))
 
 
 def _cityscapes(source: Path, **options: Any) -> Format:
     from segpipe.formats.cityscapes import Cityscapes
 
     ignore = bool(options.get("ignore_unevaluated"))
-    naming, over = _naming(options), _over(options)
-    return Cityscapes.open(source, naming, over, ignore_unevaluated=ignore, **_links(options))
+    naming, over = naming_of(options), over_of(options)
+    return Cityscapes.open(source, naming, over, ignore_unevaluated=ignore, **links_of(options))
 
 
 def _coco_panoptic(source: Path, **options: Any) -> Format:
     from segpipe.formats.coco_panoptic import CocoPanoptic
+    from segpipe.formats.coco_two_channel import TwoChannelPanoptic
 
-    categories = _path(options.get("categories"))
-    annotations, over = Path(options["annotations"]), _over(options)
-    return CocoPanoptic.open(source, annotations, categories, over, **_links(options))
+    categories, over = path_of(options.get("categories")), over_of(options)
+    if options.get("two_channel"):
+        if categories is None or options.get("annotations") is not None:
+            raise SettingsError(
+                "coco-panoptic --two-channel needs --categories FILE, and no --annotations"
+            )
+        naming = naming_of(options)
+        return TwoChannelPanoptic.open(source, categories, naming, over, **links_of(options))
+    unused = [name for name in NAMING_OPTIONS if options.get(name)]
+    if unused:
+        raise SettingsError(
+            f"{unused[0]!r} is for --two-channel: annotations say what image they are of"
+        )
+    annotations = path_of(options.get("annotations"))
+    if annotations is None:
+        raise SettingsError(
+            "coco-panoptic needs 'annotations' (--annotations FILE), the JSON file that explains "
+            "the PNGs; PNGs of categories in red and instances in green need none, but "
+            "--two-channel --categories FILE"
+        )
+    return CocoPanoptic.open(source, annotations, categories, over, **links_of(options))
 
 
 def _coco_results(source: Path, **options: Any) -> Format:
     from segpipe.formats.coco_results import CocoResults
-    from segpipe.formats.overlaps import Overlaps
 
     return CocoResults.open(
         source,
         Path(options["categories"]),
-        _path(options.get("images")),
-        Overlaps(options.get("overlaps", "score")),
-        _over(options),
+        path_of(options.get("images")),
+        overlaps_of(options),
+        over_of(options),
         empty=bool(options.get("empty_images")),
     )
 
 
-_LABEL_OPTIONS = ("labels", "objects", "ignore", "values")
-_NAMING_OPTIONS = ("strip_prefix", "strip_suffix")
-_FOLDER_OPTIONS = (*_NAMING_OPTIONS, "allow_root")
+def _detectron2(source: Path, **options: Any) -> Format:
+    from segpipe.formats.detectron2 import open_detectron2
+
+    return open_detectron2(
+        source,
+        path_of(options.get("categories")),
+        path_of(options.get("images")),
+        path_of(options.get("annotations")),
+        overlaps_of(options),
+        over_of(options),
+        options.get("category_ids"),
+        **links_of(options),
+    )
+
 
 FORMATS: Mapping[str, ImportFormat] = {
     one.name: one
@@ -116,9 +174,20 @@ FORMATS: Mapping[str, ImportFormat] = {
             segpipe import mask-folder SegmentationClass --labels voc.csv --ignore 255=void ...
             segpipe import mask-folder binary --labels crack.csv --value 255=1 ...
             segpipe import mask-folder davis --objects object ...
+            segpipe import mask-folder objects --objects-apart ...
             """,
-            (*_LABEL_OPTIONS, "over", *_FOLDER_OPTIONS),
+            (*LABEL_OPTIONS, "objects_apart", "listed", "overlaps", "over", *FOLDER_OPTIONS),
             _mask_folder,
+        ),
+        ImportFormat(
+            "tiff",
+            """TIFFs of classes or objects, also GeoTIFFs, whose place on the ground is kept.
+
+            \b
+            segpipe import tiff landcover --labels classes.csv --ignore 255=nodata ...
+            """,
+            (*LABEL_OPTIONS, "over", *FOLDER_OPTIONS),
+            _tiff,
         ),
         ImportFormat(
             "colour-map",
@@ -127,7 +196,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import colour-map annotations --colours colours.csv ...
             """,
-            ("colours", *_FOLDER_OPTIONS),
+            ("colours", *FOLDER_OPTIONS),
             _colour_map,
             required=("colours",),
         ),
@@ -142,7 +211,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             segpipe import arrays outputs --labels classes.json ...
             segpipe import arrays softmax --labels classes.json --scores ...
             """,
-            (*_LABEL_OPTIONS, "scores", "over", *_FOLDER_OPTIONS),
+            (*LABEL_OPTIONS, "scores", "over", *FOLDER_OPTIONS),
             _arrays,
         ),
         ImportFormat(
@@ -152,7 +221,7 @@ FORMATS: Mapping[str, ImportFormat] = {
             \b
             segpipe import cityscapes gtFine/val --strip-suffix _gtFine_instanceIds ...
             """,
-            ("ignore_unevaluated", "over", *_FOLDER_OPTIONS),
+            ("ignore_unevaluated", "over", *FOLDER_OPTIONS),
             _cityscapes,
         ),
         ImportFormat(
@@ -161,10 +230,10 @@ FORMATS: Mapping[str, ImportFormat] = {
 
             \b
             segpipe import coco-panoptic panoptic_val2017 --annotations panoptic_val2017.json ...
+            segpipe import coco-panoptic two_channels --two-channel --categories cats.json ...
             """,
-            ("annotations", "categories", "over", "allow_root"),
+            ("annotations", "two_channel", "categories", "over", *FOLDER_OPTIONS),
             _coco_panoptic,
-            required=("annotations",),
         ),
         ImportFormat(
             "coco-results",
@@ -178,6 +247,31 @@ FORMATS: Mapping[str, ImportFormat] = {
             _coco_results,
             required=("categories",),
         ),
+        ImportFormat(
+            "detectron2",
+            """What detectron2's evaluators write: instances, or panoptic PNGs and predictions.json.
+
+            SOURCE is the JSON file of instances (coco_instances_results.json, or the predictions
+            of instances_predictions.pth saved as JSON), or the folder of panoptic PNGs.
+
+            \b
+            segpipe import detectron2 output/inference/coco_instances_results.json \\
+                --categories instances_val2017.json --images instances_val2017.json ...
+            segpipe import detectron2 panoptic_pngs --annotations predictions.json ...
+            """,
+            (
+                "categories",
+                "images",
+                "annotations",
+                "category_ids",
+                "overlaps",
+                "over",
+                "allow_root",
+            ),
+            _detectron2,
+        ),
+        *TOOL_FORMATS,
+        *BENCHMARK_FORMATS,
     )
 }
 
@@ -204,61 +298,4 @@ def open_source(kind: str, source: str | PathLike[str], **options: Any) -> Forma
     for name in entry.required:
         if name not in given:
             raise SettingsError(f"{kind} needs {name!r}")
-    return entry.open(Path(source), **given)
-
-
-def _path(given: str | PathLike[str] | None) -> Path | None:
-    return None if given is None else Path(given)
-
-
-def _over(options: Mapping[str, Any]) -> Over256:
-    from segpipe.formats.identifiers import Over256
-
-    return Over256(options.get("over", "refuse"))
-
-
-def _naming(options: Mapping[str, Any]) -> Naming:
-    from segpipe.formats.files import Naming
-
-    return Naming(**{name: options[name] for name in _NAMING_OPTIONS if name in options})
-
-
-def _labels(options: Mapping[str, Any]) -> Labels:
-    from segpipe.formats.label_map import read_label_map
-    from segpipe.formats.labels import Labels
-    from segpipe.formats.value_map import ValueMap
-
-    label_map, objects, ignored, values = map(options.get, _LABEL_OPTIONS)
-    if (label_map is None) == (not objects):
-        raise SettingsError("say what the values mean: either --labels FILE or --objects LABEL")
-    by_index = read_label_map(Path(label_map)) if label_map is not None else {}
-    return Labels(by_index, objects or "", dict(ignored or {}), ValueMap.read(values or {}))
-
-
-def _classes(options: Mapping[str, Any]) -> Labels:
-    """The label map of scores: an entry for each class, from 0."""
-    other = [name for name in ("objects", "ignore", "values") if options.get(name)]
-    if options.get("over", "refuse") != "refuse":
-        other.append("over")
-    if other:
-        named = {"values": "--value", "over": "--over-256"}.get(other[0], f"--{other[0]}")
-        raise SettingsError(
-            f"{named} is for whole numbers, and --scores are probabilities of classes: leave one "
-            "of the two out"
-        )
-    if options.get("labels") is None:
-        raise SettingsError("--scores needs --labels FILE: the name of each class, from index 0")
-    labels = _labels(options)
-    indexes = sorted(labels.by_index)
-    missing = next((place for place, one in enumerate(indexes) if place != one), None)
-    if missing is not None:
-        raise SettingsError(
-            f"{options['labels']} has {indexes[missing]} and not {missing}: the classes of --scores"
-            " are numbered from 0 without a gap, in the order of the arrays' first axis"
-        )
-    return labels
-
-
-def _links(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a folder's links may lead."""
-    return {"allowed": tuple(options.get("allow_root") or ())}
+    return entry.open(Path(source), **{**entry.defaults, **given})

@@ -1,8 +1,8 @@
 """Instance masks painted into one mask; an option chooses which is on top where they overlap.
 
 ``score``: the higher score is on top; where any instance of the image has no score, as ``area``,
-with a finding. ``area``: the smaller is on top. Ties: the earlier in the list is on top. ``error``:
-an overlap is refused.
+with a finding. ``area``: the smaller is on top. Ties: the earlier in the list is on top. ``last``:
+the later in the list is on top, as annotation tools show it. ``error``: an overlap is refused.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Overlaps(StrEnum):
 
     SCORE = "score"
     AREA = "area"
+    LAST = "last"
     ERROR = "error"
 
 
@@ -90,6 +91,8 @@ def _between(found: NDArray[np.bool_]) -> slice:
 
 def _order(instances: Sequence[Instance], overlaps: Overlaps) -> list[int]:
     """Positions in painting order, the topmost last."""
+    if overlaps is Overlaps.LAST:
+        return list(range(len(instances)))
     scored = overlaps is Overlaps.SCORE and _scored(instances)
 
     def key(position: int) -> tuple[float, int]:
@@ -116,7 +119,8 @@ def overlap_findings(
             ImportFinding(
                 "OVERLAP-REFUSED",
                 f"{source}: instances overlap in {painted.overlapping:,} pixels; "
-                f"{option.format('score')} or {option.format('area')} says which is on top",
+                f"{option.format('score')}, {option.format('area')} or {option.format('last')} "
+                "says which is on top",
                 found=f"{painted.overlapping} pixels",
                 expected="no overlap",
             ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -43,9 +43,13 @@ class LabelledInstance(Instance):
         return Region(place, self.label, metadata, self.score)
 
 
+class _HasRegion(Protocol):
+    def region(self, place: int, visible: int, /) -> Region: ...
+
+
 def indexed_instances(
     painted: Painted,
-    instances: Sequence[LabelledInstance],
+    instances: Sequence[_HasRegion],
     background: Region,
     over: Over256,
     shown: str,

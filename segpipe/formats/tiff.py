@@ -20,6 +20,9 @@ from segpipe.masks.refusal import MaskRefused
 #: Extensions, lower case.
 EXTENSIONS = (".tif", ".tiff")
 
+# Beyond this many pages none is looked at: it is a stack.
+_MOST_PAGES = 32
+_SUBFILE_TYPE, _SMALLER_COPY = 254, 1
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _MODES = ("1", "L", "I", "I;16", "I;16B")
 _AS_ARRAY = (
@@ -61,7 +64,7 @@ def _check(image: Image.Image) -> None:
         MaskRefused: naming it.
     """
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
-    pages = getattr(image, "n_frames", 1)
+    pages = _pages(image)
     if image.width * image.height > MAX_PIXELS:
         raise MaskRefused(
             "TOO-LARGE",
@@ -94,6 +97,17 @@ def _check(image: Image.Image) -> None:
         raise _refused("the TIFF counts from white (WhiteIsZero)", _AS_ARRAY)
     if tags.get(ORIENTATION_TAG, 1) != 1:
         raise _refused(f"the TIFF has orientation {tags[ORIENTATION_TAG]}", _AS_ARRAY)
+
+
+def _pages(image: Image.Image) -> int:
+    """Number of pages, without the smaller copies of the first one that GeoTIFFs have."""
+    count = getattr(image, "n_frames", 1)
+    for page in range(1, count if count <= _MOST_PAGES else 1):
+        image.seek(page)
+        if image.tag_v2.get(_SUBFILE_TYPE, 0) & _SMALLER_COPY:  # type: ignore[attr-defined]
+            count -= 1
+    image.seek(0)
+    return count
 
 
 def _refused(words: str, advice: str) -> MaskRefused:

@@ -23,6 +23,7 @@ from segpipe.errors import SegpipeError, SettingsError, StorageError
 from segpipe.formats.coco_panoptic import CocoPanoptic
 from segpipe.formats.exporting import Published, export_mask_folder, published
 from segpipe.formats.exporting_coco import export_coco_panoptic
+from segpipe.formats.exports import ExportFormat
 from segpipe.formats.files import Naming
 from segpipe.formats.identifiers import Over256
 from segpipe.formats.labels import Labels
@@ -347,10 +348,10 @@ def test_masks_whose_indexes_mean_different_things_need_no_label_map(tmp_path: P
 # --- what is published
 
 
-@pytest.fixture
-def two_days(tmp_path: Path) -> Root:
+@pytest.fixture(scope="module")
+def two_days(tmp_path_factory: pytest.TempPathFactory) -> Root:
     """A root with two items published on one day and one on another."""
-    place = tmp_path / "root"
+    place = tmp_path_factory.mktemp("two-days") / "root"
     root = Root.open(str(place))
     for day, items in (("2026-01-05", ["a", "A"]), ("2026-01-06", ["../b" + 300 * "x"])):
         with ManifestWriter(place, PARTITION.model_run, day) as writer:
@@ -400,7 +401,7 @@ def test_progress_is_told_of_every_prediction(two_days: Root) -> None:
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-@pytest.mark.parametrize("kind", ["coco-panoptic", "mask-folder"])
+@pytest.mark.parametrize("kind", [one.value for one in ExportFormat])
 def test_the_command_an_export_names_imports_it_again(
     two_days: Root, tmp_path: Path, kind: str
 ) -> None:

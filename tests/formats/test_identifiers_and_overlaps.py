@@ -147,6 +147,8 @@ def test_every_pixel_belongs_to_one_instance_that_covers_it_or_to_none(
             assert place == 0
         elif overlaps is Overlaps.SCORE:
             assert place - 1 == min(over, key=lambda k: (-instances[k][1], k))
+        elif overlaps is Overlaps.LAST:
+            assert place - 1 == max(over)
         else:
             assert place - 1 == min(over, key=lambda k: (int(instances[k][0].sum()), k))
 

@@ -71,7 +71,7 @@ def test_the_label_map_of_cvat_is_a_colour_table(tmp_path: Path) -> None:
     ("name", "content"),
     [
         ("classes.txt", "wall\nsky\n"),
-        ("map.yaml", "names:\n  0: wall\n  1: sky\n"),
+        ("map.yaml", "names:\n  0: wall\n 1: sky\n"),
         ("list.json", ["wall", "sky"]),
         ("cut.json", '{"0": "wall", '),
         ("wrong.csv", "number;meaning\n0;wall\n"),

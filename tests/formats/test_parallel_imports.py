@@ -86,6 +86,19 @@ def results(place: Path) -> dict[str, Any]:
     return {"categories": said}
 
 
+def cvat(place: Path) -> dict[str, Any]:
+    """Masks in an XML file, which is read while others work on what was read."""
+    place.rmdir()
+    mask = '<mask label="Cell" rle="{}, 8, {}" left="0" top="0" width="8" height="12"/>'
+    images = "".join(
+        f'<image id="{n}" name="{n}.png" width="8" height="12">'
+        f"{mask.format(n, 88 - n if n % 9 else 8)}</image>"
+        for n in range(40)
+    )
+    place.write_text(f"<annotations>{images}</annotations>")
+    return {}
+
+
 @pytest.mark.parametrize(
     ("kind", "write"),
     [
@@ -93,6 +106,7 @@ def results(place: Path) -> dict[str, Any]:
         pytest.param("arrays", arrays, marks=pytest.mark.slow),
         ("coco-panoptic", panoptic),
         pytest.param("coco-results", results, marks=pytest.mark.slow),
+        pytest.param("cvat", cvat, marks=pytest.mark.slow),
     ],
 )
 def test_one_process_and_two_write_the_same_bytes_and_tell_the_same(

@@ -41,6 +41,14 @@ INSTANCES_MERGED = rule_across_rows(
     "they became part of.",
     example="401 cells, of which the 146 smallest became one crowd",
 )
+IMPORT_LEFT_OUT = rule_across_rows(
+    "IMPORT-LEFT-OUT",
+    Severity.WARN,
+    meaning="Parts of a record are no masks, have no area or belong to nothing, and are not in the "
+    "prediction.",
+    remedy="Nothing to do if that is meant; the message counts them by kind.",
+    example="a point and two lines among the polygons of labelme",
+)
 IMPORT_UNREADABLE = rule_across_rows(
     "IMPORT-UNREADABLE",
     Severity.REJECT,
