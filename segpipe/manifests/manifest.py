@@ -18,8 +18,14 @@ import pyarrow.parquet as pq
 from segpipe.errors import ManifestError, listed
 from segpipe.manifests.carried import CarriedColumns
 from segpipe.manifests.cells import readable_text
-from segpipe.manifests.columns import check_columns, class_names, segment_column
+from segpipe.manifests.columns import (
+    check_columns,
+    class_names,
+    form_of_masks,
+    segment_column,
+)
 from segpipe.manifests.footer import check_footer
+from segpipe.manifests.held_masks import MASK_COLUMN, MaskForm
 from segpipe.manifests.limits import Limits
 from segpipe.manifests.reading_plan import ReadingPlans
 from segpipe.manifests.row_sizes import SizedRows, merged, sized
@@ -36,6 +42,7 @@ class ManifestFile:
         shown: its name in tables and messages.
         rows: number of rows.
         limits: rows beyond them are not read as a whole.
+        masks_name_files: some masks in its rows are paths of files.
     """
 
     folder: Folder
@@ -44,6 +51,15 @@ class ManifestFile:
     rows: int
     schema: pa.Schema
     limits: Limits = field(default_factory=Limits)
+    masks_name_files: bool = False
+
+    def read_columns(self, columns: Sequence[str]) -> list[str]:
+        """Of some columns those to be read: what there is, and where ``mask_url`` stands; one at
+        least, so that rows can be counted."""
+        there = [name for name in columns if name in self.schema.names]
+        if self.masks_name_files and "mask_url" in columns and MASK_COLUMN not in there:
+            there.append(MASK_COLUMN)
+        return there or ["reference_id"]
 
     @cached_property
     def plans(self) -> ReadingPlans:
@@ -125,6 +141,12 @@ class Manifest:
         return self.carried.warnings
 
     @property
+    def columns_without_masks(self) -> tuple[str, ...]:
+        """The names of all columns but the one that holds masks."""
+        names = dict.fromkeys(name for file in self.files for name in file.schema.names)
+        return tuple(name for name in names if name != MASK_COLUMN)
+
+    @property
     def rows(self) -> int:
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
@@ -150,9 +172,10 @@ class Manifest:
         """
         for file, carried in zip(self.files, self.carried.names, strict=True):
             number = 0
-            names = columns and [name for name in columns if name in file.schema.names]
+            names = None if columns is None else file.read_columns(columns)
             extras = self.extras if columns is None else pa.schema([])
             segments, classes = segment_column(file.schema), class_names(file.schema)
+            masks = form_of_masks(file.schema)
             for part in _batches(file, names, rows_per_batch):
                 yield ManifestBatch(
                     folder=file.folder.url,
@@ -164,6 +187,7 @@ class Manifest:
                     carried=carried if columns is None else (),
                     class_names=classes,
                     too_large=part.too_large,
+                    mask_form=masks,
                 )
                 number += part.rows.num_rows
 
@@ -192,6 +216,7 @@ def _open(folder: Folder, name: str, shown: str, limits: Limits) -> ManifestFile
             check_footer(shown, handle)
             file = pq.ParquetFile(handle)
             schema, rows = file.schema_arrow, file.metadata.num_rows
+            metadata = file.metadata
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, ManifestError):
             raise
@@ -201,7 +226,21 @@ def _open(folder: Folder, name: str, shown: str, limits: Limits) -> ManifestFile
             "point to a .parquet file"
         ) from None
     check_columns(shown, schema)
-    return ManifestFile(folder, name, shown, rows, schema, limits)
+    named = _name_files(metadata, form_of_masks(schema))
+    return ManifestFile(folder, name, shown, rows, schema, limits, named)
+
+
+def _name_files(metadata: pq.FileMetaData, form: MaskForm | None) -> bool:
+    """Whether some masks have no bytes, and so may be paths of files."""
+    if form is None or not form.may_name_files:
+        return False
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema == f"{MASK_COLUMN}.bytes":
+                counted = chunk.statistics
+                if counted is None or not counted.has_null_count or counted.null_count:
+                    return True
+    return False
 
 
 def _batches(file: ManifestFile, columns: Sequence[str] | None, rows: int) -> Iterator[SizedRows]:
