@@ -16,6 +16,7 @@ from segpipe.formats.given_masks import MaskLike, png_or_indexes
 from segpipe.formats.scores import ScoresLike, segmented
 from segpipe.manifests.columns import FINDINGS_COLUMN
 from segpipe.manifests.delivery import Delivery
+from segpipe.manifests.held_masks import MASK_COLUMN
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
 from segpipe.manifests.writer import RowWriter, whole_number
@@ -59,6 +60,8 @@ class ManifestWriter:
             narrowest type that holds all their values unaltered.
         importing: the rows come from an importer, which may refuse some. A manifest without
             rows is then no error.
+        inline: the manifest holds the masks themselves, in its column ``mask``, and there are no
+            files of them: one object to write, move and read.
 
     Raises:
         SettingsError: if the root's settings, the model run's name, the date or ``name`` cannot be
@@ -78,14 +81,15 @@ class ManifestWriter:
         source: str | None = None,
         carried: Mapping[str, pa.DataType] | None = None,
         importing: bool = False,
+        inline: bool = False,
     ) -> None:
         self.partition = Partition(model_run, str(date))
         manifests = Settings.of(root).folder("manifests")
         self.folder = manifests.folder(*self.partition.folders)
         self.masks = MaskStore(self.folder.folder(_MASKS), _MASKS)
-        self._importing = importing
+        self._importing, self._inline = importing, inline
         self.delivery = Delivery.named(self.folder, name, source, replace=replace)
-        self._file = RowWriter(self.delivery, carried or {}, importing=importing)
+        self._file = RowWriter(self.delivery, carried or {}, importing=importing, inline=inline)
 
     @property
     def rows(self) -> int:
@@ -111,7 +115,7 @@ class ManifestWriter:
                     "delivers all others"
                 )
             return
-        self._file.deliver(self.masks.sync)
+        self._file.deliver(_no_masks if self._inline else self.masks.sync)
         if not self.rows and not self._importing:
             raise ManifestError(
                 f"no prediction was added, so no manifest of {self.partition} was written: a "
@@ -166,7 +170,10 @@ class ManifestWriter:
         )
         row = self._file.checked(cells, carried)
         data = given if isinstance(given, bytes) else canonical_png(given)
-        row.cells["mask_url"] = self.masks.path_of(self.masks.put(data))
+        if self._inline:
+            row.cells[MASK_COLUMN] = data
+        else:
+            row.cells["mask_url"] = self.masks.path_of(self.masks.put(data))
         self._file.append(row)
 
     def add_stored(self, cells: dict[str, Any], carried: Mapping[str, Any]) -> None:
@@ -235,6 +242,10 @@ class ManifestWriter:
             FINDINGS_COLUMN: _findings(findings, reference_id),
         }
         self._file.append(self._file.checked(cells, carried))
+
+
+def _no_masks() -> None:
+    """There are no mask files to sync."""
 
 
 def row_cells(
