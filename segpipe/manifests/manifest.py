@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +32,8 @@ from segpipe.manifests.reading_plan import ReadingPlans
 from segpipe.manifests.row_sizes import SizedRows, merged, sized
 from segpipe.manifests.rows import ManifestBatch, ManifestChunk
 from segpipe.storage.files import Folder
+
+_READ_AHEAD = 2**17
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,18 @@ class ManifestFile:
         Raises:
             pyarrow.ArrowException, OSError: if the file turns out to be damaged.
         """
-        with self.folder.open_input(self.name) as handle:
+        with self.open() as handle:
             return ReadingPlans(self.shown, handle)
+
+    def open(self) -> IO[bytes]:
+        """The file, for reading some of its columns.
+
+        Raises:
+            StorageError: if it cannot be opened.
+        """
+        # Beside the masks the other columns are small: what follows them is not read ahead.
+        ahead = None if form_of_masks(self.schema) is None else _READ_AHEAD
+        return self.folder.open_input(self.name, ahead)
 
     def column(self, place: int) -> Iterator[pa.Array]:
         """Stream one column, given its place in the schema.
@@ -152,7 +165,12 @@ class Manifest:
         return sum(file.rows for file in self.files)
 
     def content_sha256(self) -> str:
-        """SHA-256 over the bytes of all files: equal content, equal digest."""
+        """SHA-256 over the bytes of all files, read when first asked for it: equal content, equal
+        digest."""
+        return self._content_sha256
+
+    @cached_property
+    def _content_sha256(self) -> str:
         digest = hashlib.sha256()
         for file in self.files:
             with file.folder.open_input(file.name) as handle:
@@ -245,7 +263,7 @@ def _name_files(metadata: pq.FileMetaData, form: MaskForm | None) -> bool:
 
 def _batches(file: ManifestFile, columns: Sequence[str] | None, rows: int) -> Iterator[SizedRows]:
     try:
-        with file.folder.open_input(file.name) as handle:
+        with file.open() as handle:
             plan = file.plans.of(handle, columns, rows)
             batches = plan.batches(handle, columns)
             parts = chain.from_iterable(sized(batch, file.limits) for batch in batches)
