@@ -215,7 +215,8 @@ class HeldPixels:
         if self.problem or not pixels.size:
             shape = " x ".join(map(str, pixels.shape))
             raise _unreadable(f"the mask in the row is no array: {self.problem or shape}")
-        _check_pixels(*pixels.shape, max_pixels)
+        height, width = pixels.shape
+        _check_pixels(height, width, max_pixels)
         lowest, highest = int(pixels.min()), int(pixels.max())
         if lowest >= 0 and highest <= 255:
             return canonical_png(np.ascontiguousarray(pixels, np.uint8))
@@ -225,7 +226,7 @@ class HeldPixels:
             worst = lowest if lowest < 0 else highest
             refusal = _unreadable(f"the mask in the row holds the value {worst}", "0..255")
             refusal.remedy = "Give the values indexes from 0 to 255, and their Segments the same."
-        refusal.header = _header(*pixels.shape)
+        refusal.header = _header(height, width)
         raise refusal
 
 

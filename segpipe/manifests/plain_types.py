@@ -152,7 +152,9 @@ def list_ends(array: pa.Array) -> NDArray[np.int64]:
         array: of lists, large or of fixed size, too; no views.
     """
     if pa.types.is_fixed_size_list(array.type):
-        return (np.arange(len(array) + 1) + array.offset) * array.type.list_size
+        ends: NDArray[np.int64] = np.arange(len(array) + 1) + array.offset
+        ends *= array.type.list_size
+        return ends
     return np.asarray(array.offsets.to_numpy(), np.int64)
 
 
