@@ -13,7 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -90,23 +90,20 @@ def _figures(stage: str, form: str, bucket: Bucket, count: int) -> tuple[float, 
     )
 
 
-def compare(count: int, forms: Sequence[str]) -> str:
-    """A table of the forms, stage by stage."""
-    lines = [
-        f"| {count:,} masks | form | seconds | requests | MB sent | MB received |",
-        "|---|---|---|---|---|---|",
-    ]
+def compare(count: int, forms: Sequence[str]) -> Iterator[str]:
+    """The lines of a table of the forms, stage by stage."""
+    yield f"| {count:,} masks | form | seconds | requests | MB sent | MB received |"
+    yield "|---|---|---|---|---|---|"
     with S3Server() as server:
         for form in forms:
             bucket = server.new_bucket()
             os.environ.update(bucket.environment)
             for stage in STAGES:
                 seconds, found = _figures(stage, form, bucket, count)
-                lines.append(
+                yield (
                     f"| {stage} | {form} | {seconds:.1f} | {found.requests:,} | "
                     f"{found.received / 1e6:.1f} | {found.sent / 1e6:.1f} |"
                 )
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -119,7 +116,8 @@ def main() -> None:
     if asked.measure:
         print(f"{measure(*asked.measure, asked.masks):.3f}")
         return
-    print(compare(asked.masks, [asked.form] if asked.form else _FORMS))
+    for line in compare(asked.masks, [asked.form] if asked.form else _FORMS):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

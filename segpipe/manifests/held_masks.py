@@ -155,7 +155,7 @@ class HeldPath:
 
     def png(self, max_bytes: int, max_pixels: int) -> bytes:
         """None: it is in the file."""
-        raise _unreadable(f"the mask is the path {self.path!r} without bytes")
+        raise _unreadable("the mask in the row is a path without bytes")
 
 
 @dataclass(frozen=True, slots=True)
