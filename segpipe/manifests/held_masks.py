@@ -65,6 +65,11 @@ class MaskForm:
         return self.kind is _Kind.IMAGE
 
     @property
+    def holds_arrays(self) -> bool:
+        """Whether each pixel is a value of Parquet's, and takes many bytes while it is read."""
+        return self.kind in (_Kind.ARRAY, _Kind.TENSOR)
+
+    @property
     def is_large(self) -> bool:
         """Whether cells have the limits of masks; else those of rows."""
         return self.kind is not _Kind.RUNS

@@ -27,13 +27,14 @@ from segpipe.manifests.columns import (
 )
 from segpipe.manifests.footer import check_footer
 from segpipe.manifests.held_masks import MASK_COLUMN, MaskForm
-from segpipe.manifests.limits import Limits
+from segpipe.manifests.limits import MAX_READING_BYTES, Limits
 from segpipe.manifests.reading_plan import ReadingPlans
 from segpipe.manifests.row_sizes import SizedRows, merged, sized
 from segpipe.manifests.rows import ManifestBatch, ManifestChunk
 from segpipe.storage.files import Folder
 
 _READ_AHEAD = 2**17
+_ARRAYS_MEMORY = MAX_READING_BYTES // 4
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,9 @@ def _name_files(metadata: pq.FileMetaData, form: MaskForm | None) -> bool:
 def _batches(file: ManifestFile, columns: Sequence[str] | None, rows: int) -> Iterator[SizedRows]:
     try:
         with file.open() as handle:
-            plan = file.plans.of(handle, columns, rows)
+            masks = form_of_masks(file.schema)
+            memory = _ARRAYS_MEMORY if masks and masks.holds_arrays else MAX_READING_BYTES
+            plan = file.plans.of(handle, columns, rows, memory)
             batches = plan.batches(handle, columns)
             parts = chain.from_iterable(sized(batch, file.limits) for batch in batches)
             yield from merged(parts, rows, file.limits)
