@@ -19,6 +19,7 @@ from segpipe.formats.model_outputs.writing import OutputWriter
 from segpipe.formats.row_check import AddedItems, RowCheck
 from segpipe.manifests.columns import FINDINGS_COLUMN
 from segpipe.manifests.delivery import Delivery
+from segpipe.manifests.held_masks import MASK_COLUMN
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
 from segpipe.manifests.writer import RowWriter
@@ -65,6 +66,8 @@ class ManifestWriter(OutputWriter):
             narrowest type that holds all their values unaltered.
         importing: the rows come from an importer, which may refuse some. A manifest without
             rows is then no error.
+        inline: the manifest holds the masks themselves, in its column ``mask``, and there are no
+            files of them: one object to write, move and read.
 
     Raises:
         SettingsError: if the root's settings, the model run's name, the date or ``name`` cannot be
@@ -84,14 +87,15 @@ class ManifestWriter(OutputWriter):
         source: str | None = None,
         carried: Mapping[str, pa.DataType] | None = None,
         importing: bool = False,
+        inline: bool = False,
     ) -> None:
         self.partition = Partition(model_run, str(date))
         settings = Settings.of(root)
         self.folder = settings.folder("manifests").folder(*self.partition.folders)
         self.masks = MaskStore(self.folder.folder(_MASKS), _MASKS)
-        self._importing = importing
+        self._importing, self._inline = importing, inline
         self.delivery = Delivery.named(self.folder, name, source, replace=replace)
-        self._file = RowWriter(self.delivery, carried or {}, importing=importing)
+        self._file = RowWriter(self.delivery, carried or {}, importing=importing, inline=inline)
         policy = settings.policies.of(model_run)
         self._check = RowCheck(policy, settings.sources(), self.folder.url)
         self._items = AddedItems()
@@ -127,7 +131,7 @@ class ManifestWriter(OutputWriter):
                     "delivers all others"
                 )
             return
-        self._file.deliver(self.masks.sync)
+        self._file.deliver(_no_masks if self._inline else self.masks.sync)
         if not self.rows and not self._importing:
             raise ManifestError(
                 f"no prediction was added, so no manifest of {self.partition} was written: a "
@@ -203,7 +207,10 @@ class ManifestWriter(OutputWriter):
             self._tell_unread_confidence(reference_id, segments)
             if check is not False:
                 self._items.refuse_repeated(row.cells["reference_id"])
-        row.cells["mask_url"] = self.masks.path_of(self.masks.put(data))
+        if self._inline:
+            row.cells[MASK_COLUMN] = data
+        else:
+            row.cells["mask_url"] = self.masks.path_of(self.masks.put(data))
         self._file.append(row)
         if not self._importing:
             self._items.add(row.cells["reference_id"])
@@ -270,6 +277,10 @@ class ManifestWriter(OutputWriter):
             FINDINGS_COLUMN: _findings(findings, reference_id),
         }
         self._file.append(self._file.checked(cells, carried))
+
+
+def _no_masks() -> None:
+    """There are no mask files to sync."""
 
 
 def row_cells(

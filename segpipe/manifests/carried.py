@@ -15,8 +15,9 @@ from typing import Protocol
 import pyarrow as pa
 
 from segpipe.errors import listed
-from segpipe.manifests.columns import type_name, used_columns
+from segpipe.manifests.columns import form_of_masks, no_masks, type_name, used_columns
 from segpipe.manifests.common_types import Inexact, always_fits, common_types, fitted
+from segpipe.manifests.held_masks import MASK_COLUMN
 from segpipe.tables.schemas import VALIDATED
 
 # A carried column with one of these names gets the prefix "manifest_".
@@ -74,7 +75,7 @@ class CarriedColumns:
             for place, name in enumerate(carried):
                 if name is not None:
                     columns.setdefault(name, []).append(_Column(file, place))
-        fields, warnings = [], list(_renamed(files, names))
+        fields, warnings = [], [*_without_masks(files), *_renamed(files, names)]
         for name, parts in columns.items():
             kind = _common_type(parts)
             if kind is None:
@@ -154,6 +155,13 @@ def _renamed(files: Sequence[CarryingFile], names: Sequence[Sequence[str | None]
                     f"{file.shown}: column {name!r} is carried as {new!r}, since another column "
                     "has its name; rename one of them"
                 )
+
+
+def _without_masks(files: Sequence[CarryingFile]) -> Iterator[str]:
+    """Warnings of columns with the name of masks, and none in them."""
+    for file in files:
+        if MASK_COLUMN in file.schema.names and form_of_masks(file.schema) is None:
+            yield f"{file.shown}: {no_masks(file.schema)}. It is carried, and read as no mask"
 
 
 def _carried_as_text(name: str, parts: Sequence[_Column]) -> str:

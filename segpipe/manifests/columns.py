@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from segpipe.errors import ManifestError, listed
+from segpipe.manifests.held_masks import EXPECTED_MASKS, MASK_COLUMN, MaskForm, mask_form
 from segpipe.manifests.plain_types import is_list, is_text, plain_type
 
 #: Possible names of the column of Segments; the first that exists is used.
@@ -34,9 +35,12 @@ def check_columns(shown: str, schema: pa.Schema) -> None:
     Raises:
         ManifestError: naming the file, the column, what was found and what was expected.
     """
-    for name in ("reference_id", "mask_url"):
-        if name not in schema.names:
-            raise ManifestError(_missing(shown, name, schema))
+    if "reference_id" not in schema.names:
+        raise ManifestError(_missing(shown, "reference_id", schema))
+    if "mask_url" not in schema.names and form_of_masks(schema) is None:
+        if MASK_COLUMN in schema.names:
+            raise ManifestError(f"{shown}: {no_masks(schema)}")
+        raise ManifestError(_missing(shown, "mask_url", schema))
     if not any(name in schema.names for name in SEGMENT_COLUMNS):
         raise ManifestError(_missing(shown, "segments", schema))
     for name in used_columns(schema):
@@ -62,7 +66,26 @@ def segment_column(schema: pa.Schema) -> str:
 
 def used_columns(schema: pa.Schema) -> tuple[str, ...]:
     """The columns that segpipe itself reads; all others are carried through to the tables."""
-    return (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, segment_column(schema))
+    masks = () if form_of_masks(schema) is None else (MASK_COLUMN,)
+    return (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, segment_column(schema), *masks)
+
+
+def form_of_masks(schema: pa.Schema) -> MaskForm | None:
+    """How the column ``mask`` holds masks; None if there is none that does."""
+    if MASK_COLUMN not in schema.names:
+        return None
+    return mask_form(schema.field(schema.names.index(MASK_COLUMN)).type)
+
+
+def no_masks(schema: pa.Schema) -> str:
+    """Why a column ``mask`` holds no masks, and what to do."""
+    kind = schema.field(schema.names.index(MASK_COLUMN)).type
+    hint = ""
+    if is_text(plain_type(kind)):
+        hint = "; decode base64 with base64.b64decode, name files in a column 'mask_url'"
+    elif is_list(plain_type(kind)):
+        hint = "; apply argmax or a threshold to scores, give each row a height and a width"
+    return f"column {MASK_COLUMN!r} holds {type_name(kind)}, expected {EXPECTED_MASKS}{hint}"
 
 
 def class_names(schema: pa.Schema) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,13 +19,22 @@ import pyarrow.parquet as pq
 from segpipe.errors import ManifestError, listed
 from segpipe.manifests.carried import CarriedColumns
 from segpipe.manifests.cells import readable_text
-from segpipe.manifests.columns import check_columns, class_names, segment_column
+from segpipe.manifests.columns import (
+    check_columns,
+    class_names,
+    form_of_masks,
+    segment_column,
+)
 from segpipe.manifests.footer import check_footer
-from segpipe.manifests.limits import Limits
+from segpipe.manifests.held_masks import MASK_COLUMN, MaskForm
+from segpipe.manifests.limits import MAX_READING_BYTES, Limits
 from segpipe.manifests.reading_plan import ReadingPlans
 from segpipe.manifests.row_sizes import SizedRows, merged, sized
 from segpipe.manifests.rows import ManifestBatch, ManifestChunk
 from segpipe.storage.files import Folder
+
+_READ_AHEAD = 2**17
+_ARRAYS_MEMORY = MAX_READING_BYTES // 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class ManifestFile:
         shown: its name in tables and messages.
         rows: number of rows.
         limits: rows beyond them are not read as a whole.
+        masks_name_files: some masks in its rows are paths of files.
     """
 
     folder: Folder
@@ -44,6 +55,15 @@ class ManifestFile:
     rows: int
     schema: pa.Schema
     limits: Limits = field(default_factory=Limits)
+    masks_name_files: bool = False
+
+    def read_columns(self, columns: Sequence[str]) -> list[str]:
+        """Of some columns those to be read: what there is, and where ``mask_url`` stands; one at
+        least, so that rows can be counted."""
+        there = [name for name in columns if name in self.schema.names]
+        if self.masks_name_files and "mask_url" in columns and MASK_COLUMN not in there:
+            there.append(MASK_COLUMN)
+        return there or ["reference_id"]
 
     @cached_property
     def plans(self) -> ReadingPlans:
@@ -52,8 +72,18 @@ class ManifestFile:
         Raises:
             pyarrow.ArrowException, OSError: if the file turns out to be damaged.
         """
-        with self.folder.open_input(self.name) as handle:
+        with self.open() as handle:
             return ReadingPlans(self.shown, handle)
+
+    def open(self) -> IO[bytes]:
+        """The file, for reading some of its columns.
+
+        Raises:
+            StorageError: if it cannot be opened.
+        """
+        # Beside the masks the other columns are small: what follows them is not read ahead.
+        ahead = None if form_of_masks(self.schema) is None else _READ_AHEAD
+        return self.folder.open_input(self.name, ahead)
 
     def column(self, place: int) -> Iterator[pa.Array]:
         """Stream one column, given its place in the schema.
@@ -125,12 +155,23 @@ class Manifest:
         return self.carried.warnings
 
     @property
+    def columns_without_masks(self) -> tuple[str, ...]:
+        """The names of all columns but the one that holds masks."""
+        names = dict.fromkeys(name for file in self.files for name in file.schema.names)
+        return tuple(name for name in names if name != MASK_COLUMN)
+
+    @property
     def rows(self) -> int:
         """Rows of all files together."""
         return sum(file.rows for file in self.files)
 
     def content_sha256(self) -> str:
-        """SHA-256 over the bytes of all files: equal content, equal digest."""
+        """SHA-256 over the bytes of all files, read when first asked for it: equal content, equal
+        digest."""
+        return self._content_sha256
+
+    @cached_property
+    def _content_sha256(self) -> str:
         digest = hashlib.sha256()
         for file in self.files:
             with file.folder.open_input(file.name) as handle:
@@ -150,9 +191,10 @@ class Manifest:
         """
         for file, carried in zip(self.files, self.carried.names, strict=True):
             number = 0
-            names = columns and [name for name in columns if name in file.schema.names]
+            names = None if columns is None else file.read_columns(columns)
             extras = self.extras if columns is None else pa.schema([])
             segments, classes = segment_column(file.schema), class_names(file.schema)
+            masks = form_of_masks(file.schema)
             for part in _batches(file, names, rows_per_batch):
                 yield ManifestBatch(
                     folder=file.folder.url,
@@ -164,6 +206,7 @@ class Manifest:
                     carried=carried if columns is None else (),
                     class_names=classes,
                     too_large=part.too_large,
+                    mask_form=masks,
                 )
                 number += part.rows.num_rows
 
@@ -192,6 +235,7 @@ def _open(folder: Folder, name: str, shown: str, limits: Limits) -> ManifestFile
             check_footer(shown, handle)
             file = pq.ParquetFile(handle)
             schema, rows = file.schema_arrow, file.metadata.num_rows
+            metadata = file.metadata
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, ManifestError):
             raise
@@ -201,13 +245,29 @@ def _open(folder: Folder, name: str, shown: str, limits: Limits) -> ManifestFile
             "point to a .parquet file"
         ) from None
     check_columns(shown, schema)
-    return ManifestFile(folder, name, shown, rows, schema, limits)
+    named = _name_files(metadata, form_of_masks(schema))
+    return ManifestFile(folder, name, shown, rows, schema, limits, named)
+
+
+def _name_files(metadata: pq.FileMetaData, form: MaskForm | None) -> bool:
+    """Whether some masks have no bytes, and so may be paths of files."""
+    if form is None or not form.may_name_files:
+        return False
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema == f"{MASK_COLUMN}.bytes":
+                counted = chunk.statistics
+                if counted is None or not counted.has_null_count or counted.null_count:
+                    return True
+    return False
 
 
 def _batches(file: ManifestFile, columns: Sequence[str] | None, rows: int) -> Iterator[SizedRows]:
     try:
-        with file.folder.open_input(file.name) as handle:
-            plan = file.plans.of(handle, columns, rows)
+        with file.open() as handle:
+            masks = form_of_masks(file.schema)
+            memory = _ARRAYS_MEMORY if masks and masks.holds_arrays else MAX_READING_BYTES
+            plan = file.plans.of(handle, columns, rows, memory)
             batches = plan.batches(handle, columns)
             parts = chain.from_iterable(sized(batch, file.limits) for batch in batches)
             yield from merged(parts, rows, file.limits)

@@ -6,7 +6,7 @@ The footer's sizes are a writer's word. What a reader allocates stands in the he
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -25,6 +25,7 @@ _HEADER_AT_ONCE, _LARGEST_HEADER = 512, 2**24
 # Runs of levels that are looked at in a file; beyond, its rows count as long as they can be.
 _MOST_RUNS = 2_000_000
 _BYTES_AT_ONCE = 2**17
+_BYTES_COMPARED = 2**12
 # Larger dictionaries than writers write are not looked into.
 _LARGEST_LOOKED_AT = 2**21
 _START, _NO_START = np.zeros(1, np.int64), np.zeros(0, np.int64)
@@ -198,30 +199,70 @@ class RowLengths:
     ) -> Iterator[tuple[np.ndarray, int]]:
         """For stretches of levels: the places at which a row starts, and the stretch's length."""
         reader = Compact(levels)
+        marks: list[tuple[int, int]] = []  # where the last runs without a start begin
         while values > 0:
             self._runs += 1
             if self._runs > _MOST_RUNS:
                 raise ValueError("too many runs")
-            head = reader.varint()
-            if head & 1:
-                size = (head >> 1) * bits
-                packed = np.frombuffer(levels[reader.place : reader.place + size], np.uint8)
-                reader.place += size
-                for first in range(0, len(packed), _BYTES_AT_ONCE * bits):
-                    part = packed[first : first + _BYTES_AT_ONCE * bits]
-                    found = np.unpackbits(part, bitorder="little").reshape(-1, bits)[:values]
-                    yield np.flatnonzero(~found.any(axis=1)), len(found)
-                    values -= len(found)
-            else:
-                count = min(head >> 1, values)
-                if not count:
-                    raise ValueError("an empty run of levels")
-                size = (bits + 7) // 8
-                level = int.from_bytes(levels[reader.place : reader.place + size], "little")
-                reader.place += size
-                if level:
-                    yield _NO_START, count
-                else:  # rows of one value each, of which the first ends the one before
-                    for _ in range(min(count, 2)):
-                        yield _START, 1
-                values -= count
+            marks.append((reader.place, values))
+            count, starts_rows = yield from _run(reader, levels, bits, values)
+            values -= count
+            if starts_rows:
+                marks.clear()
+            elif len(marks) == 2:
+                place, left = marks.pop(0)
+                length = left - values
+                times = _repeats(levels, place, reader.place)
+                times = min(times, values // length) if length else 0
+                if times:
+                    yield _NO_START, times * length
+                    reader.place += times * (reader.place - place)
+                    values -= times * length
+                    marks.clear()
+
+
+def _run(
+    reader: Compact, levels: memoryview, bits: int, values: int
+) -> Generator[tuple[np.ndarray, int], None, tuple[int, bool]]:
+    """The next run of levels, in stretches as :meth:`RowLengths._starts` gives them; returns its
+    length, and whether a row starts in it."""
+    head = reader.varint()
+    if head & 1:
+        size = (head >> 1) * bits
+        packed = np.frombuffer(levels[reader.place : reader.place + size], np.uint8)
+        reader.place += size
+        length, starts_rows = 0, False
+        for first in range(0, len(packed), _BYTES_AT_ONCE * bits):
+            part = packed[first : first + _BYTES_AT_ONCE * bits]
+            found = np.unpackbits(part, bitorder="little").reshape(-1, bits)[: values - length]
+            starts = np.flatnonzero(~found.any(axis=1))
+            yield starts, len(found)
+            length, starts_rows = length + len(found), starts_rows or starts.size > 0
+        return length, starts_rows
+    count = min(head >> 1, values)
+    if not count:
+        raise ValueError("an empty run of levels")
+    size = (bits + 7) // 8
+    level = int.from_bytes(levels[reader.place : reader.place + size], "little")
+    reader.place += size
+    if level:
+        yield _NO_START, count
+    else:  # rows of one value each, of which the first ends the one before
+        for _ in range(min(count, 2)):
+            yield _START, 1
+    return count, not level
+
+
+def _repeats(levels: memoryview, start: int, end: int) -> int:
+    """How many times bytes repeat themselves: lines of an image are equally long."""
+    period, place, size = end - start, end, _BYTES_COMPARED
+    if not period or levels[end : end + period] != levels[start:end]:
+        return 0
+    data = np.frombuffer(levels, np.uint8)
+    while place < len(data):
+        stop = min(place + size, len(data))
+        differs = data[place:stop] != data[place - period : stop - period]
+        if differs.any():
+            return (place + int(differs.argmax()) - end) // period
+        place, size = stop, min(2 * size, _BYTES_AT_ONCE)
+    return (len(data) - end) // period

@@ -12,6 +12,7 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 # Bytes that are reserved without need.
 _MOST_RESERVED = 64_000_000
@@ -142,6 +143,19 @@ def list_values(array: pa.Array) -> pa.Array:
         size = array.type.list_size
         return array.values.slice(array.offset * size, len(array) * size)
     return array.flatten()
+
+
+def list_ends(array: pa.Array) -> NDArray[np.int64]:
+    """Where each list of an array begins in its ``values``, and where the last ends; N + 1 of them.
+
+    Args:
+        array: of lists, large or of fixed size, too; no views.
+    """
+    if pa.types.is_fixed_size_list(array.type):
+        ends: NDArray[np.int64] = np.arange(len(array) + 1) + array.offset
+        ends *= array.type.list_size
+        return ends
+    return np.asarray(array.offsets.to_numpy(), np.int64)
 
 
 def rebuilt_list(array: pa.Array, values: pa.Array, kind: pa.DataType) -> pa.Array:

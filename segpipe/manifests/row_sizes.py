@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from segpipe.manifests.columns import SEGMENT_COLUMNS, SIZE_COLUMNS, TEXT_COLUMNS
+from segpipe.manifests.held_masks import MASK_COLUMN, PATH_MEMBER, mask_form
 from segpipe.manifests.limits import MAX_TEXT_BYTES, Limits
-from segpipe.manifests.plain_types import is_bytes, is_text, plain_array
+from segpipe.manifests.plain_types import is_bytes, is_text, list_ends, plain_array
 from segpipe.predictions.declarations import MOST_READ
 from segpipe.tables.amounts import bytes_at_once
 
@@ -56,7 +57,7 @@ def sized(batch: pa.RecordBatch, limits: Limits) -> Iterator[SizedRows]:
         yield SizedRows(plain_rows(batch), {})
         return
     names = batch.schema.names
-    sizes = np.array([sizes_of(column) for column in batch.columns])
+    sizes = np.array(list(map(_sizes, names, batch.columns)))
     too_large = dict(_too_large(batch, sizes, limits))
     columns = []
     for name, column, own in zip(names, batch.columns, sizes, strict=True):
@@ -142,6 +143,9 @@ def _is_small(batch: pa.RecordBatch, limits: Limits) -> bool:
             return False
         if name in SEGMENT_COLUMNS and int(_counts(column).max(initial=0)) > MOST_READ:
             return False
+        paths = _paths(column) if name == MASK_COLUMN else None
+        if paths is not None and int(paths.max(initial=0)) > MAX_TEXT_BYTES:
+            return False
         total += own
     return total <= limits.max_row_bytes
 
@@ -151,6 +155,9 @@ def _too_large(
 ) -> Iterator[tuple[int, TooLarge]]:
     names = batch.schema.names
     beyond: dict[int, TooLarge] = {}
+    # Masks have limits of their own: those of mask files.
+    of_rows = [not _are_large_masks(*one) for one in zip(names, batch.columns, strict=True)]
+    sizes = np.where(np.array(of_rows)[:, None], sizes, 0)
     whole = sizes.sum(axis=0)
     for place in np.flatnonzero(whole > limits.max_row_bytes).tolist():
         largest = names[int(sizes[:, place].argmax())]
@@ -159,11 +166,49 @@ def _too_large(
         if name in TEXT_COLUMNS:
             for place in np.flatnonzero(own > MAX_TEXT_BYTES + _LEAST).tolist():
                 beyond[place] = TooLarge(name, int(own[place]) - _LEAST, MAX_TEXT_BYTES)
+        elif name == MASK_COLUMN and (paths := _paths(column)) is not None:
+            for place in np.flatnonzero(paths > MAX_TEXT_BYTES).tolist():
+                beyond[place] = TooLarge(PATH_MEMBER, int(paths[place]), MAX_TEXT_BYTES)
         elif name in SEGMENT_COLUMNS and int(_counts(column).max(initial=0)) > MOST_READ:
             counts = _counts(column)
             for place in np.flatnonzero(counts > MOST_READ).tolist():
                 beyond[place] = TooLarge(name, int(counts[place]), MOST_READ)
     yield from sorted(beyond.items())
+
+
+def _are_large_masks(name: str, column: pa.Array) -> bool:
+    form = mask_form(column.type) if name == MASK_COLUMN else None
+    return form is not None and form.is_large
+
+
+def _paths(column: pa.Array) -> _Sizes | None:
+    """Bytes of each path in a column of masks; None where it has no paths."""
+    column = column.storage if isinstance(column.type, pa.BaseExtensionType) else column
+    if not pa.types.is_struct(column.type) or column.type.get_field_index("path") < 0:
+        return None
+    return sizes_of(column.field("path")) - _LEAST
+
+
+def _sizes(name: str, column: pa.Array) -> _Sizes:
+    """Bytes of each value of a column when it is worked on; masks stay arrays and bytes."""
+    if _are_large_masks(name, column):
+        packed = _packed(column)
+        return sizes_of(column) if packed is None else packed
+    return sizes_of(column)
+
+
+def _packed(array: pa.Array) -> _Sizes | None:
+    """Bytes of each list of numbers, or of lists of them, in Arrow's memory; None for others."""
+    values = array.storage if isinstance(array.type, pa.BaseExtensionType) else array
+    ends = None
+    while pa.types.is_list(values.type) or _is_other_list(values.type):
+        own = list_ends(values)
+        ends, values = own if ends is None else own[ends], values.values
+    return None if ends is None else np.diff(ends) * max(1, _width(values.type)) + _LEAST
+
+
+def _is_other_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def sizes_of(array: pa.Array) -> _Sizes:

@@ -12,6 +12,14 @@ import pyarrow as pa
 from segpipe.manifests.cells import cells_of
 from segpipe.manifests.columns import FINDINGS_COLUMN, SIZE_COLUMNS, TEXT_COLUMNS
 from segpipe.manifests.common_types import as_text, fitted
+from segpipe.manifests.held_masks import (
+    MASK_COLUMN,
+    PATH_MEMBER,
+    HeldMask,
+    HeldPath,
+    MaskForm,
+    held_masks,
+)
 from segpipe.manifests.limits import MAX_TEXT_BYTES
 from segpipe.manifests.row_sizes import TooLarge
 from segpipe.predictions.declarations import MOST_READ
@@ -51,6 +59,7 @@ class ManifestRow:
         segments: the cell: a list of structs, JSON text, or None.
         height, width: the cells; valid ones are positive whole numbers of pixels.
         import_findings: what an importer found wrong with the row's record.
+        mask: in the row itself; ``mask_url`` is empty then, or the row says two things.
     """
 
     manifest: str
@@ -63,6 +72,7 @@ class ManifestRow:
     width: object = None
     image_url: str | None = None
     import_findings: tuple[ImportFinding, ...] = ()
+    mask: HeldMask | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,7 @@ class ManifestBatch:
         carried: the name of each column of ``rows`` in ``extras``; None if it is not carried.
         class_names: what the whole numbers in Segments' labels stand for; empty if nothing.
         too_large: place of a row in ``rows`` -> why it was not read as a whole.
+        mask_form: how the column ``mask`` holds masks; None if it holds none.
     """
 
     folder: str
@@ -104,6 +115,7 @@ class ManifestBatch:
     carried: tuple[str | None, ...] = ()
     class_names: tuple[str, ...] = ()
     too_large: Mapping[int, TooLarge] = field(default_factory=dict)
+    mask_form: MaskForm | None = None
 
     def __str__(self) -> str:
         return f"{self.manifest} rows {self.first} to {self.first + self.rows.num_rows - 1}"
@@ -124,18 +136,26 @@ class ManifestBatch:
         findings = [*map(_findings, cells[FINDINGS_COLUMN])]
         for place, why in self.too_large.items():
             findings[place] = (_too_large(why, self.segment_column),)
+        masks: list[HeldMask | None] = [None] * count
+        if self.mask_form is not None and MASK_COLUMN in columns:
+            masks = held_masks(columns[MASK_COLUMN], self.mask_form)
+        urls = cells["mask_url"]
+        for place, mask in enumerate(masks):
+            if isinstance(mask, HeldPath) and not (urls[place] or "").strip():
+                urls[place], masks[place] = mask.path, None
         rows = tuple(
             ManifestRow(self.manifest, number, *values)
             for number, values in enumerate(
                 zip(
                     cells["reference_id"],
-                    cells["mask_url"],
+                    urls,
                     segments,
                     cells["annotation_id"],
                     map(_whole, cells["height"]),
                     map(_whole, cells["width"]),
                     cells["image_url"],
                     findings,
+                    masks,
                     strict=True,
                 ),
                 self.first,
@@ -161,7 +181,7 @@ def _too_large(why: TooLarge, segment_column: str) -> ImportFinding:
             f"{why.size} Segments",
             "at most 256",
         )
-    if why.limit == MAX_TEXT_BYTES and why.column in TEXT_COLUMNS:
+    if why.limit == MAX_TEXT_BYTES and why.column in (*TEXT_COLUMNS, PATH_MEMBER):
         message = (
             f"{why.column} has {why.size:,} bytes, over the limit of {why.limit:,}: is it another "
             "column's content?"

@@ -7,12 +7,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from segpipe.storage.failures import storage_errors
+
+# Of large cells, so many are written before it is looked whether a page is full.
+_LARGE_CELLS = 16
 
 
 class Spool:
@@ -39,11 +43,18 @@ class Spool:
                 self._writer = pa.ipc.new_file(str(self._files[-1]), self._schema, options=options)
             self._writer.write_table(table)
 
-    def write_parquet(self, name: str, schema: pa.Schema, last: Sequence[pa.Table]) -> Path:
+    def write_parquet(
+        self,
+        name: str,
+        schema: pa.Schema,
+        last: Sequence[pa.Table],
+        as_they_are: Sequence[str] = (),
+    ) -> Path:
         """Write all tables, and some that were not kept, as one Parquet file beside them.
 
         Args:
             schema: to which every kept table can be brought without loss.
+            as_they_are: columns of large cells that do not get smaller when they are compressed.
 
         Raises:
             StorageError: if it cannot be written.
@@ -51,7 +62,8 @@ class Spool:
         with storage_errors(f"writing a manifest in {self._place()}"):
             self._end_file()
             path = self._place() / name
-            with pq.ParquetWriter(str(path), schema, compression="zstd") as output:
+            options = _options(schema, as_they_are)
+            with pq.ParquetWriter(str(path), schema, **options) as output:
                 for table in self._kept():
                     output.write_table(_in_schema(table, schema))
                 for table in last:
@@ -81,6 +93,23 @@ class Spool:
             with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as file:
                 for number in range(file.num_record_batches):
                     yield pa.Table.from_batches([file.get_batch(number)])
+
+
+def _options(schema: pa.Schema, as_they_are: Sequence[str]) -> dict[str, Any]:
+    """How Parquet is written."""
+    if not as_they_are:
+        return {"compression": "zstd"}
+    nothing = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), nothing)
+    leaves = pq.ParquetFile(pa.BufferReader(nothing.getvalue())).schema
+    paths = [leaves.column(place).path for place in range(len(leaves))]
+    usual = [path for path in paths if path not in as_they_are]
+    return {
+        "compression": {path: "zstd" if path in usual else "none" for path in paths},
+        "use_dictionary": usual,
+        "write_statistics": usual,
+        "write_batch_size": _LARGE_CELLS,
+    }
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -14,9 +14,10 @@ from segpipe.manifests.carried import carried_name
 from segpipe.manifests.carried_values import CarriedColumn, Unfit, plain_value
 from segpipe.manifests.columns import FINDINGS_COLUMN, FINDINGS_TYPE, TEXT_COLUMNS
 from segpipe.manifests.delivery import SOURCE_KEY, Delivery
+from segpipe.manifests.held_masks import MASK_COLUMN
 from segpipe.manifests.spool import Spool
 
-_ROWS_PER_GROUP = 2000
+_ROWS_PER_GROUP, _MASK_BYTES_PER_GROUP = 2000, 16_000_000
 _SEGMENTS = pa.list_(
     pa.struct(
         [
@@ -58,14 +59,21 @@ class RowWriter:
         carried: types of further columns, if known; otherwise each has the narrowest that holds
             its values.
         importing: whether there is a column of findings also where no row has one.
+        inline: whether rows hold their masks, as PNG bytes.
     """
 
     def __init__(
-        self, delivery: Delivery, carried: Mapping[str, pa.DataType], *, importing: bool
+        self,
+        delivery: Delivery,
+        carried: Mapping[str, pa.DataType],
+        *,
+        importing: bool,
+        inline: bool = False,
     ) -> None:
         self.rows = 0
         self._delivery = delivery
         self._has_findings = importing
+        self._inline, self._mask_bytes = inline, 0
         self._columns = {name: CarriedColumn(kind, declared=True) for name, kind in carried.items()}
         self._tables_names = {carried_name(name): name for name in carried}
         self._waiting: list[dict[str, Any]] = []
@@ -121,14 +129,15 @@ class RowWriter:
         self._tables_names.update({carried_name(name): name for name in row.columns})
         self._has_findings = self._has_findings or bool(row.cells.get(FINDINGS_COLUMN))
         self._waiting.append(row.cells)
+        self._mask_bytes += len(row.cells.get(MASK_COLUMN) or b"") if self._inline else 0
         self.rows += 1
-        if len(self._waiting) >= _ROWS_PER_GROUP:
+        if len(self._waiting) >= _ROWS_PER_GROUP or self._mask_bytes >= _MASK_BYTES_PER_GROUP:
             try:
                 self._spool.append(self._table())
             except StorageError as error:
                 self._failed = error
                 raise
-            self._waiting = []
+            self._waiting, self._mask_bytes = [], 0
 
     def deliver(self, sync: Callable[[], None]) -> None:
         """Write the file under its name; no file if there are no rows.
@@ -146,7 +155,12 @@ class RowWriter:
         if self.rows:
             try:
                 last = [self._table()] if self._waiting else []
-                path = self._spool.write_parquet(self._delivery.file, self._schema(), last)
+                path = self._spool.write_parquet(
+                    self._delivery.file,
+                    self._schema(),
+                    last,
+                    as_they_are=[MASK_COLUMN] if self._inline else [],
+                )
             except SegpipeError:
                 self.discard()
                 raise
@@ -163,7 +177,7 @@ class RowWriter:
         self._spool.remove()
 
     def _check_name(self, name: str, reference_id: str, beside: Iterable[str]) -> None:
-        if name in _COLUMNS or name == FINDINGS_COLUMN:
+        if name in _COLUMNS or name == FINDINGS_COLUMN or (self._inline and name == MASK_COLUMN):
             raise ManifestError(f"{reference_id!r}: {name!r} is a column of its own")
         names = {**self._tables_names, **{carried_name(one): one for one in beside}}
         other = names.get(carried_name(name))
@@ -179,6 +193,8 @@ class RowWriter:
 
     def _schema(self) -> pa.Schema:
         kinds = {**_COLUMNS, **{name: column.type for name, column in self._columns.items()}}
+        if self._inline:
+            kinds[MASK_COLUMN] = pa.binary()
         if self._has_findings:
             kinds[FINDINGS_COLUMN] = FINDINGS_TYPE
         schema = pa.schema([pa.field(name, kind) for name, kind in kinds.items()])

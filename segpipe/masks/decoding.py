@@ -83,7 +83,7 @@ def decode_mask(data: bytes, max_pixels: int = MAX_PIXELS) -> DecodedMask:
 
 
 def _decoded(data: bytes, header: PngHeader, max_pixels: int) -> DecodedMask:
-    _check_pixels(header, max_pixels)
+    check_pixels(header, max_pixels)
     meet(header.width * header.height)
     samples, file, excess = _read(data, header)
     remarks = tuple(_remarks(file, excess))
@@ -120,7 +120,7 @@ def decode_samples(
         MaskRefused: FILE-NOT-PNG, PNG-UNREADABLE or TOO-LARGE.
     """
     header = _header(data)
-    _check_pixels(header, max_pixels)
+    check_pixels(header, max_pixels)
     samples, file, _ = _read(data, header)
     return _array(samples), file
 
@@ -161,7 +161,12 @@ def _read(
     return samples, file, _has_excess(samples, file)
 
 
-def _check_pixels(header: PngHeader, max_pixels: int) -> None:
+def check_pixels(header: PngHeader, max_pixels: int) -> None:
+    """Refuse a mask of more than ``max_pixels``.
+
+    Raises:
+        MaskRefused: TOO-LARGE.
+    """
     if header.width * header.height > max_pixels:
         raise MaskRefused(
             "TOO-LARGE",

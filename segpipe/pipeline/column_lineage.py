@@ -16,7 +16,8 @@ _Sources = Mapping[str, tuple[str, ...]]
 _MANIFEST, _VALIDATED, _SEGMENTS = "prediction_manifest", "validated_masks", "segments"
 
 _GIVEN = ("reference_id", "annotation_id", "mask_url", "image_url")
-_WHOLE_ROW = ("mask_url", "segments", "height", "width", "image_url")
+_MASK = ("mask_url", "mask")
+_WHOLE_ROW = (*_MASK, "segments", "height", "width", "image_url")
 _OF_MASK = ("height", "width", "mask_path", "mask_sha256", "bytes")
 #: Columns that are not of the row: they name the partition, or the row's place.
 _SAID = ("label", "index", "metadata", "confidence", "class_pdf", "entropy", "margin")
@@ -27,13 +28,13 @@ def _of_the_manifest(column: str) -> tuple[str, ...]:
     if column in _GIVEN:
         return (column,)
     if column in _OF_MASK:
-        return ("mask_url",)
+        return _MASK
     if column == "fingerprint":
-        return ("mask_url", "segments", "annotation_id")
+        return (*_MASK, "segments", "annotation_id")
     if column == "n_segments" or column in _SAID:
         return ("segments",)
     if column in {field.name for field in MEASURED}:
-        return ("mask_url", "segments")
+        return (*_MASK, "segments")
     if column in ("findings", "rule", "severity", "message", "found", "expected", "remedy"):
         return _WHOLE_ROW
     return ()

@@ -30,7 +30,8 @@ def table_schema(schema: pa.Schema) -> dg.TableSchema:
 
 _MANIFEST = (
     ("reference_id", "string", "the dataset item; required"),
-    ("mask_url", "string", "absolute, or relative to the manifest file; required"),
+    ("mask_url", "string", "absolute, or relative to the manifest file; required without mask"),
+    ("mask", "PNG bytes, image, run lengths or array", "the mask itself, instead of mask_url"),
     ("segments", "list<struct> or JSON", "label, index and metadata of each Segment; required"),
     ("annotation_id", "string", "carried, unique per item; never used to match"),
     ("height", "integer", "of the item's image, pixels"),

@@ -211,10 +211,15 @@ class Folder:
                 return self.objects.read(self.path_of(name))
             return bytes(self.filesystem.cat_file(self.path_of(name)))
 
-    def open_input(self, name: str) -> IO[bytes]:
-        """The file, opened for reading."""
+    def open_input(self, name: str, ahead: int | None = None) -> IO[bytes]:
+        """The file, opened for reading.
+
+        Args:
+            ahead: bytes that are read ahead from an object store; None for megabytes.
+        """
         with storage_errors(f"reading {self.shown}/{name}"):
-            handle: IO[bytes] = self.filesystem.open(self.path_of(name), "rb")
+            options = {} if ahead is None or self.is_local else {"block_size": ahead}
+            handle: IO[bytes] = self.filesystem.open(self.path_of(name), "rb", **options)
             return handle
 
     def write(self, name: str, data: bytes) -> None:

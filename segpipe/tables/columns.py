@@ -74,7 +74,7 @@ COLUMNS: Mapping[str, Column] = {
     "width": Column("width of mask and image", "pixels"),
     "n_segments": Column("Segments declared"),
     "bytes": Column("size of the mask file", "bytes"),
-    "mask_url": Column("where the mask was read from"),
+    "mask_url": Column("where the mask was read from; null where its row held it"),
     "image_url": Column("the item's image, as the manifest gives it"),
     "manifest": Column("manifest file"),
     "manifest_row": Column("row in that file, counted from 0"),

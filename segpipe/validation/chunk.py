@@ -28,7 +28,7 @@ from segpipe.tables.schemas import REJECTED, VALIDATED
 from segpipe.tables.segments import SegmentRows
 from segpipe.tables.writing import table_of
 from segpipe.validation.ground_truth import ChunkTruth, GroundTruth, TruthCounts
-from segpipe.validation.row_files import KnownSize, read_all_files, read_files
+from segpipe.validation.row_files import KnownSize, MaskLimits, read_all_files, read_files
 from segpipe.validation.rules import Evidence, Finding, Policy, Severity, judge, rules_in_force
 from segpipe.validation.rules.catalogue import CATALOGUE, Found
 from segpipe.validation.rules.imports import IMPORT_UNREADABLE
@@ -124,7 +124,7 @@ def validate_chunk(chunk: ManifestChunk, validation: Validation) -> ValidatedChu
         chunk.rows,
         chunk.folder,
         validation.sources,
-        validation.policy.max_bytes,
+        _limits(validation.policy),
         wanted=partial(_is_importable, policy=validation.policy),
     )
     with validation.masks.several() as put:
@@ -172,9 +172,17 @@ def import_findings(row: ManifestRow, policy: Policy) -> list[Finding]:
         )
         for one in row.import_findings
     ]
-    if row.mask_url is None and not any(one.severity is Severity.REJECT for one in found):
+    if (
+        row.mask_url is None
+        and row.mask is None
+        and not any(one.severity is Severity.REJECT for one in found)
+    ):
         return [replace(one, severity=Severity.REJECT) for one in found]
     return [one for one in found if one.severity is not Severity.OFF]
+
+
+def _limits(policy: Policy) -> MaskLimits:
+    return MaskLimits(policy.max_bytes, policy.max_pixels)
 
 
 def _is_importable(row: ManifestRow, policy: Policy) -> bool:
@@ -200,8 +208,7 @@ def read_evidence(row: ManifestRow, folder: str, validation: Validation) -> tupl
     Raises:
         StorageError: if storage itself fails.
     """
-    sources, limit = validation.sources, validation.policy.max_bytes
-    files = read_files(row, folder, sources, limit)
+    files = read_files(row, folder, validation.sources, _limits(validation.policy))
     declared = read_declaration(row.segments, tuple(validation.policy.taxonomy))
     return _evidence(row, declared, files.mask, files.size, validation, None), files.mask.data
 
@@ -259,7 +266,7 @@ def shared_list(manifest: Manifest) -> frozenset[tuple[int | None, str | None]] 
     Such a list is a taxonomy, not what each row found. Only the first rows are compared, so that
     the result does not depend on the size of chunks.
     """
-    chunks = manifest.chunks(_FIRST_ROWS)
+    chunks = manifest.chunks(_FIRST_ROWS, manifest.columns_without_masks)
     rows = list(islice(chain.from_iterable(chunk.rows for chunk in chunks), _FIRST_ROWS))
     lists = {read_declaration(row.segments).signature for row in rows}
     (shared, *others) = lists
@@ -312,7 +319,7 @@ def _validated_table(
             "width": [one.measures.width for one in accepted],
             "n_segments": [len(one.declaration.segments) for one in accepted],
             "bytes": [one.bytes for one in accepted],
-            "mask_url": [recorded(row.mask_url or "", chunk.folder) for row in rows],
+            "mask_url": [row.mask_url and recorded(row.mask_url, chunk.folder) for row in rows],
             "image_url": [row.image_url and recorded(row.image_url, chunk.folder) for row in rows],
             "manifest": [row.manifest for row in rows],
             "manifest_row": [row.number for row in rows],

@@ -153,7 +153,7 @@ def _wanted(rejected: pa.Table, manifest: Manifest) -> Iterator[_Wanted]:
         if not numbers:
             continue
         places = pa.array([number - batch.first for number in numbers])
-        chunk = replace(batch, rows=batch.rows.take(places)).chunk()
+        chunk = replace(batch, rows=batch.rows.take(places), too_large={}).chunk()
         for number, row in zip(numbers, chunk.rows, strict=True):
             yield _Wanted(row.mask_url, chunk.folder, ours[number])
 

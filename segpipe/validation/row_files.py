@@ -50,18 +50,31 @@ class RowFiles:
     wanted: bool = True
 
 
-def read_files(row: ManifestRow, folder: str, sources: AllowedRoots, max_bytes: int) -> RowFiles:
-    """Read a row's files, each once.
+@dataclass(frozen=True, slots=True)
+class MaskLimits:
+    """Limits on a mask, before it is decoded.
+
+    Attributes:
+        bytes: of its file, or of the PNG in its row.
+        pixels: of a mask that a row holds in another form.
+    """
+
+    bytes: int
+    pixels: int
+
+
+def read_files(
+    row: ManifestRow, folder: str, sources: AllowedRoots, limits: MaskLimits
+) -> RowFiles:
+    """Read a row's files, each once; the mask from the row itself where it holds one.
 
     Args:
         folder: URL of the manifest's folder.
-        max_bytes: limit on the size of the mask file.
 
     Raises:
         StorageError: if storage itself fails.
     """
-    source = _source(row.mask_url, folder, sources)
-    mask = sources.fetch(source, max_bytes) if isinstance(source, Source) else source
+    mask = _mask(row, folder, sources, limits)
     image = _image_identity(row, folder, sources)
     return RowFiles(mask, _known_size(row, folder, sources), (mask.identity, image))
 
@@ -70,7 +83,7 @@ def read_all_files(
     rows: Sequence[ManifestRow],
     folder: str,
     sources: AllowedRoots,
-    max_bytes: int,
+    limits: MaskLimits,
     wanted: Callable[[ManifestRow], bool],
 ) -> Iterator[RowFiles]:
     """:func:`read_files` for each row, in order; remote files are fetched ahead.
@@ -81,13 +94,33 @@ def read_all_files(
 
     def read(row: ManifestRow) -> RowFiles:
         if wanted(row):
-            return read_files(row, folder, sources, max_bytes)
+            return read_files(row, folder, sources, limits)
         identities = identities_of(row, folder, sources)
         return RowFiles(Fetched(b"", None), KnownSize(None, None), identities, wanted=False)
 
     sources = replace(sources)  # what lies in folders is looked up once, and not remembered
     remote = any(is_remote(url, folder) for row in rows for url in _urls(row))
     return map_threads(read, rows, FETCHED_AT_ONCE if remote else 1)
+
+
+def _mask(row: ManifestRow, folder: str, sources: AllowedRoots, limits: MaskLimits) -> Fetched:
+    if row.mask is None:
+        source = _source(row.mask_url, folder, sources)
+        return sources.fetch(source, limits.bytes) if isinstance(source, Source) else source
+    # What the row holds is part of the manifest, which has a digest of its own.
+    identity = _identity(row.mask_url, folder, sources)
+    try:
+        if row.mask_url and row.mask_url.strip():
+            raise MaskRefused(
+                "MASK-TWICE",
+                "the row holds a mask in the column mask, and mask_url names another: leave one of "
+                "them empty",
+                found="mask and mask_url",
+                expected="one of them",
+            )
+        return Fetched(row.mask.png(limits.bytes, limits.pixels), identity)
+    except MaskRefused as refusal:
+        return Fetched(b"", identity, refusal)
 
 
 def identities_of(row: ManifestRow, folder: str, sources: AllowedRoots) -> Identities:
@@ -127,7 +160,8 @@ def _source(url: str | None, folder: str, sources: AllowedRoots) -> Source | Fet
     if url is None or not url.strip():
         nowhere = MaskRefused(
             "FILE-MISSING",
-            "mask_url is empty: write where the mask file is into the manifest",
+            "mask_url is empty: write where the mask file is into the manifest, or the mask itself "
+            "into the column mask",
             found="no URL",
             expected="a URL or a path relative to the manifest",
         )

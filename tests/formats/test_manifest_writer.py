@@ -26,6 +26,7 @@ from segpipe.errors import ManifestError, SettingsError
 from segpipe.formats.row_check import AddedItems
 from segpipe.manifests.partition import Partition
 from segpipe.manifests.rows import ImportFinding
+from segpipe.masks.encoding import canonical_png
 from segpipe.root import Root
 
 PARTITION = Partition("unet", "2026-01-05")
@@ -370,6 +371,34 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 
     peak(10, tmp_path / "warm")
     assert peak(9000, tmp_path / "many") < 1.5 * peak(4500, tmp_path / "few")
+
+
+def test_an_inline_manifest_holds_its_masks_and_is_the_same_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segpipe.manifests.writer._MASK_BYTES_PER_GROUP", 150)
+    fingerprints = []
+    for name, inline in (("files", False), ("inline", True)):
+        with writer(tmp_path / name, inline=inline) as manifest:
+            for number in range(5):
+                manifest.add(f"item-{number}", np.roll(TWO, number), SEGMENTS)
+            manifest.add("png", canonical_png(TWO), SEGMENTS, camera="left")
+        root = Root.open(str(tmp_path / name))
+        assert root.materialize(PARTITION).accepted == 6
+        assert root.publish(PARTITION).outcomes["inserted"] == 6
+        batch = next(root.validated(PARTITION).batches(10)).rows
+        fingerprints.append(batch["fingerprint"].to_pylist())
+    assert fingerprints[0] == fingerprints[1]
+    assert batch["mask_url"].null_count == 6
+    (only,) = (path for path in (tmp_path / "inline" / "manifests").rglob("*") if path.is_file())
+    written = pq.ParquetFile(only)
+    # Rows wait until their masks are so many bytes, and are neither compressed nor listed.
+    assert written.metadata.num_row_groups == 2
+    columns = [written.metadata.row_group(0).column(n) for n in range(written.metadata.num_columns)]
+    (mask,) = (one for one in columns if one.path_in_schema == "mask")
+    assert (mask.compression, mask.has_dictionary_page, mask.statistics) == (
+        "UNCOMPRESSED", False, None,
+    )  # fmt: skip
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

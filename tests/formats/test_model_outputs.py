@@ -121,7 +121,7 @@ def test_policies_decide_overlaps_background_and_thresholds(tmp_path: Path) -> N
         logits = np.where(MASKS, 3.0, -3.0)
         manifest.add_instances("logits", logits, ["person", "car"], SCORES, threshold=0.0)
         manifest.add_instances("list", [*MASKS], ["person", "car"], SCORES)
-        message = '2 pixels.*overlaps="score" or overlaps="area" says'
+        message = '2 pixels.*overlaps="score", overlaps="area" or overlaps="last" says'
         with pytest.raises(ManifestError, match=message):
             manifest.add_instances("error", MASKS, ["person", "car"], SCORES, overlaps="error")
         apart = MASKS.copy()

@@ -231,6 +231,24 @@ def test_the_longest_row_of_a_column_is_found_from_its_levels(
             assert RowLengths(handle).longest(chunk, pages, levels) == longest[name]
 
 
+def test_the_lines_of_images_are_counted_without_looking_at_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(5)
+    shapes = [(chance.randrange(1, 300), chance.choice((1, 3, 8, 9, 70))) for _ in range(200)]
+    lines = [np.zeros(shape, np.uint8).tolist() for shape in shapes]
+    path = tmp_path / "m.parquet"
+    pq.write_table(pa.table({"mask": lines}), path, data_page_size=200_000)
+    assert sum(height for height, _ in shapes) > 20_000
+    monkeypatch.setattr("segpipe.manifests.pages._MOST_RUNS", 6_000)
+    with path.open("rb") as handle:
+        file = pq.ParquetFile(handle)
+        chunk = file.metadata.row_group(0).column(0)
+        pages = list(pages_of(handle, chunk))
+        longest = max(height * width for height, width in shapes)
+        assert RowLengths(handle).longest(chunk, pages, 2) == longest < chunk.num_values
+
+
 def test_sizes_of_values_are_those_of_what_they_hold() -> None:
     text = pa.array(["", "four", None, "x" * 100])
     assert sizes_of(text).tolist() == [8, 12, 8, 108]

@@ -73,7 +73,8 @@ def test_where_confidence_comes_from_is_followed_from_the_catalog_to_the_manifes
     }
     assert sources(lineage("segments"), "confidence") == {("prediction_manifest", "segments")}
     assert sources(lineage("validated_masks"), "mask_sha256") == {
-        ("prediction_manifest", "mask_url")
+        ("prediction_manifest", "mask"),
+        ("prediction_manifest", "mask_url"),
     }
 
 

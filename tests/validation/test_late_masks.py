@@ -51,6 +51,31 @@ def test_a_partition_that_was_not_validated_misses_nothing_known(
     assert late(root) is None
 
 
+def test_of_masks_in_rows_only_the_files_that_images_name_can_arrive(
+    early: LandingWriter, root: Root
+) -> None:
+    damaged = mask_of(early, "there").read_bytes()[:-20]
+    given = [
+        {"bytes": damaged, "path": "masks/there.png"},
+        {"bytes": None, "path": "p" * 20_000},  # rejected, too
+        *({"bytes": None, "path": f"masks/{name}.png"} for name in LATE),
+    ]
+    names = ("damaged", "long", *LATE)
+    rows = [
+        {**early.row("there"), "reference_id": name, "mask_url": None, "mask": mask}
+        for name, mask in zip(names, given, strict=True)
+    ]
+    early.manifest(rows)
+    assert root.materialize(PARTITION).rejected == 5
+    assert late(root) is None
+    for name in LATE[:2]:
+        arrive(early, name, timedelta(minutes=2))
+    found = late(root)
+    assert found is not None
+    assert found.masks == 2
+    assert root.materialize(PARTITION).rejected == 3
+
+
 def test_masks_that_arrive_are_found_and_a_rerun_takes_them(
     early: LandingWriter, root: Root
 ) -> None:

@@ -102,6 +102,20 @@ _refusal(
     "multiples of 257 by it; apply argmax or a threshold to scores.",
     "instance ids up to 33003 in a 16-bit PNG",
 )
+_refusal(
+    "MASK-TWICE",
+    "The row holds a mask and names the file of another: which is meant is not said.",
+    "Leave mask or mask_url empty (null), in each row.",
+    "PNG bytes in the column mask, and mask_url = 'masks/frame-7.png' beside them",
+)
+_refusal(
+    "MASK-UNREADABLE",
+    "What the row's column mask holds is no mask: run lengths or lines that make up no image, or "
+    "values that no index can have.",
+    "Write the mask again: PNG bytes, COCO run lengths that fill their size, or H x W whole "
+    "numbers from 0 to 255.",
+    "COCO counts that were cut, an array whose lines have several lengths, or the value -1",
+)
 _conversion(
     "CONV-PALETTE",
     "A palette PNG: the palette's indexes are the values.",
