@@ -35,6 +35,8 @@ class Catalog(CatalogDestination):
         dataset: whose predictions :meth:`unpublish` removes and :meth:`predictions` returns; None
             if the catalog was opened without its root.
         root: path or URL of its root, for the commands that messages advise; None likewise.
+        single_publisher: whether never more than one process publishes or maintains it at a time,
+            so that its store need not hold conditional puts.
     """
 
     def __init__(
@@ -43,8 +45,11 @@ class Catalog(CatalogDestination):
         masks: MaskStore,
         dataset: str | None = None,
         root: str | None = None,
+        *,
+        single_publisher: bool = False,
     ) -> None:
         super().__init__(folder, masks, root)
+        self.table.single_publisher = single_publisher
         self.dataset = dataset
 
     def predictions(
@@ -225,4 +230,5 @@ def open_catalog(url: str, storage_options: Mapping[str, Any] | None = None) -> 
                 scheme, separator, path = place.rpartition("://")
                 masks = f"{scheme}{separator}{posixpath.normpath(f'{path}/{masks}')}"
             return Catalog(folder, MaskStore(Folder(masks, storage_options)), root=root)
+    Folder(url, storage_options).check_bucket()
     raise CatalogError(f"there is no catalog in {redacted(url)}: nothing was published there yet")

@@ -13,6 +13,46 @@ from segpipe.errors import StorageError
 from segpipe.storage.redaction import SECRETS
 
 
+class AccessRefusedError(PermissionError):
+    """An object store does not know who asks, or allows it too little."""
+
+    def __init__(self, words: str, path: str) -> None:
+        super().__init__(errno.EACCES, words, path)
+
+
+class BucketMissingError(FileNotFoundError):
+    """There is no such bucket or container."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(
+            errno.ENOENT,
+            f"there is no bucket or container named {bucket}: create it, or correct its name, "
+            "account or endpoint",
+            bucket,
+        )
+
+
+def refused_words(status: int | None, code: str = "") -> str:
+    """What a store means that answers 401 or 403, and what to do, as the end of a sentence.
+
+    Args:
+        code: the store's own word for it, if it gave one.
+    """
+    told = f" ({status} {code})".replace(" )", ")") if status else ""
+    if status == 401 or "Expired" in code or code in _UNKNOWN:
+        return (
+            f"the store does not accept the credentials{told}: they are wrong, or have expired. "
+            "Renew them in the environment or in storage_options"
+        )
+    return (
+        f"the store refuses access{told}: the credentials are wrong or have expired, or may not "
+        "do this. Renew them, or have the rights given"
+    )
+
+
+_UNKNOWN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthenticationFailed", "InvalidToken")
+
+
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """Turn an OSError into a StorageError that says what failed and what to do."""
@@ -42,11 +82,29 @@ def _store_words(error: Exception) -> str:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or give the machine a "
             "role"
         )
-    return SECRETS.sub("...", str(error) or type(error).__name__)
+    status, code = _answered(error)
+    if status in (401, 403):
+        return refused_words(status, code)
+    text = SECRETS.sub("...", str(error))
+    return (text.splitlines() or [type(error).__name__])[0]
+
+
+def _answered(error: Exception) -> tuple[int | None, str]:
+    """Status of the answer and the store's word for it, as each library keeps them."""
+    said = getattr(error, "response", None)
+    if isinstance(said, dict):  # botocore's
+        status = said.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return status, str(said.get("Error", {}).get("Code", ""))
+    for status in (getattr(error, "status_code", None), getattr(error, "code", None)):
+        if isinstance(status, int):
+            return status, str(getattr(error, "error_code", None) or "")
+    return None, ""
 
 
 def os_words(error: OSError) -> str:
     """What an error of the operating system means, and what to do, as the end of a sentence."""
+    if isinstance(error, (AccessRefusedError, BucketMissingError)):
+        return str(error.strerror)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full. Free some space and run again; nothing was left half-written"
     if error.errno == errno.EFBIG:

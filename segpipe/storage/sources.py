@@ -29,6 +29,7 @@ from segpipe.storage.local_paths import is_file_url, is_url, local_path
 from segpipe.storage.near_files import NearFiles
 from segpipe.storage.object_store import ObjectStore, open_object_store
 from segpipe.storage.redaction import redacted
+from segpipe.storage.store_options import one_scheme
 from segpipe.storage.web import check_address, is_web, open_web_header, read_web
 
 # Bytes fetched at a time from remote images, of which only the header is wanted.
@@ -396,7 +397,7 @@ def _place(url: str) -> str:
         if "\0" in path:
             raise ValueError("it holds a NUL character")
         return os.path.realpath(path)
-    scheme, _, rest = url.partition("://")
+    scheme, _, rest = one_scheme(url).partition("://")
     if "::" in url:
         raise ValueError("it chains file systems with '::'")
     scheme = scheme.lower()
