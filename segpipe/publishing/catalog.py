@@ -219,7 +219,9 @@ def open_catalog(url: str, storage_options: Mapping[str, Any] | None = None) -> 
 
     Raises:
         CatalogError: if there is none.
+        StorageError: if not even the bucket is there.
     """
+    Folder(url, storage_options).check_bucket()
     for place, root in ((url.rstrip("/"), None), (f"{url.rstrip('/')}/catalog", url)):
         folder = Folder(place, storage_options)
         # The table itself names the folder of the masks.
@@ -230,5 +232,4 @@ def open_catalog(url: str, storage_options: Mapping[str, Any] | None = None) -> 
                 scheme, separator, path = place.rpartition("://")
                 masks = f"{scheme}{separator}{posixpath.normpath(f'{path}/{masks}')}"
             return Catalog(folder, MaskStore(Folder(masks, storage_options)), root=root)
-    Folder(url, storage_options).check_bucket()
     raise CatalogError(f"there is no catalog in {redacted(url)}: nothing was published there yet")

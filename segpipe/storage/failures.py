@@ -89,7 +89,7 @@ def _store_words(error: Exception) -> str:
     return (text.splitlines() or [type(error).__name__])[0]
 
 
-def _answered(error: Exception) -> tuple[int | None, str]:
+def _answered(error: BaseException) -> tuple[int | None, str]:
     """Status of the answer and the store's word for it, as each library keeps them."""
     said = getattr(error, "response", None)
     if isinstance(said, dict):  # botocore's
@@ -117,8 +117,12 @@ def os_words(error: OSError) -> str:
         return "a name is too long for this file system (255 bytes at most)"
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    words = error.strerror or str(error) or type(error).__name__
-    return SECRETS.sub("...", words)
+    text = error.strerror or str(error)
+    # s3fs keeps botocore's answer as the cause, gcsfs the word for it.
+    status, code = _answered(error.__cause__) if error.__cause__ else (None, "")
+    if status in (401, 403) or text.startswith("Forbidden"):
+        return refused_words(status or 403, code)
+    return SECRETS.sub("...", (text.splitlines() or [type(error).__name__])[0])
 
 
 # Less than this is no room for anything: a log entry and the database page that belongs to it.
@@ -135,6 +139,9 @@ def is_full(place: str | os.PathLike[str]) -> bool:
 
 # How Rust's libraries end what the operating system told them, and a file they name.
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_REFUSED = re.compile(
+    r"status code: (40[13])|lacked the necessary privileges|lacked valid authentication"
+)
 _NAMED_FILE = re.compile(r"(?<=[\s'\"(])/\S+?(?=#\d|[:'\"),]*(?:\s|$))")
 
 
@@ -146,6 +153,8 @@ def library_words(error: Exception) -> str:
     """
     text = SECRETS.sub("...", str(error))
     number = _OS_ERROR.search(text)
+    if refused := _REFUSED.search(text):
+        return refused_words(int(refused[1]) if refused[1] else None)
     if number is None:
         return (text.splitlines() or [type(error).__name__])[0]
     code = int(number[1])

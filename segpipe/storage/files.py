@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -89,6 +90,11 @@ def _local(url: str) -> str:
     return path
 
 
+def is_misread(key: str) -> bool:
+    """Whether fsspec's file systems would take part of an object's key for a query or a version."""
+    return not {"?", "#"}.isdisjoint(key)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file as its file system lists it."""
@@ -99,14 +105,22 @@ class StoredFile:
 
 
 def _stored(path: str, info: Mapping[str, Any]) -> StoredFile:
-    """From fsspec's description; the file systems name the time of writing differently."""
-    value = info.get("mtime") or info.get("LastModified") or info.get("created")
-    modified = datetime.now(UTC)  # where a store does not tell: never old enough to be removed
+    # Where a store does not tell when it was written: never old enough to be removed.
+    return StoredFile(path, int(info["size"]), written_at(info) or datetime.now(UTC))
+
+
+# As fsspec's file systems name it: on a disk and Google's, on S3, on Azure, elsewhere.
+_TIMES = ("mtime", "LastModified", "last_modified", "created")
+
+
+def written_at(info: Mapping[str, Any]) -> datetime | None:
+    """When a file was written, of fsspec's description of it; None where that does not tell."""
+    value = next((info[name] for name in _TIMES if info.get(name)), None)
     if isinstance(value, (int, float)):
-        modified = datetime.fromtimestamp(value, UTC)
-    elif isinstance(value, datetime):
-        modified = value if value.tzinfo else value.replace(tzinfo=UTC)
-    return StoredFile(path, int(info["size"]), modified)
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return None
 
 
 def _local_files(folder: str) -> Iterator[StoredFile]:
@@ -233,6 +247,8 @@ class Folder:
 
     def open_input(self, name: str) -> IO[bytes]:
         """The file, opened for reading."""
+        if self.objects is not None and is_misread(self.path_of(name)):
+            return io.BytesIO(self.read(name))
         with storage_errors(f"reading {self.shown}/{name}"):
             handle: IO[bytes] = self.filesystem.open(self.path_of(name), "rb")
             return handle

@@ -7,6 +7,7 @@ allowed, whatever ``..``, symbolic links or absolute URLs it uses.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from segpipe.masks.decoding import MAX_BYTES
 from segpipe.masks.image_size import ImageSize, SizeUnknown, read_image_size
 from segpipe.masks.refusal import MaskRefused
 from segpipe.names import visible
-from segpipe.storage.files import open_filesystem
+from segpipe.storage.files import is_misread, open_filesystem
 from segpipe.storage.local_paths import is_file_url, is_url, local_path
 from segpipe.storage.near_files import NearFiles
 from segpipe.storage.object_store import ObjectStore, open_object_store
@@ -280,6 +281,8 @@ class AllowedRoots:
                 return read_image_size(open_web_header(source.path, _HEADER_BLOCK))
             if isinstance(source.filesystem, LocalFileSystem):
                 _check_regular(source, os.stat(source.path))
+            if source.objects is not None and is_misread(source.path):
+                return read_image_size(io.BytesIO(source.objects.read(source.path)))
             with source.filesystem.open(source.path, "rb", block_size=_HEADER_BLOCK) as file:
                 return read_image_size(file)
         except SizeUnknown as error:

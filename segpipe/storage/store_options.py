@@ -116,9 +116,8 @@ def store_options(
         filesystem, options = gcs_options(words, own, environment)
     else:
         filesystem, options = azure_options(url, words, own, environment)
-    if scheme != "az":
-        # Another run writes to the same places: a file that was not there a second ago may be.
-        filesystem.setdefault("use_listings_cache", False)
+    # Another run writes to the same places: a file that was not there a second ago may be.
+    filesystem.setdefault("use_listings_cache", False)
     return StoreOptions(filesystem, options)
 
 

@@ -22,10 +22,9 @@ DEVELOPMENT = (
 NOBODY = json.dumps(
     {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
 )
-UNLISTED = {"use_listings_cache": False}
 S3 = {"AWS_CONDITIONAL_PUT": "etag"}
 EMULATED_GCS = (
-    {"endpoint_url": HTTP, "token": "anon", **UNLISTED},
+    {"endpoint_url": HTTP, "token": "anon"},
     {
         "GOOGLE_BASE_URL": HTTP,
         "ALLOW_HTTP": "true",
@@ -60,7 +59,7 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, str], tuple[dict[str, Any], dic
         {"key": "k", "secret": "s", "token": "t"},
         {},
         (
-            {"key": "k", "secret": "s", "token": "t", **UNLISTED},
+            {"key": "k", "secret": "s", "token": "t"},
             {
                 **S3,
                 "AWS_ACCESS_KEY_ID": "k",
@@ -74,7 +73,7 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, str], tuple[dict[str, Any], dic
         {"anon": True, "endpoint_url": HTTP},
         {},
         (
-            {"anon": True, "endpoint_url": HTTP, **UNLISTED},
+            {"anon": True, "endpoint_url": HTTP},
             {
                 **S3,
                 "AWS_ENDPOINT_URL": HTTP,
@@ -89,7 +88,7 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, str], tuple[dict[str, Any], dic
         {"AWS_REGION": "eu-1", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"},
         {},
         (
-            {"key": "k", "secret": "s", "client_kwargs": {"region_name": "eu-1"}, **UNLISTED},
+            {"key": "k", "secret": "s", "client_kwargs": {"region_name": "eu-1"}},
             {
                 **S3,
                 "AWS_REGION": "eu-1",
@@ -103,11 +102,11 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, str], tuple[dict[str, Any], dic
         {},
         {"AWS_ENDPOINT": "https://s3.example", "AWS_REGION": "r"},
         (
-            {"endpoint_url": "https://s3.example", **UNLISTED},
+            {"endpoint_url": "https://s3.example"},
             {**S3, "AWS_ENDPOINT_URL": "https://s3.example"},
         ),
     ),
-    ("gs://b/x", {}, {}, ({"token": "google_default", **UNLISTED}, {})),
+    ("gs://b/x", {}, {}, ({"token": "google_default"}, {})),
     ("gs://b/x", {"token": "anon", "endpoint_url": HTTP}, {}, EMULATED_GCS),
     ("gcs://b/x", {"endpoint_url": f"{HTTP}/"}, {}, EMULATED_GCS),
     ("gs://b/x", {}, {"STORAGE_EMULATOR_HOST": "127.0.0.1:9"}, EMULATED_GCS),
@@ -120,7 +119,6 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, str], tuple[dict[str, Any], dic
             {
                 "endpoint_url": "https://gcs.example",
                 "token": {"type": "service_account", "client_email": "e"},
-                **UNLISTED,
             },
             {
                 "GOOGLE_BASE_URL": "https://gcs.example",
@@ -223,7 +221,7 @@ def test_both_libraries_are_told_the_same(
 ) -> None:
     found = store_options(url, given, environment)
     assert found is not None
-    assert found.filesystem == expected[0]
+    assert found.filesystem == {**expected[0], "use_listings_cache": False}
     assert found.object_store == expected[1]
 
 
