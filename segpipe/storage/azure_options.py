@@ -34,6 +34,8 @@ _NAMES = {
 _SERVICE = ("client_id", "client_secret", "tenant_id")
 # What decides who asks; the first that is there, in both libraries.
 _CREDENTIALS = ("account_key", "client_secret", "sas_token")
+#: In object_store's options: it goes to where the variable EMULATOR_PLACE says, and nowhere else.
+EMULATOR, EMULATOR_PLACE = "AZURE_STORAGE_USE_EMULATOR", "AZURITE_BLOB_STORAGE_URL"
 _FALSE = ("", "0", "f", "false")
 
 
@@ -70,6 +72,10 @@ def azure_options(
     options = {"AZURE_STORAGE_ACCOUNT_NAME": account}
     if endpoint:
         options["AZURE_STORAGE_ENDPOINT"] = endpoint
+        if kind == "account_key" and endpoint.endswith(f"/{account}"):
+            # Emulators name the account in the path. Their listings begin at the beginning
+            # wherever they are told to, which object_store has to know.
+            options[EMULATOR] = "true"
         if endpoint.startswith("http://"):
             options["AZURE_ALLOW_HTTP"] = "true"
     asked = _SERVICE if kind == "client_secret" else (kind,) if kind else ()
@@ -147,7 +153,7 @@ def _variables(names: Mapping[str, str]) -> dict[str, str]:
 def _emulated(values: dict[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     if values.pop("emulator", "").lower() in _FALSE:
         return values
-    server = environment.get("AZURITE_BLOB_STORAGE_URL") or "http://127.0.0.1:10000"
+    server = environment.get(EMULATOR_PLACE) or "http://127.0.0.1:10000"
     account = values.get("account_name") or _EMULATED["AccountName"]
     return {
         "account_key": _EMULATED["AccountKey"],

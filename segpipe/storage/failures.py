@@ -155,6 +155,12 @@ def library_words(error: Exception) -> str:
     number = _OS_ERROR.search(text)
     if refused := _REFUSED.search(text):
         return refused_words(int(refused[1]) if refused[1] else None)
+    if "Invalid table version" in text:
+        return (
+            "the commits before are not found: the store lists keys from the first one on, "
+            "wherever it is asked to begin, as emulators do (Azurite is known as one only with "
+            "AccountKey)"
+        )
     if number is None:
         return (text.splitlines() or [type(error).__name__])[0]
     code = int(number[1])

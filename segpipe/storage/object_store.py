@@ -9,6 +9,7 @@ put into both libraries' words by :mod:`segpipe.storage.store_options`.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.errors import SettingsError
+from segpipe.storage.azure_options import EMULATOR, EMULATOR_PLACE
 from segpipe.storage.failures import AccessRefusedError, BucketMissingError, refused_words
 from segpipe.storage.machine_identity import with_identity
 from segpipe.storage.redaction import redacted
@@ -413,4 +415,24 @@ def _options(url: str, storage_options: Mapping[str, Any]) -> StoreOptions | Non
         options = store_options(url, storage_options)
     except SettingsError as error:
         raise SettingsError(f"cannot open {redacted(url)}: {error}") from None
-    return None if options is None else with_identity(scheme_of(url), options)
+    if options is None:
+        return None
+    _lead_to_emulator(options.object_store)
+    return with_identity(scheme_of(url), options)
+
+
+def _lead_to_emulator(options: Mapping[str, str]) -> None:
+    """Say where Azure's emulator is in the variable in which alone object_store looks for it.
+
+    Raises:
+        SettingsError: if this process uses another one.
+    """
+    if EMULATOR not in options:
+        return
+    place = options["AZURE_STORAGE_ENDPOINT"].rpartition("/")[0]
+    other = os.environ.setdefault(EMULATOR_PLACE, place).rstrip("/")
+    if other != place:
+        raise SettingsError(
+            f"an emulator of Azure's is named at {place}, and another at {other} by "
+            f"{EMULATOR_PLACE} or before in this process, which can use one: name the same"
+        )

@@ -45,6 +45,7 @@ EMULATED_AZURE = (
     {
         "AZURE_STORAGE_ACCOUNT_NAME": "a",
         "AZURE_STORAGE_ENDPOINT": f"{HTTP}/a",
+        "AZURE_STORAGE_USE_EMULATOR": "true",
         "AZURE_ALLOW_HTTP": "true",
         "AZURE_STORAGE_ACCOUNT_KEY": KEY,
     },
@@ -162,6 +163,7 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, str], tuple[dict[str, Any], dic
             {
                 "AZURE_STORAGE_ACCOUNT_NAME": "devstoreaccount1",
                 "AZURE_STORAGE_ENDPOINT": f"{HTTP}/devstoreaccount1",
+                "AZURE_STORAGE_USE_EMULATOR": "true",
                 "AZURE_ALLOW_HTTP": "true",
                 "AZURE_STORAGE_ACCOUNT_KEY": DEVELOPMENT,
             },
@@ -309,6 +311,17 @@ def test_a_root_of_one_scheme_allows_masks_of_its_other_spelling(
     source = AllowedRoots(("gcs://b/masks",)).resolve("gs://b/masks/x.png", "/manifests")
     assert source.path == "b/masks/x.png"
     assert Folder("gcs://b/masks").url == "gs://b/masks"
+
+
+def test_two_emulators_of_azures_in_one_process_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AZURITE_BLOB_STORAGE_URL", HTTP)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", EMULATOR)
+    assert Folder("az://c/x").path == "c/x"
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", EMULATOR.replace(":9/", ":8/"))
+    with pytest.raises(SettingsError, match=r"at http://127.0.0.1:8, and another at .*:9"):
+        Folder("az://c/x")
 
 
 def test_redaction_keeps_containers_and_takes_users_and_signatures() -> None:
