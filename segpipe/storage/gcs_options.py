@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,19 @@ def _check_key_file(path: str, named_by: str) -> str:
     Raises:
         SettingsError: if there are none.
     """
-    if path in ("cache", "browser") or not Path(path).is_file():
+    try:
+        written = Path(path).stat().st_mtime_ns
+    except (OSError, ValueError):
         # It may be an access token: the value is not shown.
-        raise SettingsError(f"`{named_by}` for Google Cloud Storage names no file. {_HOW}")
+        raise SettingsError(
+            f"`{named_by}` for Google Cloud Storage names no file. {_HOW}"
+        ) from None
+    return _kind_of_key(path, written)
+
+
+@lru_cache
+def _kind_of_key(path: str, written: int) -> str:
+    """:func:`_check_key_file`, once for a file as it was written: each mask's URL is opened."""
     try:
         text = Path(path).read_text()
     except (OSError, ValueError) as error:

@@ -24,7 +24,7 @@ from segpipe.errors import SettingsError
 from segpipe.storage.azure_options import EMULATOR, EMULATOR_PLACE
 from segpipe.storage.failures import AccessRefusedError, BucketMissingError, refused_words
 from segpipe.storage.machine_identity import with_identity
-from segpipe.storage.redaction import redacted
+from segpipe.storage.redaction import SECRETS, redacted
 from segpipe.storage.store_options import (
     StoreOptions,
     extra_of,
@@ -259,8 +259,8 @@ def _os_error(error: Exception, path: str) -> OSError:
         return BucketMissingError(path.partition("/")[0])
     if status == 404 or isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, "there is no such object", path)
-    # Its first line; what follows tells how the library is made.
-    return OSError(errno.EIO, (text.splitlines() or ["unknown"])[0], path)
+    # Its first line, without a signature in the URL; what follows tells how the library is made.
+    return OSError(errno.EIO, SECRETS.sub("...", (text.splitlines() or ["unknown"])[0]), path)
 
 
 def open_object_store(
