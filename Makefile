@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
+AZURITE := .venv/.azurite
 PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
@@ -39,17 +40,24 @@ dev: $(READY)
 IN_MEMORY := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 8e6 {print "PYTEST_DEBUG_TEMPROOT=/dev/shm"}')
 PYTEST := $(IN_MEMORY) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-test: $(READY)
+# Azure's blob storage for the tests, a program of npm's; where there is none, they skip and say so.
+$(AZURITE): $(READY)
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts \
+		--prefix .venv/azurite azurite@3.35.0 || echo "Azurite does not install here"; \
+	else echo "no npm here: the tests on Azure skip"; fi
+	@touch $(AZURITE)
+
+test: $(READY) $(AZURITE)
 	$(PYTEST) -m "not slow and not browser and not newest"
 
-test-slow: $(READY)
+test-slow: $(READY) $(AZURITE)
 	SEGPIPE_KILLS=60 $(PYTEST) --timeout 900 -m slow
 
 $(BROWSER): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	@touch $(BROWSER)
 
-test-exhaustive: $(READY)
+test-exhaustive: $(READY) $(AZURITE)
 	SEGPIPE_EXHAUSTIVE=1 SEGPIPE_KILLS=200 $(PYTEST) --timeout 20000 -m slow
 
 test-browser: $(BROWSER)

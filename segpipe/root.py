@@ -130,7 +130,13 @@ class Root:
     def catalog(self) -> Catalog:
         """The embedded catalog: predictions, history, diff, restore, unpublish, optimize."""
         settings = self.settings
-        return Catalog(settings.folder("catalog"), self.masks, settings.dataset, settings.root)
+        return Catalog(
+            settings.folder("catalog"),
+            self.masks,
+            settings.dataset,
+            settings.root,
+            single_publisher=settings.single_publisher,
+        )
 
     def partitions(self) -> list[Partition]:
         """The partitions that have landed, sorted by model run and day.

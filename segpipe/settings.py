@@ -56,6 +56,8 @@ class Settings:
         workers: how many work on a step's masks on this machine; 0 means one per processor.
         scheduler: address of a Dask scheduler whose workers do it instead; empty for none.
         publish_rows: predictions per catalog commit.
+        single_publisher: whether never more than one process publishes or maintains the catalog at
+            a time; only then may it be in a store that does not hold conditional puts.
         time_zone: of the daily schedule, and of the day that is today; a name such as
             ``Europe/Berlin``.
         daily_at: when the daily schedule requests the day before, HH:MM.
@@ -88,6 +90,7 @@ class Settings:
     workers: int = 0
     scheduler: str = ""
     publish_rows: int = 20_000
+    single_publisher: bool = False
     time_zone: str = "UTC"
     daily_at: str = "06:00"
     automatic: bool = False
@@ -110,6 +113,7 @@ class Settings:
         root = _absolute(root)
         folder = Folder(root)
         if not folder.exists(SETTINGS_FILE):
+            folder.check_bucket()
             return cls(root, policies=Policies(from_file=True))
         shown = f"{folder.shown}/{SETTINGS_FILE}"
         given = _checked(parse_toml(folder.read(SETTINGS_FILE), shown), shown)
@@ -265,6 +269,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "workers": (int, "a whole number, 0 for one per processor"),
     "scheduler": (str, "the address of a Dask scheduler, such as tcp://host:8786"),
     "publish_rows": (int, "a positive whole number"),
+    "single_publisher": (bool, "true or false"),
     "time_zone": (str, "the name of a time zone, such as Europe/Berlin"),
     "daily_at": (str, "a time as HH:MM, such as 06:00"),
     "automatic": (bool, "true or false"),

@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.fixtures.recording",
     "tests.fixtures.s3_buckets",
     "tests.fixtures.stepping",
+    "tests.fixtures.stores",
 ]

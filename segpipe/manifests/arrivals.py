@@ -22,6 +22,7 @@ from segpipe.manifests.landing import Delivered, Landing, ManifestEntry
 from segpipe.manifests.layout import Unread
 from segpipe.manifests.partition import Partition
 from segpipe.storage.failures import storage_errors
+from segpipe.storage.files import written_at
 
 #: Partitions of the last days are checked at every look.
 RECENT = timedelta(days=7)
@@ -289,7 +290,7 @@ def _listing(files: Sequence[ManifestEntry]) -> Iterator[bytes]:
         # On a disk, "created" is when the entry last changed, which cannot be set back.
         entry = [file.shown, *map(file.stored.get, ("size", "ino", "created"))]
         # In an object store, equal content has an equal ETag, whenever it was delivered.
-        tag = file.stored.get("ETag")
+        tag = file.stored.get("ETag") or file.stored.get("etag")
         yield repr([*entry, *([tag] if tag else []), str(_written(file.stored))]).encode()
 
 
@@ -318,9 +319,4 @@ def _is_growing(files: Sequence[ManifestEntry], now: datetime) -> bool:
 
 
 def _written(stored: Mapping[str, Any]) -> datetime:
-    value = stored.get("mtime") or stored.get("LastModified") or stored.get("created")
-    if isinstance(value, (int, float)):
-        return datetime.fromtimestamp(value, UTC)
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    return datetime.fromtimestamp(0, UTC)
+    return written_at(stored) or datetime.fromtimestamp(0, UTC)

@@ -303,6 +303,7 @@ class Landing:
             try:
                 entries = folder.filesystem.ls(folder.path, detail=True)
             except (FileNotFoundError, NotADirectoryError):
+                folder.check_bucket()
                 return []
         own = folder.path.rstrip("/")
         found = []

@@ -35,6 +35,8 @@ class Catalog(CatalogDestination):
         dataset: whose predictions :meth:`unpublish` removes and :meth:`predictions` returns; None
             if the catalog was opened without its root.
         root: path or URL of its root, for the commands that messages advise; None likewise.
+        single_publisher: whether never more than one process publishes or maintains it at a time,
+            so that its store need not hold conditional puts.
     """
 
     def __init__(
@@ -43,8 +45,11 @@ class Catalog(CatalogDestination):
         masks: MaskStore,
         dataset: str | None = None,
         root: str | None = None,
+        *,
+        single_publisher: bool = False,
     ) -> None:
         super().__init__(folder, masks, root)
+        self.table.single_publisher = single_publisher
         self.dataset = dataset
 
     def predictions(
@@ -214,7 +219,9 @@ def open_catalog(url: str, storage_options: Mapping[str, Any] | None = None) -> 
 
     Raises:
         CatalogError: if there is none.
+        StorageError: if not even the bucket is there.
     """
+    Folder(url, storage_options).check_bucket()
     for place, root in ((url.rstrip("/"), None), (f"{url.rstrip('/')}/catalog", url)):
         folder = Folder(place, storage_options)
         # The table itself names the folder of the masks.

@@ -26,9 +26,12 @@ from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_plain, mirror_entry, plain_mirror
 from segpipe.storage.object_store import object_store_options
 from segpipe.storage.redaction import redacted
+from segpipe.storage.store_options import table_url
 from segpipe.tables.schemas import FORMAT, FORMAT_KEY
 
 Result = TypeVar("Result")
+# An object by which a store shows that it refuses to create what is there.
+_PROBE = ".conditional-put"
 _NOT_IN_KEYS = frozenset("%#?[]^|\\")
 
 
@@ -41,6 +44,7 @@ class OpeningTable:
     """
 
     def __init__(self, folder: Folder, commands: AdvisedCommands) -> None:
+        self._catalog = folder
         self._folder = folder.folder(TABLE)
         self._log = self._folder.folder(LOG)
         self._options = object_store_options(folder.url, folder.storage_options)
@@ -53,6 +57,8 @@ class OpeningTable:
             create_checkpoint=self.log is None,
             cleanup_expired_logs=None if self.log is None else False,
         )
+        #: Whether never more than one process writes, so that its store need not tell two apart.
+        self.single_publisher = False
         #: What was set aside or mended by who wrote, a sentence each; see ``take_remarks``.
         self.remarks: list[str] = []
         # object_store does not retry a response that is cut off.
@@ -65,7 +71,7 @@ class OpeningTable:
         resolves links to the table, but not those within it."""
         if not self._folder.is_local:
             self._check_key()
-            return self.uri
+            return table_url(self.uri)
         real = os.path.realpath(self._folder.path)
         return self.uri if is_plain(real) else plain_mirror(real)
 
@@ -95,13 +101,34 @@ class OpeningTable:
         table = self.open(any_columns=True)
         return None if table is None else int(table.version())
 
+    def _check_conditions(self) -> None:
+        """Refuse to write to a store in which two publishers would overwrite each other's commits.
+
+        Raises:
+            StorageError: if creating an object that is there succeeds.
+        """
+        objects = self._catalog.objects
+        if objects is None or self.single_publisher:
+            return
+        with storage_errors(f"writing {self._catalog.shown}/{_PROBE}"):
+            held = objects.holds_conditions(self._catalog.path_of(_PROBE))
+        if not held:
+            raise StorageError(
+                f"{self.shown} is not written to: its store creates an object that is there "
+                "already, instead of refusing to (a conditional put), so that of two publishers "
+                "one would lose its rows. Use a store that holds conditional puts; or, if never "
+                "more than one process publishes or maintains this catalog at a time, set "
+                "single_publisher = true in segpipe.toml"
+            )
+
     def check_writable(self) -> None:
         """Refuse a folder of this machine that takes nothing: the library finds out late, and
-        its threads print a panic.
+        its threads print a panic; and a store that does not keep two writers apart.
 
         Raises:
             StorageError: if it cannot be written, or its disk is full.
         """
+        self._check_conditions()
         place = self._folder.path
         if not self._folder.is_local or not os.path.isdir(place):
             return
@@ -310,6 +337,7 @@ class OpeningTable:
         Raises:
             CatalogError, StorageError: see :meth:`open`.
         """
+        self._check_conditions()
         try:
             table = self.open(mending=True, of=of)
         except OtherFormatError:

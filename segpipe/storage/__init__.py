@@ -3,5 +3,5 @@
 May import ``masks`` (for refusals and image headers). Others use ``files`` (``Folder``),
 ``mask_store`` (``MaskStore``), ``sources`` (``AllowedRoots``), ``redaction`` (``redacted``),
 ``failures`` (``storage_errors``) and ``toml``. To add a storage backend: its options in
-``object_store``, and its scheme's file system in ``pyproject.toml``.
+``store_options``, and its scheme's file system in ``pyproject.toml``.
 """

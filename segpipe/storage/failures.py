@@ -13,6 +13,46 @@ from segpipe.errors import StorageError
 from segpipe.storage.redaction import SECRETS
 
 
+class AccessRefusedError(PermissionError):
+    """An object store does not know who asks, or allows it too little."""
+
+    def __init__(self, words: str, path: str) -> None:
+        super().__init__(errno.EACCES, words, path)
+
+
+class BucketMissingError(FileNotFoundError):
+    """There is no such bucket or container."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(
+            errno.ENOENT,
+            f"there is no bucket or container named {bucket}: create it, or correct its name, "
+            "account or endpoint",
+            bucket,
+        )
+
+
+def refused_words(status: int | None, code: str = "") -> str:
+    """What a store means that answers 401 or 403, and what to do, as the end of a sentence.
+
+    Args:
+        code: the store's own word for it, if it gave one.
+    """
+    told = f" ({status} {code})".replace(" )", ")") if status else ""
+    if status == 401 or "Expired" in code or code in _UNKNOWN:
+        return (
+            f"the store does not accept the credentials{told}: they are wrong, or have expired. "
+            "Renew them in the environment or in storage_options"
+        )
+    return (
+        f"the store refuses access{told}: the credentials are wrong or have expired, or may not "
+        "do this. Renew them, or have the rights given"
+    )
+
+
+_UNKNOWN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthenticationFailed", "InvalidToken")
+
+
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """Turn an OSError into a StorageError that says what failed and what to do."""
@@ -42,11 +82,29 @@ def _store_words(error: Exception) -> str:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or give the machine a "
             "role"
         )
-    return SECRETS.sub("...", str(error) or type(error).__name__)
+    status, code = _answered(error)
+    if status in (401, 403):
+        return refused_words(status, code)
+    text = SECRETS.sub("...", str(error))
+    return (text.splitlines() or [type(error).__name__])[0]
+
+
+def _answered(error: BaseException) -> tuple[int | None, str]:
+    """Status of the answer and the store's word for it, as each library keeps them."""
+    said = getattr(error, "response", None)
+    if isinstance(said, dict):  # botocore's
+        status = said.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return status, str(said.get("Error", {}).get("Code", ""))
+    for status in (getattr(error, "status_code", None), getattr(error, "code", None)):
+        if isinstance(status, int):
+            return status, str(getattr(error, "error_code", None) or "")
+    return None, ""
 
 
 def os_words(error: OSError) -> str:
     """What an error of the operating system means, and what to do, as the end of a sentence."""
+    if isinstance(error, (AccessRefusedError, BucketMissingError)):
+        return str(error.strerror)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full. Free some space and run again; nothing was left half-written"
     if error.errno == errno.EFBIG:
@@ -59,8 +117,12 @@ def os_words(error: OSError) -> str:
         return "a name is too long for this file system (255 bytes at most)"
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    words = error.strerror or str(error) or type(error).__name__
-    return SECRETS.sub("...", words)
+    text = error.strerror or str(error)
+    # s3fs keeps botocore's answer as the cause, gcsfs the word for it.
+    status, code = _answered(error.__cause__) if error.__cause__ else (None, "")
+    if status in (401, 403) or text.startswith("Forbidden"):
+        return refused_words(status or 403, code)
+    return SECRETS.sub("...", (text.splitlines() or [type(error).__name__])[0])
 
 
 # Less than this is no room for anything: a log entry and the database page that belongs to it.
@@ -77,6 +139,9 @@ def is_full(place: str | os.PathLike[str]) -> bool:
 
 # How Rust's libraries end what the operating system told them, and a file they name.
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_REFUSED = re.compile(
+    r"status code: (40[13])|lacked the necessary privileges|lacked valid authentication"
+)
 _NAMED_FILE = re.compile(r"(?<=[\s'\"(])/\S+?(?=#\d|[:'\"),]*(?:\s|$))")
 
 
@@ -88,6 +153,14 @@ def library_words(error: Exception) -> str:
     """
     text = SECRETS.sub("...", str(error))
     number = _OS_ERROR.search(text)
+    if refused := _REFUSED.search(text):
+        return refused_words(int(refused[1]) if refused[1] else None)
+    if "Invalid table version" in text:
+        return (
+            "the commits before are not found: the store lists keys from the first one on, "
+            "wherever it is asked to begin, as emulators do (Azurite is known as one only with "
+            "AccountKey)"
+        )
     if number is None:
         return (text.splitlines() or [type(error).__name__])[0]
     code = int(number[1])

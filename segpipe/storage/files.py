@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ from segpipe.storage.object_store import (
     missing_packages,
     open_object_store,
 )
-from segpipe.storage.redaction import redacted
+from segpipe.storage.redaction import SECRETS, redacted
+from segpipe.storage.store_options import one_scheme
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,15 +62,22 @@ def open_filesystem(
         # Not as a URL: a file's name may hold whatever URLs give a meaning to.
         return LocalFileSystem(), os.path.abspath(os.path.expanduser(url))
     check_store_url(url)
-    scheme, separator, rest = url.partition("://")
+    if words := missing_packages(url):
+        raise SettingsError(words)
+    scheme, separator, rest = one_scheme(url).partition("://")
     url = f"{scheme.lower()}{separator}{rest}"
+    options = filesystem_options(url, storage_options or {})
     try:
-        filesystem, path = fsspec.core.url_to_fs(
-            url, **filesystem_options(url, storage_options or {})
-        )
+        if scheme == "gs":
+            # Not the class that fsspec knows, which asks gRPC what kind of bucket this is before
+            # anything else, and where nobody answers that, as in emulators, for a minute.
+            from gcsfs.core import GCSFileSystem
+
+            return GCSFileSystem(**options), str(GCSFileSystem._strip_protocol(url))
+        filesystem, path = fsspec.core.url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
-        words = missing_packages(url) or f"cannot open {redacted(url)}: {error}"
-        raise SettingsError(words) from None
+        words = SECRETS.sub("...", str(error))
+        raise SettingsError(f"cannot open {redacted(url)}: {words}") from None
     return filesystem, str(path)
 
 
@@ -81,6 +90,11 @@ def _local(url: str) -> str:
     return path
 
 
+def is_misread(key: str) -> bool:
+    """Whether fsspec's file systems would take part of an object's key for a query or a version."""
+    return not {"?", "#"}.isdisjoint(key)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file as its file system lists it."""
@@ -91,14 +105,22 @@ class StoredFile:
 
 
 def _stored(path: str, info: Mapping[str, Any]) -> StoredFile:
-    """From fsspec's description; the file systems name the time of writing differently."""
-    value = info.get("mtime") or info.get("LastModified") or info.get("created")
-    modified = datetime.now(UTC)  # where a store does not tell: never old enough to be removed
+    # Where a store does not tell when it was written: never old enough to be removed.
+    return StoredFile(path, int(info["size"]), written_at(info) or datetime.now(UTC))
+
+
+# As fsspec's file systems name it: on a disk and Google's, on S3, on Azure, elsewhere.
+_TIMES = ("mtime", "LastModified", "last_modified", "created")
+
+
+def written_at(info: Mapping[str, Any]) -> datetime | None:
+    """When a file was written, of fsspec's description of it; None where that does not tell."""
+    value = next((info[name] for name in _TIMES if info.get(name)), None)
     if isinstance(value, (int, float)):
-        modified = datetime.fromtimestamp(value, UTC)
-    elif isinstance(value, datetime):
-        modified = value if value.tzinfo else value.replace(tzinfo=UTC)
-    return StoredFile(path, int(info["size"]), modified)
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return None
 
 
 def _local_files(folder: str) -> Iterator[StoredFile]:
@@ -126,7 +148,7 @@ class Folder:
     """A folder under any fsspec URL. Files in it are written whole or not at all."""
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        url = _local(url) if is_file_url(url) else url
+        url = _local(url) if is_file_url(url) else one_scheme(url)
         self.url = url.rstrip("/") or "/"
         self.storage_options = dict(storage_options or {})
         self.filesystem, path = open_filesystem(self.url, self.storage_options)
@@ -167,7 +189,19 @@ class Folder:
             StorageError: if the storage does not say.
         """
         with storage_errors(f"looking for {self.shown}/{name}"):
+            if self.objects is not None:
+                return self.stored(name) is not None
             return bool(self.filesystem.exists(self.path_of(name)))
+
+    def check_bucket(self) -> None:
+        """Look whether the bucket that the folder is in is there.
+
+        Raises:
+            StorageError: if there is none.
+        """
+        if self.objects is not None:
+            with storage_errors(f"looking into {self.shown}"):
+                self.objects.check_bucket()
 
     def stored(self, name: str) -> StoredFile | None:
         """Size and age of a file; None where there is none."""
@@ -217,6 +251,8 @@ class Folder:
         Args:
             ahead: bytes that are read ahead from an object store; None for megabytes.
         """
+        if self.objects is not None and is_misread(self.path_of(name)):
+            return io.BytesIO(self.read(name))
         with storage_errors(f"reading {self.shown}/{name}"):
             options = {} if ahead is None or self.is_local else {"block_size": ahead}
             handle: IO[bytes] = self.filesystem.open(self.path_of(name), "rb", **options)
@@ -251,7 +287,10 @@ class Folder:
                 with tempfile.NamedTemporaryFile(prefix="segpipe-") as output:
                     yield output
                     output.flush()
-                    self.filesystem.put_file(output.name, self.path_of(name))
+                    if self.objects is not None:
+                        self.objects.write_from(self.path_of(name), Path(output.name))
+                    else:
+                        self.filesystem.put_file(output.name, self.path_of(name))
 
     def put_new(self, name: str, source: Path) -> bool:
         """Put a file of this machine there, unless there is one of that name; whether it was put.
@@ -287,7 +326,10 @@ class Folder:
         """Remove a file if it is there."""
         doing = f"removing {self.shown}/{name}"
         with storage_errors(doing), suppress(FileNotFoundError):
-            self.filesystem.rm_file(self.path_of(name))
+            if self.objects is not None:
+                self.objects.remove(self.path_of(name))
+            else:
+                self.filesystem.rm_file(self.path_of(name))
 
     def remove_once(self, name: str) -> None:
         """:meth:`remove`, never tried again by a library: once this ends, nothing is removed.

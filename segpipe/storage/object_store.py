@@ -1,19 +1,16 @@
-"""Object stores: masks by the million in few and cheap requests, and one place for credentials.
+"""Object stores: masks by the million in few and cheap requests.
 
 Files on S3, Google Cloud Storage and Azure are opened by fsspec (s3fs, gcsfs, adlfs), but what is
 done once per mask, and the catalog's Delta table, go through Rust's object_store (obstore and
-deltalake): a request costs a tenth of the processor time there. An operator names credentials and
-endpoints once: in the usual environment variables, which all of them read, or as
-``storage_options`` in fsspec's words, which are translated here. The names are those of
-s3fs.S3FileSystem, gcsfs.GCSFileSystem and adlfs.AzureBlobFileSystem, and of object_store's
-AmazonS3ConfigKey, GoogleConfigKey and AzureConfigKey.
+deltalake): a request costs a tenth of the processor time there. What an operator says of a store is
+put into both libraries' words by :mod:`segpipe.storage.store_options`.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,47 +21,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.errors import SettingsError
-from segpipe.storage.redaction import redacted
+from segpipe.storage.azure_options import EMULATOR, EMULATOR_PLACE
+from segpipe.storage.failures import AccessRefusedError, BucketMissingError, refused_words
+from segpipe.storage.machine_identity import with_identity
+from segpipe.storage.redaction import SECRETS, redacted
+from segpipe.storage.store_options import (
+    StoreOptions,
+    extra_of,
+    one_scheme,
+    scheme_of,
+    store_options,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
 
-_S3 = ("s3", "s3a")
-_GCS = ("gs", "gcs")
-_AZURE = ("abfs", "abfss", "az", "azure")
-
-# fsspec's name -> object_store's, where the value is the same.
-_S3_NAMES = {
-    "key": "AWS_ACCESS_KEY_ID",
-    "username": "AWS_ACCESS_KEY_ID",
-    "secret": "AWS_SECRET_ACCESS_KEY",
-    "password": "AWS_SECRET_ACCESS_KEY",
-    "token": "AWS_SESSION_TOKEN",
-    "endpoint_url": "AWS_ENDPOINT_URL",
-    "profile": "AWS_PROFILE",
-}
-_S3_CLIENT_NAMES = {
-    "endpoint_url": "AWS_ENDPOINT_URL",
-    "region_name": "AWS_REGION",
-    "aws_access_key_id": "AWS_ACCESS_KEY_ID",
-    "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
-    "aws_session_token": "AWS_SESSION_TOKEN",
-}
-_AZURE_NAMES = {
-    "account_name": "AZURE_STORAGE_ACCOUNT_NAME",
-    "account_key": "AZURE_STORAGE_ACCOUNT_KEY",
-    "sas_token": "AZURE_STORAGE_SAS_TOKEN",
-    "client_id": "AZURE_STORAGE_CLIENT_ID",
-    "client_secret": "AZURE_STORAGE_CLIENT_SECRET",
-    "tenant_id": "AZURE_STORAGE_TENANT_ID",
-}
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
-
-
 #: How failing requests are repeated, in obstore's words: 429, 5xx and broken connections, with a
 #: growing pause in between.
 RETRYING: Any = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
+_PROBE = b"segpipe looks whether this store refuses to create what is there\n"
+_NOWHERE = ".segpipe-looks-for-the-bucket/"
 # Credentials that botocore finds are asked for again after this time; it renews them itself.
 _ASKED_AGAIN = timedelta(minutes=5)
 
@@ -78,6 +54,7 @@ class ObjectStore:
     def __init__(self, bucket: str, store: Store) -> None:
         self._bucket = bucket
         self._store = store
+        self._holds_conditions: bool | None = None
 
     def read(self, path: str) -> bytes:
         """A whole object, in one request.
@@ -111,11 +88,48 @@ class ObjectStore:
         import obstore
 
         try:
-            with _os_errors(path):
+            with self._writing(path):
                 obstore.put(self._store, self._key(path), data, mode="create", use_multipart=False)
         except FileExistsError:
             return False
         return True
+
+    def holds_conditions(self, path: str) -> bool:
+        """Whether the store refuses to create an object that is there.
+
+        Where it does not, two publishers overwrite each other's commits. The object stays: as
+        long as it is there, one request tells, and it is asked once in a process.
+
+        Args:
+            path: of an object for this alone.
+        """
+        if self._holds_conditions is None:
+            self._holds_conditions = not (self.create(path, _PROBE) and self.create(path, _PROBE))
+        return self._holds_conditions
+
+    def check_bucket(self) -> None:
+        """Look whether the bucket is there, where one may look.
+
+        Raises:
+            BucketMissingError: if there is none.
+        """
+        import obstore
+
+        try:
+            with _os_errors(self._bucket):
+                next(iter(obstore.list(self._store, _NOWHERE, chunk_size=1)), None)
+        except FileNotFoundError:
+            raise BucketMissingError(self._bucket) from None
+        except PermissionError:
+            pass  # who may not list it may be allowed to read and write objects
+
+    @contextmanager
+    def _writing(self, path: str) -> Iterator[None]:
+        try:
+            with _os_errors(path):
+                yield
+        except FileNotFoundError:  # what is written need not be there: the bucket is not
+            raise BucketMissingError(self._bucket) from None
 
     def create_from(self, path: str, source: Path) -> bool:
         """:meth:`create` from a file of this machine, which is mapped and not read into memory."""
@@ -126,8 +140,15 @@ class ObjectStore:
         """Write an object, in place of what is there."""
         import obstore
 
-        with _os_errors(path):
+        with self._writing(path):
             obstore.put(self._store, self._key(path), data, use_multipart=False)
+
+    def write_from(self, path: str, source: Path) -> None:
+        """:meth:`write` a file of this machine; a large one is sent in parts, and there at once."""
+        import obstore
+
+        with self._writing(path):
+            obstore.put(self._store, self._key(path), source)
 
     def remove(self, path: str) -> None:
         """Remove an object."""
@@ -198,24 +219,19 @@ def _identity_of(meta: Any) -> str | None:
     return None if tag is None else f"{meta['size']} {meta['last_modified'].isoformat()} {tag}"
 
 
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>|x-ms-error-code\W+(\w+)")
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted")
+
+
 @contextmanager
 def _os_errors(path: str) -> Iterator[None]:
-    from obstore.exceptions import (
-        AlreadyExistsError,
-        BaseError,
-        NotFoundError,
-        PermissionDeniedError,
-        UnauthenticatedError,
-    )
+    from obstore.exceptions import AlreadyExistsError, BaseError
 
     try:
         yield
-    except NotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "there is no such object", path) from None
     except AlreadyExistsError:
         raise FileExistsError(errno.EEXIST, "there is such an object", path) from None
-    except (PermissionDeniedError, UnauthenticatedError):
-        raise PermissionError(errno.EACCES, "the store refuses access", path) from None
     except ValueError as error:
         if "parse path" not in str(error):
             raise
@@ -225,9 +241,26 @@ def _os_errors(path: str) -> Iterator[None]:
             "slashes: copy the object to another key",
             path,
         ) from None
-    except BaseError as error:
-        # Its first line; what follows tells how the library is made.
-        raise OSError(errno.EIO, (str(error).splitlines() or ["unknown"])[0], path) from None
+    except (BaseError, FileNotFoundError) as error:
+        raise _os_error(error, path) from None
+
+
+def _os_error(error: Exception, path: str) -> OSError:
+    """What obstore says of a request, whose kinds of error differ between stores and requests."""
+    text = str(error)
+    found, said = _STATUS.search(text), _CODE.search(text)
+    status = int(found[1]) if found else None
+    code = next(filter(None, said.groups()), "") if said else ""
+    if "token request" in text:
+        return AccessRefusedError("the cloud gave no token for these credentials", path)
+    if status in (401, 403):
+        return AccessRefusedError(refused_words(status, code), path)
+    if code in _NO_BUCKET:
+        return BucketMissingError(path.partition("/")[0])
+    if status == 404 or isinstance(error, FileNotFoundError):
+        return FileNotFoundError(errno.ENOENT, "there is no such object", path)
+    # Its first line, without a signature in the URL; what follows tells how the library is made.
+    return OSError(errno.EIO, SECRETS.sub("...", (text.splitlines() or ["unknown"])[0]), path)
 
 
 def open_object_store(
@@ -247,12 +280,14 @@ def open_object_store(
         SettingsError: if the packages for it are missing, or its options cannot be used.
     """
     given = storage_options or {}
+    if scheme_of(url) and (words := missing_packages(url)):
+        raise SettingsError(words)
     options = object_store_options(url, given)
     if options is None:
         return None
     bucket = path.partition("/")[0]
     named = tuple(sorted(options.items()))
-    return _opened(_scheme(url), bucket, named, given.get("profile"), retrying)
+    return _opened(scheme_of(url), bucket, named, given.get("profile"), retrying)
 
 
 def check_store_url(url: str) -> None:
@@ -261,9 +296,9 @@ def check_store_url(url: str) -> None:
     Raises:
         SettingsError: saying how to write it.
     """
-    if _scheme(url) not in ("abfs", "abfss"):
+    if scheme_of(url) != "az":
         return
-    scheme, _, rest = url.partition("://")
+    scheme, _, rest = one_scheme(url).partition("://")
     authority, slash, path = rest.partition("/")
     container, at, host = authority.rpartition("@")
     if at and "." not in host:
@@ -273,19 +308,21 @@ def check_store_url(url: str) -> None:
         )
 
 
+_PACKAGES = {"s3": ("s3fs", "obstore"), "gs": ("gcsfs", "obstore"), "az": ("adlfs", "obstore")}
+
+
 def missing_packages(url: str) -> str | None:
     """What to install for a store's URL; None where nothing is missing, or it is no store's."""
-    scheme = _scheme(url)
-    for schemes, package, extra in (
-        (_S3, "s3fs", "s3"),
-        (_GCS, "gcsfs", "gcs"),
-        (_AZURE, "adlfs", "azure"),
-    ):
-        if scheme in schemes and not (find_spec(package) and find_spec("obstore")):
-            return (
-                f"{redacted(url)} needs packages that are not installed: install segpipe[{extra}]"
-            )
-    return None
+    scheme = scheme_of(url)
+    if not scheme or all(map(find_spec, _PACKAGES[scheme])):
+        return None
+    return (
+        f"{redacted(url)} needs packages that are not installed: pip install "
+        f"'segpipe[{extra_of(scheme)}]'"
+    )
+
+
+_ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "ALLOW_HTTP")
 
 
 @cache
@@ -296,19 +333,15 @@ def _opened(
     profile: str | None,
     retrying: bool,
 ) -> ObjectStore:
-    extra = "s3" if scheme in _S3 else "gcs" if scheme in _GCS else "azure"
-    try:
-        from obstore.exceptions import BaseError
-        from obstore.store import AzureStore, GCSStore, S3Store
-    except ImportError:
-        raise SettingsError(
-            f"{scheme}://{bucket} needs packages that are not installed: install segpipe[{extra}]"
-        ) from None
+    from obstore.exceptions import BaseError
+    from obstore.store import AzureStore, GCSStore, S3Store
+
     config: Any = {name: value for name, value in options if name != "AWS_PROFILE"}
     retries: Any = RETRYING if retrying else {**RETRYING, "max_retries": 0}
-    client: Any = {"allow_http": config.pop("AWS_ALLOW_HTTP", "false") == "true"}
+    allowed = [config.pop(name, "false") for name in _ALLOW_HTTP]
+    client: Any = {"allow_http": "true" in allowed}
     try:
-        if scheme in _S3:
+        if scheme == "s3":
             known = {"AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"} & config.keys()
             provider: Any = None if known else _credentials(profile)
             store: Store = S3Store(
@@ -319,7 +352,7 @@ def _opened(
                 credential_provider=provider,
             )
         else:
-            kind = GCSStore if scheme in _GCS else AzureStore
+            kind = GCSStore if scheme == "gs" else AzureStore
             store = kind(bucket, config=config, client_options=client, retry_config=retries)
     except (BaseError, ValueError) as error:
         words = (str(error).splitlines() or ["unknown"])[0]
@@ -352,82 +385,54 @@ def _credentials(profile: str | None) -> Callable[[], dict[str, Any]] | None:
 
 
 def filesystem_options(url: str, storage_options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for fsspec: those in its own words, and listings are not remembered.
+    """Options for fsspec.
 
-    Another run writes to the same places, and a file that was not there a second ago may be.
+    Raises:
+        SettingsError, StorageError: see :func:`object_store_options`.
     """
-    options = {name: value for name, value in storage_options.items() if not name.isupper()}
-    if _scheme(url) in (*_S3, *_GCS):
-        options.setdefault("use_listings_cache", False)
-    return options
+    options = _options(url, storage_options)
+    if options is None:
+        return {name: value for name, value in storage_options.items() if not name.isupper()}
+    return options.filesystem
 
 
 def object_store_options(url: str, storage_options: Mapping[str, Any]) -> dict[str, str] | None:
     """The same options for deltalake; None where the URL is not an object store's.
 
     What is not named there is read by object_store itself from the environment (``AWS_...``,
-    ``GOOGLE_...``, ``AZURE_...``). Names in capitals are object_store's own and go through.
+    ``GOOGLE_...``, ``AZURE_...``).
+
+    Raises:
+        SettingsError: if they contradict each other.
+        StorageError: if no credentials are to be found.
     """
-    scheme = _scheme(url)
-    if scheme in _S3:
-        options = dict(_s3(storage_options))
-    elif scheme in _GCS:
-        options = dict(_gcs(storage_options))
-    elif scheme in _AZURE:
-        options = {**_azure_account(url), **dict(_named(storage_options, _AZURE_NAMES))}
-    else:
+    options = _options(url, storage_options)
+    return None if options is None else options.object_store
+
+
+def _options(url: str, storage_options: Mapping[str, Any]) -> StoreOptions | None:
+    try:
+        options = store_options(url, storage_options)
+    except SettingsError as error:
+        raise SettingsError(f"cannot open {redacted(url)}: {error}") from None
+    if options is None:
         return None
-    own = {name: str(value) for name, value in storage_options.items() if name.isupper()}
-    return {**options, **own}
+    _lead_to_emulator(options.object_store)
+    return with_identity(scheme_of(url), options)
 
 
-def _s3(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    # Two publishers are told apart by a conditional put, which S3 has had since 2024.
-    yield "AWS_CONDITIONAL_PUT", "etag"
-    named = {
-        **dict(_named(given.get("client_kwargs") or {}, _S3_CLIENT_NAMES)),
-        **dict(_named(given, _S3_NAMES)),
-    }
-    yield from named.items()
-    if given.get("anon"):
-        yield "AWS_SKIP_SIGNATURE", "true"
-    endpoint = named.get("AWS_ENDPOINT_URL") or _variable(_ENDPOINT_VARIABLES)
-    if endpoint:
-        # s3fs reads the variable of this one service; object_store knows the common one only.
-        yield "AWS_ENDPOINT_URL", endpoint
-        if endpoint.startswith("http://"):
-            yield "AWS_ALLOW_HTTP", "true"
-        if "AWS_REGION" not in named and _variable(_REGION_VARIABLES) is None:
-            # Servers of one's own have no regions, but requests are signed with one.
-            yield "AWS_REGION", "us-east-1"
+def _lead_to_emulator(options: Mapping[str, str]) -> None:
+    """Say where Azure's emulator is in the variable in which alone object_store looks for it.
 
-
-def _gcs(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    token = given.get("token")
-    if token == "anon":
-        yield "GOOGLE_SKIP_SIGNATURE", "true"
-    elif isinstance(token, Mapping):
-        yield "GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(dict(token))
-    elif isinstance(token, str) and token not in ("google_default", "cache", "browser", "cloud"):
-        yield "GOOGLE_SERVICE_ACCOUNT", token
-
-
-def _azure_account(url: str) -> dict[str, str]:
-    """The account, where the URL names it: ``abfss://container@account.dfs...``."""
-    authority = url.partition("://")[2].partition("/")[0]
-    _, at, host = authority.rpartition("@")
-    return {"AZURE_STORAGE_ACCOUNT_NAME": host.partition(".")[0]} if at else {}
-
-
-def _named(given: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for name, value in given.items():
-        if name in names and value is not None:
-            yield names[name], str(value)
-
-
-def _variable(names: tuple[str, ...]) -> str | None:
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)
-
-
-def _scheme(url: str) -> str:
-    return url.partition("://")[0].lower() if "://" in url else ""
+    Raises:
+        SettingsError: if this process uses another one.
+    """
+    if EMULATOR not in options:
+        return
+    place = options["AZURE_STORAGE_ENDPOINT"].rpartition("/")[0]
+    other = os.environ.setdefault(EMULATOR_PLACE, place).rstrip("/")
+    if other != place:
+        raise SettingsError(
+            f"an emulator of Azure's is named at {place}, and another at {other} by "
+            f"{EMULATOR_PLACE} or before in this process, which can use one: name the same"
+        )

@@ -6,7 +6,7 @@ import re
 
 _USER_INFORMATION = re.compile(r"^(?:[^/@?#]*@|[^/@?#:]*:[^@]*@)")
 # Azure's URLs name the container where others have a user: abfss://container@account.dfs...
-_CONTAINERS = ("abfs", "abfss")
+_CONTAINERS = ("abfs", "abfss", "az", "azure")
 _CONTAINER = re.compile(r"[a-z0-9$-]{1,63}@[A-Za-z0-9.-]+(?:[/?#]|$)")
 
 
@@ -30,5 +30,9 @@ def redacted(url: str) -> str:
     return f"{scheme}{bare.partition('#')[0]}" + ("?..." if question else "")
 
 
-# What may be a secret in the words of a library's error: user information and query strings.
-SECRETS = re.compile(r"(?<=//)[^/@\s]+@|\?\S+")
+# What may be a secret in the words of a library's error: user information, but no container of
+# Azure's, query strings, and the key and signature of a connection string.
+SECRETS = re.compile(
+    r"(?<=//)(?![a-z0-9$-]{1,63}@\w+\.(?:dfs|blob)\.)[^/@\s]+@"
+    r"|\?\S+|(?i:(?:AccountKey|SharedAccessSignature)=[^;\s]+)"
+)

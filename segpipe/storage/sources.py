@@ -7,6 +7,7 @@ allowed, whatever ``..``, symbolic links or absolute URLs it uses.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Mapping
@@ -24,11 +25,12 @@ from segpipe.masks.decoding import MAX_BYTES
 from segpipe.masks.image_size import ImageSize, SizeUnknown, read_image_size
 from segpipe.masks.refusal import MaskRefused
 from segpipe.names import visible
-from segpipe.storage.files import open_filesystem
+from segpipe.storage.files import is_misread, open_filesystem
 from segpipe.storage.local_paths import is_file_url, is_url, local_path
 from segpipe.storage.near_files import NearFiles
 from segpipe.storage.object_store import ObjectStore, open_object_store
 from segpipe.storage.redaction import redacted
+from segpipe.storage.store_options import one_scheme
 from segpipe.storage.web import check_address, is_web, open_web_header, read_web
 
 # Bytes fetched at a time from remote images, of which only the header is wanted.
@@ -279,6 +281,8 @@ class AllowedRoots:
                 return read_image_size(open_web_header(source.path, _HEADER_BLOCK))
             if isinstance(source.filesystem, LocalFileSystem):
                 _check_regular(source, os.stat(source.path))
+            if source.objects is not None and is_misread(source.path):
+                return read_image_size(io.BytesIO(source.objects.read(source.path)))
             with source.filesystem.open(source.path, "rb", block_size=_HEADER_BLOCK) as file:
                 return read_image_size(file)
         except SizeUnknown as error:
@@ -396,7 +400,7 @@ def _place(url: str) -> str:
         if "\0" in path:
             raise ValueError("it holds a NUL character")
         return os.path.realpath(path)
-    scheme, _, rest = url.partition("://")
+    scheme, _, rest = one_scheme(url).partition("://")
     if "::" in url:
         raise ValueError("it chains file systems with '::'")
     scheme = scheme.lower()

@@ -34,11 +34,13 @@ from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.validation.rules.policy import Policies
+from tests.fixtures.buckets import AnyBucket
 from tests.fixtures.faults import Fault
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.processes import all_end
 from tests.fixtures.s3_buckets import FlakyBucket, upload
 from tests.fixtures.s3_server import Bucket
+from tests.fixtures.stores import on_every_store_in_time
 
 DAY = "2026-01-05"
 LONG_AGO = 1_700_000_000
@@ -259,17 +261,18 @@ def test_a_manifest_delivered_again_after_a_run_without_faults_is_left_alone(
     assert not automation.tick().run_requests
 
 
+@on_every_store_in_time
 def test_in_a_bucket_too_a_manifest_delivered_again_is_run_again(
-    landing: LandingWriter, s3: Bucket, instance: dg.DagsterInstance
+    landing: LandingWriter, bucket: AnyBucket, instance: dg.DagsterInstance
 ) -> None:
     """Equal content has an equal ETag: the time tells that it was delivered again."""
     land(landing)
-    upload(s3, landing.root)
-    automation = Automation(Root.open(f"{s3.url}/root"), instance)
+    upload(bucket, landing.root)
+    automation = Automation(Root.open(f"{bucket.url}/root"), instance)
     (first,) = automation.tick().run_requests
     assert not automation.tick().run_requests
     time.sleep(1.1)  # the store's times are whole seconds
-    upload(s3, landing.root)
+    upload(bucket, landing.root)
     (again,) = automation.tick().run_requests  # there are no tables: no run came to its end
     assert again.run_key != first.run_key
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import s3fs
 from dagster._core.storage.tags import WILL_RETRY_TAG
 from dagster._core.test_utils import freeze_time
 from dagster._core.workspace.context import WorkspaceProcessContext
@@ -186,12 +185,9 @@ def test_storage_that_fails_for_a_moment_is_tried_again(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)  # else it takes s3fs ten seconds
+    monkeypatch.setattr("segpipe.storage.object_store.RETRYING", {"max_retries": 0})
     landing.manifest([landing.row("a")])
     upload(flaky_s3, landing.root)
-    options = "[storage_options.config_kwargs.retries]\ntotal_max_attempts = 1\n"
-    settings = f"{flaky_s3.name}/root/segpipe.toml"
-    s3fs.S3FileSystem().pipe_file(settings, options.encode())
     root = Root.open(f"{flaky_s3.url}/root")
     failing = flaky_s3.proxy.fail(Fault.BROKEN, method="PUT", path="segments.parquet", times=1)
     result = executed(root, instance)
