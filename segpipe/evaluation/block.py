@@ -81,7 +81,7 @@ def evaluate_block(
     boundaries = None
     if masks is not None:
         boundaries = BoundaryCounts.of(masks, groups, overlaps)
-    missing = _missing(pairs, overlaps, truth)
+    missing = _missing(pairs, overlaps, truth, predicted)
     classes = _Classes.of(groups, overlaps, matches, missing, boundaries)
     ids = pa.array([pair.reference_id for pair in pairs], pa.string())
     labels = pa.array(groups.labels, pa.string())
@@ -102,11 +102,19 @@ def evaluate_block(
     )
 
 
-def _missing(pairs: Sequence[Pair], overlaps: Overlaps, truth: Groups) -> NDArray[np.bool_]:
-    """Segments of ground truth that cannot be found, G bool: crowds, and classes that the ground
-    truth lists although they are not in the mask."""
+def _missing(
+    pairs: Sequence[Pair], overlaps: Overlaps, truth: Groups, predicted: Groups
+) -> NDArray[np.bool_]:
+    """Segments of ground truth that cannot be missed, G bool: crowds; and those without pixels, if
+    their class is only listed, or predicted without pixels as well."""
     lists = np.array([pair.truth_lists_classes for pair in pairs], bool)
-    return (truth.kind == Kind.CROWD) | ((overlaps.truth_area == 0) & lists[truth.item])
+    empty = overlaps.predicted_area == 0
+    width = 1 + max(truth.label.max(initial=0), predicted.label.max(initial=0))
+    both = np.isin(
+        truth.item * width + truth.label, (predicted.item * width + predicted.label)[empty]
+    )
+    excused = (overlaps.truth_area == 0) & (lists[truth.item] | both)
+    return np.asarray((truth.kind == Kind.CROWD) | excused)
 
 
 @dataclass(frozen=True, slots=True)

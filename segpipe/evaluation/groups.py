@@ -100,20 +100,23 @@ class GroupsOfItems:
     ) -> None:
         self._numbers: dict[str, int] = {}
         self.undecided: set[str] = set()
-        truth, predicted = _Listed(tuple(taxonomy)), _Listed(tuple(taxonomy))
+        truth, predicted = (
+            _Listed(tuple(taxonomy), crowds=True),
+            _Listed(tuple(taxonomy), crowds=False),
+        )
         for item, pair in enumerate(pairs):
             kinds = ItemKinds(taxonomy, pair.truth, pair.predicted)
             self.undecided |= kinds.undecided
-            truth.add(item, pair.truth, kinds.of(pair.truth, crowds=True), self._numbers)
-            predicted.add(
-                item, pair.predicted, kinds.of(pair.predicted, crowds=False), self._numbers
-            )
-        self.labels = list(self._numbers)
-        size = max(1, len(self.labels))
+            truth.add(item, pair.truth, kinds.of(pair.truth), self._numbers)
+            predicted.add(item, pair.predicted, kinds.of(pair.predicted), self._numbers)
+        self.labels = sorted(self._numbers)
+        # In the order of the labels, so that sums do not depend on what else is in the block.
+        numbers = np.zeros(max(1, len(self.labels)), np.int64)
+        numbers[[self._numbers[label] for label in self.labels]] = np.arange(len(self.labels))
         of_truth = _areas(pairs, [pair.pairs.one for pair in pairs])
         of_prediction = _areas(pairs, [pair.pairs.other for pair in pairs])
-        self.truth = truth.groups(of_truth, size, merge_stuff=merge_stuff)
-        self.predicted = predicted.groups(of_prediction, size, merge_stuff=merge_stuff)
+        self.truth = truth.groups(of_truth, numbers, merge_stuff=merge_stuff)
+        self.predicted = predicted.groups(of_prediction, numbers, merge_stuff=merge_stuff)
 
 
 def _areas(pairs: Sequence[Pair], values: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -129,10 +132,11 @@ class _Listed:
 
     Args:
         classes: in the order of class PDFs that are lists.
+        crowds: the crowds of a class are one region.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        self._classes = classes
+    def __init__(self, classes: Sequence[str], *, crowds: bool) -> None:
+        self._classes, self._crowds = classes, crowds
         self._items: list[int] = []
         self._indexes: list[int] = []
         self._labels: list[int] = []
@@ -156,21 +160,27 @@ class _Listed:
                 self._confidences.append(segment.confidence)
                 self._entropies.append(_entropy(segment, self._classes))
 
-    def groups(self, areas: NDArray[np.int64], labels: int, *, merge_stuff: bool) -> Groups:
+    def groups(
+        self, areas: NDArray[np.int64], numbers: NDArray[np.int64], *, merge_stuff: bool
+    ) -> Groups:
         """The groups.
 
         Args:
             areas: pixels of each value of each of N items, N * 256 int64.
-            labels: number of classes.
+            numbers: that of each class, instead of the one it was added with.
         """
         item, index = np.array(self._items, np.int64), np.array(self._indexes, np.int64)
-        label, kind = np.array(self._labels, np.int64), np.array(self._kinds, np.int8)
+        label = numbers[np.array(self._labels, np.int64)]
+        kind = np.array(self._kinds, np.int8)
         number = _FIRST + index
         if merge_stuff:
             number[kind == Kind.STUFF] = _STUFF
-        number[kind == Kind.CROWD] = _CROWD
+        if self._crowds:
+            number[kind == Kind.CROWD] = _CROWD
         _, first, group = np.unique(
-            (item * labels + label) * _NUMBERS + number, return_index=True, return_inverse=True
+            (item * len(numbers) + label) * _NUMBERS + number,
+            return_index=True,
+            return_inverse=True,
         )
         of_value = np.full(len(areas), VOID, np.int64)
         of_value[item * VALUES + index] = group

@@ -10,7 +10,7 @@ from segpipe.validation.rules.labels import BACKGROUND, is_ignored
 
 
 class Kind(IntEnum):
-    """The kind of a Segment; crowds are told apart in ground truth only."""
+    """The kind of a Segment; a crowd that is predicted is a segment like any other."""
 
     STUFF = 0
     CROWD = 1
@@ -53,19 +53,15 @@ class ItemKinds:
             self._is_thing[label] = label.casefold() != BACKGROUND
         self.undecided = {label for label in self.undecided if self._is_thing[label]}
 
-    def of(self, segments: Sequence[Segment], *, crowds: bool) -> list[Kind]:
-        """The kind of each Segment.
+    def of(self, segments: Sequence[Segment]) -> list[Kind]:
+        """The kind of each Segment."""
+        return [self._of(segment) for segment in segments]
 
-        Args:
-            crowds: whether a crowd is one; else it is an ordinary Segment of its class.
-        """
-        return [self._of(segment, crowds) for segment in segments]
-
-    def _of(self, segment: Segment, crowds: bool) -> Kind:
+    def _of(self, segment: Segment) -> Kind:
         metadata = segment.metadata
         if "ignore" in metadata and is_ignored(segment):
             return Kind.VOID
-        if crowds and "iscrowd" in metadata and flag_of(metadata["iscrowd"]):
+        if "iscrowd" in metadata and flag_of(metadata["iscrowd"]):
             return Kind.CROWD
         return Kind.THING if self._is_thing[segment.label] else Kind.STUFF
 

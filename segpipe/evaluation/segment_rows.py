@@ -20,7 +20,7 @@ _ENDS = (
     (FN, "no prediction of its class has an IoU above 0.5"),
     (FN, "it has no pixels"),
     (IGNORED, "a crowd"),
-    (IGNORED, "a class that the ground truth lists and the mask does not have"),
+    (IGNORED, "it has no pixels: its class is only listed, or predicted without pixels as well"),
     (FP, "no ground truth of its class has an IoU above 0.5"),
     (IGNORED, "more than half of it is void, or a crowd of its class, in the ground truth"),
     (IGNORED, "it has no pixels"),
