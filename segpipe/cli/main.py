@@ -228,6 +228,35 @@ def run(root: str, **options: Any) -> int:
 
 @cli.command()
 @_root_option
+@_model_run_option
+@click.option("--date", metavar="YYYY-MM-DD", help="The day; or --all.")
+@click.option("--all", "everything", is_flag=True, help="Every day that has landed.")
+@click.option(
+    "--against",
+    metavar="M",
+    help="The model run that is true; [evaluation] ground_truth of segpipe.toml by default.",
+)
+@click.option("--boundary", is_flag=True, help="Boundary IoU as well, which takes longer.")
+@click.option(
+    "--force", is_flag=True, help="Read every mask, also where nothing changed since the last time."
+)
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
+def evaluate(root: str, **options: Any) -> int:
+    """Compare validated predictions with published ground truth: IoU, PQ, calibration."""
+    from segpipe.cli.evaluating import EvaluateOptions, run_evaluate
+
+    return run_evaluate(root, EvaluateOptions(**options))
+
+
+@cli.command()
+@_root_option
 @click.option(
     "--key-prefix",
     multiple=True,

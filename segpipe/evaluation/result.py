@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,8 @@ _HEADLINE = (
     "PQ", "SQ", "RQ", "PQ_things", "PQ_stuff",
 )  # fmt: skip
 _NAMED = 3
+# The tables that the others follow from.
+_TABLES = ("items", "item_classes", "item_confusion", "segments")
 _COLUMNS = (
     "class",
     "kind",
@@ -65,6 +67,7 @@ class Evaluation:
         undecided: labels of which nothing says thing or stuff, counted as things.
         boundary: Boundary IoU was asked for.
         notes: what else has to be known, as lines for people.
+        reused: items that were taken from an earlier evaluation, as neither side has changed.
     """
 
     items: pa.Table
@@ -74,21 +77,52 @@ class Evaluation:
     undecided: Sequence[str] = ()
     boundary: bool = False
     notes: Sequence[str] = ()
+    reused: int = field(default=0, compare=False)
 
     @classmethod
     def together(cls, parts: Iterable[Evaluation]) -> Evaluation:
         """The evaluation of all items of several ones, which have no item in common."""
         parts = list(parts)
         tables = {
-            name: pa.concat_tables([getattr(part, name) for part in parts])
-            for name in ("items", "item_classes", "item_confusion", "segments")
+            name: pa.concat_tables([getattr(part, name) for part in parts]) for name in _TABLES
         }
         return cls(
             **tables,
             undecided=sorted({label for part in parts for label in part.undecided}),
             boundary=all(part.boundary for part in parts),
             notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
+            reused=sum(part.reused for part in parts),
         )
+
+    @classmethod
+    def of_days(cls, newest_first: Iterable[Evaluation]) -> Evaluation:
+        """The evaluation of several days; of an item on several of them, the newest counts."""
+        parts: list[Evaluation] = []
+        seen: set[str] = set()
+        older = 0
+        for day in newest_first:
+            ids = day.items["reference_id"].to_pylist()
+            new = [id for id in ids if id not in seen]
+            older += len(ids) - len(new)
+            seen.update(new)
+            parts.append(day if len(new) == len(ids) else day.of_items(new))
+        whole = cls.together(parts).in_order()
+        if not older:
+            return whole
+        note = f"{older} predictions are of items that a later day has as well: the later counts"
+        return replace(whole, notes=[*whole.notes, note])
+
+    def of_items(self, reference_ids: Sequence[str]) -> Evaluation:
+        """The evaluation of some of the items."""
+        ids = pa.array(reference_ids, pa.string())
+        return self._with(lambda table: table.filter(pc.is_in(table["reference_id"], ids)))
+
+    def in_order(self) -> Evaluation:
+        """The same with its rows in the order of the reference ids."""
+        return self._with(lambda table: table.take(pc.sort_indices(table["reference_id"])))
+
+    def _with(self, change: Callable[[pa.Table], pa.Table]) -> Evaluation:
+        return replace(self, **{name: change(getattr(self, name)) for name in _TABLES})
 
     @cached_property
     def counts(self) -> tuple[list[str], ClassCounts]:
@@ -236,6 +270,7 @@ class Evaluation:
     def _count_line(self) -> str:
         outcomes = self.outcomes
         rest = [f"{count} {name}" for name, count in outcomes.items() if count]
+        rest += [f"{self.reused} of them unchanged, not read again"] if self.reused else []
         return f"{self.items.num_rows} items: {', '.join(rest)}"
 
     def __repr__(self) -> str:
