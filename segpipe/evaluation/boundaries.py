@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from segpipe.evaluation.groups import VALUES, Groups, GroupsOfItems
 from segpipe.evaluation.kinds import Kind
 from segpipe.evaluation.matching import Overlaps
-from segpipe.masks.boundaries import BoundaryPixels, boundary_pixels, boundary_reach
+from segpipe.masks.boundaries import (
+    BoundaryPixels,
+    Regions,
+    boundary_pixels,
+    boundary_reach,
+)
 from segpipe.masks.decoding import DecodedMask
 
 Ints = NDArray[np.int64]
@@ -46,8 +51,10 @@ class BoundaryCounts:
         segments = _boundaries(masks, sides, [np.arange(len(side)) for side in sides], reach)
         if all(len(np.unique(side.label)) == len(side) for side in sides):
             return cls(_by_class(segments, groups), segments, overlaps)
-        classes = _boundaries(masks, sides, [side.label for side in sides], reach)
-        return cls(_padded(classes, len(groups.labels)), segments, overlaps)
+        classes = _boundaries(
+            masks, sides, [side.label for side in sides], reach, len(groups.labels)
+        )
+        return cls(classes, segments, overlaps)
 
     def of_classes(
         self, groups: GroupsOfItems, missing: NDArray[np.bool_], labels: Ints
@@ -76,7 +83,11 @@ class BoundaryCounts:
         """Counts of panoptic quality where the lower one of both IoUs counts, by class."""
         truth, predicted = groups.truth, groups.predicted
         overlaps, size = self.overlaps, len(groups.labels)
-        both, true, found, on_void = _padded_segments(self.segments, len(truth), len(predicted))
+        edges = self.segments
+        both = edges.both[1:, 1:]
+        true = (edges.both + edges.one_only).sum(1)[1:]
+        on_boundary = edges.both + edges.other_only
+        found, on_void = on_boundary.sum(0)[1:], on_boundary[0, 1:]
         g, p = overlaps.truth, overlaps.predicted
         same = truth.label[g] == predicted.label[p]
         crowd = truth.kind[g] == Kind.CROWD
@@ -110,45 +121,29 @@ def _boundaries(
     sides: tuple[Groups, Groups],
     numbers: list[Ints],
     reach: int,
+    size: int = 0,
 ) -> BoundaryPixels:
-    """Pixels on the boundaries of regions: the segments that have the same number."""
-    codes = []
+    """Pixels on the boundaries of regions: the segments that have the same number.
+
+    Args:
+        size: how many numbers there are; 0 for as many as a side has segments.
+    """
+    regions = []
     for mask, side, number in zip(masks, sides, numbers, strict=True):
         code_of = np.append(number + 1, 0).astype(np.uint16)  # the last one is of void
-        codes.append(code_of[side.of_value[:VALUES]].take(mask.pixels))
-    return boundary_pixels(codes[0], codes[1], reach)
-
-
-def _padded(pixels: BoundaryPixels, labels: int) -> BoundaryPixels:
-    """The counts for all classes, also those that are in neither mask."""
-    rows, columns = pixels.both.shape
-    size = ((0, labels + 1 - rows), (0, labels + 1 - columns))
-    return BoundaryPixels(
-        *(np.pad(of, size) for of in (pixels.both, pixels.one_only, pixels.other_only))
-    )
+        regions.append(Regions.of(mask, code_of[side.of_value[:VALUES]]))
+    rows, columns = (1 + (size or len(side)) for side in sides)
+    return boundary_pixels(regions[0], regions[1], reach, (rows, columns))
 
 
 def _by_class(segments: BoundaryPixels, groups: GroupsOfItems) -> BoundaryPixels:
     """The counts of segments as those of classes, where each class is one segment."""
     size = len(groups.labels) + 1
-    rows, columns = segments.both.shape
-    row = np.append(0, groups.truth.label + 1)[:rows]
-    column = np.append(0, groups.predicted.label + 1)[:columns]
+    rows = np.append(0, groups.truth.label + 1)
+    columns = np.append(0, groups.predicted.label + 1)
     made = []
     for of in (segments.both, segments.one_only, segments.other_only):
         counts = np.zeros((size, size), np.int64)
-        counts[np.ix_(row, column)] = of
+        counts[np.ix_(rows, columns)] = of
         made.append(counts)
     return BoundaryPixels(*made)
-
-
-def _padded_segments(pixels: BoundaryPixels, truth: int, predicted: int) -> tuple[Ints, ...]:
-    """Of G segments of ground truth and P predicted: G x P pixels on both boundaries; those on
-    each one's, G and P; and those of predicted ones on void, P."""
-    rows, columns = pixels.both.shape
-    size = ((0, truth + 1 - rows), (0, predicted + 1 - columns))
-    both, one_only, other_only = (
-        np.pad(of, size) for of in (pixels.both, pixels.one_only, pixels.other_only)
-    )
-    found = both + other_only
-    return both[1:, 1:], (both + one_only).sum(1)[1:], found.sum(0)[1:], found[0, 1:]
