@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from segpipe.evaluation.boundaries import BoundaryCounts
+from segpipe.evaluation.boundaries import BoundaryCounts, Masks
 from segpipe.evaluation.class_counts import ClassCounts, summaries
 from segpipe.evaluation.groups import Groups, GroupsOfItems, Pair
 from segpipe.evaluation.kinds import Kind
@@ -24,7 +24,6 @@ from segpipe.evaluation.schemas import (
     SEGMENTS,
 )
 from segpipe.evaluation.segment_rows import segment_rows
-from segpipe.masks.decoding import DecodedMask
 from segpipe.tables.writing import table_of
 
 Ints = NDArray[np.int64]
@@ -43,6 +42,11 @@ class Conventions:
     taxonomy: Mapping[str, str] = field(default_factory=dict)
     merge_stuff: bool = True
     boundary: bool = False
+
+    @property
+    def masks_worth(self) -> int:
+        """Masks whose decoding takes as long as an item without the fast path, about."""
+        return 50 if self.boundary else 2
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,20 @@ class BlockTables:
 def evaluate_block(
     pairs: Sequence[Pair],
     conventions: Conventions,
-    masks: tuple[DecodedMask, DecodedMask] | None = None,
+    masks: Sequence[Masks] = (),
 ) -> BlockTables:
     """Compare the predictions of items with their ground truth.
 
     Args:
         pairs: N items.
-        masks: ground truth and prediction of the only item, where pixels are needed.
+        masks: ground truth and prediction of each item, where boundaries are asked for.
     """
     groups = GroupsOfItems(pairs, conventions.taxonomy, merge_stuff=conventions.merge_stuff)
     truth, predicted = groups.truth, groups.predicted
     overlaps = Overlaps.of(pairs, truth, predicted)
     matches = Matches.of(overlaps, truth, predicted)
     boundaries = None
-    if masks is not None:
+    if conventions.boundary and pairs:
         boundaries = BoundaryCounts.of(masks, groups, overlaps)
     missing = _missing(pairs, overlaps, truth, predicted)
     classes = _Classes.of(groups, overlaps, matches, missing, boundaries)
@@ -168,7 +172,8 @@ class _Classes:
             "predicted_stuff": added(of_predicted[stuff[1]], one[: stuff[1].sum()], size),
         }
         if boundaries is not None:
-            columns |= boundaries.of_classes(groups, missing, present % width)
+            places = (of_truth, of_predicted)
+            columns |= boundaries.columns(groups, overlaps, missing, places, size)
         return cls(present // width, present % width, ClassCounts.of_columns(columns, size))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +60,13 @@ class ClassCounts:
     @classmethod
     def of_columns(cls, given: Mapping[str, NDArray[np.generic]], size: int) -> ClassCounts:
         """Counts of ``size`` classes; columns that are not given are zeros."""
-        return cls(
-            **{
-                name: given[name]
-                if name in given
-                else np.zeros(size, np.float64 if name in FLOATS else np.int64)
-                for name in COUNTED
-            }
-        )
+        columns: dict[str, Any] = {
+            name: given[name]
+            if name in given
+            else np.zeros(size, np.float64 if name in FLOATS else np.int64)
+            for name in COUNTED
+        }
+        return cls(**columns)
 
     def added(self, places: Ints, size: int) -> ClassCounts:
         """The counts added by place.
@@ -131,7 +131,7 @@ def summaries(counts: ClassCounts, owners: Ints, size: int) -> dict[str, Floats]
     """
 
     def total(of: NDArray[np.generic]) -> Floats:
-        return np.bincount(owners, weights=of, minlength=size)
+        return np.bincount(owners, weights=of, minlength=size).astype(np.float64)
 
     def mean(of: Floats, over: NDArray[np.bool_] | None = None) -> Floats:
         defined = ~np.isnan(of) if over is None else over & ~np.isnan(of)
@@ -165,5 +165,5 @@ def summaries(counts: ClassCounts, owners: Ints, size: int) -> dict[str, Floats]
 def _ratio(above: NDArray[np.generic], below: NDArray[np.generic], none: float = np.nan) -> Floats:
     """The quotients, float64; ``none`` where something would be divided by 0."""
     quotients = np.full(np.shape(above), none, np.float64)
-    divide: Callable[..., Floats] = np.divide
-    return divide(above, below, out=quotients, where=np.asarray(below != 0))
+    np.divide(above, below, out=quotients, where=np.asarray(below != 0))  # type: ignore[arg-type]
+    return quotients

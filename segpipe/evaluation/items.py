@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from segpipe.evaluation.block import BlockTables, Conventions, evaluate_block
+from segpipe.evaluation.boundaries import Masks
 from segpipe.evaluation.groups import Pair
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import (
@@ -23,11 +24,12 @@ from segpipe.evaluation.schemas import (
 )
 from segpipe.evaluation.side import Side
 from segpipe.masks.co_occurrence import CoOccurrence, co_occurrence
-from segpipe.masks.decoding import DecodedMask
 from segpipe.masks.measures import measure_decoded
 
 # Pairs of pixel values that are evaluated at once: it bounds memory for masks of noise.
 _PAIRS_AT_ONCE = 1 << 18
+# Pixels that are held as long as a pair, where boundaries are asked for.
+_PIXELS_PER_PAIR = 128
 NO_ROW = Side(None, problem="there is none")
 
 
@@ -53,6 +55,7 @@ def evaluate_items(items: Iterable[Item], conventions: Conventions, missing: Mis
     blocks: list[BlockTables] = []
     left_out: list[dict[str, Any]] = []
     waiting: list[Pair] = []
+    both: list[Masks] = []
     size = 0
     for item in items:
         outcome, reason = _outcome(item, missing)
@@ -68,16 +71,16 @@ def evaluate_items(items: Iterable[Item], conventions: Conventions, missing: Mis
             )
             continue
         pair, masks = _pair(item, reason)
-        if conventions.boundary:
-            blocks.append(evaluate_block([pair], conventions, masks))
-            continue
         waiting.append(pair)
         size += len(pair.pairs.pixels)
+        if conventions.boundary:  # else masks are not needed any more
+            both.append(masks)
+            size += pair.height * pair.width // _PIXELS_PER_PAIR
         if size >= _PAIRS_AT_ONCE:
-            blocks.append(evaluate_block(waiting, conventions))
-            waiting, size = [], 0
+            blocks.append(evaluate_block(waiting, conventions, both))
+            waiting, both, size = [], [], 0
     if waiting:
-        blocks.append(evaluate_block(waiting, conventions))
+        blocks.append(evaluate_block(waiting, conventions, both))
     return _together(blocks, left_out, conventions)
 
 
@@ -99,7 +102,7 @@ def _outcome(item: Item, missing: Missing) -> tuple[str | None, str | None]:
     return (None if missing is Missing.FALSE_NEGATIVES else NO_PREDICTION), problem
 
 
-def _pair(item: Item, reason: str | None) -> tuple[Pair, tuple[DecodedMask, DecodedMask]]:
+def _pair(item: Item, reason: str | None) -> tuple[Pair, Masks]:
     truth, predicted = item.truth, item.predicted
     assert truth.mask is not None
     header = truth.mask.header

@@ -94,7 +94,7 @@ def evaluate(
         )
         parts: list[Evaluation] = []
         done = 0
-        with expecting(2 * len(ids)):
+        with expecting(conventions.masks_worth * len(ids)):
             chunks = _chunks(ids, truth.rows, predicted.rows)
             for part in Workers(workers).map(work, chunks, -(-len(ids) // _ITEMS_PER_CHUNK)):
                 parts.append(part)

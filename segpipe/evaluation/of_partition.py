@@ -116,7 +116,7 @@ def evaluate_partition(
 
     work = partial(_evaluate_batch, evaluating=evaluating)
     done = 0
-    with expecting(2 * len(predictions)):
+    with expecting(evaluating.conventions.masks_worth * len(predictions)):
         for part in workers.map(work, changed(), -(-len(predictions) // rows_per_chunk)):
             parts.append(part)
             done += part.items.num_rows

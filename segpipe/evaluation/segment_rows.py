@@ -158,4 +158,6 @@ def _means(groups: Groups, values: NDArray[np.float64]) -> NDArray[np.float64]:
     weights = np.where(none, 1.0, weights)
     total = np.bincount(members, weights, len(groups))
     sums = np.bincount(members, weights * values[known], len(groups))
-    return np.divide(sums, total, out=np.full(len(groups), np.nan), where=total > 0)
+    means = np.full(len(groups), np.nan)
+    np.divide(sums, total, out=means, where=total > 0)
+    return means

@@ -61,7 +61,8 @@ class RowsByItem:
         for place, file in enumerate(manifest.files):
             path = folder / f"{place}.arrow"
             batches = replace(manifest, files=(file,)).batches(_ROWS_AT_ONCE, _COLUMNS)
-            first, too_large, empty = number, {}, None
+            first, empty = number, None
+            too_large: dict[int, TooLarge] = {}
             writer: pa.ipc.RecordBatchFileWriter | None = None
             with storage_errors(f"keeping rows in {folder}"):
                 for batch in batches:

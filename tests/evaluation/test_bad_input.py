@@ -173,7 +173,7 @@ def test_the_errors_of_the_references_are_refused_or_counted_as_they_say() -> No
     assert "'boat'" in repr(result)
 
 
-def test_the_order_of_rows_and_the_number_of_workers_change_nothing(tmp_path: Path) -> None:
+def test_the_order_of_rows_changes_nothing(tmp_path: Path) -> None:
     scenes = {f"item {number}": pair for number, pair in enumerate(pairs(7, 30))}
     gt = {id: truth for id, (truth, _) in scenes.items()}
     found = {id: predicted for id, (_, predicted) in scenes.items()}
