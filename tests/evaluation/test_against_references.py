@@ -17,6 +17,8 @@ CLASS_MAPS = ("mIoU", "mDice", "mean_accuracy", "pixel_accuracy", "fwIoU")
 OF_CLASS = ("IoU", "Dice", "recall", "precision")
 PANOPTIC = {"tp": "TP", "fp": "FP", "fn": "FN", "iou_sum": "IoU_sum", "pq": "PQ", "sq": "SQ",
             "rq": "RQ"}  # fmt: skip
+# boundary-iou-api has one or two matches less of these classes, in 30 items.
+MATCHES_LEFT_OUT = {("bdd_mots", "3"), ("cityscapes", "26")}
 # panopticapi keeps one crowd of a class, so that a car on two crowds is a false positive to it.
 SEES_ONE_CROWD = ("tiny_panoptic", "two_crowds_one_class")
 
@@ -146,6 +148,21 @@ def test_boundary_iou_is_that_of_boundary_iou_api(name: str, run: str) -> None:
         assert boundaries == said["boundary_iou_per_class"], id
     headline = references()[name]["runs"][run]["headline"]
     assert evaluated(name, run).headline["boundary_IoU"] == approx(headline["mean_boundary_IoU"])
+
+
+@pytest.mark.parametrize(("name", "run"), RUNS)
+def test_panoptic_quality_by_boundaries_is_that_of_boundary_iou_api(name: str, run: str) -> None:
+    for id, found, said in compared(name, run, evaluated(name, run, merge_stuff=False)):
+        if "boundary_pq" not in said or id in ("the set", SEES_ONE_CROWD[1]):
+            continue
+        for c, reference in said["boundary_pq"]["per_class"].items():
+            one = found.classes[c]
+            counts = [one[f"boundary_{of}"] for of in ("TP", "FP", "FN", "IoU_sum", "PQ")]
+            expected = [approx(reference[of]) for of in ("tp", "fp", "fn", "iou_sum", "pq")]
+            if (name, c) in MATCHES_LEFT_OUT and counts != expected:
+                assert reference["tp"] < counts[0] <= reference["tp"] + 2
+            else:
+                assert counts == expected, (id, c)
 
 
 @pytest.mark.parametrize(("name", "run"), RUNS)
