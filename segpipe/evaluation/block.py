@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from segpipe.evaluation.boundaries import BoundaryCounts, Masks
 from segpipe.evaluation.class_counts import ClassCounts, summaries
+from segpipe.evaluation.contours import contour_columns
 from segpipe.evaluation.groups import Groups, GroupsOfItems, Pair
 from segpipe.evaluation.kinds import Kind
 from segpipe.evaluation.matching import NONE, Matches, Overlaps, added
@@ -37,16 +38,23 @@ class Conventions:
         taxonomy: label -> ``thing`` or ``stuff``.
         merge_stuff: the stuff Segments of a class are one segment.
         boundary: Boundary IoU as well.
+        contours: F of DAVIS as well.
     """
 
     taxonomy: Mapping[str, str] = field(default_factory=dict)
     merge_stuff: bool = True
     boundary: bool = False
+    contours: bool = False
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether pairs of values do not suffice."""
+        return self.boundary or self.contours
 
     @property
     def masks_worth(self) -> int:
         """Masks whose decoding takes as long as an item without the fast path, about."""
-        return 50 if self.boundary else 2
+        return 50 if self.needs_masks else 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,6 @@ class BlockTables:
 
     Attributes:
         items, item_classes, item_confusion, segments: in the schemas of these names.
-        counts: of the classes of ``item_classes``.
         undecided: labels that are things because nothing says thing or stuff.
     """
 
@@ -63,7 +70,6 @@ class BlockTables:
     item_classes: pa.Table
     item_confusion: pa.Table
     segments: pa.Table
-    counts: ClassCounts
     undecided: frozenset[str]
 
 
@@ -76,7 +82,7 @@ def evaluate_block(
 
     Args:
         pairs: N items.
-        masks: ground truth and prediction of each item, where boundaries are asked for.
+        masks: ground truth and prediction of each item, where they are needed.
     """
     groups = GroupsOfItems(pairs, conventions.taxonomy, merge_stuff=conventions.merge_stuff)
     truth, predicted = groups.truth, groups.predicted
@@ -87,6 +93,9 @@ def evaluate_block(
         boundaries = BoundaryCounts.of(masks, groups, overlaps)
     missing = _missing(pairs, overlaps, truth, predicted)
     classes = _Classes.of(groups, overlaps, matches, missing, boundaries)
+    if conventions.contours:
+        columns = contour_columns(masks, groups, classes.item, classes.label)
+        classes = replace(classes, counts=replace(classes.counts, **columns))
     ids = pa.array([pair.reference_id for pair in pairs], pa.string())
     labels = pa.array(groups.labels, pa.string())
     return BlockTables(
@@ -101,7 +110,6 @@ def evaluate_block(
         ),
         item_confusion=_confusion(ids, labels, overlaps, truth, predicted),
         segments=table_of(segment_rows(ids, labels, groups, overlaps, matches, missing), SEGMENTS),
-        counts=classes.counts,
         undecided=frozenset(groups.undecided),
     )
 

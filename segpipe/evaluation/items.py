@@ -28,7 +28,7 @@ from segpipe.masks.measures import measure_decoded
 
 # Pairs of pixel values that are evaluated at once: it bounds memory for masks of noise.
 _PAIRS_AT_ONCE = 1 << 18
-# Pixels that are held as long as a pair, where boundaries are asked for.
+# Pixels that are held as long as a pair, where masks are needed.
 _PIXELS_PER_PAIR = 128
 NO_ROW = Side(None, problem="there is none")
 
@@ -73,7 +73,7 @@ def evaluate_items(items: Iterable[Item], conventions: Conventions, missing: Mis
         pair, masks = _pair(item, reason)
         waiting.append(pair)
         size += len(pair.pairs.pixels)
-        if conventions.boundary:  # else masks are not needed any more
+        if conventions.needs_masks:  # else masks are not needed any more
             both.append(masks)
             size += pair.height * pair.width // _PIXELS_PER_PAIR
         if size >= _PAIRS_AT_ONCE:

@@ -48,6 +48,7 @@ def evaluate(
     predictions: ManifestLike,
     *,
     boundary: bool = False,
+    contours: bool = False,
     merge_stuff: bool = True,
     missing: str = "error",
     policy: str | PathLike[str] | None = None,
@@ -60,7 +61,8 @@ def evaluate(
     Args:
         gt: manifest files of the ground truth, or folders of them.
         predictions: those of one model run.
-        boundary: Boundary IoU as well; it takes pixels, and so longer.
+        boundary: Boundary IoU as well, which takes longer.
+        contours: F of DAVIS as well, of each class (``numbers["F"]``), which takes long.
         merge_stuff: the stuff Segments of a class are one segment, as is recommended; False for
             panopticapi's numbers of predictions that have several.
         missing: what an item counts for whose prediction is missing, of another size, or rejected
@@ -80,7 +82,9 @@ def evaluate(
     rules = Policy()
     if policy is not None:
         rules = Policies.read(read_toml(Path(policy)), str(policy)).common
-    conventions = Conventions(rules.taxonomy, merge_stuff=merge_stuff, boundary=boundary)
+    conventions = Conventions(
+        rules.taxonomy, merge_stuff=merge_stuff, boundary=boundary, contours=contours
+    )
     with tempfile.TemporaryDirectory(prefix="segpipe-evaluation-") as temporary:
         truth = _Given.open(gt, rules, allowed_roots, Path(temporary, "truth"))
         predicted = _Given.open(predictions, rules, allowed_roots, Path(temporary, "predicted"))

@@ -62,6 +62,7 @@ class EvaluationStore:
             list(conventions.taxonomy.items()),
             conventions.merge_stuff,
             conventions.boundary,
+            conventions.contours,
         ]
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
