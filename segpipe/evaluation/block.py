@@ -158,12 +158,8 @@ class _Classes:
         size = len(present)
         g, p, pixels = overlaps.truth, overlaps.predicted, overlaps.pixels
         same = truth.label[g] == predicted.label[p]
-        real = predicted_segments(overlaps)
         lost = (matches.of_truth == NONE) & ~missing
-        wrong = (matches.of_predicted == NONE) & ~matches.ignored & real
-        thing = (truth.kind == Kind.THING, predicted.kind == Kind.THING)
-        stuff = (truth.kind == Kind.STUFF, predicted.kind == Kind.STUFF)
-        one = np.ones(max(len(truth), len(predicted)), np.int64)
+        wrong = (matches.of_predicted == NONE) & ~matches.ignored & (overlaps.predicted_area > 0)
         columns: dict[str, NDArray[np.generic]] = {
             "true_pixels": added(of_truth, overlaps.truth_area, size),
             "predicted_pixels": added(
@@ -174,20 +170,19 @@ class _Classes:
             "fp": np.bincount(of_predicted[wrong], minlength=size),
             "fn": np.bincount(of_truth[lost], minlength=size),
             "iou_sum": np.bincount(of_truth[matches.truth], matches.iou, size),
-            "true_things": added(of_truth[thing[0]], one[: thing[0].sum()], size),
-            "true_stuff": added(of_truth[stuff[0]], one[: stuff[0].sum()], size),
-            "predicted_things": added(of_predicted[thing[1]], one[: thing[1].sum()], size),
-            "predicted_stuff": added(of_predicted[stuff[1]], one[: stuff[1].sum()], size),
+            "true_things": np.bincount(of_truth[truth.kind == Kind.THING], minlength=size),
+            "true_stuff": np.bincount(of_truth[truth.kind == Kind.STUFF], minlength=size),
+            "predicted_things": np.bincount(
+                of_predicted[predicted.kind == Kind.THING], minlength=size
+            ),
+            "predicted_stuff": np.bincount(
+                of_predicted[predicted.kind == Kind.STUFF], minlength=size
+            ),
         }
         if boundaries is not None:
-            places = (of_truth, of_predicted)
-            columns |= boundaries.columns(groups, overlaps, missing, places, size)
+            own = (of_truth, of_predicted)
+            columns |= boundaries.columns(groups, overlaps, missing, own, size)
         return cls(present // width, present % width, ClassCounts.of_columns(columns, size))
-
-
-def predicted_segments(overlaps: Overlaps) -> NDArray[np.bool_]:
-    """Predicted segments that have pixels, P bool; the others are none."""
-    return np.asarray(overlaps.predicted_area > 0)
 
 
 def _items(pairs: Sequence[Pair], ids: pa.Array, overlaps: Overlaps, classes: _Classes) -> pa.Table:
@@ -197,7 +192,7 @@ def _items(pairs: Sequence[Pair], ids: pa.Array, overlaps: Overlaps, classes: _C
         {
             "reference_id": ids,
             "outcome": [EVALUATED] * count,
-            "reason": [None if pair.fingerprint else pair.reason for pair in pairs],
+            "reason": [pair.reason for pair in pairs],
             "height": [pair.height for pair in pairs],
             "width": [pair.width for pair in pairs],
             "valid_pixels": pa.array(overlaps.valid),

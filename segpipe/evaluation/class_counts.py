@@ -165,5 +165,5 @@ def summaries(counts: ClassCounts, owners: Ints, size: int) -> dict[str, Floats]
 def _ratio(above: NDArray[np.generic], below: NDArray[np.generic], none: float = np.nan) -> Floats:
     """The quotients, float64; ``none`` where something would be divided by 0."""
     quotients = np.full(np.shape(above), none, np.float64)
-    np.divide(above, below, out=quotients, where=np.asarray(below != 0))  # type: ignore[arg-type]
+    np.divide(above, below, out=quotients, where=np.asarray(below != 0))
     return quotients

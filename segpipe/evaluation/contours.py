@@ -38,4 +38,5 @@ def contour_columns(
 def _has_label(side: Groups, item: int, label: int) -> NDArray[np.bool_]:
     """Whether each pixel value of an item is of a class, 256 bool."""
     of_value = side.of_value[item * VALUES : (item + 1) * VALUES]
-    return np.append(side.label, -1)[of_value] == label  # the last one is that of void
+    own: NDArray[np.bool_] = np.append(side.label, -1)[of_value] == label  # the last is void's
+    return own

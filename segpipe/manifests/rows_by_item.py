@@ -21,7 +21,7 @@ _COLUMNS = (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, *SEGMENT_COLUMNS)
 _ROWS_AT_ONCE = 1024
 
 
-@dataclass
+@dataclass(frozen=True)
 class _File:
     """The rows of one manifest file, memory-mapped.
 
@@ -79,14 +79,15 @@ class RowsByItem:
             self._files.append(_File(empty, rows, first, too_large))
 
     def _note(self, batch: ManifestBatch, number: int) -> int:
+        """Note the ids of rows from a number on; the number of the next row."""
         names = batch.rows.schema.names
         ids = readable_text(batch.rows.column(names.index("reference_id")), None)
-        for number, id in enumerate(ids.to_pylist(), number):  # noqa: B020 - it goes on from there
+        for place, id in enumerate(ids.to_pylist(), number):
             if id:
-                self.places.setdefault(id, []).append(number)
+                self.places.setdefault(id, []).append(place)
             else:
                 self.nameless += 1
-        return number + 1
+        return number + len(ids)
 
     def of(self, reference_ids: Sequence[str]) -> Iterator[ManifestBatch]:
         """The rows of some items, those of each file as one batch; ``first`` is not theirs."""

@@ -116,6 +116,8 @@ def test_masks_of_only_void_have_no_numbers_and_no_warning(tmp_path: Path) -> No
     }
     reverse = evaluate(tmp_path, {"a": halves()}, {"a": void})
     assert (reverse.headline["mIoU"], reverse.headline["PQ"]) == (0, 0)
+    both = evaluate(tmp_path, {"a": void}, {"a": void}, boundary=True, contours=True)
+    assert {*both.numbers.values()} == {None}
     assert result.confusion.num_rows == 0
     assert reverse.confusion["predicted_label"].to_pylist() == [None, None]
 
