@@ -578,7 +578,7 @@ class Root:
             self.catalog,
             folder("validated"),
             views=folder("views"),
-            others=[folder("manifests"), folder("sent")],
+            others=[folder("manifests"), folder("sent"), folder("evaluations")],
             masks_too=not self.settings.masks,
             retention_hours=retention_hours,
             dry_run=dry_run,

@@ -28,6 +28,14 @@ _dataset_option = click.option(
     "one there is.",
 )
 _model_run_option = click.option("--model-run", required=True, metavar="M")
+_format_option = click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
 
 
 def _address_options(port: int, host_help: str | None = None) -> Callable[[Command], Command]:
@@ -122,14 +130,7 @@ def nucleus_server(
     metavar="DIR",
     help="Folder for validated.parquet, segments.parquet, rejected.parquet and masks/.",
 )
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@_format_option
 @click.option(
     "--allow-root",
     multiple=True,
@@ -240,14 +241,7 @@ def run(root: str, **options: Any) -> int:
 @click.option(
     "--force", is_flag=True, help="Read every mask, also where nothing changed since the last time."
 )
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@_format_option
 def evaluate(root: str, **options: Any) -> int:
     """Compare validated predictions with published ground truth: IoU, PQ, calibration."""
     from segpipe.cli.evaluating import EvaluateOptions, run_evaluate
