@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from segpipe.errors import EvaluationError, SettingsError
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 from segpipe.storage.mask_store import MaskStore
-from tests.fixtures.command_line import assert_plain_error
+from tests.fixtures.command_line import assert_plain_error, invoked
 from tests.fixtures.command_line import segpipe as command
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.scenes_of_pairs import Scene, pairs, write_manifest
@@ -128,9 +127,9 @@ def test_a_rejected_prediction_is_missing_and_the_rule_is_told(
     rows = {one["reference_id"]: one["reason"] for one in result.items.to_pylist()}
     assert rows["item 1"].startswith("rejected, VALUE-NO-SEGMENT")
     assert rows["unknown"] == "none is published"
-    done = command("evaluate", "--root", landing.root, "--model-run", "unet", "--all")
-    assert done.returncode == 1, done.stderr
-    assert "7 items: 5 evaluated, 1 no ground truth, 1 no prediction" in done.stdout
+    done = invoked("evaluate", "--root", landing.root, "--model-run", "unet", "--all")
+    assert done.return_value == 1
+    assert "7 items: 5 evaluated, 1 no ground truth, 1 no prediction" in done.output
 
 
 def test_of_an_item_on_several_days_the_last_one_counts(root: Root, landing: LandingWriter) -> None:
@@ -145,22 +144,22 @@ def test_of_an_item_on_several_days_the_last_one_counts(root: Root, landing: Lan
 def test_the_command_prints_the_table_or_json_and_says_what_is_missing(
     root: Root, landing: LandingWriter
 ) -> None:
-    def evaluate(*more: str) -> Any:
-        return command("evaluate", "--root", landing.root, "--model-run", "unet", *more)
-
-    done = evaluate("--date", "2026-01-05")
+    given = ("evaluate", "--root", landing.root, "--model-run", "unet")
+    done = command(*given, "--date", "2026-01-05")
     assert done.returncode == 0, done.stderr
     result = root.evaluate(RUN)
     assert f"mIoU                {100 * result.headline['mIoU']:.2f}" in done.stdout
-    printed = json.loads(evaluate("--all", "--boundary", "--format", "json").stdout)
+    printed = json.loads(invoked(*given, "--all", "--boundary", "--format", "json").stdout)
     assert printed["headline"]["PQ"] == result.headline["PQ"]
     assert printed["headline"]["boundary_IoU"] is not None
     assert {one["label"] for one in printed["classes"]} == {"car", "person", "road", "sky"}
-    assert_plain_error(evaluate(), "either --date YYYY-MM-DD or --all")
-    assert_plain_error(evaluate("--all", "--against", "unet"), "compared with itself")
     assert_plain_error(
-        evaluate("--all", "--against", "nobody"), "nothing could be evaluated", "'nobody'"
+        command(*given, "--all", "--against", "nobody"), "nothing could be evaluated", "'nobody'"
     )
+    with pytest.raises(SettingsError, match="either --date YYYY-MM-DD or --all"):
+        invoked(*given)
+    with pytest.raises(SettingsError, match="compared with itself"):
+        invoked(*given, "--all", "--against", "unet")
     with pytest.raises(EvaluationError, match="none of 6 items can be compared"):
         root.evaluate(RUN, against="nobody")
     (landing.root / "segpipe.toml").unlink()
