@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segpipe.demo.landing import write_demo_landing
     from segpipe.errors import SegpipeError
+    from segpipe.evaluation.of_manifests import evaluate
+    from segpipe.evaluation.result import Evaluation
     from segpipe.formats.importing import ImportSummary, import_masks
     from segpipe.formats.manifest_writer import ManifestWriter
     from segpipe.manifest_check import validate
@@ -46,6 +48,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "Catalog": "segpipe.publishing.catalog",
+    "Evaluation": "segpipe.evaluation.result",
     "ImportSummary": "segpipe.formats.importing",
     "Manifest": "segpipe.manifests.manifest",
     "ManifestWriter": "segpipe.formats.manifest_writer",
@@ -63,6 +66,7 @@ _MODULES = {
     "View": "segpipe.predictions.view",
     "canonical_png": "segpipe.masks.encoding",
     "decode_mask": "segpipe.masks.decoding",
+    "evaluate": "segpipe.evaluation.of_manifests",
     "fingerprint": "segpipe.predictions.fingerprint",
     "import_masks": "segpipe.formats.importing",
     "measure": "segpipe.masks.measures",
@@ -76,6 +80,7 @@ _OTHER_NAMES = {"RULES": "CATALOGUE"}
 __all__ = [
     "RULES",
     "Catalog",
+    "Evaluation",
     "ImportSummary",
     "Manifest",
     "ManifestWriter",
@@ -93,6 +98,7 @@ __all__ = [
     "__version__",
     "canonical_png",
     "decode_mask",
+    "evaluate",
     "fingerprint",
     "import_masks",
     "measure",

@@ -53,6 +53,10 @@ class OtherFormatError(CatalogError):
     """A catalog of a format that only a newer segpipe knows, or that has to be upgraded first."""
 
 
+class EvaluationError(SegpipeError, ValueError):
+    """Predictions cannot be evaluated: there is nothing to compare, or part of them is missing."""
+
+
 class QueryError(SegpipeError, ValueError):
     """A query is not SQL, names what is not there, or would do more than read the views."""
 

@@ -18,6 +18,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from segpipe.errors import CatalogError, NothingLandedError, SettingsError, TableError, listed
+from segpipe.evaluation.block import Conventions
+from segpipe.evaluation.of_partition import (
+    Evaluating,
+    check_against,
+    evaluate_days,
+    evaluate_partition,
+)
+from segpipe.evaluation.result import Evaluation
+from segpipe.evaluation.stored import EvaluationStore
 from segpipe.formats.exports import ExportFormat, export_published
 from segpipe.manifests.items import ItemList
 from segpipe.manifests.landing import Landing
@@ -414,6 +423,80 @@ class Root:
             update,
         )
 
+    def evaluate(
+        self,
+        partition: PartitionLike,
+        date: DateLike = None,
+        *,
+        against: str | None = None,
+        boundary: bool = False,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Evaluation:
+        """Compare a model run's validated predictions with published ground truth.
+
+        Tables are stored below ``evaluations/``; what changed on neither side is not read again.
+
+        Args:
+            partition: the model run's name, with ``date`` or for all days; or a :class:`Partition`.
+            date: ``YYYY-MM-DD``, or a date; None for every day that has landed. Of an item on
+                several days, the last one counts.
+            against: the model run that is true; ``[evaluation] ground_truth`` if None.
+            boundary: Boundary IoU as well.
+            force: read every mask, even if nothing changed since the last time.
+
+        Raises:
+            EvaluationError: if there is nothing to compare.
+            SettingsError: if no ground truth is named, or it is the model run itself.
+            TableError: if a partition was not materialized completely.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        if isinstance(partition, Partition) or date is not None:
+            return self._evaluate(
+                Partition.of(partition, date), against, progress, boundary=boundary, force=force
+            )
+        days = [one for one in reversed(self.partitions()) if one.model_run == partition]
+        if not days:
+            raise NothingLandedError(f"nothing of model run {partition!r} has landed")
+        return evaluate_days(
+            days,
+            lambda day: self._evaluate(day, against, progress, boundary=boundary, force=force),
+        )
+
+    def _evaluate(
+        self,
+        partition: Partition,
+        against: str | None,
+        progress: Progress | None,
+        *,
+        boundary: bool,
+        force: bool,
+    ) -> Evaluation:
+        settings, model_run = self.settings, partition.model_run
+        names = settings.ground_truth if against is None else (against,)
+        check_against(model_run, names)
+        policy = settings.policies.of(model_run)
+        conventions = Conventions(policy.taxonomy, boundary=boundary)
+        store = EvaluationStore(
+            settings.folder("evaluations").folder(*partition.folders),
+            settings.dataset,
+            model_run,
+            names,
+            conventions,
+        )
+        version = self.catalog.version()
+        truth = PublishedTruth.now(self.catalog, settings.dataset, names)
+        result = evaluate_partition(
+            self.validated(partition),
+            Evaluating(truth, self.masks, conventions, policy.max_pixels),
+            None if force else store.read(),
+            workers=self._workers,
+            rows_per_chunk=settings.rows_per_chunk,
+            progress=progress,
+        )
+        store.write(result, version)
+        return result
+
     def show(self, reference_id: str, model_run: str | None = None) -> PublishedItem:
         """What is published for an item: print it, ``save`` it as a picture, read its ``rows``.
 
@@ -506,7 +589,7 @@ class Root:
             self.catalog,
             folder("validated"),
             views=folder("views"),
-            others=[folder("manifests"), folder("sent")],
+            others=[folder("manifests"), folder("sent"), folder("evaluations")],
             masks_too=not self.settings.masks,
             retention_hours=retention_hours,
             dry_run=dry_run,

@@ -15,7 +15,13 @@ from segpipe.cli.ending import Commands, status_of
 from segpipe.cli.exit_status import ALL_ACCEPTED
 from segpipe.cli.export_command import export
 from segpipe.cli.importing import Command, import_group
-from segpipe.cli.options import ROOT_HELP, dataset_option, model_run_option, root_option
+from segpipe.cli.options import (
+    ROOT_HELP,
+    dataset_option,
+    format_option,
+    model_run_option,
+    root_option,
+)
 from segpipe.publishing.destinations import DESTINATIONS
 
 _WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
@@ -113,14 +119,7 @@ def nucleus_server(
     metavar="DIR",
     help="Folder for validated.parquet, segments.parquet, rejected.parquet and masks/.",
 )
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@format_option
 @click.option(
     "--allow-root",
     multiple=True,
@@ -215,6 +214,28 @@ def run(root: str, **options: Any) -> int:
     from segpipe.cli.run import run as run_partitions
 
     return run_partitions(root, RunOptions(**options))
+
+
+@cli.command()
+@root_option
+@model_run_option
+@click.option("--date", metavar="YYYY-MM-DD", help="The day; or --all.")
+@click.option("--all", "everything", is_flag=True, help="Every day that has landed.")
+@click.option(
+    "--against",
+    metavar="M",
+    help="The model run that is true; [evaluation] ground_truth of segpipe.toml by default.",
+)
+@click.option("--boundary", is_flag=True, help="Boundary IoU as well, which takes longer.")
+@click.option(
+    "--force", is_flag=True, help="Read every mask, also where nothing changed since the last time."
+)
+@format_option
+def evaluate(root: str, **options: Any) -> int:
+    """Compare validated predictions with published ground truth: IoU, PQ, calibration."""
+    from segpipe.cli.evaluating import EvaluateOptions, run_evaluate
+
+    return run_evaluate(root, EvaluateOptions(**options))
 
 
 @cli.command()

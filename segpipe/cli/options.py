@@ -18,3 +18,11 @@ dataset_option = click.option(
     "one there is.",
 )
 model_run_option = click.option("--model-run", required=True, metavar="M")
+format_option = click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)

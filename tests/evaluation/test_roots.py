@@ -1,0 +1,167 @@
+"""Evaluating what a root has validated against what it has published as ground truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import segpipe
+from segpipe.errors import EvaluationError, SettingsError
+from segpipe.manifests.partition import Partition
+from segpipe.root import Root
+from segpipe.storage.mask_store import MaskStore
+from tests.fixtures.command_line import assert_plain_error, invoked
+from tests.fixtures.command_line import segpipe as command
+from tests.fixtures.landing import LandingWriter
+from tests.fixtures.scenes_of_pairs import Scene, pairs, write_manifest
+
+TRUTH, RUN = Partition("labels", "2026-01-05"), Partition("unet", "2026-01-05")
+NEXT = Partition("unet", "2026-01-06")
+GIVEN = {f"item {number}": pair for number, pair in enumerate(pairs(11, 6))}
+TRUE = {id: truth for id, (truth, _) in GIVEN.items()}
+PREDICTED = {id: predicted for id, (_, predicted) in GIVEN.items()}
+
+
+def land(landing: LandingWriter, partition: Partition, scenes: Mapping[str, Scene]) -> Path:
+    folder = landing.folder(partition)
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_manifest(folder / "predictions.parquet", scenes)
+
+
+@pytest.fixture
+def root(landing: LandingWriter) -> Root:
+    """A root with published ground truth and validated predictions of six items."""
+    land(landing, TRUTH, TRUE)
+    land(landing, RUN, PREDICTED)
+    (landing.root / "segpipe.toml").write_text('[evaluation]\nground_truth = "labels"\n')
+    root = Root.open(landing.root)
+    root.materialize(TRUTH)
+    root.publish(TRUTH)
+    root.materialize(RUN)
+    return root
+
+
+def masks_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """SHA-256 of every mask that is read from a store from now on."""
+    read: list[str] = []
+    read_mask = MaskStore.read
+
+    def noted(store: MaskStore, sha256: str) -> bytes:
+        read.append(sha256)
+        return read_mask(store, sha256)
+
+    monkeypatch.setattr(MaskStore, "read", noted)
+    return read
+
+
+def test_a_partition_has_the_numbers_that_its_manifests_have(
+    root: Root, landing: LandingWriter
+) -> None:
+    found = root.evaluate(RUN, boundary=True)
+    given = {side: landing.folder(of) / "predictions.parquet" for side, of in
+             (("gt", TRUTH), ("predictions", RUN))}  # fmt: skip
+    expected = segpipe.evaluate(**given, boundary=True, workers=1)
+    assert found.headline == pytest.approx(dict(expected.headline))
+    for name in ("items", "classes", "confusion", "segments"):
+        assert getattr(found, name).equals(getattr(expected, name)), name
+
+
+def test_only_items_that_changed_on_either_side_are_read_again(
+    root: Root, landing: LandingWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = root.evaluate(RUN)
+    read = masks_read(monkeypatch)
+    again = root.evaluate(RUN)
+    assert (again.reused, read) == (6, [])
+    assert again.items.equals(first.items)
+    land(landing, RUN, {**PREDICTED, "item 2": TRUE["item 2"]})
+    root.materialize(RUN)
+    land(landing, TRUTH, {**TRUE, "item 4": PREDICTED["item 4"]})
+    root.materialize(TRUTH)
+    root.publish(TRUTH, update=True)
+    read.clear()
+    changed = root.evaluate(RUN)
+    assert (changed.reused, len(read)) == (4, 2 * 2)
+    mious = dict(
+        zip(*(changed.items[name].to_pylist() for name in ("reference_id", "mIoU")), strict=True)
+    )
+    assert mious["item 2"] == mious["item 4"] == 1
+    read.clear()
+    anew = root.evaluate(RUN, force=True)
+    assert len(read) == 2 * 6
+    for name in ("items", "item_classes", "item_confusion", "segments"):
+        assert getattr(anew, name).equals(getattr(changed, name)), name
+
+
+def test_tables_are_named_by_their_content_and_damaged_ones_are_made_again(
+    root: Root, landing: LandingWriter
+) -> None:
+    root.evaluate(RUN)
+    (summary,) = landing.root.glob("evaluations/model_run=unet/date=2026-01-05/*/_evaluation.json")
+    told = json.loads(summary.read_text())
+    assert (told["model_run"], told["against"], told["items"]["evaluated"]) == (
+        "unet",
+        ["labels"],
+        6,
+    )
+    files = {path.name for path in summary.parent.glob("*.parquet")}
+    assert files == set(told["tables"].values())
+    root.evaluate(RUN, force=True)
+    assert {path.name for path in summary.parent.glob("*.parquet")} == files
+    (summary.parent / told["tables"]["items"]).write_bytes(b"torn")
+    assert root.evaluate(RUN).reused == 0
+
+
+def test_a_rejected_prediction_is_missing_and_the_rule_is_told(
+    root: Root, landing: LandingWriter
+) -> None:
+    given = PREDICTED["item 1"]
+    unexplained = Scene(given.pixels, tuple(one for one in given.segments if one.index != 3))
+    land(landing, RUN, {**PREDICTED, "item 1": unexplained, "unknown": PREDICTED["item 0"]})
+    root.materialize(RUN)
+    result = root.evaluate(RUN)
+    assert dict(result.outcomes) == {"evaluated": 5, "no ground truth": 1, "no prediction": 1}
+    rows = {one["reference_id"]: one["reason"] for one in result.items.to_pylist()}
+    assert rows["item 1"].startswith("rejected, VALUE-NO-SEGMENT")
+    assert rows["unknown"] == "none is published"
+    done = invoked("evaluate", "--root", landing.root, "--model-run", "unet", "--all")
+    assert done.return_value == 1
+    assert "7 items: 5 evaluated, 1 no ground truth, 1 no prediction" in done.output
+
+
+def test_of_an_item_on_several_days_the_last_one_counts(root: Root, landing: LandingWriter) -> None:
+    land(landing, NEXT, {"item 0": TRUE["item 0"]})
+    root.materialize(NEXT)
+    whole = root.evaluate("unet")
+    assert whole.items.num_rows == 6
+    assert whole.items["mIoU"].to_pylist()[0] == 1
+    assert "1 predictions are of items that a later day has as well" in repr(whole)
+
+
+def test_the_command_prints_the_table_or_json_and_says_what_is_missing(
+    root: Root, landing: LandingWriter
+) -> None:
+    given = ("evaluate", "--root", landing.root, "--model-run", "unet")
+    done = command(*given, "--date", "2026-01-05")
+    assert done.returncode == 0, done.stderr
+    result = root.evaluate(RUN)
+    assert f"mIoU                {100 * result.headline['mIoU']:.2f}" in done.stdout
+    printed = json.loads(invoked(*given, "--all", "--boundary", "--format", "json").stdout)
+    assert printed["headline"]["PQ"] == result.headline["PQ"]
+    assert printed["headline"]["boundary_IoU"] is not None
+    assert {one["label"] for one in printed["classes"]} == {"car", "person", "road", "sky"}
+    assert_plain_error(
+        command(*given, "--all", "--against", "nobody"), "nothing could be evaluated", "'nobody'"
+    )
+    with pytest.raises(SettingsError, match="either --date YYYY-MM-DD or --all"):
+        invoked(*given)
+    with pytest.raises(SettingsError, match="compared with itself"):
+        invoked(*given, "--all", "--against", "unet")
+    with pytest.raises(EvaluationError, match="none of 6 items can be compared"):
+        root.evaluate(RUN, against="nobody")
+    (landing.root / "segpipe.toml").unlink()
+    with pytest.raises(SettingsError, match="no ground truth is named"):
+        Root.open(landing.root).evaluate(RUN)
