@@ -251,6 +251,42 @@ def evaluate(root: str, **options: Any) -> int:
 
 @cli.command()
 @_root_option
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--date", metavar="YYYY-MM-DD", help="One day; every day by default.")
+@click.option("--all", "everything", is_flag=True, help="Every day that has landed, as by default.")
+@click.option(
+    "--against",
+    metavar="M",
+    help="The model run that is true; [evaluation] ground_truth of segpipe.toml by default.",
+)
+@click.option(
+    "--agreement", is_flag=True, help="How far both agree, also where ground truth is named."
+)
+@click.option(
+    "--metric",
+    default="mIoU",
+    show_default=True,
+    metavar="NAME",
+    help="The number whose largest changes are listed.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the intervals' resamples.")
+@click.option(
+    "--pictures", metavar="DIR", help="Write pictures of the largest changes to a folder."
+)
+@_format_option
+def compare(root: str, **options: Any) -> int:
+    """Compare model run B with A: what is better and worse, on the items that both have.
+
+    Without ground truth: how far they agree.
+    """
+    from segpipe.cli.evaluating import CompareOptions, run_compare
+
+    return run_compare(root, CompareOptions(**options))
+
+
+@cli.command()
+@_root_option
 @click.option(
     "--key-prefix",
     multiple=True,
