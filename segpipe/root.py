@@ -462,7 +462,7 @@ class Root:
                 Partition.of(partition, date), against, progress, boundary=boundary, force=force
             )
         return evaluate_days(
-            self._days(partition, None),
+            self._landed(partition, None),
             lambda day: self._evaluate(day, against, progress, boundary=boundary, force=force),
         )
 
@@ -538,7 +538,7 @@ class Root:
         if agreement and against is not None:
             raise SettingsError("agreement is without ground truth: leave out against")
         check_metric(metric)
-        days = [self._days(run, date) for run in (a, b)]
+        days = [self._landed(run, date) for run in (a, b)]
         one, other = (
             ValidatedItems(run, [self.tables(day) for day in of], self.masks)
             for run, of in zip((a, b), days, strict=True)
@@ -564,7 +564,7 @@ class Root:
             write_comparison_pictures(ids, (one, other), truth, pictures, self.settings)
         return result
 
-    def _days(self, model_run: str, date: DateLike) -> list[Partition]:
+    def _landed(self, model_run: str, date: DateLike) -> list[Partition]:
         """The partitions of a model run that have landed, the newest first."""
         landed = self.partitions()
         runs = sorted({one.model_run for one in landed})
@@ -610,16 +610,18 @@ class Root:
 
     @property
     def query_sources(self) -> Sources:
-        """What SQL reads: the catalog, the partitions' tables, every destination's receipts."""
+        """What SQL reads: the catalog, the partitions' tables and evaluations, all receipts."""
         # Here, as in `sql`: only who queries pays for loading Arrow's data sets.
         from segpipe.queries.views import Sources
 
         receipts = {name: self.receipts(name) for name in DESTINATIONS}
-        return Sources(self.catalog, self.settings.folder("validated"), receipts)
+        folder = self.settings.folder
+        return Sources(self.catalog, folder("validated"), folder("evaluations"), receipts)
 
     def sql(self, query: str, *, version: int | None = None) -> pa.Table:
         """Answer an SQL query on the views ``predictions``, ``segments``, ``validated``,
-        ``rejected``, ``receipts`` and ``history``; it can read nothing else, and change nothing.
+        ``rejected``, ``receipts``, ``history`` and those of evaluations, ``evaluation_items`` and
+        so on; it can read nothing else, and change nothing.
 
         Needs ``segpipe[query]``. Columns that are renamed, read as text or left out are warned of.
 

@@ -144,7 +144,7 @@ def test_what_cannot_be_compared_is_told_in_words(root: Root, landing: LandingWr
         root.compare("labels", "unet-v1")
     land(landing, Partition("other", DAY), {"elsewhere": OLD["item 0"]})
     root.materialize("other", DAY)
-    with pytest.raises(EvaluationError, match="no item is in both model runs.*'elsewhere'"):
+    with pytest.raises(EvaluationError, match=r"no item is in both model runs.*'elsewhere'"):
         root.compare("unet-v1", "other")
 
 

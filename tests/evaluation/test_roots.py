@@ -10,6 +10,7 @@ import pytest
 
 import segpipe
 from segpipe.errors import EvaluationError, SettingsError
+from segpipe.evaluation.stored import TABLES
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 from segpipe.storage.mask_store import MaskStore
@@ -113,6 +114,28 @@ def test_tables_are_named_by_their_content_and_damaged_ones_are_made_again(
     assert {path.name for path in summary.parent.glob("*.parquet")} == files
     (summary.parent / told["tables"]["items"]).write_bytes(b"torn")
     assert root.evaluate(RUN).reused == 0
+
+
+def test_the_tables_are_views_of_queries(root: Root, landing: LandingWriter) -> None:
+    pytest.importorskip("duckdb")
+    found = root.evaluate(RUN)
+    land(landing, NEXT, {"item 0": TRUE["item 0"]})
+    root.materialize(NEXT)
+    next_day = root.evaluate(NEXT)
+    (place,) = landing.root.glob("evaluations/model_run=unet/date=2026-01-06/*")
+    (place / "items-left-over.parquet").write_bytes(b"whoever reads this fails")
+    for name in TABLES:
+        rows = root.sql(f"SELECT * FROM evaluation_{name}").to_pylist()
+        assert len(rows) == getattr(found, name).num_rows + getattr(next_day, name).num_rows
+    told = root.sql(
+        "SELECT reference_id, mIoU, against FROM evaluation_items "
+        "WHERE model_run = 'unet' AND partition = '2026-01-05' ORDER BY 1"
+    )
+    assert told["mIoU"].to_pylist() == found.items["mIoU"].to_pylist()
+    assert set(told["against"].to_pylist()) == {"labels"}
+    (place / "_evaluation.json").write_text("torn")
+    with pytest.warns(UserWarning, match="damaged and left out: evaluate the partition again"):
+        assert root.sql("SELECT * FROM evaluation_items").num_rows == 6
 
 
 def test_a_rejected_prediction_is_missing_and_the_rule_is_told(
