@@ -8,6 +8,7 @@ from segpipe.cli.console import put_lines, say, step_progress
 from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_REJECTED
 from segpipe.errors import SettingsError
 from segpipe.evaluation.schemas import NO_PREDICTION
+from segpipe.evaluation.summaries import SUMMARIES
 from segpipe.root import Root
 
 
@@ -20,6 +21,7 @@ class EvaluateOptions:
         everything: every day that has landed.
         against: the model run that is true; None for that of the settings.
         output: what to print, ``text`` or ``json``.
+        summary: print this instead, one of ``SUMMARIES``.
     """
 
     model_run: str
@@ -29,6 +31,7 @@ class EvaluateOptions:
     boundary: bool
     force: bool
     output: str
+    summary: str | None
 
 
 def run_evaluate(root: str, options: EvaluateOptions) -> int:
@@ -50,7 +53,10 @@ def run_evaluate(root: str, options: EvaluateOptions) -> int:
             force=options.force,
             progress=lambda done, total: progress("evaluating", done, total),
         )
-    put_lines(result.to_json() if options.output == "json" else repr(result))
+    if options.summary is not None:
+        put_lines(SUMMARIES[options.summary](result))
+    else:
+        put_lines(result.to_json() if options.output == "json" else repr(result))
     return SOME_REJECTED if result.outcomes[NO_PREDICTION] else ALL_ACCEPTED
 
 

@@ -242,6 +242,12 @@ def run(root: str, **options: Any) -> int:
     "--force", is_flag=True, help="Read every mask, also where nothing changed since the last time."
 )
 @_format_option
+@click.option(
+    "--as",
+    "summary",
+    type=click.Choice(["coco-panoptic-json", "cityscapes-json"]),
+    help="Print the summary that panopticapi's or cityscapesScripts' readers expect instead.",
+)
 def evaluate(root: str, **options: Any) -> int:
     """Compare validated predictions with published ground truth: IoU, PQ, calibration."""
     from segpipe.cli.evaluating import EvaluateOptions, run_evaluate

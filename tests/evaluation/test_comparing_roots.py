@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import Result
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,7 +17,7 @@ from segpipe.evaluation.comparison import Comparison
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 from tests.evaluation.test_roots import land
-from tests.fixtures.command_line import assert_plain_error
+from tests.fixtures.command_line import assert_plain_error, invoked
 from tests.fixtures.command_line import segpipe as command
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.scenes_of_pairs import Scene, pairs
@@ -57,8 +57,8 @@ def labels(scene: Scene) -> NDArray[np.str_]:
     return table[scene.pixels]
 
 
-def compare(root: Root, *more: object) -> Any:
-    return command("compare", "--root", root.settings.root, "unet-v1", "unet-v2", *more)
+def compare(root: Root, *more: object) -> Result:
+    return invoked("compare", "--root", root.settings.root, "unet-v1", "unet-v2", *more)
 
 
 def test_the_better_model_run_wins_the_items_that_changed(root: Root, tmp_path: Path) -> None:
@@ -120,7 +120,6 @@ def test_of_an_item_on_several_days_the_last_one_is_compared(
 
 def test_the_command_prints_tables_or_json(root: Root, tmp_path: Path) -> None:
     done = compare(root, "--pictures", tmp_path / "pictures")
-    assert done.returncode == 0, done.stderr
     assert "A = unet-v1, B = unet-v2: 3 items that both have" in done.stdout
     assert "pictures of 2 items" in done.stderr
     told = json.loads(compare(root, "--all", "--format", "json", "--metric", "PQ").stdout)
@@ -133,9 +132,17 @@ def test_the_command_prints_tables_or_json(root: Root, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_compared_is_told_in_words(root: Root, landing: LandingWriter) -> None:
-    assert_plain_error(compare(root, "--date", DAY, "--all"), "either --date YYYY-MM-DD or --all")
-    assert_plain_error(compare(root, "--metric", "mIou"), "did you mean 'mIoU'?")
-    assert_plain_error(compare(root, "--against", "nobody"), "nothing could be evaluated")
+    assert_plain_error(
+        command("compare", "--root", landing.root, "unet-v1", "unet-v2", "--against", "nobody"),
+        "nothing could be evaluated",
+    )
+    for more, said in (
+        (("--date", DAY, "--all"), "either --date YYYY-MM-DD or --all"),
+        (("--metric", "mIou"), r"did you mean 'mIoU'\?"),
+        (("--agreement", "--against", "labels"), "leave out --against"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            compare(root, *more)
     with pytest.raises(NothingLandedError, match="'unet-v3' has landed; did you mean 'unet-v"):
         root.compare("unet-v1", "unet-v3")
     with pytest.raises(SettingsError, match="'unet-v1' would be compared with itself"):

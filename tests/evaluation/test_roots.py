@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import segpipe
@@ -188,3 +189,21 @@ def test_the_command_prints_the_table_or_json_and_says_what_is_missing(
     (landing.root / "segpipe.toml").unlink()
     with pytest.raises(SettingsError, match="no ground truth is named"):
         Root.open(landing.root).evaluate(RUN)
+
+
+def test_summaries_are_as_other_tools_compute_and_name_them(root: Root) -> None:
+    result = root.evaluate(RUN)
+    given = ("evaluate", "--root", root.settings.root, "--model-run", "unet", "--all")
+    coco = json.loads(invoked(*given, "--as", "coco-panoptic-json").stdout)
+    assert coco["All"] == {
+        "pq": result.numbers["PQ"], "sq": result.numbers["SQ"], "rq": result.numbers["RQ"], "n": 4,
+    }  # fmt: skip
+    assert coco["Things"]["n"] + coco["Stuff"]["n"] == len(coco["per_class"]) == 4
+    cityscapes = json.loads(invoked(*given, "--as", "cityscapes-json").stdout)
+    matrix, places = np.array(cityscapes["confMatrix"]), cityscapes["labels"]
+    for label, score in cityscapes["classScores"].items():  # as cityscapesScripts computes it
+        place = places[label]
+        union = matrix[place].sum() + matrix[:, place].sum() - matrix[place, place]
+        assert score == pytest.approx(matrix[place, place] / union, abs=1e-12)
+    assert cityscapes["averageScoreClasses"] == result.numbers["mIoU"]
+    assert sum(cityscapes["priors"].values()) == pytest.approx(1)
