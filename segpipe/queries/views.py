@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -195,7 +195,7 @@ class Views:
         return data_set(self.sources.evaluations, files, schema)
 
     @cached_property
-    def _evaluations(self) -> list[tuple[str, Mapping[str, str], Mapping[str, str]]]:
+    def _evaluations(self) -> Sequence[tuple[str, Mapping[str, str], Mapping[str, str]]]:
         """The folder of each evaluation, what is known of all its rows, and its tables' files."""
         folder = self.sources.evaluations
         summaries = list(files_below(folder, _EVALUATION))
