@@ -71,7 +71,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m segpipe.publishing.tables_page --check docs/tables.md
+	$(BIN)/python -m segpipe.queries.tables_page --check docs/tables.md
 	SEGPIPE_ROOT=$(DEMO) $(BIN)/dagster definitions validate -w workspace.yaml --log-level warning
 
 bench: $(READY)

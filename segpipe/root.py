@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,8 +18,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from segpipe.errors import CatalogError, NothingLandedError, SettingsError, TableError, listed
+from segpipe.errors import (
+    CatalogError,
+    NothingLandedError,
+    SettingsError,
+    TableError,
+    listed,
+    nearest,
+)
+from segpipe.evaluation.agreement import Agreement, check_common
 from segpipe.evaluation.block import Conventions
+from segpipe.evaluation.comparison import METRIC, Comparison, check_metric
 from segpipe.evaluation.of_partition import (
     Evaluating,
     check_against,
@@ -27,11 +37,14 @@ from segpipe.evaluation.of_partition import (
 )
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.stored import EvaluationStore
+from segpipe.evaluation.validated_items import ValidatedItems
 from segpipe.formats.exports import ExportFormat, export_published
 from segpipe.manifests.items import ItemList
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.partition import Partition
+from segpipe.names import shown
+from segpipe.pictures.comparison_pictures import write_comparison_pictures
 from segpipe.pictures.item_picture import PublishedItem
 from segpipe.pictures.report_page import write_page
 from segpipe.predictions.view import View
@@ -455,11 +468,8 @@ class Root:
             return self._evaluate(
                 Partition.of(partition, date), against, progress, boundary=boundary, force=force
             )
-        days = [one for one in reversed(self.partitions()) if one.model_run == partition]
-        if not days:
-            raise NothingLandedError(f"nothing of model run {partition!r} has landed")
         return evaluate_days(
-            days,
+            self._landed(partition, None),
             lambda day: self._evaluate(day, against, progress, boundary=boundary, force=force),
         )
 
@@ -497,6 +507,106 @@ class Root:
         store.write(result, version)
         return result
 
+    def compare(
+        self,
+        a: str,
+        b: str,
+        date: DateLike = None,
+        *,
+        against: str | None = None,
+        agreement: bool = False,
+        metric: str = METRIC,
+        seed: int = 0,
+        pictures: str | PathLike[str] | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Comparison | Agreement:
+        """Compare the model run ``b`` with ``a``, on the items that both have: beside ground truth;
+        or, where none is named, how far they agree.
+
+        Args:
+            date: ``YYYY-MM-DD``, or a date; None for every day that has landed.
+            against: the model run that is true; ``[evaluation] ground_truth`` if None.
+            agreement: leave out the ground truth that ``segpipe.toml`` names.
+            metric: the number whose largest changes are listed, such as ``PQ``.
+            seed: of the intervals' resamples.
+            pictures: a folder for pictures of these changes.
+            force: read every mask, even if nothing changed since the last time.
+
+        Raises:
+            EvaluationError: if they have nothing in common that can be compared.
+            SettingsError: if both are the same, or one is the ground truth.
+            NothingLandedError: if nothing has landed of one of them; the nearest name is told.
+            TableError: if a partition was not materialized completely.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        if a == b:
+            raise SettingsError(f"{shown(a)} would be compared with itself: name two model runs")
+        if agreement and against is not None:
+            raise SettingsError("agreement is without ground truth: leave out against")
+        check_metric(metric)
+        days = [self._landed(run, date) for run in (a, b)]
+        one, other = (
+            ValidatedItems(run, [self.tables(day) for day in of], self.masks)
+            for run, of in zip((a, b), days, strict=True)
+        )
+        check_common(one, other)
+        names = () if agreement else self.settings.ground_truth if against is None else (against,)
+        truth: PublishedTruth | None = None
+        result: Comparison | Agreement
+        if names:
+            truth = PublishedTruth.now(self.catalog, self.settings.dataset, names)
+            first, second = (
+                evaluate_days(
+                    of,
+                    lambda day: self._evaluate(day, against, progress, boundary=False, force=force),
+                )
+                for of in days
+            )
+            result = Comparison.of((a, first), (b, second), metric=metric, seed=seed)
+        else:
+            result = Agreement.of(one, other, self._agreeing(one, days[1], progress))
+        if pictures is not None:
+            ids = result.changes["reference_id"].to_pylist()
+            write_comparison_pictures(ids, (one, other), truth, pictures, self.settings)
+        return result
+
+    def _landed(self, model_run: str, date: DateLike) -> list[Partition]:
+        """The partitions of a model run that have landed, the newest first."""
+        landed = self.partitions()
+        runs = sorted({one.model_run for one in landed})
+        if model_run not in runs:
+            hint = nearest(model_run, runs) if runs else "; nothing has landed at all"
+            raise NothingLandedError(f"nothing of model run {shown(model_run)} has landed{hint}")
+        days = [one for one in reversed(landed) if one.model_run == model_run]
+        if date is None:
+            return days
+        day = Partition.of(model_run, date)
+        if day not in days:
+            raise NothingLandedError(
+                f"nothing of model run {shown(model_run)} has landed for {day.date}; the days are "
+                f"{listed([one.date for one in days])}"
+            )
+        return [day]
+
+    def _agreeing(
+        self, one: ValidatedItems, days: Sequence[Partition], progress: Progress | None
+    ) -> Evaluation:
+        """The evaluation of a model run's days with another model run as the truth; not stored."""
+        policy = self.settings.policies.of(days[0].model_run)
+        conventions = Conventions(policy.taxonomy)
+        evaluating = Evaluating(one, self.masks, conventions, policy.max_pixels)
+        return evaluate_days(
+            days,
+            lambda day: evaluate_partition(
+                self.validated(day),
+                evaluating,
+                workers=self._workers,
+                rows_per_chunk=self.settings.rows_per_chunk,
+                progress=progress,
+            ),
+        )
+
     def show(self, reference_id: str, model_run: str | None = None) -> PublishedItem:
         """What is published for an item: print it, ``save`` it as a picture, read its ``rows``.
 
@@ -507,16 +617,18 @@ class Root:
 
     @property
     def query_sources(self) -> Sources:
-        """What SQL reads: the catalog, the partitions' tables, every destination's receipts."""
+        """What SQL reads: the catalog, the partitions' tables and evaluations, all receipts."""
         # Here, as in `sql`: only who queries pays for loading Arrow's data sets.
         from segpipe.queries.views import Sources
 
         receipts = {name: self.receipts(name) for name in DESTINATIONS}
-        return Sources(self.catalog, self.settings.folder("validated"), receipts)
+        folder = self.settings.folder
+        return Sources(self.catalog, folder("validated"), folder("evaluations"), receipts)
 
     def sql(self, query: str, *, version: int | None = None) -> pa.Table:
         """Answer an SQL query on the views ``predictions``, ``segments``, ``validated``,
-        ``rejected``, ``receipts`` and ``history``; it can read nothing else, and change nothing.
+        ``rejected``, ``receipts``, ``history`` and those of evaluations, ``evaluation_items`` and
+        so on; it can read nothing else, and change nothing.
 
         Needs ``segpipe[query]``. Columns that are renamed, read as text or left out are warned of.
 

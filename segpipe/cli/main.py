@@ -12,13 +12,13 @@ import click
 
 from segpipe import __version__
 from segpipe.cli.ending import Commands, status_of
+from segpipe.cli.evaluation_commands import compare, evaluate
 from segpipe.cli.exit_status import ALL_ACCEPTED
 from segpipe.cli.export_command import export
 from segpipe.cli.importing import Command, import_group
 from segpipe.cli.options import (
     ROOT_HELP,
     dataset_option,
-    format_option,
     model_run_option,
     root_option,
 )
@@ -218,28 +218,6 @@ def run(root: str, **options: Any) -> int:
 
 @cli.command()
 @root_option
-@model_run_option
-@click.option("--date", metavar="YYYY-MM-DD", help="The day; or --all.")
-@click.option("--all", "everything", is_flag=True, help="Every day that has landed.")
-@click.option(
-    "--against",
-    metavar="M",
-    help="The model run that is true; [evaluation] ground_truth of segpipe.toml by default.",
-)
-@click.option("--boundary", is_flag=True, help="Boundary IoU as well, which takes longer.")
-@click.option(
-    "--force", is_flag=True, help="Read every mask, also where nothing changed since the last time."
-)
-@format_option
-def evaluate(root: str, **options: Any) -> int:
-    """Compare validated predictions with published ground truth: IoU, PQ, calibration."""
-    from segpipe.cli.evaluating import EvaluateOptions, run_evaluate
-
-    return run_evaluate(root, EvaluateOptions(**options))
-
-
-@cli.command()
-@root_option
 @click.option(
     "--key-prefix",
     multiple=True,
@@ -410,6 +388,8 @@ def query(root: str, **options: Any) -> int:
 
 cli.add_command(import_group)
 cli.add_command(export)
+cli.add_command(evaluate)
+cli.add_command(compare)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,6 +23,8 @@ from segpipe.evaluation.schemas import (
     NO_PREDICTION,
     NO_TRUTH,
     NUMBERS,
+    PREDICTION,
+    TRUTH,
 )
 from segpipe.evaluation.uncertainty import Judged
 from segpipe.names import Looks, shown
@@ -31,7 +33,8 @@ from segpipe.tables.writing import table_of
 
 #: Raised with any change of what is counted, or how.
 CONVENTIONS_VERSION = "1"
-_HEADLINE = (
+#: The numbers of a set that a paper would print.
+HEADLINE = (
     "mIoU", "fwIoU", "pixel_accuracy", "mean_accuracy", "mDice",
     "PQ", "SQ", "RQ", "PQ_things", "PQ_stuff",
 )  # fmt: skip
@@ -166,7 +169,7 @@ class Evaluation:
         ``boundary_IoU`` is there if it was asked for; ``numbers`` has more.
         """
         asked = ("boundary_IoU",) if self.boundary else ()
-        return {name: self.numbers[name] for name in (*_HEADLINE, *asked)}
+        return {name: self.numbers[name] for name in (*HEADLINE, *asked)}
 
     @cached_property
     def judged(self) -> Judged:
@@ -208,7 +211,7 @@ class Evaluation:
             (missed, "evaluated as if nothing had been predicted"),
         ):
             lines += _named(self.items.filter(rows), said)
-        lines += self._one_sided()
+        lines += self.label_remarks
         if self.undecided:
             lines.append(
                 "nothing says whether these classes are things or stuff, so they count as things: "
@@ -217,31 +220,26 @@ class Evaluation:
             )
         return lines
 
-    def _one_sided(self) -> list[str]:
-        """Labels that only one side has, with the nearest one of the other side."""
+    @property
+    def one_sided_labels(self) -> tuple[list[str], list[str]]:
+        """The labels that the ground truth alone has, and those that the predictions alone have, in
+        quotes, each with the nearest one of the other side."""
         sides = self.segments["side"]
-        labels = [
+        truth, predicted = (
             set(pc.unique(self.segments.filter(pc.equal(sides, side))["label"]).to_pylist())
-            for side in ("truth", "prediction")
-        ]
+            for side in (TRUTH, PREDICTION)
+        )
+        return _alone(truth, predicted), _alone(predicted, truth)
+
+    @property
+    def label_remarks(self) -> list[str]:
+        """What labels of one side mean, as lines for people."""
         words = (
             "only the ground truth has (every pixel of them is a miss)",
             "only the predictions have (wrong on every pixel that is not void)",
         )
-        lines = []
-        for own, other, said in (
-            (labels[0], labels[1], words[0]),
-            (labels[1], labels[0], words[1]),
-        ):
-            if alone := sorted(own - other):
-                looks = Looks(sorted(other - own))
-                near = [(label, looks.nearest(label)) for label in alone]
-                named = [
-                    shown(label) + ("" if found is None else f" ({shown(found)}?)")
-                    for label, found in near
-                ]
-                lines.append(f"labels that {said}: {listed(named)}")
-        return lines
+        sides = zip(self.one_sided_labels, words, strict=True)
+        return [f"labels that {said}: {listed(labels)}" for labels, said in sides if labels]
 
     def to_json(self) -> str:
         """The numbers and the classes as JSON text, without the items."""
@@ -286,6 +284,14 @@ class Evaluation:
             f"{html_table(('', '%'), self._headline_rows())}"
             f"{html_table(_COLUMNS, self._rows())}{remarks}"
         )
+
+
+def _alone(own: set[str], other: set[str]) -> list[str]:
+    looks = Looks(sorted(other - own))
+    near = ((label, looks.nearest(label)) for label in sorted(own - other))
+    return [
+        shown(label) + ("" if found is None else f" ({shown(found)}?)") for label, found in near
+    ]
 
 
 def _percent(value: float | None) -> str:

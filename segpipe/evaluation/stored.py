@@ -15,7 +15,15 @@ import pyarrow.parquet as pq
 from segpipe.errors import SegpipeError
 from segpipe.evaluation.block import Conventions
 from segpipe.evaluation.result import CONVENTIONS_VERSION, Evaluation
-from segpipe.evaluation.schemas import ITEM_CLASSES, ITEM_CONFUSION, ITEMS, SEGMENTS
+from segpipe.evaluation.schemas import (
+    CLASSES,
+    CONFUSION,
+    ITEM_CLASSES,
+    ITEM_CONFUSION,
+    ITEMS,
+    SEGMENTS,
+)
+from segpipe.evaluation.uncertainty import CALIBRATION
 from segpipe.storage.files import Folder
 from segpipe.tables.schemas import FORMAT, FORMAT_KEY
 
@@ -27,7 +35,9 @@ _PARTS = {
     "item_confusion": ITEM_CONFUSION,
     "segments": SEGMENTS,
 }
-_DERIVED = ("classes", "confusion", "calibration")
+_DERIVED = {"classes": CLASSES, "confusion": CONFUSION, "calibration": CALIBRATION}
+#: All tables of an evaluation: name -> schema.
+TABLES = {**_PARTS, **_DERIVED}
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class EvaluationStore:
         """
         place = self.place
         names: dict[str, str] = {}
-        for name in (*_PARTS, *_DERIVED):
+        for name in TABLES:
             data = _parquet(getattr(evaluation, name))
             names[name] = f"{name}-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
             if not place.exists(names[name]):

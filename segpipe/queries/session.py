@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from segpipe.errors import QueryError, SettingsError, nearest
 from segpipe.publishing.table_format import quoted
-from segpipe.queries.views import VERSIONED, VIEWS, Sources, Views, identifier
+from segpipe.queries.views import EVALUATIONS, VERSIONED, VIEWS, Sources, Views, identifier
 from segpipe.storage.redaction import SECRETS
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ def make_views(connection: DuckDBPyConnection, views: Views, names: set[str]) ->
     for name in ("validated", "rejected", "history"):
         if name in names:
             made[name] = getattr(views, name)()
+    made.update((name, views.evaluation(EVALUATIONS[name])) for name in names & {*EVALUATIONS})
     if "receipts" in names:
         parts = {f"receipts of {place}": part for place, part in enumerate(views.receipts())}
         made.update(parts)

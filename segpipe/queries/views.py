@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.dataset as pds
 
+from segpipe.evaluation.stored import SUMMARY_FILE, TABLES
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.table_format import PREDICTIONS, TABLE
 from segpipe.queries.stored_tables import (
+    TableFile,
     carried_columns,
     data_set,
     files_below,
@@ -30,7 +33,16 @@ VIEWS = {
     "rejected": "findings of rejected rows, with what to do",
     "receipts": "what happened to each prediction whenever it was published",
     "history": "versions of the catalog",
+    "evaluation_items": "items of evaluations: what became of them, and their numbers",
+    "evaluation_classes": "classes of evaluated partitions: counts and numbers",
+    "evaluation_item_classes": "classes of evaluated items",
+    "evaluation_segments": "segments of both sides: matched, missed, wrong or ignored, and why",
+    "evaluation_confusion": "pixels by true and predicted class",
+    "evaluation_item_confusion": "the same of each item",
+    "evaluation_calibration": "bins of confidence beside the share that is right",
 }
+#: The tables of evaluations, each a view: view -> name of the table.
+EVALUATIONS = {f"evaluation_{name}": name for name in TABLES}
 #: The views that --version is about.
 VERSIONED = ("predictions", "segments")
 
@@ -38,6 +50,12 @@ VERSIONED = ("predictions", "segments")
 _DAY = pa.field("partition", pa.string())
 _PARTITION = r"model_run=(?P<model_run>[^/]+)/date=(?P<partition>[^/]+)"
 _RECEIPTS = re.compile(rf"dataset=(?P<dataset>[^/]+)/{_PARTITION}/[^/]+\.parquet")
+_EVALUATION = re.compile(rf"{_PARTITION}/(?P<evaluation>[^/]+)/{re.escape(SUMMARY_FILE)}")
+# Which evaluation a row is of; ``evaluation`` tells those of a partition apart.
+_EVALUATED = [
+    pa.field(name, pa.string())
+    for name in ("model_run", _DAY.name, "evaluation", "against", "conventions")
+]
 _HISTORY = pa.schema(
     [
         pa.field("version", pa.int64()),
@@ -58,10 +76,12 @@ class Sources:
     Attributes:
         validated: the folder of the partitions' tables.
         receipts: destination -> the folder of its receipts.
+        evaluations: the folder of the partitions' evaluations.
     """
 
     catalog: Catalog
     validated: Folder
+    evaluations: Folder
     receipts: Mapping[str, Folder]
 
 
@@ -157,6 +177,47 @@ class Views:
             data_set(folder, list(files_below(folder, _RECEIPTS, {"destination": name})), schema)
             for name, folder in self.sources.receipts.items()
         ]
+
+    def evaluation(self, name: str) -> pds.Dataset:
+        """A table of all evaluations, those that a summary names.
+
+        Args:
+            name: as in :data:`segpipe.evaluation.stored.TABLES`.
+
+        Raises:
+            StorageError: if they cannot be listed or read.
+        """
+        files = [
+            TableFile(f"{place}/{tables[name]}", values)
+            for place, values, tables in self._evaluations
+        ]
+        schema = pa.schema([*_EVALUATED, *TABLES[name]])
+        return data_set(self.sources.evaluations, files, schema)
+
+    @cached_property
+    def _evaluations(self) -> Sequence[tuple[str, Mapping[str, str], Mapping[str, str]]]:
+        """The folder of each evaluation, what is known of all its rows, and its tables' files."""
+        folder = self.sources.evaluations
+        summaries = list(files_below(folder, _EVALUATION))
+        found = []
+        texts = folder.each(lambda file: folder.read(file.path), summaries)
+        for file, text in zip(summaries, texts, strict=True):
+            try:
+                told = json.loads(text)
+                values = {
+                    **file.values,
+                    "against": ", ".join(told["against"]),
+                    "conventions": told["conventions"],
+                }
+                tables = {name: str(told["tables"][name]) for name in TABLES}
+            except (ValueError, KeyError, TypeError):
+                self.notes.append(
+                    f"{folder.shown}/{file.path} is damaged and left out: evaluate the partition "
+                    "again"
+                )
+                continue
+            found.append((file.path.rpartition("/")[0], values, tables))
+        return found
 
     def history(self) -> pa.Table:
         """The catalog's versions.

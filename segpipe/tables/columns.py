@@ -100,3 +100,81 @@ COLUMNS: Mapping[str, Column] = {
     "segments_changed": Column("Segments that differ otherwise, as `index label`"),
     **SEGMENT_COLUMNS,
 }
+
+_IOU = "intersection over union"
+_DIVIDED = "null where it is undefined"
+#: The columns of evaluations; those that :data:`COLUMNS` has as well mean what is said here.
+EVALUATION_COLUMNS: Mapping[str, Column] = {
+    "outcome": Column(
+        "of an item: evaluated, no ground truth, or no prediction; of a segment: TP, FP, FN, or "
+        "ignored", since=2,
+    ),
+    "reason": Column(
+        "why an item is not evaluated, or counts as missed; why a segment is what it is", since=2
+    ),
+    "valid_pixels": Column("pixels that are not void in the ground truth", "pixels", 2),
+    "TP": Column("segments that are matched", since=2),
+    "FP": Column("predicted segments that match none", since=2),
+    "FN": Column("segments of the ground truth that match none", since=2),
+    "mIoU": Column(f"mean IoU of the classes; {_DIVIDED}", "0 to 1", 2),
+    "fwIoU": Column("IoU of the classes, weighted with their true pixels", "0 to 1", 2),
+    "pixel_accuracy": Column("share of the valid pixels that have their class", "0 to 1", 2),
+    "mean_accuracy": Column("mean recall of the classes of the ground truth", "0 to 1", 2),
+    "mDice": Column("mean Dice of the classes", "0 to 1", 2),
+    "boundary_IoU": Column(f"{_IOU} of boundaries; null unless asked for", "0 to 1", 2),
+    **{
+        f"{name}{of}": Column(f"{words}{said}", "0 to 1", 2)
+        for name, words in (
+            ("PQ", "panoptic quality"), ("SQ", "segmentation quality"),
+            ("RQ", "recognition quality"),
+        )
+        for of, said in (
+            ("", "; of items the mean over their classes"), ("_things", ", mean over things"),
+            ("_stuff", ", mean over stuff"),
+        )
+    },
+    "boundary_PQ": Column("panoptic quality by the lower of mask and boundary IoU", "0 to 1", 2),
+    "F": Column("F of contours, as DAVIS has it; null unless asked for", "0 to 1", 2),
+    "truth_fingerprint": Column("SHA-256 of what the ground truth means", since=2),
+    "label": Column("class; in the ground truth, where predicted_label stands beside it", since=2),
+    "kind": Column("thing or stuff; of a segment also crowd or void", since=2),
+    "true_pixels": Column("of the class in the ground truth", "pixels", 2),
+    "predicted_pixels": Column(
+        "of the class in the prediction, where the ground truth is not void", "pixels", 2
+    ),
+    "correct_pixels": Column("that have their class in the prediction", "pixels", 2),
+    "IoU": Column(f"{_IOU}, of a class or a matched segment; void apart", "0 to 1", 2),
+    "Dice": Column("twice the correct pixels by the true and the predicted ones", "0 to 1", 2),
+    "precision": Column("correct by predicted pixels", "0 to 1", 2),
+    "recall": Column("correct by true pixels", "0 to 1", 2),
+    "IoU_sum": Column("of the matched segments", since=2),
+    "boundary_intersection": Column("of the boundaries", "pixels", 2),
+    "boundary_union": Column("of the boundaries", "pixels", 2),
+    "boundary_TP": Column("TP of boundary_PQ", since=2),
+    "boundary_FP": Column("FP of boundary_PQ", since=2),
+    "boundary_FN": Column("FN of boundary_PQ", since=2),
+    "boundary_IoU_sum": Column("IoU_sum of boundary_PQ", since=2),
+    "F_sum": Column("sum of F over items", since=2),
+    "F_items": Column("items that have an F", since=2),
+    "true_things": Column("segments of the ground truth that are things", since=2),
+    "true_stuff": Column("segments of the ground truth that are stuff", since=2),
+    "predicted_things": Column("predicted segments that are things", since=2),
+    "predicted_stuff": Column("predicted segments that are stuff", since=2),
+    "predicted_label": Column("class in the prediction; null for void", since=2),
+    "pixels": Column("that have both", "pixels", 2),
+    "side": Column("truth or prediction", since=2),
+    "index": Column("lowest pixel value of the segment", since=2),
+    "indexes": Column("all its pixel values: stuff of a class is one segment", since=2),
+    "area_px": Column("of the segment", "pixels", 2),
+    "void_px": Column("of them, void on the other side", "pixels", 2),
+    "crowd_px": Column("of them, on a crowd of the class", "pixels", 2),
+    "matched_index": Column("index of the segment that it is matched with", since=2),
+    "mask_IoU": Column("IoU of a matched segment, void in the union", "0 to 1", 2),
+    "confidence": Column("of the segment; of a bin the mean", "0 to 1", 2),
+    "entropy": Column("of the segment's class PDF", "nats", 2),
+    "from": Column("lower end of a bin of confidence", "0 to 1", 2),
+    "to": Column("upper end of the bin, which belongs to it", "0 to 1", 2),
+    "segments": Column("predicted segments in the bin that are right or wrong", since=2),
+    "matched": Column("of them, those that are matched", since=2),
+    "accuracy": Column("share that is matched", "0 to 1", 2),
+}  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 
 from segpipe.errors import SegpipeError
 from segpipe.queries.examples import EXAMPLES
+from segpipe.queries.views import VIEWS
 from segpipe.root import Root
 from tests.fixtures.command_line import assert_plain_error, invoked, segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter, segment_cells
@@ -31,9 +32,9 @@ def test_without_a_query_views_columns_types_and_examples_are_listed(
     done = segpipe("query", "--root", landing.root)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    for view in ("predictions", "segments", "validated", "rejected", "receipts", "history"):
+    for view in VIEWS:
         assert [line for line in lines if line.startswith(f"{view}: ")]
-    assert [line.split() for line in lines].count(["confidence", "DOUBLE"]) == 1
+    assert [line.split() for line in lines].count(["confidence", "DOUBLE"]) == 3
     for example in EXAMPLES:
         (command,) = (line.strip() for line in lines if line.endswith(f"--example {example}"))
         given = command.removeprefix("segpipe ").split()

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import segpipe
 from segpipe.errors import EvaluationError, SettingsError
+from segpipe.evaluation.stored import TABLES
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 from segpipe.storage.mask_store import MaskStore
@@ -115,6 +117,28 @@ def test_tables_are_named_by_their_content_and_damaged_ones_are_made_again(
     assert root.evaluate(RUN).reused == 0
 
 
+def test_the_tables_are_views_of_queries(root: Root, landing: LandingWriter) -> None:
+    pytest.importorskip("duckdb")
+    found = root.evaluate(RUN)
+    land(landing, NEXT, {"item 0": TRUE["item 0"]})
+    root.materialize(NEXT)
+    next_day = root.evaluate(NEXT)
+    (place,) = landing.root.glob("evaluations/model_run=unet/date=2026-01-06/*")
+    (place / "items-left-over.parquet").write_bytes(b"whoever reads this fails")
+    for name in TABLES:
+        rows = root.sql(f"SELECT * FROM evaluation_{name}").to_pylist()
+        assert len(rows) == getattr(found, name).num_rows + getattr(next_day, name).num_rows
+    told = root.sql(
+        "SELECT reference_id, mIoU, against FROM evaluation_items "
+        "WHERE model_run = 'unet' AND partition = '2026-01-05' ORDER BY 1"
+    )
+    assert told["mIoU"].to_pylist() == found.items["mIoU"].to_pylist()
+    assert set(told["against"].to_pylist()) == {"labels"}
+    (place / "_evaluation.json").write_text("torn")
+    with pytest.warns(UserWarning, match="damaged and left out: evaluate the partition again"):
+        assert root.sql("SELECT * FROM evaluation_items").num_rows == 6
+
+
 def test_a_rejected_prediction_is_missing_and_the_rule_is_told(
     root: Root, landing: LandingWriter
 ) -> None:
@@ -165,3 +189,21 @@ def test_the_command_prints_the_table_or_json_and_says_what_is_missing(
     (landing.root / "segpipe.toml").unlink()
     with pytest.raises(SettingsError, match="no ground truth is named"):
         Root.open(landing.root).evaluate(RUN)
+
+
+def test_summaries_are_as_other_tools_compute_and_name_them(root: Root) -> None:
+    result = root.evaluate(RUN)
+    given = ("evaluate", "--root", root.settings.root, "--model-run", "unet", "--all")
+    coco = json.loads(invoked(*given, "--as", "coco-panoptic-json").stdout)
+    assert coco["All"] == {
+        "pq": result.numbers["PQ"], "sq": result.numbers["SQ"], "rq": result.numbers["RQ"], "n": 4,
+    }  # fmt: skip
+    assert coco["Things"]["n"] + coco["Stuff"]["n"] == len(coco["per_class"]) == 4
+    cityscapes = json.loads(invoked(*given, "--as", "cityscapes-json").stdout)
+    matrix, places = np.array(cityscapes["confMatrix"]), cityscapes["labels"]
+    for label, score in cityscapes["classScores"].items():  # as cityscapesScripts computes it
+        place = places[label]
+        union = matrix[place].sum() + matrix[:, place].sum() - matrix[place, place]
+        assert score == pytest.approx(matrix[place, place] / union, abs=1e-12)
+    assert cityscapes["averageScoreClasses"] == result.numbers["mIoU"]
+    assert sum(cityscapes["priors"].values()) == pytest.approx(1)

@@ -19,6 +19,7 @@ from deltalake import Schema as DeltaSchema
 
 from segpipe.errors import CatalogError, QueryError, SegpipeError
 from segpipe.manifests.partition import Partition
+from segpipe.queries.views import VIEWS
 from segpipe.root import Root
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.published_days import NEXT_DAY
@@ -71,7 +72,7 @@ def test_segments_are_those_of_the_predictions_with_their_measures(two_runs: Roo
 
 
 def test_an_empty_root_has_views_without_rows(root: Root) -> None:
-    for view in ("predictions", "segments", "validated", "rejected", "receipts", "history"):
+    for view in VIEWS:
         assert root.sql(f"SELECT * FROM {view}").num_rows == 0
 
 

@@ -1,24 +1,25 @@
 """The page on the tables, ``docs/tables.md``, made of their schemas.
 
-``python -m segpipe.publishing.tables_page docs/tables.md`` writes it; with ``--check`` it only
+``python -m segpipe.queries.tables_page docs/tables.md`` writes it; with ``--check`` it only
 looks whether the page is what the schemas say, and ends with 1 if not.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
 import pyarrow as pa
 
+from segpipe.evaluation.stored import TABLES as EVALUATION_TABLES
 from segpipe.publishing.history import DIFFERENCES
 from segpipe.publishing.table_format import PREDICTIONS, SEGMENTS_COLUMN
-from segpipe.tables.columns import COLUMNS, DECLARED
+from segpipe.tables.columns import COLUMNS, DECLARED, EVALUATION_COLUMNS, Column
 from segpipe.tables.schemas import FINDING, FORMAT, RECEIPTS, REJECTED, SEGMENTS, VALIDATED
 
-_COMMAND = "python -m segpipe.publishing.tables_page docs/tables.md"
+_COMMAND = "python -m segpipe.queries.tables_page docs/tables.md"
 _HEAD = f"""# Tables
 
 <!-- Made by `{_COMMAND}`; `make lint` checks it. -->
@@ -83,11 +84,30 @@ _TABLES = (
     ("Differences", "`Root.catalog.diff`, not stored",
      "One row per item that differs between two versions of the catalog.", DIFFERENCES),
 )  # fmt: skip
+# Table of an evaluation -> what a row of it is.
+_EVALUATION = {
+    "items": "One row per item of either side.",
+    "classes": "One row per class of the set.",
+    "item_classes": "One row per item and class.",
+    "segments": "One row per segment of ground truth or prediction.",
+    "confusion": "One row per pair of a true and a predicted class.",
+    "item_confusion": "The same of each item.",
+    "calibration": "One row per bin of confidence that has segments.",
+}
+_EVALUATIONS = """## Evaluations
+
+`evaluations/model_run=M/date=D/WHAT DECIDES/`
+
+What `segpipe evaluate` found ([evaluation.md](evaluation.md)). The tables are named by their
+content, and `_evaluation.json` says which ones count; the views `evaluation_items` and so on of
+`segpipe query` follow it.
+"""
 
 
 def tables_page() -> str:
     """The page, as Markdown."""
-    return "\n".join([_HEAD, *_tables(), _DECLARED.strip("\n"), "", _FEED.strip("\n"), ""])
+    parts = [_HEAD, *_tables(), _DECLARED.strip("\n"), "", _EVALUATIONS, *_evaluation_tables()]
+    return "\n".join([*parts, _FEED.strip("\n"), ""])
 
 
 def _tables() -> Iterator[str]:
@@ -95,15 +115,26 @@ def _tables() -> Iterator[str]:
         shown = place if place.startswith("`") else f"`{place}`"
         lines = fill(meaning, 98, break_long_words=False, break_on_hyphens=False)
         yield f"## {title}\n\n{shown}\n\n{lines}\n"
-        yield "| column | type | unit | meaning | since format |\n|---|---|---|---|---|"
-        yield from map(_row, schema)
+        yield _COLUMNS_HEAD
+        yield from (_row(field, COLUMNS) for field in schema)
         if title == "Segments":
             yield f"| a declared key | see below | | {DECLARED.meaning} | {DECLARED.since} |"
         yield ""
 
 
-def _row(field: pa.Field) -> str:
-    column = COLUMNS[field.name]
+def _evaluation_tables() -> Iterator[str]:
+    words = {**COLUMNS, **EVALUATION_COLUMNS}
+    for name, meaning in _EVALUATION.items():
+        yield f"### `{name}`\n\n{meaning}\n\n{_COLUMNS_HEAD}"
+        yield from (_row(field, words) for field in EVALUATION_TABLES[name])
+        yield ""
+
+
+_COLUMNS_HEAD = "| column | type | unit | meaning | since format |\n|---|---|---|---|---|"
+
+
+def _row(field: pa.Field, words: Mapping[str, Column]) -> str:
+    column = words[field.name]
     return (
         f"| `{field.name}` | {type_words(field)} | {column.unit} | {column.meaning} | "
         f"{column.since} |"
@@ -113,7 +144,7 @@ def _row(field: pa.Field) -> str:
 def type_words(field: pa.Field) -> str:
     """The type of a column in one or two words, nested Segments and findings by their names."""
     kind = field.type
-    if field.name == SEGMENTS_COLUMN:
+    if field.name == SEGMENTS_COLUMN and pa.types.is_list(kind):
         return "list of struct, the columns of Segments from `label` on"
     if pa.types.is_list(kind) and kind.value_type == FINDING:
         return "list of struct of `rule`, `severity`, `message`"

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
+from segpipe.evaluation.stored import TABLES
 from segpipe.pipeline import schemas
 from segpipe.publishing.history import DIFFERENCES
 from segpipe.publishing.table_format import PREDICTIONS
-from segpipe.publishing.tables_page import main, tables_page
+from segpipe.queries.tables_page import main, tables_page
 from segpipe.root import Root
-from segpipe.tables.columns import COLUMNS, DECLARED, SEGMENT_COLUMNS
+from segpipe.tables.columns import COLUMNS, DECLARED, EVALUATION_COLUMNS, SEGMENT_COLUMNS
 from segpipe.tables.schemas import MEASURED, RECEIPTS, REJECTED, SEGMENTS, VALIDATED
 from tests.fixtures.landing import PARTITION, LandingWriter
 
@@ -24,6 +25,11 @@ def test_every_column_has_words_and_every_word_a_column() -> None:
     tables = (VALIDATED, SEGMENTS, REJECTED, RECEIPTS, PREDICTIONS, DIFFERENCES)
     assert {name for schema in tables for name in schema.names} == COLUMNS.keys()
     assert [field.name for field in MEASURED] == list(SEGMENT_COLUMNS)
+    evaluated = {name for schema in TABLES.values() for name in schema.names}
+    assert evaluated - EVALUATION_COLUMNS.keys() == {
+        "reference_id", "height", "width", "fingerprint",
+    }  # fmt: skip
+    assert not EVALUATION_COLUMNS.keys() - evaluated
 
 
 def test_the_page_is_what_the_schemas_say(

@@ -1,0 +1,175 @@
+"""How far two model runs agree, where nothing says which of them is right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from segpipe.errors import EvaluationError, listed
+from segpipe.evaluation.result import CONVENTIONS_VERSION, Evaluation
+from segpipe.evaluation.schemas import EVALUATED, NO_PREDICTION
+from segpipe.evaluation.shown_comparison import (
+    MOST_CHANGES,
+    SHOWN_CHANGES,
+    Shown,
+    as_html,
+    as_text,
+    counted,
+    one_sided_lines,
+    one_sided_table,
+    percent,
+)
+from segpipe.evaluation.validated_items import ValidatedItems
+from segpipe.names import shown
+
+_SHOWN_LABELS, _NAMED = 20, 3
+# Number of an evaluation -> its name where both sides count alike.
+_NUMBERS = {"pixel_accuracy": "pixel_agreement", "mIoU": "mIoU", "PQ": "PQ", "SQ": "SQ", "RQ": "RQ"}
+
+
+@dataclass(frozen=True, repr=False)
+class Agreement:
+    """How far the model runs A and B agree on the items that both have.
+
+    Attributes:
+        a, b: the model runs.
+        evaluation: of B, with A in the place of the ground truth: A's void is left out, B's void
+            is no agreement.
+        one_sided: items that one model run alone has, with the ``reason``.
+    """
+
+    a: str
+    b: str
+    evaluation: Evaluation
+    one_sided: pa.Table
+
+    @classmethod
+    def of(cls, a: ValidatedItems, b: ValidatedItems, evaluation: Evaluation) -> Agreement:
+        """Of two model runs.
+
+        Args:
+            evaluation: of B, with A in the place of the ground truth.
+        """
+        alone = [
+            {"reference_id": id, "model_run": own.model_run, "reason": "no accepted prediction"}
+            for own, other in ((a, b), (b, a))
+            for id in sorted(own.ids.keys() - other.ids.keys())
+        ]
+        whole = replace(evaluation, notes=[*a.notes, *evaluation.notes])
+        return cls(a.model_run, b.model_run, whole, one_sided_table(alone))
+
+    @property
+    def headline(self) -> Mapping[str, float | None]:
+        """``pixel_agreement``, ``mIoU``, ``PQ``, ``SQ``, ``RQ``; None where undefined."""
+        numbers = self.evaluation.numbers
+        return {name: numbers[of] for of, name in _NUMBERS.items()}
+
+    @property
+    def confusion(self) -> pa.Table:
+        """Pixels that have one label in A (``a``) and another, or void (null), in B (``b``), the
+        most first."""
+        found = self.evaluation.confusion
+        same = pc.fill_null(pc.equal(found["label"], found["predicted_label"]), fill_value=False)
+        found = found.filter(pc.invert(same)).rename_columns(["a", "b", "pixels"])
+        return found.sort_by([("pixels", "descending"), ("a", "ascending"), ("b", "ascending")])
+
+    @property
+    def items(self) -> pa.Table:
+        """One row per common item, ``pixel_agreement`` and ``PQ``; the least agreement first."""
+        rows = self.evaluation.items
+        rows = rows.filter(pc.equal(rows["outcome"], EVALUATED))
+        rows = rows.select(["reference_id", "pixel_accuracy", "PQ"])
+        rows = rows.rename_columns(["reference_id", "pixel_agreement", "PQ"])
+        return rows.sort_by([("pixel_agreement", "ascending"), ("reference_id", "ascending")])
+
+    @property
+    def changes(self) -> pa.Table:
+        """The rows of ``items`` where they disagree the most: at most fifty."""
+        rows = self.items
+        return rows.filter(pc.less(rows["pixel_agreement"], 1.0)).slice(0, MOST_CHANGES)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is behind the numbers, as lines for people."""
+        lines = [*self.evaluation.notes]
+        items = self.evaluation.items
+        lost = items.filter(pc.equal(items["outcome"], NO_PREDICTION))
+        both = lost.filter(pc.is_valid(lost["fingerprint"]))
+        if both.num_rows:
+            few = both.slice(0, _NAMED).to_pylist()
+            named = "; ".join(f"{shown(one['reference_id'])}: {one['reason']}" for one in few)
+            lines.append(
+                f"{both.num_rows} items cannot be compared ({self.a} stands for the ground truth): "
+                f"{named}{', ...' * (both.num_rows > _NAMED)}"
+            )
+        for name, labels in zip((self.a, self.b), self.evaluation.one_sided_labels, strict=True):
+            if labels:
+                lines.append(f"labels that only {name} has: {listed(labels)}")
+        return [*lines, *one_sided_lines(self.one_sided, (self.a, self.b))]
+
+    def to_json(self) -> str:
+        """The agreement as JSON text, with the items where it is least."""
+        told: dict[str, Any] = {
+            "conventions": CONVENTIONS_VERSION,
+            "a": self.a,
+            "b": self.b,
+            "items": self.items.num_rows,
+            "agreement": dict(self.headline),
+            "confusion": self.confusion.to_pylist(),
+            "changes": self.changes.to_pylist(),
+            "one_sided": counted(self.one_sided, (self.a, self.b)),
+            "remarks": self.remarks,
+        }
+        return json.dumps(told, indent=2, ensure_ascii=False)
+
+    @property
+    def _count_line(self) -> str:
+        return (
+            f"A = {self.a}, B = {self.b}: {self.items.num_rows} items that both have, without "
+            "ground truth"
+        )
+
+    def _tables(self) -> list[Shown]:
+        headline: list[list[object]] = [
+            [name, percent(value)] for name, value in self.headline.items()
+        ]
+        labels = [
+            [one["a"], one["b"] or "(void)", one["pixels"]]
+            for one in self.confusion.slice(0, _SHOWN_LABELS).to_pylist()
+        ]
+        items = [
+            [one["reference_id"], percent(one["pixel_agreement"]), percent(one["PQ"])]
+            for one in self.changes.slice(0, SHOWN_CHANGES).to_pylist()
+        ]
+        return [
+            ("", ("", "%"), headline),
+            ("other labels", ("A", "B", "pixels"), labels),
+            ("least agreement", ("item", "pixels", "PQ"), items),
+        ]
+
+    def __repr__(self) -> str:
+        return as_text(self._count_line, self._tables(), self.remarks)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._count_line, self._tables(), self.remarks)
+
+
+def check_common(a: ValidatedItems, b: ValidatedItems) -> None:
+    """Raise an error unless two model runs have an item in common.
+
+    Raises:
+        EvaluationError: with ids of both.
+    """
+    if a.ids.keys().isdisjoint(b.ids):
+        few = (
+            f"those of {one.model_run} are {listed([shown(id) for id in one.ids], 3)}"
+            if one.ids
+            else f"{one.model_run} has none"
+            for one in (a, b)
+        )
+        raise EvaluationError(f"no item is in both model runs: {', '.join(few)}")

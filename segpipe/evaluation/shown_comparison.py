@@ -1,0 +1,90 @@
+"""What comparisons of two model runs have in common: items of one alone, and how they are shown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from segpipe.errors import printable
+from segpipe.names import shown
+from segpipe.tables.text import html_table, text_table
+
+#: The largest changes that are shown, and drawn.
+MOST_CHANGES = 50
+#: Of them, those in a repr.
+SHOWN_CHANGES = 10
+_NAMED = 3
+#: A title, names of columns, and rows.
+Shown = tuple[str, Sequence[str], list[list[object]]]
+
+
+def as_text(
+    head: str,
+    tables: Iterable[Shown],
+    remarks: Sequence[str],
+) -> str:
+    """A line, tables with their titles, and remarks; a table without rows is left out."""
+    parts = [printable(head)]
+    for title, columns, rows in tables:
+        if rows:
+            table = text_table(columns, rows)
+            parts.append(f"{title}\n{table}" if title else table)
+    if remarks:
+        parts.append("\n".join(map(printable, remarks)))
+    return "\n\n".join(parts)
+
+
+def as_html(
+    head: str,
+    tables: Iterable[Shown],
+    remarks: Sequence[str],
+) -> str:
+    """The same as :func:`as_text` for a notebook."""
+    parts = [f"<p>{html.escape(printable(head))}</p>"]
+    parts += [f"<p>{title}</p>{html_table(columns, rows)}" for title, columns, rows in tables]
+    parts += [f"<p>{html.escape(printable(line))}</p>" for line in remarks]
+    return "".join(parts)
+
+
+def percent(value: float | None) -> str:
+    """A number in percent; nothing where it is undefined."""
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference in percentage points; nothing where it is undefined."""
+    return "" if value is None else f"{100 * value:+.2f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Both bounds of a difference; nothing where they are undefined."""
+    return "" if low is None else f"{signed(low)} to {signed(high)}"
+
+
+def one_sided_table(rows: Sequence[Mapping[str, str | None]]) -> pa.Table:
+    """Items that one model run alone has."""
+    names = ("reference_id", "model_run", "reason")
+    return pa.Table.from_pylist(
+        list(rows), pa.schema([pa.field(name, pa.string()) for name in names])
+    )
+
+
+def one_sided_lines(table: pa.Table, names: Sequence[str]) -> list[str]:
+    """A line about the items that each of the model runs alone has."""
+    lines = []
+    for name, other in (tuple(names), tuple(reversed(names))):
+        rows = table.filter(pc.equal(table["model_run"], name))
+        if rows.num_rows:
+            few = rows.slice(0, _NAMED).to_pylist()
+            named = [f"{shown(one['reference_id'])} ({other}: {one['reason']})" for one in few]
+            more = f"; and {rows.num_rows - _NAMED} more" if rows.num_rows > _NAMED else ""
+            lines.append(f"{rows.num_rows} items only {name} has: {'; '.join(named)}{more}")
+    return lines
+
+
+def counted(table: pa.Table, names: Sequence[str]) -> dict[str, int]:
+    """Model run -> items that it alone has."""
+    return {name: int(pc.sum(pc.equal(table["model_run"], name)).as_py() or 0) for name in names}
