@@ -19,7 +19,6 @@ from multiprocessing.context import ForkServerProcess
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher
 from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import serialize_value
@@ -67,8 +66,7 @@ class ForkedRunLauncher(DefaultRunLauncher):
             super().launch_run(context)
             return
         instance: DagsterInstance = self._instance
-        settings = instance.get_ref()
-        kept = with_kept_connections(settings)
+        kept = with_kept_connections(instance.get_ref())
         arguments = serialize_value(ExecuteRunArgs(origin, run.run_id, kept))
         process = forking.Process(target=execute_run, args=(arguments,))
         instance.add_run_tags(run.run_id, {FORKED_TAG: run.run_id})
@@ -86,7 +84,7 @@ class ForkedRunLauncher(DefaultRunLauncher):
         self._run_ids.add(run.run_id)
         # Not a daemon thread: this process ends after its runs, as code servers do.
         threading.Thread(
-            target=_watch, args=(process, run.run_id, settings), name=f"run {run.run_id}"
+            target=_watch, args=(process, run.run_id, instance), name=f"run {run.run_id}"
         ).start()
 
     def terminate(self, run_id: str) -> bool:
@@ -154,18 +152,17 @@ def _end_with_daemon(server: int) -> None:
     os._exit(1)
 
 
-def _watch(process: ForkServerProcess, run_id: str, settings: InstanceRef) -> None:
+def _watch(process: ForkServerProcess, run_id: str, instance: DagsterInstance) -> None:
     """Wait for the end of a run's process; tell it to end, and tell how it did, where need be."""
     told = False
     try:
-        with DagsterInstance.from_ref(settings) as instance:
-            while not wait([process.sentinel], _LOOKED_AT_SECONDS):
-                if not told and _is_to_end(instance, run_id):
-                    process.terminate()
-                    told = True
-            with _multiprocessing:
-                process.join()
-            _tell_end(instance, run_id, process.exitcode or 0)
+        while not wait([process.sentinel], _LOOKED_AT_SECONDS):
+            if not told and _is_to_end(instance, run_id):
+                process.terminate()
+                told = True
+        with _multiprocessing:
+            process.join()
+        _tell_end(instance, run_id, process.exitcode or 0)
     except Exception:
         # Run monitoring sees that it has no process of this daemon's.
         _log.exception("the process of run %s is no longer watched", run_id)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import dagster as dg
@@ -120,6 +122,17 @@ def test_runs_are_forked_and_cancelled_on_their_page_and_tried_again_when_killed
     assert "was terminated by signal 9 (SIGKILL)" in messages(interface, run)
     (again,) = wait_for("a second run", lambda: runs_like(interface, run) or None, SECONDS)
     assert interface.end_of_run(again) == "SUCCESS"
+
+    # The end of `segpipe dev` waits for a run that is under way.
+    with ExitStack() as held:
+        held.enter_context(file_lock(str(lock)))
+        run = interface.launch(DAYS[1], "unet", {})
+        begun(interface, run)
+        threading.Timer(3.0, held.close).start()
+        assert interface.terminate() == 0
+    with dg.DagsterInstance.from_config(str(interface.home)) as instance:
+        ended = instance.get_run_by_id(run)
+    assert ended is not None and ended.status == dg.DagsterRunStatus.SUCCESS
 
 
 def test_a_run_s_process_does_not_stay_when_all_others_are_killed(interface: Interface) -> None:
