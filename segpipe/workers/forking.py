@@ -21,10 +21,13 @@ _server = forkserver.ForkServer()
 _begun = False
 
 
-def forking_context(work: Callable[[Any], Any]) -> context.BaseContext | None:
+def forking_context(work: Callable[[Any], Any], *more: str) -> context.ForkServerContext | None:
     """A context whose processes have loaded the module of ``work``; None where there are no forks.
 
     A server that runs already has loaded that of the first work it was asked for.
+
+    Args:
+        more: modules that are loaded as well.
     """
     if not hasattr(os, "fork") or not hasattr(forkserver, "connect_to_new_process"):
         return None
@@ -32,7 +35,7 @@ def forking_context(work: Callable[[Any], Any]) -> context.BaseContext | None:
         work = work.func
     module = getattr(work, "__module__", None) or _WARM
     if module != "__main__":
-        _server.set_forkserver_preload([*_POOLS, _WARM, module])
+        _server.set_forkserver_preload([*_POOLS, _WARM, module, *more])
     return _Context()
 
 

@@ -6,6 +6,7 @@ Each warning that segpipe silences is given here: where it went away, so can the
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -18,12 +19,19 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._annotations import is_superseded
+from dagster._cli.api import execute_run_command
 from dagster._cli.dev import dev_command
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.asset_backfill import AssetBackfillData
 from dagster._core.execution.backfill import PartitionBackfill
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import serialize_value
 
 from segpipe.pipeline import build_definitions
+from segpipe.pipeline.run_launcher import _DEFINITIONS, _LOADED, ForkedRunLauncher
 from segpipe.root import Root
+from segpipe.settings import ROOT_VARIABLE
 from tests.fixtures.places import PROJECT
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
@@ -84,6 +92,22 @@ def test_a_backfill_has_the_fields_that_cells_are_taken_out_of() -> None:
         *AssetBackfillData._fields
     }
     assert {"asset_backfill_data", "submitting_run_requests"} <= {*PartitionBackfill._fields}
+
+
+def test_a_run_is_executed_by_the_command_that_forked_processes_call(
+    root: Root, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROOT_VARIABLE, root.settings.root)
+    pointer = ModuleCodePointer(_DEFINITIONS, "defs", None)
+    job = ReconstructableRepository(pointer).get_reconstructable_job("maintain_catalog")
+    run = instance.create_run_for_job(job.get_definition(), job_code_origin=job.get_python_origin())
+    arguments = ExecuteRunArgs(job.get_python_origin(), run.run_id, instance.get_ref())
+    execute_run_command.main([serialize_value(arguments)], standalone_mode=False)
+    done = instance.get_run_by_id(run.run_id)
+    assert done is not None and done.status == dg.DagsterRunStatus.SUCCESS
+    assert isinstance(instance.run_launcher, ForkedRunLauncher)
+    missing = [name for name in _LOADED if importlib.util.find_spec(name) is None]
+    assert missing == []
 
 
 @pytest.mark.newest

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget
@@ -48,10 +49,10 @@ def test_a_backfill_over_thirty_days_with_gaps_ends_green(
     (landing.root / "segpipe.toml").write_text("last_date = 2026-01-30\nworkers = 1\n")
     home = tmp_path / "home"
     home.mkdir()
-    settings = (PROJECT / "segpipe" / "pipeline" / "dagster.yaml").read_text()
+    settings = yaml.safe_load((PROJECT / "segpipe" / "pipeline" / "dagster.yaml").read_text())
     launcher = "dagster._core.launcher.sync_in_memory_run_launcher"
-    launching = f"run_launcher:\n  module: {launcher}\n  class: SyncInMemoryRunLauncher\n"
-    (home / "dagster.yaml").write_text(settings + launching)
+    settings["run_launcher"] = {"module": launcher, "class": "SyncInMemoryRunLauncher"}
+    (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     project = tmp_path / "project.py"
     project.write_text(PROJECT_FILE.format(root=str(landing.root)))

@@ -25,6 +25,7 @@ from dagster._time import get_current_datetime
 from segpipe.pipeline.build import JOB, build_definitions
 from segpipe.pipeline.instance import register
 from segpipe.pipeline.partitions import partition_key
+from segpipe.pipeline.run_launcher import FORKED_TAG
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
 from tests.fixtures.faults import Fault
@@ -165,6 +166,22 @@ def test_a_run_that_does_not_begin_within_three_minutes_counts_as_failed(
     assert status(instance, run) == "STARTING"
     daemon(execute_run_monitoring_iteration, 4 * MINUTE)
     assert status(instance, run) == "FAILURE"
+
+
+def test_a_run_whose_process_ended_with_the_daemon_counts_as_failed_and_is_started_again(
+    root: Root, instance: dg.DagsterInstance, daemon: Turn
+) -> None:
+    # One whose tags were copied is another's, such as that of `segpipe run`.
+    runs = [run_of(root, instance), run_of(root, instance)]
+    for run in runs:
+        instance.add_run_tags(run.run_id, {FORKED_TAG: runs[0].run_id})
+        instance.report_dagster_event(
+            dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id
+        )
+    daemon(execute_run_monitoring_iteration, 0)
+    assert [status(instance, run) for run in runs] == ["FAILURE", "STARTED"]
+    failed = instance.get_run_by_id(runs[0].run_id)
+    assert failed is not None and failed.tags[WILL_RETRY_TAG] == "true"
 
 
 def test_a_run_whose_process_died_is_started_again_and_one_with_a_reason_is_not(
