@@ -19,6 +19,7 @@ from segpipe.cli.importing import Command, import_group
 from segpipe.cli.options import (
     ROOT_HELP,
     dataset_option,
+    format_option,
     model_run_option,
     root_option,
 )
