@@ -23,7 +23,10 @@ from segpipe.evaluation.of_partition import (
     check_against,
     evaluate_days,
     evaluate_partition,
+    has_any,
 )
+from segpipe.evaluation.quality import Quality, judge_quality
+from segpipe.evaluation.requirements import NoRegression
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.stored import EvaluationStore
 from segpipe.formats.exports import ExportFormat, export_published
@@ -382,6 +385,7 @@ class Root:
         Raises:
             TableError: if the partition was not materialized completely, its tables are not of
                 the manifest as it is now, or more of it was rejected than the policy allows.
+            EvaluationError: if ``[evaluation]`` has a gate, and it is not good enough.
             SettingsError: if the destination is not set up.
             CatalogError, DestinationError, StorageError: if the destination fails; what was
                 published by then stays, and publishing again completes it.
@@ -392,6 +396,8 @@ class Root:
             self.check_current(partition)
         policy = self.settings.policies.of(partition.model_run)
         _check_rejections(validated.summary, policy.max_rejection_rate)
+        if self.gated(partition.model_run):
+            self.quality(partition).check()
         if provenance is None:
             provenance = self._provenance(partition, run_id, update=update)
         return publish(
@@ -466,22 +472,14 @@ class Root:
         force: bool,
     ) -> Evaluation:
         settings, model_run = self.settings, partition.model_run
-        names = settings.ground_truth if against is None else (against,)
-        check_against(model_run, names)
-        policy = settings.policies.of(model_run)
-        conventions = Conventions(policy.taxonomy, boundary=boundary)
-        store = EvaluationStore(
-            settings.folder("evaluations").folder(*partition.folders),
-            settings.dataset,
-            model_run,
-            names,
-            conventions,
-        )
+        store = self.evaluations(partition, against, boundary=boundary)
+        check_against(model_run, store.against)
         version = self.catalog.version()
-        truth = PublishedTruth.now(self.catalog, settings.dataset, names)
+        truth = PublishedTruth.now(self.catalog, settings.dataset, store.against)
+        max_pixels = settings.policies.of(model_run).max_pixels
         result = evaluate_partition(
             self.validated(partition),
-            Evaluating(truth, self.masks, conventions, policy.max_pixels),
+            Evaluating(truth, self.masks, store.conventions, max_pixels),
             None if force else store.read(),
             workers=self._workers,
             rows_per_chunk=settings.rows_per_chunk,
@@ -489,6 +487,84 @@ class Root:
         )
         store.write(result, version)
         return result
+
+    def evaluations(
+        self, partition: Partition, against: str | None = None, *, boundary: bool = False
+    ) -> EvaluationStore:
+        """Where :meth:`evaluate` stores what it finds, with these arguments."""
+        settings, model_run = self.settings, partition.model_run
+        return EvaluationStore(
+            settings.folder("evaluations").folder(*partition.folders),
+            settings.dataset,
+            model_run,
+            settings.ground_truth if against is None else (against,),
+            Conventions(settings.policies.of(model_run).taxonomy, boundary=boundary),
+        )
+
+    def gated(self, model_run: str) -> bool:
+        """Whether a model run's predictions are published only if they are good enough."""
+        settings = self.settings
+        return settings.requirements.gate and model_run not in settings.ground_truth
+
+    def quality(
+        self,
+        partition: PartitionLike,
+        date: DateLike = None,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Quality:
+        """Evaluate a partition, and judge whether it is as good as ``[evaluation]`` requires.
+
+        Args:
+            partition, date, force, progress: as for :meth:`evaluate`.
+
+        Raises:
+            SettingsError: if no ground truth is named, or it is the model run itself.
+            TableError: if the partition was not materialized completely.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        partition, required = Partition.of(partition, date), self.settings.requirements
+        boundary = required.boundary
+
+        def baseline(compared: NoRegression, ids: list[str]) -> Evaluation:
+            return self._days(compared.against, ids, boundary=boundary)
+
+        return judge_quality(
+            partition.model_run,
+            lambda: self._evaluate(partition, None, progress, boundary=boundary, force=force),
+            baseline,
+            required,
+        )
+
+    def _days(
+        self, model_run: str, ids: list[str] | None = None, *, boundary: bool = False
+    ) -> Evaluation:
+        """The evaluation of all validated days of a model run.
+
+        Args:
+            ids: leave out days that have none of these items; None for all days.
+
+        Raises:
+            NothingLandedError: if there are none.
+            EvaluationError, TableError: if none can be evaluated.
+        """
+        landing = Landing(self.settings.folder("validated"))
+        days = [Partition(model_run, day) for day in reversed(landing.days(model_run))]
+        if ids is not None:
+            days = [day for day in days if self._may_have(day, ids)]
+        if not days:
+            what = "" if ids is None else " of the same items"
+            raise NothingLandedError(f"nothing{what} is validated of model run {model_run!r}")
+        return evaluate_days(
+            days, lambda day: self._evaluate(day, None, None, boundary=boundary, force=False)
+        )
+
+    def _may_have(self, partition: Partition, ids: list[str]) -> bool:
+        try:
+            return has_any(self.validated(partition), ids)
+        except TableError:
+            return True  # whoever evaluates it says what is wrong
 
     def show(self, reference_id: str, model_run: str | None = None) -> PublishedItem:
         """What is published for an item: print it, ``save`` it as a picture, read its ``rows``.
