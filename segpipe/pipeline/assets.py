@@ -7,6 +7,7 @@ import warnings
 import dagster as dg
 
 from segpipe.pipeline.destinations import destination_assets
+from segpipe.pipeline.evaluation_assets import EVALUATION, evaluation_asset, is_evaluated
 from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.pipeline.publishing_assets import publishing_asset
 from segpipe.pipeline.validation_assets import manifest_asset, validation_assets
@@ -20,6 +21,7 @@ def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
         manifest_asset(prefixed),
         validation_assets(prefixed),
         view_assets(prefixed),
+        *([evaluation_asset(prefixed)] if is_evaluated(prefixed.root.settings) else []),
         *(
             publishing_asset(prefixed, target)
             for target in destination_assets(prefixed.root.settings)
@@ -34,6 +36,8 @@ def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
 
 def run_selection(prefixed: PrefixedRoot, view: View) -> list[dg.AssetKey]:
     """Assets that a partition's run materializes: all but the views that are not published."""
+    evaluated = [EVALUATION] if is_evaluated(prefixed.root.settings) else []
     validated = ("prediction_manifest", "validated_masks", "segments", "rejected_predictions")
+    views = sorted(asset_names_of(view))
     uploads = [target.asset for target in destination_assets(prefixed.root.settings)]
-    return [prefixed.key(name) for name in (*validated, *sorted(asset_names_of(view)), *uploads)]
+    return [prefixed.key(name) for name in (*validated, *views, *evaluated, *uploads)]
