@@ -7,6 +7,7 @@ and the Dagster assets call these methods.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +35,9 @@ from segpipe.manifests.items import ItemList
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.partition import Partition
+from segpipe.pictures.evaluation_sheet import EvaluationSheets, evaluation_sheets
 from segpipe.pictures.item_picture import PublishedItem
+from segpipe.pictures.label_colours import Colour
 from segpipe.pictures.report_page import write_page
 from segpipe.predictions.view import View
 from segpipe.publishing.catalog import Catalog
@@ -500,6 +503,34 @@ class Root:
             settings.ground_truth if against is None else (against,),
             Conventions(settings.policies.of(model_run).taxonomy, boundary=boundary),
         )
+
+    def evaluation_before(
+        self, partition: Partition, *, boundary: bool = False
+    ) -> tuple[Partition, Evaluation] | None:
+        """The newest stored evaluation of an earlier day of the model run, by the same conventions;
+        None if there is none."""
+        stored = Landing(self.settings.folder("evaluations")).days(partition.model_run)
+        for day in reversed([day for day in stored if day < partition.date]):
+            earlier = Partition(partition.model_run, day)
+            found = self.evaluations(earlier, boundary=boundary).read()
+            if found is not None:
+                return earlier, found
+        return None
+
+    def evaluation_sheets(
+        self, partition: Partition, evaluation: Evaluation, colours: Mapping[str, Colour]
+    ) -> EvaluationSheets:
+        """Pictures of what is worst in an evaluation against ``[evaluation] ground_truth``.
+
+        Args:
+            colours: label -> colour.
+
+        Raises:
+            CatalogError, StorageError, TableError: if something cannot be read.
+        """
+        settings = self.settings
+        truth = PublishedTruth.now(self.catalog, settings.dataset, settings.ground_truth)
+        return evaluation_sheets(evaluation, self.validated(partition), truth, settings, colours)
 
     def gated(self, model_run: str) -> bool:
         """Whether a model run's predictions are published only if they are good enough."""

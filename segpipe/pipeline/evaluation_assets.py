@@ -12,7 +12,8 @@ from segpipe.evaluation.quality import Quality
 from segpipe.evaluation.result import CONVENTIONS_VERSION, Evaluation
 from segpipe.evaluation.schemas import EVALUATED, NO_PREDICTION, NO_TRUTH
 from segpipe.manifests.partition import Partition
-from segpipe.pipeline import checks, evaluation_checks, gaps, schemas
+from segpipe.pictures.label_colours import colours_of
+from segpipe.pipeline import checks, evaluation_checks, gaps, previews, schemas
 from segpipe.pipeline.declarative_automation import when_validated
 from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
@@ -133,15 +134,23 @@ def _result(root: Root, partition: Partition, evaluation: Evaluation) -> dg.Mate
     store = root.evaluations(partition, boundary=evaluation.boundary)
     outcomes = evaluation.outcomes
     place = file_link(root.settings, store.place.url)
+    before = root.evaluation_before(partition, boundary=evaluation.boundary)
+    labels = evaluation.item_classes["label"].unique().to_pylist()
+    colours = colours_of(root.settings, partition.model_run, labels)
     return dg.MaterializeResult(
         asset_key=EVALUATION,
         metadata={
+            **previews.evaluation_charts(
+                evaluation, colours, None if before is None else before[1]
+            ),
+            **previews.evaluation_sheets(root, partition, evaluation, colours),
             **numbers(evaluation),
             "dagster/row_count": evaluation.items.num_rows,
             "evaluated": outcomes[EVALUATED],
             "without_ground_truth": outcomes[NO_TRUTH],
             "without_prediction": outcomes[NO_PREDICTION],
             "unchanged": evaluation.reused,
+            **({} if before is None else {"partition_before": str(before[0])}),
             "ground_truth": list(store.against),
             **({"remarks": evaluation.remarks} if evaluation.remarks else {}),
             "tables": place,

@@ -80,6 +80,8 @@ def test_a_run_evaluates_what_it_publishes_and_leaves_out_what_has_no_ground_tru
     for name, value in root.evaluate(RUN).headline.items():
         assert value is None or metadata[name].value == value
     assert metadata["evaluated"].value == 6
+    for name in ("classes", "confusion", "worst_items", "most_confident_errors"):
+        assert "data:image/" in str(metadata[name].value), name
 
 
 def test_a_gate_stops_the_run_before_publishing_with_the_numbers_and_the_classes(
