@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from segpipe.errors import CatalogError, NothingLandedError, SettingsError, TableError, listed
+from segpipe.errors import (
+    CatalogError,
+    EvaluationError,
+    NothingLandedError,
+    SettingsError,
+    TableError,
+    listed,
+)
 from segpipe.evaluation.block import Conventions
+from segpipe.evaluation.leaderboard import Leaderboard, leaderboard
 from segpipe.evaluation.of_partition import (
     Evaluating,
     check_against,
@@ -503,6 +511,25 @@ class Root:
             settings.ground_truth if against is None else (against,),
             Conventions(settings.policies.of(model_run).taxonomy, boundary=boundary),
         )
+
+    def leaderboard(self, model_run: str) -> tuple[Evaluation, Leaderboard]:
+        """Evaluate all validated days of a model run, and rank it among the dataset's other model
+        runs on the items that all of them have. What did not change is not read again.
+
+        Raises:
+            SettingsError: if no ground truth is named, or it is the model run itself.
+            NothingLandedError, EvaluationError, TableError: if it cannot be evaluated.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        own = self._days(model_run)
+        evaluations, notes = {model_run: own}, []
+        validated = Landing(self.settings.folder("validated")).model_runs()
+        for name in sorted(validated.keys() - {model_run, *self.settings.ground_truth}):
+            try:
+                evaluations[name] = self._days(name)
+            except (EvaluationError, NothingLandedError, TableError) as error:
+                notes.append(f"{name} is left out: {error}")
+        return own, leaderboard(model_run, evaluations, notes)
 
     def evaluation_before(
         self, partition: Partition, *, boundary: bool = False

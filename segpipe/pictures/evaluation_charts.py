@@ -116,7 +116,7 @@ def _confused(x: float, y: float, share: float, *, right: bool) -> list[str]:
     )
     if share < 0.005:
         return [box]
-    ink = "#ffffff" if share > 0.6 else INK
+    ink = "#ffffff" if share > 0.8 else INK
     return [
         box,
         text(x + _CELL / 2, y + 14, f"{100 * share:.0f}", anchor="middle", fill=ink),

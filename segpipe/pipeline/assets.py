@@ -6,6 +6,7 @@ import warnings
 
 import dagster as dg
 
+from segpipe.pipeline.dataset_evaluation import dataset_evaluation_asset
 from segpipe.pipeline.destinations import destination_assets
 from segpipe.pipeline.evaluation_assets import EVALUATION, evaluation_asset, is_evaluated
 from segpipe.pipeline.prefixed_root import PrefixedRoot
@@ -17,11 +18,14 @@ from segpipe.predictions.view import View
 
 def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
     """All assets of a root, under its key prefix."""
+    evaluated = []
+    if is_evaluated(prefixed.root.settings):
+        evaluated = [evaluation_asset(prefixed), dataset_evaluation_asset(prefixed)]
     assets = [
         manifest_asset(prefixed),
         validation_assets(prefixed),
         view_assets(prefixed),
-        *([evaluation_asset(prefixed)] if is_evaluated(prefixed.root.settings) else []),
+        *evaluated,
         *(
             publishing_asset(prefixed, target)
             for target in destination_assets(prefixed.root.settings)

@@ -19,9 +19,10 @@ from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import ROOT
-from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
+from segpipe.pipeline.steps import RETRY_POLICY, dagster_failures
 from segpipe.root import Root
 from segpipe.settings import Settings
+from segpipe.validation.pass_tables import CODE_VERSION
 
 #: Name of the asset and of its step.
 EVALUATION = "evaluation"
@@ -81,10 +82,7 @@ def _spec(prefixed: PrefixedRoot) -> dg.AssetSpec:
         "quality, calibration. A partition without ground truth is left out. Materialize it again "
         "after ground truth has changed.",
         metadata={"dagster/column_schema": schemas.evaluated_items},
-        **{
-            **ASSET_ATTRIBUTES,
-            "code_version": f"{ASSET_ATTRIBUTES['code_version']}.{CONVENTIONS_VERSION}",
-        },
+        code_version=code_version(),
     )
 
 
@@ -132,7 +130,6 @@ def _events(root: Root, partition: Partition, quality: Quality) -> Iterator[Even
 
 def _result(root: Root, partition: Partition, evaluation: Evaluation) -> dg.MaterializeResult[Any]:
     store = root.evaluations(partition, boundary=evaluation.boundary)
-    outcomes = evaluation.outcomes
     place = file_link(root.settings, store.place.url)
     before = root.evaluation_before(partition, boundary=evaluation.boundary)
     labels = evaluation.item_classes["label"].unique().to_pylist()
@@ -145,19 +142,32 @@ def _result(root: Root, partition: Partition, evaluation: Evaluation) -> dg.Mate
             ),
             **previews.evaluation_sheets(root, partition, evaluation, colours),
             **numbers(evaluation),
-            "dagster/row_count": evaluation.items.num_rows,
-            "evaluated": outcomes[EVALUATED],
-            "without_ground_truth": outcomes[NO_TRUTH],
-            "without_prediction": outcomes[NO_PREDICTION],
+            **counts(evaluation),
             "unchanged": evaluation.reused,
             **({} if before is None else {"partition_before": str(before[0])}),
             "ground_truth": list(store.against),
-            **({"remarks": evaluation.remarks} if evaluation.remarks else {}),
             "tables": place,
             "dagster/uri": place,
         },
         data_version=dg.DataVersion(store.digest()),
     )
+
+
+def code_version() -> str:
+    """Of assets that evaluate."""
+    return f"{CODE_VERSION}.{CONVENTIONS_VERSION}"
+
+
+def counts(evaluation: Evaluation) -> dict[str, Any]:
+    """What became of items, and what has to be known of the numbers."""
+    outcomes = evaluation.outcomes
+    return {
+        "dagster/row_count": evaluation.items.num_rows,
+        "evaluated": outcomes[EVALUATED],
+        "without_ground_truth": outcomes[NO_TRUTH],
+        "without_prediction": outcomes[NO_PREDICTION],
+        **({"remarks": evaluation.remarks} if evaluation.remarks else {}),
+    }
 
 
 def numbers(evaluation: Evaluation) -> dict[str, float]:

@@ -8,6 +8,7 @@ import pytest
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import build_definitions
 from segpipe.pipeline.gaps import SKIPPED_TAG
+from segpipe.pipeline.partitions import MODEL_RUNS
 from segpipe.pipeline.runs import RunReport, run_partition
 from segpipe.root import Root
 from tests.evaluation.test_roots import PREDICTED, RUN, TRUE, TRUTH, land
@@ -105,6 +106,42 @@ def test_a_gate_stops_the_run_before_publishing_with_the_numbers_and_the_classes
     assert root.catalog.predictions("unet").num_rows == 0
 
 
+def test_a_model_run_has_its_standing_among_the_others_on_the_items_that_all_have(
+    landing: LandingWriter, instance: dg.DagsterInstance
+) -> None:
+    root = root_with(landing)
+    better, elsewhere = Partition("better", "2026-01-09"), Partition("elsewhere", "2026-01-09")
+    few = [*TRUE][1:4]
+    land(landing, better, {id: TRUE[id] for id in few})
+    land(landing, elsewhere, {"not labelled": PREDICTED["item 0"]})
+    for partition in (TRUTH, RUN, UNLABELLED, better, elsewhere):
+        root.materialize(partition)
+    root.publish(TRUTH)
+    instance.add_dynamic_partitions(MODEL_RUNS, ["unet", "labels"])
+    job = build_definitions(root.settings).resolve_implicit_global_asset_job_def()
+    asset = [dg.AssetKey("evaluation_of_dataset")]
+    result = job.execute_in_process(instance=instance, partition_key="unet", asset_selection=asset)
+    (event,) = result.get_asset_materialization_events()
+    metadata = event.materialization.metadata
+    rows = metadata["leaderboard"].records  # type: ignore[union-attr]
+    assert [(one.data["rank"], one.data["model_run"], one.data["items"]) for one in rows] == [
+        (1, "better", 3),
+        (2, "unet", 3),
+    ]
+    own = root.evaluate(RUN).of_items(few).headline["mIoU"]
+    assert own is not None
+    assert [one.data["mIoU"] for one in rows] == [1.0, round(own, 4)]
+    assert metadata["standing"].value == "2 of 2, by mIoU on 3 common items"
+    said = str(metadata["compared"].value)
+    assert "compared on the 3 items that all 2 model runs have" in said
+    assert "elsewhere is left out: nothing could be evaluated" in said
+    assert metadata["evaluated"].value == 6
+    left_out = job.execute_in_process(
+        instance=instance, partition_key="labels", asset_selection=asset
+    )
+    assert not left_out.get_asset_materialization_events()
+
+
 @pytest.mark.parametrize("evaluated", [False, True])
 def test_only_a_root_with_ground_truth_has_the_asset(
     landing: LandingWriter, evaluated: bool
@@ -117,6 +154,7 @@ def test_only_a_root_with_ground_truth_has_the_asset(
     graph = build_definitions(root.settings).resolve_asset_graph()
     names = {key.path[-1] for key in graph.get_all_asset_keys()}
     assert ("evaluation" in names) is evaluated
+    assert ("evaluation_of_dataset" in names) is evaluated
     published = {
         key.path[-1] for key in graph.get(dg.AssetKey("published_predictions")).parent_keys
     }
