@@ -68,15 +68,19 @@ def leaderboard(
             common, ranked = common & ids[name], [*ranked, name]
         else:
             out.append(name)
-    rows = []
-    for name in ranked:
-        numbers = evaluations[name].of_items(sorted(common)).numbers
-        row = {one: numbers[one] for one in _METRICS}
-        rows.append({"model_run": name, **row, "evaluated_items": len(ids[name])})
-    rows.sort(key=lambda row: (-_value(row["mIoU"]), row["model_run"]))
-    for row in rows:  # equal ones have the same rank
-        better = sum(_value(other["mIoU"]) > _value(row["mIoU"]) for other in rows)
-        row |= {"rank": 1 + better, "items": len(common)}
+    numbers = {name: evaluations[name].of_items(sorted(common)).numbers for name in ranked}
+    values = {name: _value(numbers[name]["mIoU"]) for name in ranked}
+    rows = [
+        {
+            # Equal ones have the same rank.
+            "rank": 1 + sum(other > value for other in values.values()),
+            "model_run": name,
+            **{one: numbers[name][one] for one in _METRICS},
+            "items": len(common),
+            "evaluated_items": len(ids[name]),
+        }
+        for name, value in sorted(values.items(), key=lambda one: (-one[1], one[0]))
+    ]
     told = [
         f"compared on the {len(common)} items that all {len(ranked)} model runs have"
         if len(ranked) > 1
