@@ -58,7 +58,7 @@ class Quality:
         Raises:
             EvaluationError: with the numbers and the worst classes.
         """
-        failed = [one.words for one in self.verdicts.values() if not one.passed]
+        failed = dict.fromkeys(one.words for one in self.verdicts.values() if not one.passed)
         if failed:
             raise EvaluationError(
                 f"not good enough to be published: {'; '.join(failed)}. Publish it after a change "

@@ -23,6 +23,7 @@ from segpipe.pipeline.steps import RETRY_POLICY, dagster_failures
 from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.validation.pass_tables import CODE_VERSION
+from segpipe.validation.summary import SUMMARY_FILE
 
 #: Name of the asset and of its step.
 EVALUATION = "evaluation"
@@ -62,7 +63,7 @@ def evaluation_asset(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
         gaps.settle_backfill(context)
         root, partition = prefixed.root_of(context.resources), partition_of(context)
         with dagster_failures():
-            quality = _judged(root, partition, prefixed, force=config.force)
+            quality = _judged(context, prefixed, root, partition, force=config.force)
             if isinstance(quality, str):
                 yield from _skipped(context, prefixed, quality)
             else:
@@ -87,13 +88,19 @@ def _spec(prefixed: PrefixedRoot) -> dg.AssetSpec:
 
 
 def _judged(
-    root: Root, partition: Partition, prefixed: PrefixedRoot, *, force: bool
+    context: dg.AssetExecutionContext,
+    prefixed: PrefixedRoot,
+    root: Root,
+    partition: Partition,
+    *,
+    force: bool,
 ) -> Quality | str:
     """What came of a partition; or why there is nothing to evaluate, where that stops nothing."""
     try:
-        root.manifest(partition)
+        if not root.tables(partition).exists(SUMMARY_FILE):  # its manifest may be archived
+            root.manifest(partition)
     except NothingLandedError as error:
-        return str(error)
+        return gaps.nothing_landed(context, root.settings, partition, error)
     if partition.model_run in root.settings.ground_truth:
         return f"{partition.model_run} is ground truth itself"
     quality = root.quality(

@@ -78,7 +78,7 @@ def test_a_gate_without_any_ground_truth_lets_nothing_through_but_the_ground_tru
     landing: LandingWriter,
 ) -> None:
     root = root_with(landing, 'no_regression = {against = "v0"}\nmin = {mIoU = 0}', {})
-    assert "it cannot be judged: nothing could be evaluated" in refusal(root, RUN)
+    assert refusal(root, RUN).count("it cannot be judged: nothing could be evaluated") == 1
     land(landing, TRUTH, TRUE)
     root.materialize(TRUTH)
     assert root.publish(TRUTH).outcomes["inserted"] == len(GIVEN)

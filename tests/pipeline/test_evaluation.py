@@ -7,8 +7,8 @@ import pytest
 
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import build_definitions
-from segpipe.pipeline.gaps import SKIPPED_TAG
-from segpipe.pipeline.partitions import MODEL_RUNS
+from segpipe.pipeline.gaps import NOTHING_LANDED, SKIPPED_TAG
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import RunReport, run_partition
 from segpipe.root import Root
 from tests.evaluation.test_roots import PREDICTED, RUN, TRUE, TRUTH, land
@@ -140,6 +140,14 @@ def test_a_model_run_has_its_standing_among_the_others_on_the_items_that_all_hav
         instance=instance, partition_key="labels", asset_selection=asset
     )
     assert not left_out.get_asset_materialization_events()
+    empty = job.execute_in_process(
+        instance=instance,
+        partition_key=partition_key(Partition("unet", "2026-01-07")),
+        asset_selection=[dg.AssetKey("evaluation")],
+    )
+    run = instance.get_run_by_id(empty.run_id)
+    assert run is not None
+    assert run.tags[SKIPPED_TAG] == NOTHING_LANDED
 
 
 @pytest.mark.parametrize("evaluated", [False, True])
