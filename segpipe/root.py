@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from segpipe.errors import (
     CatalogError,
+    EvaluationError,
     NothingLandedError,
     SettingsError,
     TableError,
@@ -29,12 +30,16 @@ from segpipe.errors import (
 from segpipe.evaluation.agreement import Agreement, check_common
 from segpipe.evaluation.block import Conventions
 from segpipe.evaluation.comparison import METRIC, Comparison, check_metric
+from segpipe.evaluation.leaderboard import Leaderboard, leaderboard
 from segpipe.evaluation.of_partition import (
     Evaluating,
     check_against,
     evaluate_days,
     evaluate_partition,
+    has_any,
 )
+from segpipe.evaluation.quality import Quality, judge_quality
+from segpipe.evaluation.requirements import NoRegression
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.stored import EvaluationStore
 from segpipe.evaluation.validated_items import ValidatedItems
@@ -45,7 +50,9 @@ from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.partition import Partition
 from segpipe.names import shown
 from segpipe.pictures.comparison_pictures import write_comparison_pictures
+from segpipe.pictures.evaluation_sheet import EvaluationSheets, evaluation_sheets
 from segpipe.pictures.item_picture import PublishedItem
+from segpipe.pictures.label_colours import Colour
 from segpipe.pictures.report_page import write_page
 from segpipe.predictions.view import View
 from segpipe.publishing.catalog import Catalog
@@ -402,6 +409,7 @@ class Root:
         Raises:
             TableError: if the partition was not materialized completely, its tables are not of
                 the manifest as it is now, or more of it was rejected than the policy allows.
+            EvaluationError: if ``[evaluation]`` has a gate, and it is not good enough.
             SettingsError: if the destination is not set up.
             CatalogError, DestinationError, StorageError: if the destination fails; what was
                 published by then stays, and publishing again completes it.
@@ -412,6 +420,8 @@ class Root:
             self.check_current(partition)
         policy = self.settings.policies.of(partition.model_run)
         _check_rejections(validated.summary, policy.max_rejection_rate)
+        if self.gated(partition.model_run):
+            self.quality(partition).check()
         if provenance is None:
             provenance = self._provenance(partition, run_id, update=update)
         return publish(
@@ -483,22 +493,14 @@ class Root:
         force: bool,
     ) -> Evaluation:
         settings, model_run = self.settings, partition.model_run
-        names = settings.ground_truth if against is None else (against,)
-        check_against(model_run, names)
-        policy = settings.policies.of(model_run)
-        conventions = Conventions(policy.taxonomy, boundary=boundary)
-        store = EvaluationStore(
-            settings.folder("evaluations").folder(*partition.folders),
-            settings.dataset,
-            model_run,
-            names,
-            conventions,
-        )
+        store = self.evaluations(partition, against, boundary=boundary)
+        check_against(model_run, store.against)
         version = self.catalog.version()
-        truth = PublishedTruth.now(self.catalog, settings.dataset, names)
+        truth = PublishedTruth.now(self.catalog, settings.dataset, store.against)
+        max_pixels = settings.policies.of(model_run).max_pixels
         result = evaluate_partition(
             self.validated(partition),
-            Evaluating(truth, self.masks, conventions, policy.max_pixels),
+            Evaluating(truth, self.masks, store.conventions, max_pixels),
             None if force else store.read(),
             workers=self._workers,
             rows_per_chunk=settings.rows_per_chunk,
@@ -606,6 +608,131 @@ class Root:
                 progress=progress,
             ),
         )
+
+    def evaluations(
+        self, partition: Partition, against: str | None = None, *, boundary: bool = False
+    ) -> EvaluationStore:
+        """Where :meth:`evaluate` stores what it finds, with these arguments."""
+        settings, model_run = self.settings, partition.model_run
+        return EvaluationStore(
+            settings.folder("evaluations").folder(*partition.folders),
+            settings.dataset,
+            model_run,
+            settings.ground_truth if against is None else (against,),
+            Conventions(settings.policies.of(model_run).taxonomy, boundary=boundary),
+        )
+
+    def leaderboard(self, model_run: str) -> tuple[Evaluation, Leaderboard]:
+        """Evaluate all validated days of a model run, and rank it among the dataset's other model
+        runs on the items that all of them have. What did not change is not read again.
+
+        Raises:
+            SettingsError: if no ground truth is named, or it is the model run itself.
+            NothingLandedError, EvaluationError, TableError: if it cannot be evaluated.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        own = self._days(model_run)
+        evaluations, notes = {model_run: own}, []
+        validated = Landing(self.settings.folder("validated")).model_runs()
+        for name in sorted(validated.keys() - {model_run, *self.settings.ground_truth}):
+            try:
+                evaluations[name] = self._days(name)
+            except (EvaluationError, NothingLandedError, TableError) as error:
+                notes.append(f"{name} is left out: {error}")
+        return own, leaderboard(model_run, evaluations, notes)
+
+    def evaluation_before(
+        self, partition: Partition, *, boundary: bool = False
+    ) -> tuple[Partition, Evaluation] | None:
+        """The newest stored evaluation of an earlier day of the model run, by the same conventions;
+        None if there is none."""
+        stored = Landing(self.settings.folder("evaluations")).days(partition.model_run)
+        for day in reversed([day for day in stored if day < partition.date]):
+            earlier = Partition(partition.model_run, day)
+            found = self.evaluations(earlier, boundary=boundary).read()
+            if found is not None:
+                return earlier, found
+        return None
+
+    def evaluation_sheets(
+        self, partition: Partition, evaluation: Evaluation, colours: Mapping[str, Colour]
+    ) -> EvaluationSheets:
+        """Pictures of what is worst in an evaluation against ``[evaluation] ground_truth``.
+
+        Args:
+            colours: label -> colour.
+
+        Raises:
+            CatalogError, StorageError, TableError: if something cannot be read.
+        """
+        settings = self.settings
+        truth = PublishedTruth.now(self.catalog, settings.dataset, settings.ground_truth)
+        return evaluation_sheets(evaluation, self.validated(partition), truth, settings, colours)
+
+    def gated(self, model_run: str) -> bool:
+        """Whether a model run's predictions are published only if they are good enough."""
+        settings = self.settings
+        return settings.requirements.gate and model_run not in settings.ground_truth
+
+    def quality(
+        self,
+        partition: PartitionLike,
+        date: DateLike = None,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Quality:
+        """Evaluate a partition, and judge whether it is as good as ``[evaluation]`` requires.
+
+        Args:
+            partition, date, force, progress: as for :meth:`evaluate`.
+
+        Raises:
+            SettingsError: if no ground truth is named, or it is the model run itself.
+            TableError: if the partition was not materialized completely.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        partition, required = Partition.of(partition, date), self.settings.requirements
+        boundary = required.boundary
+
+        def baseline(compared: NoRegression, ids: list[str]) -> Evaluation:
+            return self._days(compared.against, ids, boundary=boundary)
+
+        return judge_quality(
+            partition.model_run,
+            lambda: self._evaluate(partition, None, progress, boundary=boundary, force=force),
+            baseline,
+            required,
+        )
+
+    def _days(
+        self, model_run: str, ids: list[str] | None = None, *, boundary: bool = False
+    ) -> Evaluation:
+        """The evaluation of all validated days of a model run.
+
+        Args:
+            ids: leave out days that have none of these items; None for all days.
+
+        Raises:
+            NothingLandedError: if there are none.
+            EvaluationError, TableError: if none can be evaluated.
+        """
+        landing = Landing(self.settings.folder("validated"))
+        days = [Partition(model_run, day) for day in reversed(landing.days(model_run))]
+        if ids is not None:
+            days = [day for day in days if self._may_have(day, ids)]
+        if not days:
+            what = "" if ids is None else " of the same items"
+            raise NothingLandedError(f"nothing{what} is validated of model run {model_run!r}")
+        return evaluate_days(
+            days, lambda day: self._evaluate(day, None, None, boundary=boundary, force=False)
+        )
+
+    def _may_have(self, partition: Partition, ids: list[str]) -> bool:
+        try:
+            return has_any(self.validated(partition), ids)
+        except TableError:
+            return True  # whoever evaluates it says what is wrong
 
     def show(self, reference_id: str, model_run: str | None = None) -> PublishedItem:
         """What is published for an item: print it, ``save`` it as a picture, read its ``rows``.

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from segpipe.errors import SettingsError, nearest
+from segpipe.evaluation.requirements import Requirements, read_evaluation
 from segpipe.publishing.destinations import CATALOG, DESTINATIONS, DestinationEntry
 from segpipe.publishing.nucleus.settings import NucleusSettings
 from segpipe.storage.files import Folder
@@ -71,6 +72,8 @@ class Settings:
         owners, group, tags: of the assets in Dagster (``[dagster]``).
         ground_truth: model runs whose published predictions are true, the first that has an item
             before the others (``[evaluation] ground_truth``); empty for none.
+        requirements: how good predictions have to be, and whether those that are not are published
+            (``[evaluation]``).
     """
 
     root: str
@@ -102,6 +105,7 @@ class Settings:
     group: str = "segmentation_predictions"
     tags: Mapping[str, str] = field(default_factory=dict)
     ground_truth: tuple[str, ...] = ()
+    requirements: Requirements = field(default_factory=Requirements)
 
     @classmethod
     def load(cls, root: str) -> Settings:
@@ -317,7 +321,7 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
     if "nucleus" in given:
         settings["nucleus"] = NucleusSettings.read(given["nucleus"], shown)
     if "evaluation" in given:
-        settings["ground_truth"] = _ground_truth(given["evaluation"], shown)
+        settings |= read_evaluation(given["evaluation"], shown)
     if "dagster" in given:
         settings |= _labels(given["dagster"], shown)
     for key, value in given.items():
@@ -351,24 +355,6 @@ def _check_together(settings: Settings, shown: str) -> None:
         entry = DESTINATIONS[name]
         if entry.table is not None and settings.of_destination(entry) is None:
             raise SettingsError(f'{shown}: the destination "{name}" needs a table [{entry.table}]')
-
-
-def _ground_truth(given: object, shown: str) -> tuple[str, ...]:
-    """The model runs that the table ``[evaluation]`` names."""
-    if not isinstance(given, Mapping):
-        raise SettingsError(f"{shown}: evaluation is {given!r}, expected a table [evaluation]")
-    for key in given:
-        if key != "ground_truth":
-            hint = nearest(key, ["ground_truth"])
-            raise SettingsError(f"{shown}: unknown key {key!r} in [evaluation]{hint}")
-    value = given.get("ground_truth", ())
-    names = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if not all(isinstance(name, str) and name.strip() for name in names):
-        raise SettingsError(
-            f"{shown}: ground_truth is {value!r}, expected the name of a model run, or a list of "
-            "names"
-        )
-    return names
 
 
 # What Dagster takes as an owner, and as a group.

@@ -97,6 +97,9 @@ def test_a_policy_is_read_and_overridden_by_model_run_key_by_key(tmp_path: Path)
     assert own.severities == {"SIZE-UNVERIFIED": "off"}
 
 
+EVALUATION = "[evaluation]\nground_truth = 'a'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -162,8 +165,20 @@ def test_storage_options_are_for_remote_places_only(tmp_path: Path) -> None:
         ("evaluation = 1", "expected a table [evaluation]"),
         (
             "[evaluation]\ntruth = 'a'",
-            "unknown key 'truth' in [evaluation] (there are: ground_truth)",
+            "unknown key 'truth' in [evaluation] (there are: ground_truth, gate, min, ",
         ),
+        ("[evaluation]\nmin = {mIoU = 0.5}", "min in [evaluation] needs ground_truth"),
+        (EVALUATION + "gate = true", "gate in [evaluation] has nothing to ask for"),
+        (EVALUATION + "gate = 'yes'", "gate is 'yes' in [evaluation], expected true or false"),
+        (
+            EVALUATION + "min = {miou = 0.5}",
+            "min in [evaluation] names 'miou' (there are: mIoU,",
+        ),
+        (EVALUATION + "min = {mIoU = 70}", "min of mIoU is 70 in [evaluation]"),
+        (EVALUATION + "min_items = 0", "expected a positive whole number"),
+        (EVALUATION + "no_regression = 'unet'", "expected a table such as {against ="),
+        (EVALUATION + "no_regression = {against = 'a'}", "which is the ground truth"),
+        (EVALUATION + "no_regression = {against = 'b', by = 1}", "unknown key 'by'"),
         ("[evaluation]\nground_truth = 1", "expected the name of a model run, or a list of names"),
         ("[evaluation]\nground_truth = ['a', ' ']", "expected the name of a model run"),
     ],

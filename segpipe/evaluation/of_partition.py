@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from segpipe.errors import (
     EvaluationError,
@@ -33,6 +34,7 @@ from segpipe.predictions.prediction import Segment
 from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.ground_truth import GroundTruth, Truth
 from segpipe.validation.materialization import Progress
+from segpipe.validation.summary import VALIDATED_FILE
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 from segpipe.workers.chunks import Workers, seldom_collected
 
@@ -133,6 +135,13 @@ def evaluate_partition(
             f"with published ground truth of {named}. {' '.join(result.remarks)}"
         )
     return replace(result, reused=len(kept))
+
+
+def has_any(predictions: ValidatedPredictions, reference_ids: Sequence[str]) -> bool:
+    """Whether some of these items were validated; only ids are read."""
+    with predictions.folder.open_input(VALIDATED_FILE) as handle:
+        ids = pq.read_table(handle, columns=["reference_id"])["reference_id"]
+    return bool(pc.any(pc.is_in(ids, pa.array(reference_ids, pa.string()))).as_py())
 
 
 def evaluate_days(

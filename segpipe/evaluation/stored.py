@@ -94,6 +94,15 @@ class EvaluationStore:
         except (SegpipeError, pa.ArrowException, ValueError, KeyError, TypeError, OSError):
             return None
 
+    def digest(self) -> str:
+        """SHA-256 (hex) of the stored tables.
+
+        Raises:
+            StorageError: if the summary cannot be read.
+        """
+        summary = json.loads(self.place.read(SUMMARY_FILE))
+        return hashlib.sha256(json.dumps(summary["tables"], sort_keys=True).encode()).hexdigest()
+
     def write(self, evaluation: Evaluation, catalog_version: int | None) -> None:
         """Store an evaluation: its tables first, then the summary that names them. Tables that are
         there already are not written again; those of an earlier evaluation are removed.

@@ -6,19 +6,16 @@ script and no font file, so that any page can show them.
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from segpipe.pictures.label_colours import Colour
+from segpipe.pictures.svg import BAR, FAINT, INK, WIDTH, fitted, hex_colour, mark, svg, text
 from segpipe.validation.distributions import BINS_OF_A_NAT, Distribution
 
-_WIDTH = 600
-_PAPER, _INK, _FAINT, _BAR = "#fafaf8", "#1e1e1e", "#8a8a86", "#0072b2"
 _MOST_LABELS = 15
 _ROW, _TOP = 22, 34
 _LABELS_WIDTH, _BARS_WIDTH = 150, 250
-_LABEL_CHARACTERS = 22
 _PLOT_LEFT, _PLOT_HEIGHT = 58, 150
 _MOST_BARS = 50
 
@@ -42,33 +39,33 @@ def label_areas(
     shown = dict(list(shares.items())[: _MOST_LABELS if len(shares) > _MOST_LABELS + 1 else None])
     old = before.shares if before is not None else {}
     scale = _BARS_WIDTH / max([*shown.values(), *(old.get(label, 0.0) for label in shown), 1e-9])
-    lines = [_text(12, 20, "share of all pixels, by label", weight="600")]
+    lines = [text(12, 20, "share of all pixels, by label", weight="600")]
     if before is not None:
-        lines.append(_mark(_WIDTH - 152, 9, 14))
-        lines.append(_text(_WIDTH - 144, 20, "in the partition before", fill=_FAINT))
+        lines.append(mark(WIDTH - 152, 9, 14))
+        lines.append(text(WIDTH - 144, 20, "in the partition before", fill=FAINT))
     for position, (label, share) in enumerate(shown.items()):
         y = _TOP + position * _ROW
-        colour = _hex(colours.get(label, (110.0, 110.0, 110.0)))
+        colour = hex_colour(colours.get(label, (110.0, 110.0, 110.0)))
         count = distribution.segments.get(label, 0)
-        lines.append(_text(_LABELS_WIDTH, y + 14, _fitted(label), anchor="end"))
+        lines.append(text(_LABELS_WIDTH, y + 14, fitted(label), anchor="end"))
         lines.append(
             f'<rect x="{_LABELS_WIDTH + 8}" y="{y + 3}" width="{share * scale:.2f}" height="14" '
             f'rx="1.5" fill="{colour}"/>'
         )
         if label in old:
-            lines.append(_mark(_LABELS_WIDTH + 8 + old[label] * scale, y, 20))
+            lines.append(mark(_LABELS_WIDTH + 8 + old[label] * scale, y, 20))
         words = f"{_percent(share)}  ·  {count:,} segment{'' if count == 1 else 's'}"
-        lines.append(_text(_LABELS_WIDTH + _BARS_WIDTH + 18, y + 14, words))
+        lines.append(text(_LABELS_WIDTH + _BARS_WIDTH + 18, y + 14, words))
     height = _TOP + len(shown) * _ROW + 12
     if len(shown) < len(shares):
         rest = sum(list(shares.values())[len(shown) :])
         words = f"and {len(shares) - len(shown):,} more labels: {_percent(rest)}"
-        lines.append(_text(_LABELS_WIDTH + 8, height + 4, words, fill=_FAINT))
+        lines.append(text(_LABELS_WIDTH + 8, height + 4, words, fill=FAINT))
         height += 16
     if not shares:
-        lines.append(_text(12, _TOP + 14, "there are no segments", fill=_FAINT))
+        lines.append(text(12, _TOP + 14, "there are no segments", fill=FAINT))
         height += _ROW
-    return _svg(height, lines)
+    return svg(height, lines)
 
 
 def confidence_histogram(distribution: Distribution) -> str | None:
@@ -136,36 +133,36 @@ def _histogram(
     """
     ticks = _round_ticks(max(counts))
     bottom = _TOP + _PLOT_HEIGHT
-    width = _WIDTH - _PLOT_LEFT - 20
+    width = WIDTH - _PLOT_LEFT - 20
     wide = width / len(counts)
-    lines = [_text(12, 20, title, weight="600")]
+    lines = [text(12, 20, title, weight="600")]
     for tick in ticks:
         y = bottom - tick / ticks[-1] * _PLOT_HEIGHT
         lines.append(
             f'<line x1="{_PLOT_LEFT}" x2="{_PLOT_LEFT + width}" y1="{y:.1f}" y2="{y:.1f}" '
             'stroke="#dededa"/>'
         )
-        lines.append(_text(_PLOT_LEFT - 6, y + 4, f"{tick:,}", anchor="end", fill=_FAINT))
+        lines.append(text(_PLOT_LEFT - 6, y + 4, f"{tick:,}", anchor="end", fill=FAINT))
     for position, count in enumerate(counts):
         tall = count / ticks[-1] * _PLOT_HEIGHT
         lines.append(
             f'<rect x="{_PLOT_LEFT + position * wide + 1:.2f}" y="{bottom - tall:.2f}" '
-            f'width="{wide - 2:.2f}" height="{tall:.2f}" fill="{_BAR}"/>'
+            f'width="{wide - 2:.2f}" height="{tall:.2f}" fill="{BAR}"/>'
         )
     for value in labels:
         x = _PLOT_LEFT + value / end * width
-        lines.append(_text(x, bottom + 16, f"{value:.1f}", anchor="middle", fill=_FAINT))
+        lines.append(text(x, bottom + 16, f"{value:.1f}", anchor="middle", fill=FAINT))
     value, name = marked
     x = _PLOT_LEFT + value / end * width
     lines.append(
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom}" stroke="{_INK}" '
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom}" stroke="{INK}" '
         'stroke-width="1.5" stroke-dasharray="4 3"/>'
     )
     left = value > 0.75 * end
     anchor = "end" if left else "start"
-    lines.append(_text(x + (-5 if left else 5), _TOP + 7, name, anchor=anchor))
-    lines.append(_text(_WIDTH - 12, 20, words, anchor="end", fill=_FAINT))
-    return _svg(bottom + 26, lines)
+    lines.append(text(x + (-5 if left else 5), _TOP + 7, name, anchor=anchor))
+    lines.append(text(WIDTH - 12, 20, words, anchor="end", fill=FAINT))
+    return svg(bottom + 26, lines)
 
 
 def _round_ticks(most: int) -> list[int]:
@@ -179,45 +176,3 @@ def _round_ticks(most: int) -> list[int]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.0005 or share == 0 else "< 0.1 %"
-
-
-def _hex(colour: Colour) -> str:
-    return "#" + "".join(f"{min(255, max(0, round(part))):02x}" for part in colour)
-
-
-def _fitted(label: str) -> str:
-    """A label on one line, truncated to the space beside its bar, of characters valid in XML."""
-    plain = " ".join("".join(c if c.isprintable() else " " for c in label).split())
-    cut = plain[: _LABEL_CHARACTERS - 1] + "…" if len(plain) > _LABEL_CHARACTERS else plain
-    return cut or "(no name)"
-
-
-def _text(
-    x: float, y: float, words: str, *, anchor: str = "start", fill: str = _INK, weight: str = ""
-) -> str:
-    bold = f' font-weight="{weight}"' if weight else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}"{bold}>'
-        f"{html.escape(words)}</text>"
-    )
-
-
-def _mark(x: float, y: float, tall: float) -> str:
-    return (
-        f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{y:.1f}" y2="{y + tall:.1f}" stroke="{_INK}" '
-        'stroke-width="2"/>'
-    )
-
-
-def _svg(height: float, lines: list[str]) -> str:
-    return "\n".join(_document(height, lines))
-
-
-def _document(height: float, lines: list[str]) -> Iterator[str]:
-    yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height:.0f}" '
-        f'viewBox="0 0 {_WIDTH} {height:.0f}" font-family="system-ui, sans-serif" font-size="12">'
-    )
-    yield f'<rect width="{_WIDTH}" height="{height:.0f}" fill="{_PAPER}"/>'
-    yield from lines
-    yield "</svg>"

@@ -6,7 +6,9 @@ import warnings
 
 import dagster as dg
 
+from segpipe.pipeline.dataset_evaluation import dataset_evaluation_asset
 from segpipe.pipeline.destinations import destination_assets
+from segpipe.pipeline.evaluation_assets import EVALUATION, evaluation_asset, is_evaluated
 from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.pipeline.publishing_assets import publishing_asset
 from segpipe.pipeline.validation_assets import manifest_asset, validation_assets
@@ -16,10 +18,14 @@ from segpipe.predictions.view import View
 
 def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
     """All assets of a root, under its key prefix."""
+    evaluated = []
+    if is_evaluated(prefixed.root.settings):
+        evaluated = [evaluation_asset(prefixed), dataset_evaluation_asset(prefixed)]
     assets = [
         manifest_asset(prefixed),
         validation_assets(prefixed),
         view_assets(prefixed),
+        *evaluated,
         *(
             publishing_asset(prefixed, target)
             for target in destination_assets(prefixed.root.settings)
@@ -34,6 +40,8 @@ def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
 
 def run_selection(prefixed: PrefixedRoot, view: View) -> list[dg.AssetKey]:
     """Assets that a partition's run materializes: all but the views that are not published."""
+    evaluated = [EVALUATION] if is_evaluated(prefixed.root.settings) else []
     validated = ("prediction_manifest", "validated_masks", "segments", "rejected_predictions")
+    views = sorted(asset_names_of(view))
     uploads = [target.asset for target in destination_assets(prefixed.root.settings)]
-    return [prefixed.key(name) for name in (*validated, *sorted(asset_names_of(view)), *uploads)]
+    return [prefixed.key(name) for name in (*validated, *views, *evaluated, *uploads)]

@@ -89,7 +89,10 @@ def definitions_of(prefixed: PrefixedRoot) -> dg.Definitions:
             dg.define_asset_job(
                 job,
                 # A partition's run does not evaluate what is asked of all partitions together.
-                selection=dg.AssetSelection.assets(*assets)
+                # Nor does it make what has another partition: a model run's, over all its days.
+                selection=dg.AssetSelection.assets(
+                    *(one for one in assets if one.partitions_def == prefixed.partitions)
+                )
                 - dg.AssetSelection.checks(*whole_checks),
                 tags={WHOLE_PARTITION_TAG: "true"},
                 description="Validate one model run's predictions of one day, and publish them.",

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.upstream import follow, follow_within_run
 
 SENSOR = "following_assets"
 #: Tag of the job's runs, which publish what they validate.
@@ -34,6 +35,16 @@ def upstream_updated(assets: dg.AssetSelection) -> dg.AutomationCondition[Any]:
     return (updated.since_last_handled() & ~waiting).with_label(
         "what it is made of was materialized without it"
     )
+
+
+def when_validated(prefixed: PrefixedRoot) -> dg.AutomationCondition[Any]:
+    """Request an asset after its masks were validated by hand, or with them where what delivers the
+    manifests is followed."""
+    validated = prefixed.key("validated_masks")
+    by_hand = upstream_updated(dg.AssetSelection.assets(validated))
+    if follow(prefixed.manifest_deps) is None:
+        return by_hand
+    return by_hand | follow_within_run([validated])
 
 
 def automation_sensor(

@@ -7,10 +7,12 @@ take what was left out out of what it is to materialize.
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import dagster as dg
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.execution.asset_backfill import AssetBackfillData
 from dagster._core.execution.backfill import BulkActionStatus
 
@@ -21,9 +23,15 @@ from segpipe.settings import Settings
 
 #: Tag of runs that materialize less than was selected.
 SKIPPED_TAG = "segpipe/skipped"
-#: Value of the tag where the partition has no manifest; else it names the views left out.
+#: Value of the tag where the partition has no manifest; else it names the views left out, and
+#: "evaluation" where that was.
 NOTHING_LANDED = "nothing_landed"
-_REASONS = [NOTHING_LANDED, *View, ",".join([View.INSTANCE, View.SEMANTIC])]
+_PARTS = ("evaluation", View.INSTANCE, View.SEMANTIC)
+_REASONS = [NOTHING_LANDED] + [
+    ",".join(parts) for count in (1, 2, 3) for parts in itertools.combinations(_PARTS, count)
+]
+#: Dagster materializes nothing for an output with this metadata.
+NOT_MATERIALIZED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 _BACKFILL, _PARTITION = "dagster/backfill", "dagster/partition"
 _WAITING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
 # The daemon looks at a backfill every 30 seconds, and writes back what it read a moment before.
@@ -54,8 +62,16 @@ def leave_out(context: dg.AssetExecutionContext, reason: str) -> None:
     """Record that the run leaves assets of its selection alone.
 
     Args:
-        reason: NOTHING_LANDED for all of them; else the views of those, joined by commas.
+        reason: NOTHING_LANDED for all of them; else the views of those, joined by commas, or
+            "evaluation". Other steps of the run may leave out more.
     """
+    run = context.instance.get_run_by_id(context.run.run_id)
+    before = "" if run is None else run.tags.get(SKIPPED_TAG, "")
+    if NOTHING_LANDED not in (reason, before):
+        both = {*reason.split(","), *before.split(",")}
+        reason = ",".join(part for part in _PARTS if part in both)
+    else:
+        reason = NOTHING_LANDED
     context.instance.add_run_tags(context.run.run_id, {SKIPPED_TAG: reason})
     settle_backfill(context)
 

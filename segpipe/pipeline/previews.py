@@ -13,14 +13,18 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from segpipe.errors import SegpipeError
+from segpipe.evaluation.result import Evaluation
+from segpipe.manifests.partition import Partition
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.charts import confidence_histogram, entropy_histogram, label_areas
 from segpipe.pictures.contact_sheet import cached_sheets
+from segpipe.pictures.evaluation_charts import class_bars, confusion_matrix, reliability
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import Colour
 from segpipe.pictures.overlay import LegendEntry, encoded, likeliest, overlay
 from segpipe.pipeline.file_links import file_link
+from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.validation.distributions import Distribution
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
@@ -86,6 +90,49 @@ def charts(
 def _picture_of(words: str, kind: str, data: bytes) -> dg.MarkdownMetadataValue:
     inline = base64.b64encode(data).decode()
     return dg.MetadataValue.md(f"![{words}](data:image/{kind};base64,{inline})")
+
+
+def evaluation_charts(
+    evaluation: Evaluation, colours: Mapping[str, Colour], before: Evaluation | None = None
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """Charts of an evaluation's classes, confusion and calibration; only those that have data.
+
+    Args:
+        before: that of the partition before.
+    """
+    classes = None if before is None else before.classes
+    drawn = {
+        "classes": class_bars(evaluation.classes, colours, classes),
+        "confusion": confusion_matrix(evaluation.confusion),
+        "calibration": reliability(
+            evaluation.calibration, evaluation.uncertainty["calibration_error"]
+        ),
+    }
+    return {
+        name: _picture_of(name, "svg+xml", svg.encode())
+        for name, svg in drawn.items()
+        if svg is not None
+    }
+
+
+def evaluation_sheets(
+    root: Root, partition: Partition, evaluation: Evaluation, colours: Mapping[str, Colour]
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Contact sheets of an evaluation's worst items and most confident errors."""
+    try:
+        drawn = root.evaluation_sheets(partition, evaluation, colours)
+    except SegpipeError as error:
+        return {"worst_items": dg.MetadataValue.md(f"no picture: {error}")}
+    found: dict[str, dg.MetadataValue[Any]] = {}
+    for name, sheet in (
+        ("worst_items", drawn.worst),
+        ("most_confident_errors", drawn.confident),
+    ):
+        if sheet is not None:
+            found[name] = _picture_of(name.replace("_", " "), "jpeg", sheet)
+    if drawn.problems:
+        found["without_picture"] = dg.MetadataValue.text("\n".join(drawn.problems))
+    return found
 
 
 def preview(

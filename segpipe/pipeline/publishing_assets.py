@@ -12,14 +12,14 @@ from pydantic import Field
 from segpipe.errors import CatalogError, NothingLandedError
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import checks, gaps, schemas
-from segpipe.pipeline.declarative_automation import upstream_updated
+from segpipe.pipeline.declarative_automation import when_validated
 from segpipe.pipeline.destinations import DestinationAsset
+from segpipe.pipeline.evaluation_assets import EVALUATION
 from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import NUCLEUS
 from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
-from segpipe.pipeline.upstream import follow, follow_within_run
 from segpipe.pipeline.view_assets import DERIVED_VIEWS, ensure_view, masks_asset, segments_asset
 from segpipe.predictions.view import View
 from segpipe.publishing.destinations import CATALOG, DESTINATIONS
@@ -87,12 +87,13 @@ def publishing_asset(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.Ass
 
 def _spec(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.AssetSpec:
     of_views = [key(view) for view in DERIVED_VIEWS for key in (masks_asset, segments_asset)]
+    gate = [EVALUATION] if prefixed.root.settings.requirements.gate else []
     return dg.AssetSpec(
         target.asset,
-        deps=["validated_masks", "segments", *of_views],
+        deps=["validated_masks", "segments", *of_views, *gate],
         kinds={target.kind},
         skippable=True,
-        automation_condition=_when(prefixed),
+        automation_condition=when_validated(prefixed),
         description=f"The predictions of the partition, published {target.phrase}: inserted, "
         "unchanged, ignored or, with `update`, replaced. Repeating it changes nothing.",
         metadata={"dagster/column_schema": schemas.published_predictions}
@@ -100,14 +101,6 @@ def _spec(prefixed: PrefixedRoot, target: DestinationAsset) -> dg.AssetSpec:
         else {},
         **ASSET_ATTRIBUTES,
     )
-
-
-def _when(prefixed: PrefixedRoot) -> dg.AutomationCondition[Any]:
-    validated = prefixed.key("validated_masks")
-    by_hand = upstream_updated(dg.AssetSelection.assets(validated))
-    if follow(prefixed.manifest_deps) is None:
-        return by_hand
-    return by_hand | follow_within_run([validated])
 
 
 def _published(

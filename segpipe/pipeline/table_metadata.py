@@ -18,6 +18,7 @@ _TABLES = {
     "segments": ("validated", "segments"),
     "rejected_predictions": ("validated", "rejected"),
     "published_predictions": ("catalog", "predictions"),
+    "evaluation": ("evaluations", "evaluation_items"),
 }
 
 

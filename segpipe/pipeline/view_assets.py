@@ -5,7 +5,6 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from segpipe.errors import TableError
 from segpipe.manifests.partition import Partition
@@ -26,8 +25,6 @@ from segpipe.validation.validated import ValidatedPredictions
 from segpipe.views import materialized as views
 from segpipe.views.summary import ViewSummary
 
-# Dagster materializes nothing for an output with this metadata.
-_NOT_MATERIALIZED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 # The tag under which Dagster keeps an asset's data version.
 _DATA_VERSION = "dagster/data_version"
 #: Name of the step that materializes views.
@@ -164,7 +161,7 @@ def _left_out(
         for output, key in names.items():
             if key in context.selected_asset_keys and key.path[-1] in asset_names_of(view):
                 # An output that is no materialization: without one the upload would be skipped.
-                yield dg.Output(None, output, metadata=_NOT_MATERIALIZED)
+                yield dg.Output(None, output, metadata=gaps.NOT_MATERIALIZED)
 
 
 def asset_names_of(view: View) -> set[str]:

@@ -1,0 +1,85 @@
+"""Predictions that are not good enough are not published, and the words say why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from segpipe.errors import EvaluationError
+from segpipe.manifests.partition import Partition
+from segpipe.root import Root
+from tests.evaluation.test_roots import GIVEN, PREDICTED, RUN, TRUE, TRUTH, land
+from tests.fixtures.landing import LandingWriter
+from tests.fixtures.scenes_of_pairs import Scene
+
+PERFECT = Partition("perfect", "2026-01-06")
+
+
+def root_with(landing: LandingWriter, requirements: str, true: Mapping[str, Scene] = TRUE) -> Root:
+    """A root with published ground truth and validated predictions, and a gate."""
+    text = f'[evaluation]\nground_truth = "labels"\ngate = true\n{requirements}\n'
+    landing.root.mkdir(exist_ok=True)
+    (landing.root / "segpipe.toml").write_text(text)
+    root = Root.open(landing.root)
+    runs = {TRUTH: true, RUN: PREDICTED, PERFECT: TRUE}
+    for partition, scenes in runs.items():
+        if scenes:
+            land(landing, partition, scenes)
+            root.materialize(partition)
+    if true:
+        root.publish(TRUTH)
+    return root
+
+
+def refusal(root: Root, partition: Partition) -> str:
+    with pytest.raises(EvaluationError) as caught:
+        root.publish(partition)
+    assert root.catalog.predictions(partition.model_run).num_rows == 0
+    return str(caught.value)
+
+
+def test_a_gate_refuses_what_is_below_the_minimum_and_names_the_worst_classes(
+    landing: LandingWriter,
+) -> None:
+    root = root_with(landing, "min = {mIoU = 0.99, PQ = 0.0}")
+    words = refusal(root, RUN)
+    found = root.evaluate(RUN)
+    rows = zip(found.classes["IoU"].to_pylist(), found.classes["label"].to_pylist(), strict=True)
+    value, worst = min((value, label) for value, label in rows if value is not None)
+    assert f"6 of 6 items evaluated: mIoU {found.headline['mIoU']:.4f} (at least 0.99), PQ" in words
+    assert f"worst classes by IoU: '{worst}' {value:.3f}" in words
+    assert "by PQ" not in words
+    assert root.publish(PERFECT).outcomes["inserted"] == len(GIVEN)
+
+
+def test_a_gate_refuses_what_falls_behind_another_model_run_on_items_of_both(
+    landing: LandingWriter,
+) -> None:
+    rule = 'no_regression = {{against = "perfect", metric = "PQ", tolerance = {}}}'
+    root = root_with(landing, rule.format(0.01))
+    words = refusal(root, RUN)
+    assert "that of 'perfect' 1.0000 on 6 items of both (tolerance 0.01)" in words
+    assert "classes that fell most by PQ: " in words
+    assert root.publish(PERFECT).outcomes["inserted"] == len(GIVEN)  # not compared with itself
+    assert root_with(landing, rule.format(1.0)).publish(RUN).outcomes["inserted"] == len(GIVEN)
+
+
+def test_a_gate_without_enough_ground_truth_says_so_and_lets_nothing_through(
+    landing: LandingWriter,
+) -> None:
+    some = {id: TRUE[id] for id in [*TRUE][:2]}
+    words = refusal(root_with(landing, "min_items = 3", some), RUN)
+    assert "only 2 of 6 items could be evaluated, min_items is 3" in words
+    assert "4 items are not evaluated, no ground truth" in words
+
+
+def test_a_gate_without_any_ground_truth_lets_nothing_through_but_the_ground_truth(
+    landing: LandingWriter,
+) -> None:
+    root = root_with(landing, 'no_regression = {against = "v0"}\nmin = {mIoU = 0}', {})
+    assert refusal(root, RUN).count("it cannot be judged: nothing could be evaluated") == 1
+    land(landing, TRUTH, TRUE)
+    root.materialize(TRUTH)
+    assert root.publish(TRUTH).outcomes["inserted"] == len(GIVEN)
+    assert "it cannot be compared with 'v0': nothing of the same items is" in refusal(root, RUN)

@@ -1,0 +1,169 @@
+"""Evaluation as Dagster shows it: an asset beside publishing, its checks, and its gate."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from segpipe.manifests.partition import Partition
+from segpipe.pipeline import build_definitions
+from segpipe.pipeline.gaps import NOTHING_LANDED, SKIPPED_TAG
+from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
+from segpipe.pipeline.runs import RunReport, run_partition
+from segpipe.root import Root
+from tests.evaluation.test_roots import PREDICTED, RUN, TRUE, TRUTH, land
+from tests.fixtures.landing import LandingWriter
+
+UNLABELLED = Partition("unet", "2026-01-06")
+
+
+def root_with(landing: LandingWriter, requirements: str = "") -> Root:
+    """A root in which ground truth and predictions have landed."""
+    land(landing, TRUTH, TRUE)
+    land(landing, RUN, PREDICTED)
+    land(landing, UNLABELLED, {f"other {id}": scene for id, scene in PREDICTED.items()})
+    text = f'[evaluation]\nground_truth = "labels"\n{requirements}\n'
+    (landing.root / "segpipe.toml").write_text(text)
+    return Root.open(landing.root)
+
+
+def of_evaluation(instance: dg.DagsterInstance, report: RunReport) -> list[dg.DagsterEvent]:
+    """Events of a run about the asset: materializations, observations, checks."""
+    events = (record.dagster_event for record in instance.all_logs(report.run_id))
+    return [one for one in events if one and one.step_key == "evaluation"]
+
+
+def checks_of(events: list[dg.DagsterEvent]) -> dict[str, tuple[bool, str, str]]:
+    """Name of each check -> whether it passed, severity, words."""
+    found = [
+        event.asset_check_evaluation_data
+        for event in events
+        if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ]
+    return {
+        one.check_name: (one.passed, one.severity.value, one.description or "") for one in found
+    }
+
+
+def kinds(events: list[dg.DagsterEvent]) -> set[str]:
+    return {str(event.event_type_value) for event in events}
+
+
+def test_a_run_evaluates_what_it_publishes_and_leaves_out_what_has_no_ground_truth(
+    landing: LandingWriter, instance: dg.DagsterInstance
+) -> None:
+    root = root_with(landing, "min = {mIoU = 0.99}")
+    for partition, words in (
+        (TRUTH, "labels is ground truth itself"),
+        (UNLABELLED, "nothing could be evaluated: none of 6 items can be compared"),
+    ):
+        report = run_partition(root, partition, instance=instance)
+        assert (report.failure, report.outcomes and report.outcomes["inserted"]) == (None, 6)
+        events = of_evaluation(instance, report)
+        assert "ASSET_MATERIALIZATION" not in kinds(events)
+        assert "ASSET_OBSERVATION" in kinds(events)
+        for passed, _, said in checks_of(events).values():
+            assert passed
+            assert words in said
+        run = instance.get_run_by_id(report.run_id)
+        assert run is not None
+        assert run.tags[SKIPPED_TAG] == "evaluation"
+    report = run_partition(root, RUN, instance=instance)
+    assert (report.failure, report.outcomes and report.outcomes["inserted"]) == (None, 6)
+    events = of_evaluation(instance, report)
+    passed, severity, words = checks_of(events)["quality"]
+    assert (passed, severity) == (False, "WARN")  # without a gate
+    assert "worst classes by IoU" in words
+    event = instance.get_latest_materialization_event(dg.AssetKey("evaluation"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    metadata = event.asset_materialization.metadata
+    for name, value in root.evaluate(RUN).headline.items():
+        assert value is None or metadata[name].value == value
+    assert metadata["evaluated"].value == 6
+    for name in ("classes", "confusion", "worst_items", "most_confident_errors"):
+        assert "data:image/" in str(metadata[name].value), name
+
+
+def test_a_gate_stops_the_run_before_publishing_with_the_numbers_and_the_classes(
+    landing: LandingWriter, instance: dg.DagsterInstance
+) -> None:
+    root = root_with(landing, "min = {mIoU = 0.99}\ngate = true")
+    for partition, words in (
+        (RUN, "mIoU 0."),
+        (UNLABELLED, "it cannot be judged: nothing could be evaluated"),
+    ):
+        if partition is RUN:
+            assert run_partition(root, TRUTH, instance=instance).failure is None
+        report = run_partition(root, partition, instance=instance)
+        assert report.failure is not None
+        assert "check quality failed: " in report.failure
+        assert words in report.failure
+        assert report.published == {}
+        passed, severity, said = checks_of(of_evaluation(instance, report))["quality"]
+        assert (passed, severity) == (False, "ERROR")
+        assert words in said
+    assert root.catalog.predictions("unet").num_rows == 0
+
+
+def test_a_model_run_has_its_standing_among_the_others_on_the_items_that_all_have(
+    landing: LandingWriter, instance: dg.DagsterInstance
+) -> None:
+    root = root_with(landing)
+    better, elsewhere = Partition("better", "2026-01-09"), Partition("elsewhere", "2026-01-09")
+    few = [*TRUE][1:4]
+    land(landing, better, {id: TRUE[id] for id in few})
+    land(landing, elsewhere, {"not labelled": PREDICTED["item 0"]})
+    for partition in (TRUTH, RUN, UNLABELLED, better, elsewhere):
+        root.materialize(partition)
+    root.publish(TRUTH)
+    instance.add_dynamic_partitions(MODEL_RUNS, ["unet", "labels"])
+    job = build_definitions(root.settings).resolve_implicit_global_asset_job_def()
+    asset = [dg.AssetKey("evaluation_of_dataset")]
+    result = job.execute_in_process(instance=instance, partition_key="unet", asset_selection=asset)
+    (event,) = result.get_asset_materialization_events()
+    metadata = event.materialization.metadata
+    rows = metadata["leaderboard"].records  # type: ignore[union-attr]
+    assert [(one.data["rank"], one.data["model_run"], one.data["items"]) for one in rows] == [
+        (1, "better", 3),
+        (2, "unet", 3),
+    ]
+    own = root.evaluate(RUN).of_items(few).headline["mIoU"]
+    assert own is not None
+    assert [one.data["mIoU"] for one in rows] == [1.0, round(own, 4)]
+    assert metadata["standing"].value == "2 of 2, by mIoU on 3 common items"
+    said = str(metadata["compared"].value)
+    assert "compared on the 3 items that all 2 model runs have" in said
+    assert "elsewhere is left out: nothing could be evaluated" in said
+    assert metadata["evaluated"].value == 6
+    left_out = job.execute_in_process(
+        instance=instance, partition_key="labels", asset_selection=asset
+    )
+    assert not left_out.get_asset_materialization_events()
+    empty = job.execute_in_process(
+        instance=instance,
+        partition_key=partition_key(Partition("unet", "2026-01-07")),
+        asset_selection=[dg.AssetKey("evaluation")],
+    )
+    run = instance.get_run_by_id(empty.run_id)
+    assert run is not None
+    assert run.tags[SKIPPED_TAG] == NOTHING_LANDED
+
+
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_only_a_root_with_ground_truth_has_the_asset(
+    landing: LandingWriter, evaluated: bool
+) -> None:
+    (landing.root / "segpipe.toml").parent.mkdir(exist_ok=True)
+    if evaluated:
+        root = root_with(landing, "min = {PQ = 0}\ngate = true")
+    else:
+        root = Root.open(landing.root)
+    graph = build_definitions(root.settings).resolve_asset_graph()
+    names = {key.path[-1] for key in graph.get_all_asset_keys()}
+    assert ("evaluation" in names) is evaluated
+    assert ("evaluation_of_dataset" in names) is evaluated
+    published = {
+        key.path[-1] for key in graph.get(dg.AssetKey("published_predictions")).parent_keys
+    }
+    assert ("evaluation" in published) is evaluated
