@@ -9,8 +9,9 @@ from dagster._core.definitions.partitions.context import PartitionLoadingContext
 
 from segpipe.errors import SettingsError, nearest
 from segpipe.manifests.partition import Partition
-from segpipe.root import DateLike, PartitionLike, Root
+from segpipe.root import Root
 from segpipe.settings import Settings
+from segpipe.validated_root import DateLike, PartitionLike
 
 DATE, MODEL_RUN = "date", "model_run"
 #: Dagster recommends at most as many partitions of an asset.

@@ -28,8 +28,9 @@ from segpipe.pipeline.validation_assets import VALIDATE
 from segpipe.pipeline.view_assets import masks_asset
 from segpipe.predictions.view import View
 from segpipe.publishing.outcomes import Outcome
-from segpipe.root import DateLike, PartitionLike, Root
+from segpipe.root import Root
 from segpipe.settings import Settings
+from segpipe.validated_root import DateLike, PartitionLike
 from segpipe.validation.summary import Summary
 from segpipe.views.summary import ViewSummary
 

@@ -20,7 +20,8 @@ from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import ROOT
 from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
 from segpipe.pipeline.upstream import follow, follow_within_run
-from segpipe.root import REPORT_FILE, Root
+from segpipe.root import Root
+from segpipe.validated_root import REPORT_FILE
 from segpipe.validation.coverage import coverage_of
 from segpipe.validation.distributions import Distribution, distribution_of, drift_between
 from segpipe.validation.summary import (

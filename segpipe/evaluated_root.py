@@ -1,0 +1,337 @@
+"""How good what is in a root is: evaluation, comparison, quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from segpipe.errors import (
+    EvaluationError,
+    NothingLandedError,
+    SettingsError,
+    TableError,
+    listed,
+    nearest,
+)
+from segpipe.evaluation.agreement import Agreement, check_common
+from segpipe.evaluation.block import Conventions
+from segpipe.evaluation.comparison import METRIC, Comparison, check_metric
+from segpipe.evaluation.leaderboard import Leaderboard, leaderboard
+from segpipe.evaluation.of_partition import (
+    Evaluating,
+    check_against,
+    evaluate_days,
+    evaluate_partition,
+    has_any,
+)
+from segpipe.evaluation.quality import Quality, judge_quality
+from segpipe.evaluation.requirements import NoRegression
+from segpipe.evaluation.result import Evaluation
+from segpipe.evaluation.stored import EvaluationStore
+from segpipe.evaluation.validated_items import ValidatedItems
+from segpipe.manifests.landing import Landing
+from segpipe.manifests.partition import Partition
+from segpipe.names import shown
+from segpipe.pictures.comparison_pictures import write_comparison_pictures
+from segpipe.pictures.evaluation_sheet import EvaluationSheets, evaluation_sheets
+from segpipe.pictures.label_colours import Colour
+from segpipe.publishing.ground_truth import PublishedTruth
+from segpipe.validation.materialization import Progress
+
+if TYPE_CHECKING:
+    pass
+
+from segpipe.validated_root import DateLike, PartitionLike, ValidatedRoot
+
+
+class EvaluatedRoot(ValidatedRoot):
+    """A root whose partitions are compared with ground truth; see :class:`segpipe.root.Root`."""
+
+    def evaluate(
+        self,
+        partition: PartitionLike,
+        date: DateLike = None,
+        *,
+        against: str | None = None,
+        boundary: bool = False,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Evaluation:
+        """Compare a model run's validated predictions with published ground truth.
+
+        Tables are stored below ``evaluations/``; what changed on neither side is not read again.
+
+        Args:
+            partition: the model run's name, with ``date`` or for all days; or a :class:`Partition`.
+            date: ``YYYY-MM-DD``, or a date; None for every day that has landed. Of an item on
+                several days, the last one counts.
+            against: the model run that is true; ``[evaluation] ground_truth`` if None.
+            boundary: Boundary IoU as well.
+            force: read every mask, even if nothing changed since the last time.
+
+        Raises:
+            EvaluationError: if there is nothing to compare.
+            SettingsError: if no ground truth is named, or it is the model run itself.
+            TableError: if a partition was not materialized completely.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        if isinstance(partition, Partition) or date is not None:
+            return self._evaluate(
+                Partition.of(partition, date), against, progress, boundary=boundary, force=force
+            )
+        return evaluate_days(
+            self._landed(partition, None),
+            lambda day: self._evaluate(day, against, progress, boundary=boundary, force=force),
+        )
+
+    def _evaluate(
+        self,
+        partition: Partition,
+        against: str | None,
+        progress: Progress | None,
+        *,
+        boundary: bool,
+        force: bool,
+    ) -> Evaluation:
+        settings, model_run = self.settings, partition.model_run
+        store = self.evaluations(partition, against, boundary=boundary)
+        check_against(model_run, store.against)
+        version = self.catalog.version()
+        truth = PublishedTruth.now(self.catalog, settings.dataset, store.against)
+        max_pixels = settings.policies.of(model_run).max_pixels
+        result = evaluate_partition(
+            self.validated(partition),
+            Evaluating(truth, self.masks, store.conventions, max_pixels),
+            None if force else store.read(),
+            workers=self._workers,
+            rows_per_chunk=settings.rows_per_chunk,
+            progress=progress,
+        )
+        store.write(result, version)
+        return result
+
+    def compare(
+        self,
+        a: str,
+        b: str,
+        date: DateLike = None,
+        *,
+        against: str | None = None,
+        agreement: bool = False,
+        metric: str = METRIC,
+        seed: int = 0,
+        pictures: str | PathLike[str] | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Comparison | Agreement:
+        """Compare the model run ``b`` with ``a``, on the items that both have: beside ground truth;
+        or, where none is named, how far they agree.
+
+        Args:
+            date: ``YYYY-MM-DD``, or a date; None for every day that has landed.
+            against: the model run that is true; ``[evaluation] ground_truth`` if None.
+            agreement: leave out the ground truth that ``segpipe.toml`` names.
+            metric: the number whose largest changes are listed, such as ``PQ``.
+            seed: of the intervals' resamples.
+            pictures: a folder for pictures of these changes.
+            force: read every mask, even if nothing changed since the last time.
+
+        Raises:
+            EvaluationError: if they have nothing in common that can be compared.
+            SettingsError: if both are the same, or one is the ground truth.
+            NothingLandedError: if nothing has landed of one of them; the nearest name is told.
+            TableError: if a partition was not materialized completely.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        if a == b:
+            raise SettingsError(f"{shown(a)} would be compared with itself: name two model runs")
+        if agreement and against is not None:
+            raise SettingsError("agreement is without ground truth: leave out against")
+        check_metric(metric)
+        days = [self._landed(run, date) for run in (a, b)]
+        one, other = (
+            ValidatedItems(run, [self.tables(day) for day in of], self.masks)
+            for run, of in zip((a, b), days, strict=True)
+        )
+        check_common(one, other)
+        names = () if agreement else self.settings.ground_truth if against is None else (against,)
+        truth: PublishedTruth | None = None
+        result: Comparison | Agreement
+        if names:
+            truth = PublishedTruth.now(self.catalog, self.settings.dataset, names)
+            first, second = (
+                evaluate_days(
+                    of,
+                    lambda day: self._evaluate(day, against, progress, boundary=False, force=force),
+                )
+                for of in days
+            )
+            result = Comparison.of((a, first), (b, second), metric=metric, seed=seed)
+        else:
+            result = Agreement.of(one, other, self._agreeing(one, days[1], progress))
+        if pictures is not None:
+            ids = result.changes["reference_id"].to_pylist()
+            write_comparison_pictures(ids, (one, other), truth, pictures, self.settings)
+        return result
+
+    def _landed(self, model_run: str, date: DateLike) -> list[Partition]:
+        """The partitions of a model run that have landed, the newest first."""
+        landed = self.partitions()
+        runs = sorted({one.model_run for one in landed})
+        if model_run not in runs:
+            hint = nearest(model_run, runs) if runs else "; nothing has landed at all"
+            raise NothingLandedError(f"nothing of model run {shown(model_run)} has landed{hint}")
+        days = [one for one in reversed(landed) if one.model_run == model_run]
+        if date is None:
+            return days
+        day = Partition.of(model_run, date)
+        if day not in days:
+            raise NothingLandedError(
+                f"nothing of model run {shown(model_run)} has landed for {day.date}; the days are "
+                f"{listed([one.date for one in days])}"
+            )
+        return [day]
+
+    def _agreeing(
+        self, one: ValidatedItems, days: Sequence[Partition], progress: Progress | None
+    ) -> Evaluation:
+        """The evaluation of a model run's days with another model run as the truth; not stored."""
+        policy = self.settings.policies.of(days[0].model_run)
+        conventions = Conventions(policy.taxonomy)
+        evaluating = Evaluating(one, self.masks, conventions, policy.max_pixels)
+        return evaluate_days(
+            days,
+            lambda day: evaluate_partition(
+                self.validated(day),
+                evaluating,
+                workers=self._workers,
+                rows_per_chunk=self.settings.rows_per_chunk,
+                progress=progress,
+            ),
+        )
+
+    def evaluations(
+        self, partition: Partition, against: str | None = None, *, boundary: bool = False
+    ) -> EvaluationStore:
+        """Where :meth:`evaluate` stores what it finds, with these arguments."""
+        settings, model_run = self.settings, partition.model_run
+        return EvaluationStore(
+            settings.folder("evaluations").folder(*partition.folders),
+            settings.dataset,
+            model_run,
+            settings.ground_truth if against is None else (against,),
+            Conventions(settings.policies.of(model_run).taxonomy, boundary=boundary),
+        )
+
+    def leaderboard(self, model_run: str) -> tuple[Evaluation, Leaderboard]:
+        """Evaluate all validated days of a model run, and rank it among the dataset's other model
+        runs on the items that all of them have. What did not change is not read again.
+
+        Raises:
+            SettingsError: if no ground truth is named, or it is the model run itself.
+            NothingLandedError, EvaluationError, TableError: if it cannot be evaluated.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        own = self._days(model_run)
+        evaluations, notes = {model_run: own}, []
+        validated = Landing(self.settings.folder("validated")).model_runs()
+        for name in sorted(validated.keys() - {model_run, *self.settings.ground_truth}):
+            try:
+                evaluations[name] = self._days(name)
+            except (EvaluationError, NothingLandedError, TableError) as error:
+                notes.append(f"{name} is left out: {error}")
+        return own, leaderboard(model_run, evaluations, notes)
+
+    def evaluation_before(
+        self, partition: Partition, *, boundary: bool = False
+    ) -> tuple[Partition, Evaluation] | None:
+        """The newest stored evaluation of an earlier day of the model run, by the same conventions;
+        None if there is none."""
+        stored = Landing(self.settings.folder("evaluations")).days(partition.model_run)
+        for day in reversed([day for day in stored if day < partition.date]):
+            earlier = Partition(partition.model_run, day)
+            found = self.evaluations(earlier, boundary=boundary).read()
+            if found is not None:
+                return earlier, found
+        return None
+
+    def evaluation_sheets(
+        self, partition: Partition, evaluation: Evaluation, colours: Mapping[str, Colour]
+    ) -> EvaluationSheets:
+        """Pictures of what is worst in an evaluation against ``[evaluation] ground_truth``.
+
+        Args:
+            colours: label -> colour.
+
+        Raises:
+            CatalogError, StorageError, TableError: if something cannot be read.
+        """
+        settings = self.settings
+        truth = PublishedTruth.now(self.catalog, settings.dataset, settings.ground_truth)
+        return evaluation_sheets(evaluation, self.validated(partition), truth, settings, colours)
+
+    def gated(self, model_run: str) -> bool:
+        """Whether a model run's predictions are published only if they are good enough."""
+        settings = self.settings
+        return settings.requirements.gate and model_run not in settings.ground_truth
+
+    def quality(
+        self,
+        partition: PartitionLike,
+        date: DateLike = None,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Quality:
+        """Evaluate a partition, and judge whether it is as good as ``[evaluation]`` requires.
+
+        Args:
+            partition, date, force, progress: as for :meth:`evaluate`.
+
+        Raises:
+            SettingsError: if no ground truth is named, or it is the model run itself.
+            TableError: if the partition was not materialized completely.
+            CatalogError, StorageError: if something cannot be read, or not be written.
+        """
+        partition, required = Partition.of(partition, date), self.settings.requirements
+        boundary = required.boundary
+
+        def baseline(compared: NoRegression, ids: list[str]) -> Evaluation:
+            return self._days(compared.against, ids, boundary=boundary)
+
+        return judge_quality(
+            partition.model_run,
+            lambda: self._evaluate(partition, None, progress, boundary=boundary, force=force),
+            baseline,
+            required,
+        )
+
+    def _days(
+        self, model_run: str, ids: list[str] | None = None, *, boundary: bool = False
+    ) -> Evaluation:
+        """The evaluation of all validated days of a model run.
+
+        Args:
+            ids: leave out days that have none of these items; None for all days.
+
+        Raises:
+            NothingLandedError: if there are none.
+            EvaluationError, TableError: if none can be evaluated.
+        """
+        landing = Landing(self.settings.folder("validated"))
+        days = [Partition(model_run, day) for day in reversed(landing.days(model_run))]
+        if ids is not None:
+            days = [day for day in days if self._may_have(day, ids)]
+        if not days:
+            what = "" if ids is None else " of the same items"
+            raise NothingLandedError(f"nothing{what} is validated of model run {model_run!r}")
+        return evaluate_days(
+            days, lambda day: self._evaluate(day, None, None, boundary=boundary, force=False)
+        )
+
+    def _may_have(self, partition: Partition, ids: list[str]) -> bool:
+        try:
+            return has_any(self.validated(partition), ids)
+        except TableError:
+            return True  # whoever evaluates it says what is wrong
