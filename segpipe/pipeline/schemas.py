@@ -2,63 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 import pyarrow as pa
 
 from segpipe.errors import shortened
 from segpipe.evaluation.schemas import ITEMS
 from segpipe.publishing.table_format import PREDICTIONS
-from segpipe.tables.columns import COLUMNS
+from segpipe.tables.columns import COLUMNS, EVALUATION_COLUMNS, Column
 from segpipe.tables.schemas import MEASURED, REJECTED, SEGMENTS, VALIDATED
 
 # Columns on a page: whatever stands there is kept with every run.
 _MOST_COLUMNS = 100
 
 
-def table_schema(schema: pa.Schema) -> dg.TableSchema:
+def table_schema(schema: pa.Schema, columns: Mapping[str, Column] = COLUMNS) -> dg.TableSchema:
     """Dagster's table schema of an Arrow schema, with column descriptions."""
     return dg.TableSchema(
         [
             dg.TableColumn(
                 field.name,
                 "list<struct>" if pa.types.is_list(field.type) else str(field.type),
-                COLUMNS[field.name].comment,
+                columns[field.name].comment,
             )
             for field in schema
         ]
     )
 
 
-# Columns of evaluated items that other tables do not have; the numbers are named as in papers.
-_EVALUATED = {
-    "outcome": "evaluated, no ground truth, or no prediction",
-    "reason": "why it was not evaluated, or counts as missed",
-    "valid_pixels": "pixels that are not void in the ground truth",
-    "correct_pixels": "those of them that have their class in the prediction",
-    "TP": "matched segments",
-    "FP": "predicted segments that match none",
-    "FN": "segments of the ground truth that match none",
-    "truth_fingerprint": "of the ground truth's mask and Segments",
-}
-
-
-def _evaluated_items() -> dg.TableSchema:
-    """The schema of evaluated items; columns of which nothing more is known have their names."""
-    return dg.TableSchema(
-        [
-            dg.TableColumn(
-                field.name,
-                str(field.type),
-                COLUMNS[field.name].comment
-                if field.name in COLUMNS
-                else _EVALUATED.get(field.name, "0 to 1; null where undefined, or not asked for"),
-            )
-            for field in ITEMS
-        ]
-    )
-
-
-evaluated_items = _evaluated_items()
+evaluated_items = table_schema(ITEMS, {**COLUMNS, **EVALUATION_COLUMNS})
 _MANIFEST = (
     ("reference_id", "string", "the dataset item; required"),
     ("mask_url", "string", "absolute, or relative to the manifest file; required without mask"),
