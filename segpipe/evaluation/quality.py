@@ -52,17 +52,21 @@ class Quality:
     problem: str
     verdicts: Mapping[str, Verdict]
 
+    @property
+    def missed(self) -> list[str]:
+        """What is not good enough, a sentence each."""
+        return list(dict.fromkeys(one.words for one in self.verdicts.values() if not one.passed))
+
     def check(self) -> None:
         """Raise an error unless all is good enough.
 
         Raises:
             EvaluationError: with the numbers and the worst classes.
         """
-        failed = dict.fromkeys(one.words for one in self.verdicts.values() if not one.passed)
-        if failed:
+        if self.missed:
             raise EvaluationError(
-                f"not good enough to be published: {'; '.join(failed)}. Publish it after a change "
-                "of the predictions or of [evaluation], or take out gate = true"
+                f"not good enough to be published: {'; '.join(self.missed)}. Publish it after a "
+                "change of the predictions or of [evaluation], or take out gate = true"
             )
 
 

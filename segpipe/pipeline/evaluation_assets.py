@@ -1,7 +1,7 @@
 """The asset of evaluation: a partition's predictions beside published ground truth."""
 
 # No postponed annotations here: Dagster reads the annotations of the functions below.
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -19,7 +19,7 @@ from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import ROOT
-from segpipe.pipeline.steps import RETRY_POLICY, dagster_failures
+from segpipe.pipeline.steps import REMARKS, RETRY_POLICY, dagster_failures
 from segpipe.root import Root
 from segpipe.settings import Settings
 from segpipe.validation.pass_tables import CODE_VERSION
@@ -129,13 +129,17 @@ def _events(root: Root, partition: Partition, quality: Quality) -> Iterator[Even
     """What is told of a partition, before an error stops what is not good enough."""
     gated = root.gated(partition.model_run)
     if quality.evaluation is not None:
-        yield _result(root, partition, quality.evaluation)
+        # With a gate it is the error's words.
+        missed = [] if gated else [f"not good enough: {words}" for words in quality.missed]
+        yield _result(root, partition, quality.evaluation, missed)
     yield from evaluation_checks.quality_checks(EVALUATION, quality, gate=gated)
     if gated:  # Dagster itself would name the checks only, without their descriptions
         quality.check()
 
 
-def _result(root: Root, partition: Partition, evaluation: Evaluation) -> dg.MaterializeResult[Any]:
+def _result(
+    root: Root, partition: Partition, evaluation: Evaluation, missed: Sequence[str]
+) -> dg.MaterializeResult[Any]:
     store = root.evaluations(partition, boundary=evaluation.boundary)
     place = file_link(root.settings, store.place.url)
     before = root.evaluation_before(partition, boundary=evaluation.boundary)
@@ -149,7 +153,7 @@ def _result(root: Root, partition: Partition, evaluation: Evaluation) -> dg.Mate
             ),
             **previews.evaluation_sheets(root, partition, evaluation, colours),
             **numbers(evaluation),
-            **counts(evaluation),
+            **counts(evaluation, *missed),
             "unchanged": evaluation.reused,
             **({} if before is None else {"partition_before": str(before[0])}),
             "ground_truth": list(store.against),
@@ -165,15 +169,19 @@ def code_version() -> str:
     return f"{CODE_VERSION}.{CONVENTIONS_VERSION}"
 
 
-def counts(evaluation: Evaluation) -> dict[str, Any]:
-    """What became of items, and what has to be known of the numbers."""
-    outcomes = evaluation.outcomes
+def counts(evaluation: Evaluation, *more: str) -> dict[str, Any]:
+    """What became of items, and what has to be known of the numbers.
+
+    Args:
+        more: what has to be known besides, a sentence each.
+    """
+    outcomes, remarks = evaluation.outcomes, [*evaluation.remarks, *more]
     return {
         "dagster/row_count": evaluation.items.num_rows,
         "evaluated": outcomes[EVALUATED],
         "without_ground_truth": outcomes[NO_TRUTH],
         "without_prediction": outcomes[NO_PREDICTION],
-        **({"remarks": evaluation.remarks} if evaluation.remarks else {}),
+        **({REMARKS: "\n".join(remarks)} if remarks else {}),
     }
 
 

@@ -19,7 +19,7 @@ from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import NUCLEUS
-from segpipe.pipeline.steps import ASSET_ATTRIBUTES, RETRY_POLICY, dagster_failures
+from segpipe.pipeline.steps import ASSET_ATTRIBUTES, REMARKS, RETRY_POLICY, dagster_failures
 from segpipe.pipeline.view_assets import DERIVED_VIEWS, ensure_view, masks_asset, segments_asset
 from segpipe.predictions.view import View
 from segpipe.publishing.destinations import CATALOG, DESTINATIONS
@@ -30,9 +30,7 @@ from segpipe.root import Root
 
 #: Run tag equivalent to the configuration ``update: true``; the backfill dialog only takes tags.
 UPDATE_TAG = "segpipe/update"
-#: Metadata of what a destination did besides, a sentence a line.
-REMARKS = "remarks"
-#: The same, for what failed to be published.
+#: Metadata of what failed to be published, a sentence a line.
 FAILURES = "failures"
 
 

@@ -22,8 +22,8 @@ from segpipe.pipeline.home import home_failures, record_words
 from segpipe.pipeline.instance import open_instance, register
 from segpipe.pipeline.partitions import days_in_words, has_partition, partition_key
 from segpipe.pipeline.prefixed_root import PrefixedRoot
-from segpipe.pipeline.publishing_assets import FAILURES, REMARKS
-from segpipe.pipeline.steps import StepProgress, no_progress
+from segpipe.pipeline.publishing_assets import FAILURES
+from segpipe.pipeline.steps import REMARKS, StepProgress, no_progress
 from segpipe.pipeline.validation_assets import VALIDATE
 from segpipe.pipeline.view_assets import masks_asset
 from segpipe.predictions.view import View

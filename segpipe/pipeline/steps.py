@@ -14,6 +14,8 @@ from segpipe.validation.pass_tables import CODE_VERSION
 
 #: Attributes of every asset spec.
 ASSET_ATTRIBUTES: dict[str, Any] = {"code_version": CODE_VERSION}
+#: Metadata of what else a step has to say, a sentence a line; commands print it.
+REMARKS = "remarks"
 
 #: Called with the step's name, the number of rows done, and the number of all rows.
 StepProgress = Callable[[str, int, int], None]

@@ -74,6 +74,7 @@ def test_a_run_evaluates_what_it_publishes_and_leaves_out_what_has_no_ground_tru
     passed, severity, words = checks_of(events)["quality"]
     assert (passed, severity) == (False, "WARN")  # without a gate
     assert "worst classes by IoU" in words
+    assert f"not good enough: {words}" in report.remarks  # which the command prints
     event = instance.get_latest_materialization_event(dg.AssetKey("evaluation"))
     assert event is not None
     assert event.asset_materialization is not None
