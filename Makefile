@@ -42,7 +42,7 @@ PYTEST := $(IN_MEMORY) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 # Azure's blob storage for the tests, a program of npm's; where there is none, they skip and say so.
 $(AZURITE): $(READY)
-	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts \
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts --fetch-retries=1 --fetch-timeout=60000 \
 		--prefix .venv/azurite azurite@3.35.0 || echo "Azurite does not install here"; \
 	else echo "no npm here: the tests on Azure skip"; fi
 	@touch $(AZURITE)
