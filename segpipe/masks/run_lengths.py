@@ -78,14 +78,15 @@ def read_run_lengths(cell: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> R
         raise RunLengthError(f"size is {size!r}: over the limit of {max_pixels:,} pixels, or none")
     if isinstance(counts, str):
         runs = _decompressed(_unwrapped(counts), height * width)
+        total = int(runs.sum())
     else:
         listed = _whole_numbers(counts)
         if listed is None:
             raise RunLengthError(
                 f"counts are {_brief(counts)}, expected text or whole numbers from 0"
             )
-        runs = np.array([min(run, height * width + 1) for run in listed], np.int64)
-    total = int(runs.sum())
+        total = sum(listed)  # of any number of digits
+        runs = np.array(listed if total == height * width else (), np.int64)
     if total != height * width:
         raise RunLengthError(
             f"the runs fill {total:,} pixels of {height * width:,} ({height} x {width}): the "

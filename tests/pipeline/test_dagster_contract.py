@@ -72,11 +72,11 @@ def test_the_definitions_load_without_a_warning_of_dagster_s(root: Root) -> None
 def test_an_output_with_the_metadata_of_an_observation_is_no_materialization(
     instance: dg.DagsterInstance,
 ) -> None:
-    from segpipe.pipeline.view_assets import _NOT_MATERIALIZED
+    from segpipe.pipeline.gaps import NOT_MATERIALIZED
 
     @dg.multi_asset(specs=[dg.AssetSpec("above")], can_subset=True)
     def above() -> Any:
-        yield dg.Output(None, "above", metadata=_NOT_MATERIALIZED)
+        yield dg.Output(None, "above", metadata=NOT_MATERIALIZED)
 
     @dg.asset(deps=["above"])
     def below() -> None:
