@@ -51,7 +51,7 @@ test: $(READY) $(AZURITE)
 	$(PYTEST) -m "not slow and not browser and not newest"
 
 test-slow: $(READY) $(AZURITE)
-	SEGPIPE_KILLS=60 $(PYTEST) --timeout 900 -m slow
+	SEGPIPE_KILLS=40 $(PYTEST) --timeout 900 -m slow
 
 $(BROWSER): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
