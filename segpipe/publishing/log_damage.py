@@ -139,6 +139,8 @@ class LogLook:
                     check_parquet(handle)
             except TornError:
                 damaged.append(name)
+            except FileNotFoundError:
+                continue  # another process has set it aside meanwhile
         return damaged
 
     def _look_back(self, versions: Sequence[int]) -> Look:

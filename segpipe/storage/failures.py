@@ -75,13 +75,17 @@ _STORE_LIBRARIES = frozenset(
 )
 
 
+#: Where a cloud's machines are told who they are; asked where no credentials are found.
+MACHINE_SERVICE = "169.254.169.254"
+NO_CREDENTIALS = (
+    "no usable credentials were found. Put them into the environment (for S3 AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or give the machine a role"
+)
+
+
 def _store_words(error: Exception) -> str:
     if "Credentials" in type(error).__name__:
-        return (
-            "no usable credentials were found. Put them into the environment (for S3 "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), or give the machine a "
-            "role"
-        )
+        return NO_CREDENTIALS
     status, code = _answered(error)
     if status in (401, 403):
         return refused_words(status, code)
@@ -153,6 +157,8 @@ def library_words(error: Exception) -> str:
     """
     text = SECRETS.sub("...", str(error))
     number = _OS_ERROR.search(text)
+    if MACHINE_SERVICE in text:
+        return NO_CREDENTIALS
     if refused := _REFUSED.search(text):
         return refused_words(int(refused[1]) if refused[1] else None)
     if "Invalid table version" in text:

@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 
 from segpipe.errors import StorageError
+from segpipe.storage.failures import MACHINE_SERVICE
 from segpipe.storage.gcs_options import MACHINE
 from segpipe.storage.store_options import StoreOptions
 
 _SECONDS = 1.0
-_METADATA = "169.254.169.254"
 _LOGIN = ".config/gcloud/application_default_credentials.json"
 _AZURE_NAMED = (
     "AZURE_STORAGE_ACCOUNT_KEY",
@@ -67,14 +67,14 @@ def _any(names: tuple[str, ...], values: Mapping[str, str]) -> bool:
 def _google() -> bool:
     if Path.home().joinpath(_LOGIN).is_file():
         return True
-    host = os.environ.get("GCE_METADATA_HOST") or _METADATA
+    host = os.environ.get("GCEMACHINE_SERVICE_HOST") or MACHINE_SERVICE
     said = _answer(host, "/computeMetadata/v1/", {"Metadata-Flavor": "Google"})
     return said is not None and said.headers.get("Metadata-Flavor") == "Google"
 
 
 @cache
 def _azure() -> bool:
-    host = os.environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or _METADATA
+    host = os.environ.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or MACHINE_SERVICE
     said = _answer(
         host.removeprefix("http://"),
         "/metadata/instance?api-version=2021-02-01",

@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.errors import SettingsError
 from segpipe.storage.azure_options import EMULATOR, EMULATOR_PLACE
-from segpipe.storage.failures import AccessRefusedError, BucketMissingError, refused_words
+from segpipe.storage.failures import (
+    MACHINE_SERVICE,
+    NO_CREDENTIALS,
+    AccessRefusedError,
+    BucketMissingError,
+    refused_words,
+)
 from segpipe.storage.machine_identity import with_identity
 from segpipe.storage.redaction import SECRETS, redacted
 from segpipe.storage.store_options import (
@@ -251,6 +257,8 @@ def _os_error(error: Exception, path: str) -> OSError:
     found, said = _STATUS.search(text), _CODE.search(text)
     status = int(found[1]) if found else None
     code = next(filter(None, said.groups()), "") if said else ""
+    if MACHINE_SERVICE in text:
+        return AccessRefusedError(NO_CREDENTIALS, path)
     if "token request" in text:
         return AccessRefusedError("the cloud gave no token for these credentials", path)
     if status in (401, 403):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from segpipe.manifests.partition import Partition
+from segpipe.publishing import log_damage
 from segpipe.publishing.history import history
 from segpipe.root import Root
 from tests.fixtures.damaged_tables import (
@@ -111,6 +112,19 @@ def test_of_processes_that_open_a_torn_table_at_once_one_sets_it_aside_and_all_g
     assert set(published(again(unconfirmed))) == {"a", "b", "c", "d", *items}
     told = [v.version for v in history(again(unconfirmed).catalog) if v.operation != "torn"]
     assert told == list(range(PROCESSES + 1, -1, -1))
+
+
+def test_a_checkpoint_that_is_set_aside_while_another_looks_at_it_is_not_damaged(
+    unconfirmed: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = unconfirmed.catalog.table.log
+    assert table is not None
+    file = checkpoint_of(unconfirmed)
+    names = log_damage.checkpoints_in(str(log(unconfirmed)))
+    assert names == [file.name]
+    file.rename(f"{file}.torn")
+    monkeypatch.setattr(log_damage, "checkpoints_in", lambda _: names)  # of before
+    assert table.damaged_checkpoints() == []
 
 
 @pytest.mark.slow
