@@ -42,7 +42,7 @@ from tests.fixtures.command_line import run_on_a_small_disk
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, striped_mask
 from tests.fixtures.published import outcomes, published, receipts
 from tests.fixtures.publishing_process import CHILD, Child
-from tests.fixtures.thoroughness import slow_after
+from tests.fixtures.thoroughness import at_most, slow_after
 
 KILLS = int(os.environ.get("SEGPIPE_KILLS", "3"))
 SLOW_KILLS = int(os.environ.get("SEGPIPE_KILLS", "200"))
@@ -330,10 +330,10 @@ def test_two_processes_at_once_are_as_one_after_the_other(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_two_processes_at_once_a_hundred_times(
+def test_two_processes_at_once_many_times(
     world: World, tmp_path: Path, children: Callable[[], Child]
 ) -> None:
-    race(world, tmp_path, children, 100)
+    race(world, tmp_path, children, at_most(40, 200))
 
 
 def test_the_search_for_a_serial_order_refuses_receipts_that_have_none() -> None:

@@ -32,7 +32,7 @@ from tests.fixtures.recording import Recorder
 from tests.fixtures.thoroughness import at_most
 
 CUTS = int(os.environ.get("SEGPIPE_POWER_CUTS", "60"))
-SLOW_CUTS = int(os.environ.get("SEGPIPE_POWER_CUTS", at_most(400, 10_000)))
+SLOW_CUTS = int(os.environ.get("SEGPIPE_POWER_CUTS", at_most(250, 10_000)))
 #: What is there before the first run, and never written to.
 _GIVEN = ("manifests", "segpipe.toml")
 _TABLES = ("validated.parquet", "segments.parquet", "rejected.parquet", "_summary.json")
