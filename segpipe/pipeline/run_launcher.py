@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
@@ -45,6 +46,8 @@ _LOADED = (
     "segpipe.pipeline.records",
 )
 _LOOKED_AT_SECONDS = 0.5
+# Dagster takes the interrupt for a failure of a step that may be tried again, and goes on.
+_TOLD_AGAIN_SECONDS = 5.0
 
 _log = logging.getLogger("dagster.segpipe")
 
@@ -154,12 +157,12 @@ def _end_with_daemon(server: int) -> None:
 
 def _watch(process: ForkServerProcess, run_id: str, instance: DagsterInstance) -> None:
     """Wait for the end of a run's process; tell it to end, and tell how it did, where need be."""
-    told = False
+    told = -_TOLD_AGAIN_SECONDS
     try:
         while not wait([process.sentinel], _LOOKED_AT_SECONDS):
-            if not told and _is_to_end(instance, run_id):
+            if time.monotonic() - told > _TOLD_AGAIN_SECONDS and _is_to_end(instance, run_id):
                 process.terminate()
-                told = True
+                told = time.monotonic()
         with _multiprocessing:
             process.join()
         _tell_end(instance, run_id, process.exitcode or 0)
