@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segpipe.formats.identifiers import Indexed, Over256, Region
 from segpipe.formats.labels import BACKGROUND
-from segpipe.formats.overlaps import Instance, Overlaps, Painted, overlap_findings, paint
+from segpipe.formats.overlaps import Instance, Overlaps, Painted, box_of, overlap_findings, paint
 from segpipe.formats.painted_instances import indexed_instances
 from segpipe.manifests.rows import ImportFinding
 
@@ -52,10 +52,7 @@ def cut_out(mask: NDArray[np.bool_], score: float | None = None) -> Instance:
     Args:
         mask: H x W.
     """
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    if not rows.size:
-        return Instance(0, score, lambda: np.zeros(mask.shape, np.bool_))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    box = box_of(mask)
     part, shape = mask[box].copy(), mask.shape
 
     def decode() -> NDArray[np.bool_]:

@@ -70,7 +70,7 @@ def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Over
     overlapping = np.zeros((height, width), np.bool_)
     for position in _order(instances, overlaps):
         mask = instances[position].decode()
-        box = _box(mask)  # most instances are much smaller than their image
+        box = box_of(mask)  # most instances are much smaller than their image
         inside, below = mask[box], instance_ids[box]
         overlapping[box] |= inside & (below > 0)
         below[inside] = position + 1
@@ -78,8 +78,8 @@ def paint(instances: Sequence[Instance], height: int, width: int, overlaps: Over
     return Painted(instance_ids, tuple(counts[1:].tolist()), int(overlapping.sum()))
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns between which all pixels of a mask are."""
+def box_of(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns between which all pixels of an H x W mask are; empty if it has none."""
     rows = _between(np.logical_or.reduce(mask, axis=1))
     return rows, _between(np.logical_or.reduce(mask[rows], axis=0))
 
