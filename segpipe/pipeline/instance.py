@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from segpipe.manifests.layout import Unread
 from segpipe.manifests.partition import Partition
+from segpipe.pipeline.captured_logs import with_captured_logs
 from segpipe.pipeline.home import CONFIGURATION, dagster_home, home_failures, unusable_settings
 from segpipe.pipeline.partitions import MODEL_RUNS
 from segpipe.pipeline.records import with_kept_connections
@@ -34,7 +35,9 @@ def open_instance(root: str) -> dg.DagsterInstance:
     with home_failures(home), FileLock(home / ".segpipe.lock"):
         try:
             settings = InstanceRef.from_dir(named)
-            instance = dg.DagsterInstance.from_ref(with_kept_connections(settings))
+            instance = dg.DagsterInstance.from_ref(
+                with_captured_logs(with_kept_connections(settings))
+            )
         except (OSError, SQLAlchemyError):
             raise
         except Exception as error:  # of whatever classes the settings name

@@ -8,13 +8,14 @@ is in them are the same, so that Dagster's UI and daemon read them at any time.
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dagster import __version__
 from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
@@ -26,13 +27,15 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
 )
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import QueuePool
 
 _DEFAULT = ("dagster._core.storage.sqlite_storage", "DagsterSqliteStorage")
+_SCHEME = "sqlite:///"
+_SYNCHRONOUS = "segpipe.synchronous"  # key of what a connection was told last
 
 
 def with_kept_connections(instance: InstanceRef) -> InstanceRef:
@@ -55,7 +58,7 @@ class KeptStorage(DagsterSqliteStorage):
         history = Path(base_dir) / "history"
         self._run_storage = _Runs.from_local(f"{history}{os.sep}")
         self._event_log_storage = _Events(f"{history / 'runs'}{os.sep}")
-        self._schedule_storage = SqliteScheduleStorage.from_local(str(Path(base_dir) / "schedules"))
+        self._schedule_storage = _Schedules.from_local(str(Path(base_dir) / "schedules"))
         self._inst_data = inst_data
         # What Dagster's own does is the same with other classes, which it names.
         super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
@@ -99,9 +102,11 @@ class _File:
         """
         with self.engine.connect() as connection:
             mode = "FULL" if synced else "NORMAL"
-            driver = connection.connection.driver_connection
-            if driver is not None:  # not by SQLAlchemy, which would begin a transaction with it
+            driver, known = connection.connection.driver_connection, connection.info
+            if driver is not None and known.get(_SYNCHRONOUS) != mode:
+                # Not by SQLAlchemy, which would begin a transaction with it.
                 driver.execute(f"PRAGMA synchronous={mode}")
+                known[_SYNCHRONOUS] = mode
             with connection.begin():
                 yield connection
 
@@ -113,14 +118,54 @@ def _inode(path: str) -> int:
         return -1
 
 
+def _is_made(path: str, table: str = "alembic_version") -> bool:
+    """Whether a file has its tables, of whatever version of Dagster: it need not be looked at with
+    Dagster's ninety migrations, which takes a tenth of a second.
+
+    What cannot be read is Dagster's to say.
+
+    Args:
+        table: one that Dagster adds where it is missing.
+    """
+    if not os.path.exists(path):
+        return False
+    try:
+        with closing(sqlite3.connect(path, SQLITE_BUSY_TIMEOUT_SECONDS)) as connection:
+            made = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            named = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [table])
+            return bool(made and named.fetchall())
+    except sqlite3.Error:
+        return False
+
+
+class _Schedules(SqliteScheduleStorage):
+    """Ticks of schedules and sensors."""
+
+    @classmethod
+    def from_local(
+        cls, base_dir: str, inst_data: ConfigurableClassData | None = None
+    ) -> SqliteScheduleStorage:
+        address = create_db_conn_string(base_dir, "schedules")
+        if _is_made(address.removeprefix(_SCHEME)):
+            return cls(address, inst_data)
+        return super().from_local(base_dir, inst_data)
+
+
 class _Runs(SqliteRunStorage):
     """The table of runs."""
 
     _file: _File | None = None
 
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
+        address = create_db_conn_string(base_dir, "runs")
+        if _is_made(address.removeprefix(_SCHEME), "instance_info"):
+            return cls(address, inst_data)
+        return super().from_local(base_dir, inst_data)
+
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        path = self._conn_string.removeprefix("sqlite:///")
+        path = self._conn_string.removeprefix(_SCHEME)
         if self._file is None or not self._file.is_at(path):
             with super().connect():  # makes the file, where there is none
                 self.dispose()
@@ -144,12 +189,17 @@ class _Events(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store an event; that a run began or ended survives a cut of the power."""
+        """Store an event; that a run began or ended survives a cut of the power.
+
+        What is asked across runs is one transaction for an event, where Dagster has up to three.
+        """
         self._storing.status = event.dagster_event_type in EVENT_TYPE_TO_PIPELINE_RUN_STATUS
         try:
-            super().store_event(event)
+            with ExitStack() as index:
+                self._storing.index = index
+                super().store_event(event)
         finally:
-            self._storing.status = False
+            self._storing.status, self._storing.index, self._storing.connection = False, None, None
 
     def has_table(self, table_name: str) -> bool:
         """Whether there is a table, which is asked for every event; none is ever removed."""
@@ -159,9 +209,20 @@ class _Events(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        if shard not in self._initialized_dbs and not self._copied_blank(shard):
+        if shard not in self._initialized_dbs and not self._is_ready(shard):
             with super()._connect(shard):  # makes it, where there is none
                 pass
+        index = getattr(self._storing, "index", None) if shard == INDEX_SHARD_NAME else None
+        if index is None:
+            with self._transaction(shard) as connection:
+                yield connection
+            return
+        if getattr(self._storing, "connection", None) is None:
+            self._storing.connection = index.enter_context(self._transaction(shard))
+        yield self._storing.connection
+
+    @contextmanager
+    def _transaction(self, shard: str) -> Iterator[Connection]:
         synced = getattr(self._storing, "status", False)
         with self._db_lock, self._opened(shard).transaction(synced=synced) as connection:
             yield connection
@@ -175,6 +236,12 @@ class _Events(SqliteEventLogStorage):
                 self._files.pop(other).close()
             file = self._files[shard] = _File.open(path, self.conn_string_for_shard(shard))
         return file
+
+    def _is_ready(self, shard: str) -> bool:
+        if not _is_made(self.path_for_shard(shard)):
+            return self._copied_blank(shard)
+        self._initialized_dbs.add(shard)
+        return True
 
     def _copied_blank(self, shard: str) -> bool:
         """Make a run's file as a copy of an empty one, which is kept beside the runs'.

@@ -25,6 +25,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import serialize_value
 from dagster._utils import get_run_crash_explanation
 
+from segpipe.pipeline.captured_logs import with_captured_logs
 from segpipe.pipeline.records import with_kept_connections
 from segpipe.workers.forking import forking_context
 
@@ -69,7 +70,7 @@ class ForkedRunLauncher(DefaultRunLauncher):
             super().launch_run(context)
             return
         instance: DagsterInstance = self._instance
-        kept = with_kept_connections(instance.get_ref())
+        kept = with_captured_logs(with_kept_connections(instance.get_ref()))
         arguments = serialize_value(ExecuteRunArgs(origin, run.run_id, kept))
         process = forking.Process(target=execute_run, args=(arguments,))
         instance.add_run_tags(run.run_id, {FORKED_TAG: run.run_id})

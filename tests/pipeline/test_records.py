@@ -16,7 +16,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 
 from segpipe.errors import StorageError
 from segpipe.pipeline.instance import open_instance
-from segpipe.pipeline.records import KeptStorage
+from segpipe.pipeline.records import KeptStorage, _Events
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
 from tests.fixtures.landing import PARTITION, LandingWriter
@@ -103,6 +103,42 @@ def test_files_are_opened_once_for_a_run_not_for_each_of_its_events(
     assert again.outcomes["unchanged"] == 1
     assert made[again.run_id] == 1
     assert sum(made.values()) < 20, made
+
+
+def test_what_is_made_is_opened_without_dagsters_migrations(
+    landing: LandingWriter, root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing.manifest([landing.row("a")])
+    with opened(root, tmp_path / "home", monkeypatch) as instance:
+        run_partition(root, PARTITION, instance=instance)
+    monkeypatch.setattr("alembic.script.ScriptDirectory.from_config", None)
+    with opened(root, tmp_path / "home", monkeypatch) as instance:
+        run_partition(root, PARTITION, instance=instance)
+
+
+def test_an_event_is_one_transaction_of_what_is_asked_across_runs(
+    landing: LandingWriter, root: Root, instance: dg.DagsterInstance, monkeypatch: Any
+) -> None:
+    landing.manifest([landing.row("a")])
+    begun: list[str] = []
+    transaction = _Events._transaction
+
+    def counted(self: _Events, shard: str) -> Any:
+        begun.append(shard)
+        return transaction(self, shard)
+
+    monkeypatch.setattr(_Events, "_transaction", counted)
+    stored: list[int] = []
+    store = _Events.store_event
+
+    def asked(self: _Events, event: dg.EventLogEntry) -> None:
+        before = begun.count("index")
+        store(self, event)
+        stored.append(begun.count("index") - before)
+
+    monkeypatch.setattr(_Events, "store_event", asked)
+    run_partition(root, PARTITION, instance=instance)
+    assert {*stored} == {0, 1}
 
 
 def test_that_a_run_ended_survives_a_cut_of_the_power(
