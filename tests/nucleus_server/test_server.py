@@ -58,11 +58,13 @@ def test_a_dataset_its_items_and_its_model_are_there(world: World) -> None:
 
 def test_items_that_are_there_are_ignored_or_updated(world: World) -> None:
     changed = nucleus.DatasetItem("https://example.com/x.jpg", "img00", metadata={"split": "test"})
-    assert ended(world.dataset.append([changed]))["message"] == {
-        "new_items": 0, "updated_items": 0, "ignored_items": 1,
-    }  # fmt: skip
-    ended(world.dataset.append([changed], update=True))
+    assert ended(world.dataset.append([changed]))["message"]["ignored_items"] == 1
+    assert world.dataset.refloc("img00")["item"].metadata == {"split": "val"}
+    assert ended(world.dataset.append([changed], update=True))["message"]["updated_items"] == 1
     assert world.dataset.refloc("img00")["item"].metadata == {"split": "test"}
+    told = world.dataset.update_item_metadata({"img00": {"sky": [1]}, "nowhere": {"sky": 2}})
+    assert told["errors"] == ["Item with id nowhere doesn't exist."]
+    assert world.dataset.refloc("img00")["item"].metadata == {"split": "test", "sky": [1]}
 
 
 def test_local_masks_are_stored_ignored_and_replaced(
@@ -182,37 +184,6 @@ def test_boxes_and_masks_may_come_together(world: World) -> None:
     assert {kind: len(ones) for kind, ones in found.items()} == {"segmentation": 1, "box": 1}
 
 
-@pytest.mark.parametrize("taxonomy", [None, "time of day"])
-def test_an_item_has_one_category_of_a_taxonomy(world: World, taxonomy: str | None) -> None:
-    def kinds(label: str) -> list[Any]:
-        return [
-            nucleus.CategoryAnnotation(label, "img01", taxonomy),
-            nucleus.MultiCategoryAnnotation([label, "wet"], "img01", taxonomy),
-        ]
-
-    def read() -> tuple[list[str], list[list[str]], list[str]]:
-        item = world.client.make_request(
-            {}, f"dataset/{world.dataset.id}/refloc/img01", requests_command=requests.get
-        )["annotations"]
-        ones, several = item["category"], item["multicategory"]
-        ids = [one["annotation_id"] for one in (*ones, *several)]
-        return [one["label"] for one in ones], [one["labels"] for one in several], ids
-
-    world.dataset.add_taxonomy("time of day", "category", ["day", "night"])
-    assert world.dataset.annotate(kinds("day"))["annotations_processed"] == 2
-    labels, lists, ids = read()
-    assert (labels, lists) == (["day"], [["day", "wet"]])
-    answer = world.dataset.annotate(kinds("night"))
-    assert (answer["annotations_processed"], answer["annotations_ignored"]) == (0, 2)
-    assert read() == (labels, lists, ids)
-    answer = world.dataset.annotate(kinds("night"), update=True)
-    assert (answer["annotations_processed"], answer["annotations_ignored"]) == (2, 0)
-    assert read() == (["night"], [["night", "wet"]], ids)
-    other = [nucleus.CategoryAnnotation("fog", "img01", "weather")]
-    assert world.dataset.annotate(other)["annotations_processed"] == 1
-    assert read()[0] == ["night", "fog"]
-
-
 def test_what_there_is_is_listed_and_found_by_place_and_id(world: World) -> None:
     world.upload([world.prediction("img00")])
     (run,) = world.dataset.model_runs
@@ -248,7 +219,7 @@ def test_local_images_are_appended_for_their_size(world: World) -> None:
     for path in paths:
         Image.new("RGB", (WIDTH, HEIGHT)).save(path)
     job = world.dataset.append([nucleus.DatasetItem(str(one), one.stem) for one in paths])
-    assert ended(job)["message"]["new_items"] == 2
+    assert ended(job)["message"]["ingest_to_reupload_queue"]["processed"] == 2
     Image.fromarray(np.zeros((HEIGHT, WIDTH + 1), np.uint8)).save(world.folder / "wide.png")
     wide = world.prediction("local1", (0,), mask_url=str(world.folder / "wide.png"))
     (warning,) = world.upload([wide])["warnings"]
