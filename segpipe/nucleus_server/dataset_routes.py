@@ -154,13 +154,9 @@ async def add_metadata(endpoint: Endpoint, request: Request) -> Any:
     for number, one in enumerate(changes):
         if not isinstance(one.get("metadata"), dict):
             raise RequestRefused(400, f"metadata[{number}].metadata has to be an object")
-    known, unknown = 0, []
-    for one in changes:
-        if endpoint.registry.add_metadata(dataset, one["reference_id"], one["metadata"]):
-            known += 1
-        else:
-            unknown.append(f"Item with id {one['reference_id']} doesn't exist.")
-    return {"dataset_id": dataset, "updated_items": known, "errors": unknown}
+    unknown = await run_in_threadpool(endpoint.registry.add_metadata, dataset, changes)
+    errors = [f"Item with id {one} doesn't exist." for one in unknown]
+    return {"dataset_id": dataset, "updated_items": len(changes) - len(unknown), "errors": errors}
 
 
 async def item(endpoint: Endpoint, request: Request) -> Any:

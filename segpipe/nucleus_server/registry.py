@@ -145,16 +145,24 @@ class Registry:
                     counts["ignored_items"] += 1
         return counts
 
-    def add_metadata(self, dataset: str, reference_id: str, metadata: Mapping[str, Any]) -> bool:
-        """Add keys to an item's metadata, or change them; False where there is no such item."""
+    def add_metadata(self, dataset: str, changes: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Add keys to the metadata of items, or change them; reference ids that there are not."""
+        unknown = []
         with self.transaction():
-            body = self.items_of(dataset, [reference_id]).get(reference_id)
-            if body is None:
-                return False
-            body["metadata"] = {**(body.get("metadata") or {}), **metadata}
-            statement = "UPDATE items SET body = ? WHERE dataset = ? AND reference_id = ?"
-            self._rows(statement, json.dumps(body), dataset, reference_id)
-            return True
+            for one in changes:
+                id = one["reference_id"]
+                body = self.items_of(dataset, [id]).get(id)
+                if body is None:
+                    unknown.append(id)
+                    continue
+                before = body.get("metadata")
+                body["metadata"] = {
+                    **(before if isinstance(before, dict) else {}),
+                    **one["metadata"],
+                }
+                statement = "UPDATE items SET body = ? WHERE dataset = ? AND reference_id = ?"
+                self._rows(statement, json.dumps(body), dataset, id)
+        return unknown
 
     def item(self, dataset: str, reference_id: str) -> dict[str, Any] | None:
         """An item as it was sent, with its ``dataset_item_id``."""

@@ -70,8 +70,13 @@ async def model_run(endpoint: Endpoint, request: Request) -> Any:
 
 async def model_runs(endpoint: Endpoint, request: Request) -> Any:
     owner, registry = endpoint.model(request), endpoint.registry
-    await run_in_threadpool(endpoint.reconciliation.catch_up)
-    return [run_of(one, owner) for one, _ in registry.datasets() if owner in registry.owners(one)]
+
+    def found() -> list[str]:
+        endpoint.reconciliation.catch_up()
+        datasets = [one for one, _ in registry.datasets() if owner in registry.owners(one)]
+        return [run_of(one, owner) for one in datasets]
+
+    return await run_in_threadpool(found)
 
 
 async def model_run_info(endpoint: Endpoint, request: Request) -> Any:
@@ -108,11 +113,10 @@ async def job(endpoint: Endpoint, request: Request) -> Any:
 
 def _steps(message: Mapping[str, Any]) -> int:
     """A step for each item or annotation, as the client's tests count them."""
-    steps = message.get("ingest_to_reupload_queue", {}).get("total", 0)
-    for name in ("annotation_upload", "prediction_upload"):
-        steps += message.get(name, {}).get("total", 0)
+    counted = ("ingest_to_reupload_queue", "annotation_upload", "prediction_upload")
+    steps = [int(message.get(name, {}).get("total", 0)) for name in counted]
     masks = message.get("segmentation_upload", {})
-    return max(1, steps + sum(map(int, masks.values())))
+    return max(1, sum(steps) + sum(map(int, masks.values())))
 
 
 async def job_info(endpoint: Endpoint, request: Request) -> Any:

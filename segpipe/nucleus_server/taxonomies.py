@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from segpipe.nucleus_server.database import Database
@@ -39,21 +39,31 @@ class Taxonomies:
         """Forget a taxonomy. What was annotated with it stays."""
         self._rows("DELETE FROM lists WHERE of = ? AND name = ?", dataset, _stored(name))
 
-    def missing(self, dataset: str, sent: Mapping[str, Any]) -> str | None:
-        """Why a category is of no taxonomy, in the service's words; None where it is of one, names
-        none, or is no category."""
-        kind, name = sent.get("type"), sent.get("taxonomy_name")
-        if kind not in CATEGORIES or not name:
-            return None
-        known = self.labels(dataset, str(name)) or ()
-        labels = sent.get("labels") if kind == "multicategory" else [sent.get("label")]
-        for label in labels if isinstance(labels, list) else []:
-            if label not in known:
-                return (
-                    f"Input validation failed: Taxonomy {name} does not exist in dataset {dataset},"
-                    f" or label {label} does not exist in the taxonomy {name}."
-                )
-        return None
+    def refusals(self, dataset: str, sent: Sequence[Mapping[str, Any]]) -> list[str | None]:
+        """Why each annotation cannot be taken, in the service's words; None where it can: where it
+        is of the taxonomy it names, names none, or is no category."""
+        known: dict[str, list[str]] = {}
+        found: list[str | None] = []
+        for one in sent:
+            name = str(one.get("taxonomy_name") or "")
+            if not name or one.get("type") not in CATEGORIES:
+                found.append(None)
+                continue
+            if name not in known:
+                known[name] = self.labels(dataset, name) or []
+            found.append(_refusal(dataset, name, one, known[name]))
+        return found
+
+
+def _refusal(dataset: str, name: str, sent: Mapping[str, Any], known: list[str]) -> str | None:
+    labels = sent.get("labels") if sent["type"] == "multicategory" else [sent.get("label")]
+    for label in labels if isinstance(labels, list) else [labels]:
+        if label not in known:
+            return (
+                f"Input validation failed: Taxonomy {name} does not exist in dataset {dataset}, "
+                f"or label {label} does not exist in the taxonomy {name}."
+            )
+    return None
 
 
 def _stored(name: str) -> str:

@@ -72,13 +72,13 @@ class Uploads:
             )
         known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
         with self._registry.transaction():
-            for one in others:
+            refusals = self._taxonomies.refusals(dataset, others)
+            for one, refused in zip(others, refusals, strict=True):
                 if one["reference_id"] not in known:
                     counts.errors.append(f"Item with id {one['reference_id']} doesn't exist.")
                     continue
-                words = self._taxonomies.missing(dataset, one)
-                if words is not None:
-                    counts.errors.append(words)
+                if refused is not None:
+                    counts.errors.append(refused)
                     continue
                 annotation = _other(dataset, owner, one)
                 if self._registry.has(annotation) and not update:
@@ -138,10 +138,9 @@ class Uploads:
         segmentations = [one for one in lines if one.get("type") in _SEGMENTATION_TYPES]
         others = [one for one in lines if one.get("type") not in _SEGMENTATION_TYPES]
         owner = str(job.asked.get("model") or GROUND_TRUTH)
-        for one in others:  # before anything is stored
-            words = self._taxonomies.missing(job.dataset, one)
-            if words is not None:
-                raise RequestRefused(400, f"BadRequestError: {words}")
+        for refused in self._taxonomies.refusals(job.dataset, others):
+            if refused is not None:  # before anything is stored
+                raise RequestRefused(400, f"BadRequestError: {refused}")
         payload = {"segmentations": segmentations, "annotations": others, "update": update}
         given = Upload({**payload, "annotations": []}, [])
         masks = self.put_annotations(job.dataset, owner, given, whole=True)
