@@ -153,6 +153,8 @@ def test_a_job_tells_what_the_clients_own_tests_read_of_it(world: World) -> None
     assert again.job_last_known_status == "Completed"
     assert (again.job_id, again.job_type) == (job.job_id, "uploadAnnotations")
     assert again.job_creation_time == job.job_creation_time
+    (listed,) = [one for one in world.client.list_jobs() if one.job_id == job.job_id]
+    assert listed == again
 
 
 def test_a_job_of_items_tells_what_the_clients_own_tests_read_of_it(world: World) -> None:

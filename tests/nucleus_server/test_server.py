@@ -56,6 +56,16 @@ def test_a_dataset_its_items_and_its_model_are_there(world: World) -> None:
     assert (item.reference_id, item.metadata) == ("img05", {"split": "val"})
 
 
+def test_a_new_dataset_is_of_images_and_empty_and_one_of_scenes_is_refused(world: World) -> None:
+    new = world.client.create_dataset(f"{world.name} 2", is_scene=False)
+    assert (new.name, new.size, new.items) == (f"{world.name} 2", 0, [])
+    assert (new.is_scene, new.use_privacy_mode) == (False, False)
+    assert new.model_runs == new.slices == []
+    assert new.id in [one.id for one in world.client.datasets]
+    with pytest.raises(nucleus.errors.NucleusAPIError, match="datasets of scenes are not served"):
+        world.client.create_dataset("of scenes", is_scene=True)
+
+
 def test_items_that_are_there_are_ignored_or_updated(world: World) -> None:
     changed = nucleus.DatasetItem("https://example.com/x.jpg", "img00", metadata={"split": "test"})
     assert ended(world.dataset.append([changed]))["message"]["ignored_items"] == 1
@@ -65,6 +75,22 @@ def test_items_that_are_there_are_ignored_or_updated(world: World) -> None:
     told = world.dataset.update_item_metadata({"img00": {"sky": [1]}, "nowhere": {"sky": 2}})
     assert told["errors"] == ["Item with id nowhere doesn't exist."]
     assert world.dataset.refloc("img00")["item"].metadata == {"split": "test", "sky": [1]}
+
+
+def test_items_of_older_clients_are_appended_at_once(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT)).save(world.folder / "local.jpg")
+    items = [{"reference_id": one, "metadata": {}} for one in ("img00", "new")]
+    local = [{"reference_id": "local", "update": False}]
+    files = [("items", (None, json.dumps(local), "application/json"))]
+    image = ("image", ("local.jpg", (world.folder / "local.jpg").read_bytes(), "image/jpeg"))
+    path, none = f"/dataset/{world.dataset.id}/append", {"updated_items": 0, "ignored_items": 0}
+    told = raw(endpoint, "POST", path, json={"items": items, "update": False}).json()
+    assert told == {"dataset_id": world.dataset.id, **none, "new_items": 1, "ignored_items": 1}
+    told = raw(endpoint, "POST", path, files=[*files, image]).json()
+    assert told == {"dataset_id": world.dataset.id, **none, "new_items": 1}
+    assert world.dataset.size == 32
 
 
 def test_local_masks_are_stored_ignored_and_replaced(
@@ -212,6 +238,9 @@ def test_tags_of_datasets_and_models_are_kept_as_lists(world: World) -> None:
     world.model.add_tags(["x", "y"])
     world.model.remove_tags(["x"])
     assert world.client.get_model(world.model.id).tags == ["y"]
+    other = world.client.create_model("tagged", f"{world.name}@2", tags=["first"])
+    other.add_tags(["second"])
+    assert world.client.get_model(other.id).tags == ["first", "second"]
 
 
 def test_local_images_are_appended_for_their_size(world: World) -> None:
