@@ -92,11 +92,10 @@ class ValidatedRoot:
         if unnamed and own not in known and len(known) == 1:
             (name,) = known
         if name not in known and (known or dataset is not None):
-            there = f"there are: {listed(known)}" if known else "it is empty"
-            raise CatalogError(
-                f"the catalog holds nothing of dataset {name!r}; {there}. Name one with --dataset, "
-                "or Root.of_dataset in Python"
-            )
+            advice = "Name one with --dataset, or Root.of_dataset in Python"
+            there = f"there are: {listed(known)}. {advice}" if known else "it is empty"
+            words = f"the catalog holds nothing of dataset {name!r}; {there}"
+            raise CatalogError(words)
         found = type(self)(replace(self.settings, dataset=name))
         found.catalog.table.remarks += self.catalog.take_remarks()
         return found

@@ -65,6 +65,16 @@ async def nth_item_predictions(endpoint: Endpoint, request: Request) -> Any:
     return {"annotations": await endpoint.annotations(dataset, owner, item["reference_id"])}
 
 
+async def predictions_of_item(endpoint: Endpoint, request: Request) -> Any:
+    """What is predicted for an item, by the id that the endpoint gave it."""
+    dataset, owner = endpoint.dataset(request), endpoint.model(request)
+    wanted = str(request.path_params["item"])
+    item = endpoint.registry.item_with_id(dataset, wanted)
+    if item is None:
+        raise RequestRefused(404, f"there is no item {wanted!r} in {dataset!r}")
+    return {"annotations": await endpoint.annotations(dataset, owner, item["reference_id"])}
+
+
 async def one_prediction(endpoint: Endpoint, request: Request) -> Any:
     return await _one(endpoint, request, endpoint.model(request), "prediction")
 

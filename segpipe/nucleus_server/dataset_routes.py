@@ -12,7 +12,7 @@ from starlette.requests import Request
 from segpipe.nucleus_server.answers import begun, is_async
 from segpipe.nucleus_server.endpoint import Endpoint
 from segpipe.nucleus_server.multipart import is_multipart, items_of
-from segpipe.nucleus_server.registry import GROUND_TRUTH
+from segpipe.nucleus_server.registry import GROUND_TRUTH, run_of
 from segpipe.nucleus_server.requests import (
     RequestRefused,
     entries,
@@ -21,7 +21,7 @@ from segpipe.nucleus_server.requests import (
     text,
     texts,
 )
-from segpipe.nucleus_server.uploads import ITEMS, run_of
+from segpipe.nucleus_server.uploads import ITEMS
 
 
 async def create_dataset(endpoint: Endpoint, request: Request) -> Any:
@@ -144,6 +144,21 @@ async def items_page(endpoint: Endpoint, request: Request) -> Any:
     return {"items": [_item(one) for one in found], "nextPageToken": more}
 
 
+async def add_metadata(endpoint: Endpoint, request: Request) -> Any:
+    """Add keys to the metadata of items, or change them."""
+    dataset, asked = endpoint.dataset(request), json_object(await request.body())
+    if is_async(request) or asked.get("level") != "item":
+        words = "metadata is updated here for items and at once: not for scenes, and not as a job"
+        raise RequestRefused(400, words)
+    changes = entries(asked, "metadata")
+    for number, one in enumerate(changes):
+        if not isinstance(one.get("metadata"), dict):
+            raise RequestRefused(400, f"metadata[{number}].metadata has to be an object")
+    unknown = await run_in_threadpool(endpoint.registry.add_metadata, dataset, changes)
+    errors = [f"Item with id {one} doesn't exist." for one in unknown]
+    return {"dataset_id": dataset, "updated_items": len(changes) - len(unknown), "errors": errors}
+
+
 async def item(endpoint: Endpoint, request: Request) -> Any:
     dataset, reference_id = endpoint.dataset(request), str(request.path_params["reference_id"])
     return await _annotated(endpoint, dataset, endpoint.registry.item(dataset, reference_id))
@@ -188,10 +203,19 @@ async def change_tags(endpoint: Endpoint, request: Request) -> Any:
 
 
 async def add_taxonomy(endpoint: Endpoint, request: Request) -> Any:
-    """Keep a taxonomy's name and labels. Nothing is compared with them."""
+    """Keep a taxonomy's name and labels, which categories that name it have to be of."""
     dataset, asked = endpoint.dataset(request), json_object(await request.body())
     name, labels = text(asked, "taxonomy_name"), texts(asked, "labels")
-    done = endpoint.registry.put_taxonomy(dataset, name, labels, update=flag(asked, "update"))
+    done = endpoint.taxonomies.put(dataset, name, labels, update=flag(asked, "update"))
+    return {"dataset_id": dataset, "taxonomy_name": name, "status": done}
+
+
+async def delete_taxonomy(endpoint: Endpoint, request: Request) -> Any:
+    dataset, name = endpoint.dataset(request), str(request.path_params["taxonomy"])
+    if endpoint.taxonomies.labels(dataset, name) is None:
+        raise RequestRefused(404, f"there is no taxonomy {name!r} in {dataset!r}")
+    endpoint.taxonomies.delete(dataset, name)
+    done = "Taxonomy successfully deleted"
     return {"dataset_id": dataset, "taxonomy_name": name, "status": done}
 
 

@@ -18,6 +18,7 @@ from segpipe.nucleus_server.reconciliation import Reconciliation
 from segpipe.nucleus_server.registry import Registry
 from segpipe.nucleus_server.requests import RequestRefused
 from segpipe.nucleus_server.segmentations import SegmentationStore
+from segpipe.nucleus_server.taxonomies import Taxonomies
 from segpipe.nucleus_server.uploads import Uploads
 from segpipe.root import Root
 
@@ -28,13 +29,14 @@ class Endpoint:
     def __init__(self, root: Root, database: Database, judging: Judging, limits: Limits) -> None:
         self._database = database
         self.registry, self.jobs, journal = Registry(database), Jobs(database), Journal(database)
+        self.taxonomies = Taxonomies(database)
         self.reconciliation = Reconciliation(root.catalog, self.registry, journal)
         publisher = CatalogPublisher(root, self.registry, journal, self.reconciliation)
         judge = Judge(root, self.registry, judging)
         self.segmentations = SegmentationStore(
             self.registry, journal, self.reconciliation, publisher, judge, limits
         )
-        self.uploads = Uploads(self.registry, self.jobs, self.segmentations)
+        self.uploads = Uploads(self.registry, self.taxonomies, self.jobs, self.segmentations)
 
     def close(self) -> None:
         """Finish what was begun."""
@@ -55,18 +57,36 @@ class Endpoint:
         return self.registry.annotations(dataset, owner, reference_id)
 
     def dataset(self, request: Request) -> str:
-        """The dataset of the path."""
+        """The dataset of the path, or of the model run that it names."""
+        if "run" in request.path_params:
+            return self._run(request)[0]
         dataset = str(request.path_params["dataset"])
         if self.registry.dataset_name(dataset) is None:
             raise RequestRefused(404, f"there is no dataset {dataset!r}")
         return dataset
 
     def model(self, request: Request) -> str:
-        """The model of the path."""
+        """The model of the path, or of the model run that it names."""
+        if "run" in request.path_params:
+            return self._run(request)[1]
         model = str(request.path_params["model"])
         if self.registry.model(model) is None:
             raise RequestRefused(404, f"there is no model {model!r}")
         return model
+
+    def _run(self, request: Request) -> tuple[str, str]:
+        run = str(request.path_params["run"])
+        found = self.registry.run(run)
+        if found is None:
+            raise RequestRefused(404, f"there is no model run {run!r}")
+        dataset = request.path_params.get("dataset", found[0])
+        if dataset != found[0]:
+            raise RequestRefused(
+                400,
+                f"the model run {run!r} is of the dataset {found[0]!r}, and no run is of several "
+                f"here: use dataset.upload_predictions(model, predictions) for {dataset!r}",
+            )
+        return found
 
     def nth_item(self, request: Request) -> dict[str, Any]:
         """The item of the dataset and place of the path."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ GROUND_TRUTH_RUN = "ground-truth"
 _TAGS = "tags"
 _DATASET, _MODEL_RUN = "dataset", "model run"
 _MOST_BYTES = 180  # of a name in the catalog, where it is a folder's
+_RUN = re.compile(r"run_([0-9a-f]{10})([0-9a-f]{10})")
+
+
+def run_of(dataset: str, model: str) -> str:
+    """The id of a model's run on a dataset, of which there is one."""
+    return f"run_{dataset.removeprefix('ds_')[:10]}{model.removeprefix('prj_')[:10]}"
 
 
 class Registry:
@@ -138,6 +145,25 @@ class Registry:
                     counts["ignored_items"] += 1
         return counts
 
+    def add_metadata(self, dataset: str, changes: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Add keys to the metadata of items, or change them; reference ids that there are not."""
+        unknown = []
+        with self.transaction():
+            for one in changes:
+                id = one["reference_id"]
+                body = self.items_of(dataset, [id]).get(id)
+                if body is None:
+                    unknown.append(id)
+                    continue
+                before = body.get("metadata")
+                body["metadata"] = {
+                    **(before if isinstance(before, dict) else {}),
+                    **one["metadata"],
+                }
+                statement = "UPDATE items SET body = ? WHERE dataset = ? AND reference_id = ?"
+                self._rows(statement, json.dumps(body), dataset, id)
+        return unknown
+
     def item(self, dataset: str, reference_id: str) -> dict[str, Any] | None:
         """An item as it was sent, with its ``dataset_item_id``."""
         statement = "SELECT * FROM items WHERE dataset = ? AND reference_id = ?"
@@ -190,16 +216,6 @@ class Registry:
             self._keep(id, _TAGS, kept)
         return kept
 
-    def put_taxonomy(self, dataset: str, name: str, labels: Iterable[str], *, update: bool) -> str:
-        """Keep a taxonomy's labels; what was done, in the service's words."""
-        list_name = f"taxonomy {name}"
-        with self.transaction():
-            known = self._list(dataset, list_name)
-            if known and not update:
-                return "Taxonomy already exists"
-            self._keep(dataset, list_name, list(dict.fromkeys([*known, *labels])))
-        return "Taxonomy updated" if known else "Taxonomy created"
-
     def _list(self, of: str, name: str, otherwise: Sequence[str] = ()) -> list[str]:
         found = self._rows("SELECT body FROM lists WHERE of = ? AND name = ?", of, name)
         return list(json.loads(found[0]["body"]) if found else otherwise)
@@ -213,10 +229,9 @@ class Registry:
     def put_model(self, body: Mapping[str, Any]) -> str:
         """The id of the model with this reference id; made where there is none."""
         with self.transaction():
-            statement = "SELECT id FROM models WHERE reference_id = ?"
-            found = self._rows(statement, body["reference_id"])
-            if found:
-                return str(found[0]["id"])
+            found = self.model_called(body["reference_id"])
+            if found is not None:
+                return found
             model = new_id("prj")
             statement = "INSERT INTO models (id, reference_id, body) VALUES (?, ?, ?)"
             self._rows(statement, model, body["reference_id"], json.dumps(dict(body)))
@@ -231,6 +246,20 @@ class Registry:
         """A model; None where there is none of this id."""
         found = self._rows("SELECT * FROM models WHERE id = ?", model)
         return self._model(found[0]) if found else None
+
+    def model_called(self, reference_id: str) -> str | None:
+        """The id of the model with this reference id; None where there is none."""
+        found = self._rows("SELECT id FROM models WHERE reference_id = ?", reference_id)
+        return str(found[0]["id"]) if found else None
+
+    def run(self, run: str) -> tuple[str, str] | None:
+        """The dataset and the model of a run's id; None where one of them is not there."""
+        parts = _RUN.fullmatch(run)
+        if parts is None:
+            return None
+        datasets = self._rows("SELECT id FROM datasets WHERE substr(id, 4, 10) = ?", parts[1])
+        models = self._rows("SELECT id FROM models WHERE substr(id, 5, 10) = ?", parts[2])
+        return (datasets[0]["id"], models[0]["id"]) if datasets and models else None
 
     def _model(self, row: sqlite3.Row) -> dict[str, Any]:
         body = json.loads(row["body"])

@@ -13,6 +13,7 @@ from segpipe.nucleus_server import dataset_routes as datasets
 from segpipe.nucleus_server.answers import begun
 from segpipe.nucleus_server.endpoint import Endpoint
 from segpipe.nucleus_server.jobs import Job
+from segpipe.nucleus_server.registry import run_of
 from segpipe.nucleus_server.requests import RequestRefused, json_object, text
 
 Handler = Callable[[Endpoint, Request], Awaitable[Any]]
@@ -33,7 +34,9 @@ async def models(endpoint: Endpoint, request: Request) -> Any:
 
 
 async def model(endpoint: Endpoint, request: Request) -> Any:
-    return endpoint.registry.model(endpoint.model(request))
+    """A model, by its id or by that of one of its runs."""
+    run = endpoint.registry.run(str(request.path_params["model"]))
+    return endpoint.registry.model(run[1] if run else endpoint.model(request))
 
 
 async def delete_model(endpoint: Endpoint, request: Request) -> Any:
@@ -50,6 +53,42 @@ async def delete_model(endpoint: Endpoint, request: Request) -> Any:
 
 async def change_model_tags(endpoint: Endpoint, request: Request) -> Any:
     return {"tags": await datasets.changed_tags(endpoint, request, endpoint.model(request))}
+
+
+# --- model runs: a model has one in a dataset, and it is not made but named
+
+
+async def model_run(endpoint: Endpoint, request: Request) -> Any:
+    """The run of the model that a request names by its reference id."""
+    dataset, asked = endpoint.dataset(request), json_object(await request.body())
+    reference_id = text(asked, "reference_id")
+    found = endpoint.registry.model_called(reference_id)
+    if found is None:
+        raise RequestRefused(404, f"there is no model with the reference id {reference_id!r}")
+    return {"model_run_id": run_of(dataset, found)}
+
+
+async def model_runs(endpoint: Endpoint, request: Request) -> Any:
+    owner, registry = endpoint.model(request), endpoint.registry
+
+    def found() -> list[str]:
+        endpoint.reconciliation.catch_up()
+        datasets = [one for one, _ in registry.datasets() if owner in registry.owners(one)]
+        return [run_of(one, owner) for one in datasets]
+
+    return await run_in_threadpool(found)
+
+
+async def model_run_info(endpoint: Endpoint, request: Request) -> Any:
+    found = endpoint.registry.model(endpoint.model(request)) or {}
+    told = {name: found.get(name) for name in ("name", "metadata")}
+    return {"model_id": found.get("id"), **told, "status": "Completed"}
+
+
+async def delete_model_run(endpoint: Endpoint, request: Request) -> Any:
+    dataset, owner = endpoint.dataset(request), endpoint.model(request)
+    await run_in_threadpool(endpoint.segmentations.remove, dataset, owner, None)
+    return {}
 
 
 # --- jobs
@@ -73,12 +112,11 @@ async def job(endpoint: Endpoint, request: Request) -> Any:
 
 
 def _steps(message: Mapping[str, Any]) -> int:
-    """A step for each annotation, as the client's tests count them."""
-    steps = 0
-    for name in ("annotation_upload", "prediction_upload"):
-        steps += message.get(name, {}).get("total", 0)
+    """A step for each item or annotation, as the client's tests count them."""
+    counted = ("ingest_to_reupload_queue", "annotation_upload", "prediction_upload")
+    steps = [int(message.get(name, {}).get("total", 0)) for name in counted]
     masks = message.get("segmentation_upload", {})
-    return max(1, steps + sum(map(int, masks.values())))
+    return max(1, sum(steps) + sum(map(int, masks.values())))
 
 
 async def job_info(endpoint: Endpoint, request: Request) -> Any:
@@ -116,6 +154,8 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", "/dataset/{dataset}/tags", datasets.change_tags),
     ("DELETE", "/dataset/{dataset}/tags", datasets.change_tags),
     ("POST", "/dataset/{dataset}/add_taxonomy", datasets.add_taxonomy),
+    ("DELETE", "/dataset/{dataset}/taxonomy/{taxonomy:path}", datasets.delete_taxonomy),
+    ("POST", "/dataset/{dataset}/metadata", datasets.add_metadata),
     ("GET", "/dataset/{dataset}/signedUrl/{request_id}", datasets.signed_url),
     ("PUT", "/_blob/{token}", datasets.put_upload),
     ("POST", "/dataset/{dataset}/append", datasets.append),
@@ -139,6 +179,17 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", f"{_OF_MODEL}/loc/{{both:path}}", labelling.one_prediction),
     ("GET", f"{_OF_MODEL}/export", labelling.export),
     ("GET", f"{_OF_MODEL}/findings", labelling.findings),
+    ("GET", "/model/{model}/modelRun", model_runs),
+    ("POST", "/dataset/{dataset}/modelRun/create", model_run),
+    ("POST", "/dataset/{dataset}/modelRun/{run}/uploadPredictions", labelling.upload_predictions),
+    ("POST", "/modelRun/{run}/predict", labelling.upload_predictions),
+    ("GET", "/modelRun/{run}/info", model_run_info),
+    ("GET", "/modelRun/{run}/refloc/{reference_id:path}", labelling.item_predictions),
+    ("GET", "/modelRun/{run}/iloc/{place}", labelling.nth_item_predictions),
+    ("GET", "/modelRun/{run}/loc/{item}", labelling.predictions_of_item),
+    ("GET", "/modelRun/{run}/prediction/loc/{both:path}", labelling.one_prediction),
+    ("GET", "/modelRun/{run}/ungrouped", labelling.export),
+    ("DELETE", "/modelRun/{run}", delete_model_run),
     ("POST", "/jobs/", jobs),
     ("GET", "/job/{job}", job),
     ("GET", "/job/{job}/info", job_info),

@@ -12,22 +12,35 @@ from typing import Any
 from segpipe.errors import SegpipeError, StorageError
 from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.jobs import Job, Jobs
-from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
+from segpipe.nucleus_server.registry import (
+    GROUND_TRUTH,
+    SEGMENTATION,
+    Annotation,
+    Registry,
+    run_of,
+)
 from segpipe.nucleus_server.requests import RequestRefused, Upload, entries, flag, json_lines, text
 from segpipe.nucleus_server.segmentations import Counts, SegmentationStore
+from segpipe.nucleus_server.taxonomies import CATEGORIES, Taxonomies
 
 ITEMS, PREDICTIONS, ANNOTATIONS = "uploadDatasetItems", "uploadPredictions", "uploadAnnotations"
 DELETION = "annotationDeletion"
 _SEGMENTATION_TYPES = ("mask", "segmentation")
-_ONE_PER_TAXONOMY = ("category", "multicategory")
 _logger = logging.getLogger("segpipe.nucleus_server")
 
 
 class Uploads:
     """Stores what requests ask for, and works on jobs one after another."""
 
-    def __init__(self, registry: Registry, jobs: Jobs, segmentations: SegmentationStore) -> None:
-        self._registry, self._jobs, self._segmentations = registry, jobs, segmentations
+    def __init__(
+        self,
+        registry: Registry,
+        taxonomies: Taxonomies,
+        jobs: Jobs,
+        segmentations: SegmentationStore,
+    ) -> None:
+        self._registry, self._taxonomies = registry, taxonomies
+        self._jobs, self._segmentations = jobs, segmentations
         self._worker = ThreadPoolExecutor(1, "nucleus job")
         for job in jobs.all():
             if job.status in ("Queued", "Running"):  # another process was ended at it
@@ -59,9 +72,13 @@ class Uploads:
             )
         known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
         with self._registry.transaction():
-            for one in others:
+            refusals = self._taxonomies.refusals(dataset, others)
+            for one, refused in zip(others, refusals, strict=True):
                 if one["reference_id"] not in known:
                     counts.errors.append(f"Item with id {one['reference_id']} doesn't exist.")
+                    continue
+                if refused is not None:
+                    counts.errors.append(refused)
                     continue
                 annotation = _other(dataset, owner, one)
                 if self._registry.has(annotation) and not update:
@@ -101,10 +118,10 @@ class Uploads:
             message, errors = self._done(job)
         except (SegpipeError, RequestRefused) as error:
             words = error.words if isinstance(error, RequestRefused) else str(error)
-            self._jobs.end(job, "Errored", {"error": words}, [words])
+            self._jobs.end(job, "Errored", {"final_error": words}, [words])
         except Exception:
             _logger.exception("job %s failed", job.id)
-            self._jobs.end(job, "Errored", {"error": "internal error"}, [])
+            self._jobs.end(job, "Errored", {"final_error": "internal error"}, [])
         else:
             self._jobs.end(job, "Completed", message, errors)
 
@@ -116,10 +133,14 @@ class Uploads:
         body = self._jobs.upload(job.dataset, text(job.asked, "requestId")) or b""
         lines, update = json_lines(body), flag(job.asked, "update")
         if job.kind == ITEMS:
-            return self.put_items(job.dataset, {"items": lines, "update": update}), []
+            counts = self.put_items(job.dataset, {"items": lines, "update": update})
+            return _items_message(job, len(lines), counts), []
         segmentations = [one for one in lines if one.get("type") in _SEGMENTATION_TYPES]
         others = [one for one in lines if one.get("type") not in _SEGMENTATION_TYPES]
         owner = str(job.asked.get("model") or GROUND_TRUTH)
+        for refused in self._taxonomies.refusals(job.dataset, others):
+            if refused is not None:  # before anything is stored
+                raise RequestRefused(400, f"BadRequestError: {refused}")
         payload = {"segmentations": segmentations, "annotations": others, "update": update}
         given = Upload({**payload, "annotations": []}, [])
         masks = self.put_annotations(job.dataset, owner, given, whole=True)
@@ -148,6 +169,25 @@ class Uploads:
         return message, [*masks.errors, *rest.errors]
 
 
+def _items_message(job: Job, total: int, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What a job of items tells, in the form that the client's own tests expect.
+
+    Items that were there already are told beside it.
+    """
+    known = {name: n for name, n in counts.items() if n and name != "new_items"}
+    return {
+        "image_upload_step": {"errored": 0, "pending": 0, "completed": total},
+        "started_image_processing": f"Dataset: {job.dataset}, Job: {job.id}",
+        "ingest_to_reupload_queue": {
+            "epoch": 1,
+            "total": total,
+            "processed": total,
+            "datasetId": job.dataset,
+        },
+        **known,
+    }
+
+
 def summary(dataset: str, owner: str, counts: Counts) -> dict[str, Any]:
     """What the client is answered, and sums up: counts, and words where something was wrong."""
     told: dict[str, Any] = {"dataset_id": dataset}
@@ -159,11 +199,6 @@ def summary(dataset: str, owner: str, counts: Counts) -> dict[str, Any]:
     return told | {name: lines for name, lines in words.items() if lines}
 
 
-def run_of(dataset: str, model: str) -> str:
-    """The id of a model's run on a dataset: there is one, made with the first prediction."""
-    return f"run_{dataset.removeprefix('ds_')[:10]}{model.removeprefix('prj_')[:10]}"
-
-
 def _other(dataset: str, owner: str, sent: Mapping[str, Any]) -> Annotation:
     """A box, polygon, category or the like.
 
@@ -173,7 +208,7 @@ def _other(dataset: str, owner: str, sent: Mapping[str, Any]) -> Annotation:
     kind = str(sent.get("type") or "box")
     if kind in _SEGMENTATION_TYPES:
         kind = SEGMENTATION
-    if kind in _ONE_PER_TAXONOMY:
+    if kind in CATEGORIES:
         identity = str(sent.get("taxonomy_name") or "")
         told = json.dumps([dataset, owner, sent["reference_id"], kind, identity])
         id = f"ann_{hashlib.sha256(told.encode()).hexdigest()[:20]}"

@@ -152,6 +152,8 @@ def test_the_dataset_is_named_where_the_catalog_has_others_than_the_settings(
     """As on the root of `segpipe nucleus-server`, whose datasets its users make."""
     where = ("--root", landing.root)
     picture = ("--out", tmp_path / "a.png")
+    empty = segpipe("show", *where, *picture, "--dataset", "streets", "a")
+    assert_plain_error(empty, "nothing of dataset 'streets'; it is empty\n")
     publish({"a": (0, 1)}, dataset="streets")
     assert segpipe("show", *where, *picture, "a").stdout.startswith("a  unet  ")  # the only one
     (landing.root / SETTINGS_FILE).write_text('dataset = "other"\n')

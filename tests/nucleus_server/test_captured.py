@@ -113,6 +113,10 @@ def _timeless(answer: Any) -> Any:
         if "segmentation_upload" in answer:
             counts = answer["segmentation_upload"]
             return {"processed": counts["processed"], "ignored": counts["ignored"]}
+        if "ingest_to_reupload_queue" in answer:
+            known = {name: answer.get(name, 0) for name in ("updated_items", "ignored_items")}
+            total = answer["ingest_to_reupload_queue"]["total"]
+            return {"new_items": total - sum(known.values()), **known}
         left_out = ("job_creation_time", "job_last_known_status", "completed_steps", "total_steps",
                     "warnings")  # fmt: skip
         return {key: _timeless(one) for key, one in answer.items() if key not in left_out}

@@ -17,7 +17,9 @@ from PIL import Image
 from segpipe.settings import SETTINGS_FILE
 from tests.fixtures.landing import HEIGHT, WIDTH, striped_mask
 from tests.fixtures.nucleus_endpoint import RunningEndpoint
-from tests.fixtures.nucleus_world import World, ended, nucleus
+from tests.fixtures.nucleus_world import World, ended, nucleus, world
+
+__all__ = ["world"]  # a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -63,8 +65,13 @@ def masks(tmp_path: Path) -> Iterator[SlowMasks]:
     serving.close()
 
 
+@pytest.fixture(autouse=True)
+def often_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nucleus.async_job.JOB_POLLING_INTERVAL", 0.02)  # of 5 s
+
+
 @pytest.fixture
-def endpoint(tmp_path: Path, masks: SlowMasks) -> Iterator[RunningEndpoint]:
+def fetching(tmp_path: Path, masks: SlowMasks) -> Iterator[RunningEndpoint]:
     root = tmp_path / "root"
     root.mkdir()
     (root / SETTINGS_FILE).write_text(f'allowed_roots = ["{masks.url}"]\n')
@@ -73,9 +80,8 @@ def endpoint(tmp_path: Path, masks: SlowMasks) -> Iterator[RunningEndpoint]:
 
 
 @pytest.fixture
-def world(endpoint: RunningEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("nucleus.async_job.JOB_POLLING_INTERVAL", 0.02)  # of 5 s
-    return World(endpoint, tmp_path, "streets", items=4)
+def slow_world(fetching: RunningEndpoint, tmp_path: Path) -> World:
+    return World(fetching, tmp_path, "streets", items=4)
 
 
 def two_jobs(world: World, masks: SlowMasks) -> tuple[Any, Any]:
@@ -87,32 +93,32 @@ def two_jobs(world: World, masks: SlowMasks) -> tuple[Any, Any]:
 
 
 def test_a_job_that_stays_queued_is_not_done_though_the_client_returns(
-    world: World, masks: SlowMasks
+    slow_world: World, masks: SlowMasks
 ) -> None:
-    first, second = two_jobs(world, masks)
+    first, second = two_jobs(slow_world, masks)
     second.sleep_until_complete(verbose_std_out=False)
     assert second.status()["status"] == "Queued"
     assert first.status()["status"] == "Running"
-    assert world.read("img00") is None
-    assert world.read("img01") is None
+    assert slow_world.read("img00") is None
+    assert slow_world.read("img01") is None
     masks.release()
     assert ended(second)["status"] == "Completed"
     message = first.status()["message"]
     assert message["segmentation_upload"] == {"processed": 1, "ignored": 0, "n_errors": 0}
-    assert world.read("img00") is not None
-    assert world.read("img01") is not None
+    assert slow_world.read("img00") is not None
+    assert slow_world.read("img01") is not None
 
 
 def test_jobs_that_were_not_ended_are_by_the_next_process(
-    world: World, masks: SlowMasks, endpoint: RunningEndpoint
+    slow_world: World, masks: SlowMasks, fetching: RunningEndpoint
 ) -> None:
-    first, second = two_jobs(world, masks)
-    endpoint.kill()
+    first, second = two_jobs(slow_world, masks)
+    fetching.kill()
     masks.release()
-    endpoint.restart()
+    fetching.restart()
     assert [ended(job)["status"] for job in (first, second)] == ["Completed", "Completed"]
-    assert world.read("img00") is not None
-    assert world.read("img01") is not None
+    assert slow_world.read("img00") is not None
+    assert slow_world.read("img01") is not None
 
 
 def test_a_completed_job_may_have_errors_which_the_client_does_not_raise(world: World) -> None:
@@ -147,6 +153,27 @@ def test_a_job_tells_what_the_clients_own_tests_read_of_it(world: World) -> None
     assert again.job_last_known_status == "Completed"
     assert (again.job_id, again.job_type) == (job.job_id, "uploadAnnotations")
     assert again.job_creation_time == job.job_creation_time
+    (listed,) = [one for one in world.client.list_jobs() if one.job_id == job.job_id]
+    assert listed == again
+
+
+def test_a_job_of_items_tells_what_the_clients_own_tests_read_of_it(world: World) -> None:
+    items = [nucleus.DatasetItem("https://a.b/c.jpg", f"new {n}") for n in range(5)]
+    job = world.dataset.append(items)
+    assert ended(job) == {
+        "job_id": job.job_id,
+        "status": "Completed",
+        "message": {
+            "image_upload_step": {"errored": 0, "pending": 0, "completed": 5},
+            "started_image_processing": f"Dataset: {world.dataset.id}, Job: {job.job_id}",
+            "ingest_to_reupload_queue": {
+                "epoch": 1, "total": 5, "processed": 5, "datasetId": world.dataset.id,
+            },
+        },
+        "job_progress": "1.00",
+        "completed_steps": 5,
+        "total_steps": 5,
+    }  # fmt: skip
 
 
 def test_a_job_whose_body_cannot_be_read_is_errored_with_the_line(world: World) -> None:

@@ -137,6 +137,22 @@ def test_bodies_that_cannot_be_understood_are_refused_with_words(
     assert re.search(words, answer.json()["error"])
 
 
+def test_metadata_that_is_not_changed_is_refused_with_words(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    def refusal(level: str, metadata: object, query: str = "") -> str:
+        one = {"reference_id": "img00", "metadata": metadata}
+        path = f"/dataset/{world.dataset.id}/metadata{query}"
+        answer = raw(endpoint, "POST", path, json={"level": level, "metadata": [one]})
+        assert answer.status_code == 400
+        return str(answer.json()["error"])
+
+    assert "not for scenes" in refusal("scene", {"a": 1})
+    assert "not as a job" in refusal("item", {"a": 1}, "?async=1")
+    assert "metadata[0].metadata has to be an object" in refusal("item", 3)
+    assert world.dataset.refloc("img00")["item"].metadata == {"split": "val"}
+
+
 @pytest.mark.parametrize("written", ["1e999", '"\\ud800"', "[" * 950 + "]" * 950])
 def test_what_could_not_be_read_back_is_not_taken_anywhere(
     world: World, endpoint: RunningEndpoint, written: str

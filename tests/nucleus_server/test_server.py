@@ -56,13 +56,41 @@ def test_a_dataset_its_items_and_its_model_are_there(world: World) -> None:
     assert (item.reference_id, item.metadata) == ("img05", {"split": "val"})
 
 
+def test_a_new_dataset_is_of_images_and_empty_and_one_of_scenes_is_refused(world: World) -> None:
+    new = world.client.create_dataset(f"{world.name} 2", is_scene=False)
+    assert (new.name, new.size, new.items) == (f"{world.name} 2", 0, [])
+    assert (new.is_scene, new.use_privacy_mode) == (False, False)
+    assert new.model_runs == new.slices == []
+    assert new.id in [one.id for one in world.client.datasets]
+    with pytest.raises(nucleus.errors.NucleusAPIError, match="datasets of scenes are not served"):
+        world.client.create_dataset("of scenes", is_scene=True)
+
+
 def test_items_that_are_there_are_ignored_or_updated(world: World) -> None:
     changed = nucleus.DatasetItem("https://example.com/x.jpg", "img00", metadata={"split": "test"})
-    assert ended(world.dataset.append([changed]))["message"] == {
-        "new_items": 0, "updated_items": 0, "ignored_items": 1,
-    }  # fmt: skip
-    ended(world.dataset.append([changed], update=True))
+    assert ended(world.dataset.append([changed]))["message"]["ignored_items"] == 1
+    assert world.dataset.refloc("img00")["item"].metadata == {"split": "val"}
+    assert ended(world.dataset.append([changed], update=True))["message"]["updated_items"] == 1
     assert world.dataset.refloc("img00")["item"].metadata == {"split": "test"}
+    told = world.dataset.update_item_metadata({"img00": {"sky": [1]}, "nowhere": {"sky": 2}})
+    assert told["errors"] == ["Item with id nowhere doesn't exist."]
+    assert world.dataset.refloc("img00")["item"].metadata == {"split": "test", "sky": [1]}
+
+
+def test_items_of_older_clients_are_appended_at_once(
+    world: World, endpoint: RunningEndpoint
+) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT)).save(world.folder / "local.jpg")
+    items = [{"reference_id": one, "metadata": {}} for one in ("img00", "new")]
+    local = [{"reference_id": "local", "update": False}]
+    files = [("items", (None, json.dumps(local), "application/json"))]
+    image = ("image", ("local.jpg", (world.folder / "local.jpg").read_bytes(), "image/jpeg"))
+    path, none = f"/dataset/{world.dataset.id}/append", {"updated_items": 0, "ignored_items": 0}
+    told = raw(endpoint, "POST", path, json={"items": items, "update": False}).json()
+    assert told == {"dataset_id": world.dataset.id, **none, "new_items": 1, "ignored_items": 1}
+    told = raw(endpoint, "POST", path, files=[*files, image]).json()
+    assert told == {"dataset_id": world.dataset.id, **none, "new_items": 1}
+    assert world.dataset.size == 32
 
 
 def test_local_masks_are_stored_ignored_and_replaced(
@@ -182,37 +210,6 @@ def test_boxes_and_masks_may_come_together(world: World) -> None:
     assert {kind: len(ones) for kind, ones in found.items()} == {"segmentation": 1, "box": 1}
 
 
-@pytest.mark.parametrize("taxonomy", [None, "time of day"])
-def test_an_item_has_one_category_of_a_taxonomy(world: World, taxonomy: str | None) -> None:
-    def kinds(label: str) -> list[Any]:
-        return [
-            nucleus.CategoryAnnotation(label, "img01", taxonomy),
-            nucleus.MultiCategoryAnnotation([label, "wet"], "img01", taxonomy),
-        ]
-
-    def read() -> tuple[list[str], list[list[str]], list[str]]:
-        item = world.client.make_request(
-            {}, f"dataset/{world.dataset.id}/refloc/img01", requests_command=requests.get
-        )["annotations"]
-        ones, several = item["category"], item["multicategory"]
-        ids = [one["annotation_id"] for one in (*ones, *several)]
-        return [one["label"] for one in ones], [one["labels"] for one in several], ids
-
-    world.dataset.add_taxonomy("time of day", "category", ["day", "night"])
-    assert world.dataset.annotate(kinds("day"))["annotations_processed"] == 2
-    labels, lists, ids = read()
-    assert (labels, lists) == (["day"], [["day", "wet"]])
-    answer = world.dataset.annotate(kinds("night"))
-    assert (answer["annotations_processed"], answer["annotations_ignored"]) == (0, 2)
-    assert read() == (labels, lists, ids)
-    answer = world.dataset.annotate(kinds("night"), update=True)
-    assert (answer["annotations_processed"], answer["annotations_ignored"]) == (2, 0)
-    assert read() == (["night"], [["night", "wet"]], ids)
-    other = [nucleus.CategoryAnnotation("fog", "img01", "weather")]
-    assert world.dataset.annotate(other)["annotations_processed"] == 1
-    assert read()[0] == ["night", "fog"]
-
-
 def test_what_there_is_is_listed_and_found_by_place_and_id(world: World) -> None:
     world.upload([world.prediction("img00")])
     (run,) = world.dataset.model_runs
@@ -241,6 +238,9 @@ def test_tags_of_datasets_and_models_are_kept_as_lists(world: World) -> None:
     world.model.add_tags(["x", "y"])
     world.model.remove_tags(["x"])
     assert world.client.get_model(world.model.id).tags == ["y"]
+    other = world.client.create_model("tagged", f"{world.name}@2", tags=["first"])
+    other.add_tags(["second"])
+    assert world.client.get_model(other.id).tags == ["first", "second"]
 
 
 def test_local_images_are_appended_for_their_size(world: World) -> None:
@@ -248,7 +248,7 @@ def test_local_images_are_appended_for_their_size(world: World) -> None:
     for path in paths:
         Image.new("RGB", (WIDTH, HEIGHT)).save(path)
     job = world.dataset.append([nucleus.DatasetItem(str(one), one.stem) for one in paths])
-    assert ended(job)["message"]["new_items"] == 2
+    assert ended(job)["message"]["ingest_to_reupload_queue"]["processed"] == 2
     Image.fromarray(np.zeros((HEIGHT, WIDTH + 1), np.uint8)).save(world.folder / "wide.png")
     wide = world.prediction("local1", (0,), mask_url=str(world.folder / "wide.png"))
     (warning,) = world.upload([wide])["warnings"]
