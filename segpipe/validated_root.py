@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -19,6 +20,8 @@ from segpipe.manifests.items import ItemList
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.partition import Partition
+from segpipe.pictures.label_colours import colours_of
+from segpipe.pictures.palette import hex_colour
 from segpipe.pictures.report_page import write_page
 from segpipe.predictions.view import View
 from segpipe.publishing.catalog import Catalog
@@ -125,6 +128,14 @@ class ValidatedRoot:
             settings.root,
             single_publisher=settings.single_publisher,
         )
+
+    def colours(self, labels: Iterable[str] | None = None) -> dict[str, str]:
+        """Label -> ``#rrggbb``, as in every picture of the root.
+
+        Args:
+            labels: that are to have colours; None for all that are known.
+        """
+        return {one: hex_colour(rgb) for one, rgb in colours_of(self.settings, labels).items()}
 
     def partitions(self) -> list[Partition]:
         """The partitions that have landed, sorted by model run and day.
