@@ -12,10 +12,12 @@ from typing import Self
 
 from segpipe.errors import (
     CatalogError,
+    ManifestError,
     SettingsError,
     TableError,
     listed,
 )
+from segpipe.manifests.chosen_rows import chosen_rows
 from segpipe.manifests.items import ItemList
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.manifest import Manifest
@@ -36,10 +38,11 @@ from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.redaction import redacted
-from segpipe.validation.chunk import Validation
+from segpipe.validation.chunk import Validation, read_evidence
 from segpipe.validation.manifest_of_tables import check_manifest_of, note_manifest
 from segpipe.validation.materialization import Progress, materialize
 from segpipe.validation.report import ValidationReport
+from segpipe.validation.rules import Evidence
 from segpipe.validation.rules.judging import compares_with_truth
 from segpipe.validation.summary import Summary
 from segpipe.validation.validated import ValidatedPredictions
@@ -308,6 +311,32 @@ class ValidatedRoot:
         return Validation(
             settings.dataset, model_run, settings.sources(), self.masks, policy, items
         )
+
+    def evidence(
+        self, partition: PartitionLike, date: DateLike = None, *, manifest: str, row: int
+    ) -> tuple[Evidence, bytes]:
+        """A row of a partition's manifest as the rules see it, its files read again.
+
+        With :func:`segpipe.pictures.offending.offending_pixels` it tells which pixels violate a
+        rule.
+
+        Args:
+            manifest: name of the manifest file, as tables have it.
+            row: its number in the file, from 0 (``manifest_row``).
+
+        Returns:
+            The evidence, and the bytes of the mask's file.
+
+        Raises:
+            ManifestError: if the manifest is not there any more, cannot be read, or has no such
+                row.
+            StorageError: if storage fails.
+        """
+        partition = Partition.of(partition, date)
+        rows = chosen_rows(self.manifest(partition), {manifest: [row]})
+        for folder, found in rows:
+            return read_evidence(found, folder, self.validation(partition.model_run))
+        raise ManifestError(f"there is no row {row} in a manifest {manifest!r} of {partition}")
 
     def check_current(self, partition: PartitionLike, date: DateLike = None) -> None:
         """Raise an error unless a partition's tables are of its manifest as it is now.
