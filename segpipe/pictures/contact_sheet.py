@@ -253,5 +253,6 @@ def _sheet(cells: Sequence[Cell], colours: Mapping[str, Colour], side: int) -> I
 
 def _picture(cell: Cell, colours: Mapping[str, Colour], side: int) -> Image.Image:
     looks = looks_of([LegendEntry(*one) for one in cell.labels.items()], colours)
-    blended = blend(cell.mask, looks, cell.image, side, outlined=cell.outlined)
+    outlined = None if cell.outlined is None else cell.mask == cell.outlined
+    blended = blend(cell.mask, looks, cell.image, side, outlined=outlined)
     return Image.fromarray(blended.pixels.astype(np.uint8))

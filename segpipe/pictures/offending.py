@@ -26,8 +26,8 @@ _ABOUT_VALUES = frozenset(
         "PROBABILITY-MAP",
     }
 )
-# Rules about each Segment by itself: the pixels of those that violate them offend.
-_ABOUT_SEGMENTS = frozenset(
+#: Rules about each Segment by itself: the pixels of those that violate them offend.
+ABOUT_SEGMENTS = frozenset(
     {
         "LABEL-EMPTY",
         "LABEL-UNKNOWN",
@@ -44,7 +44,7 @@ _ABOUT_SEGMENTS = frozenset(
 #: Rules whose findings can be marked in a picture, whether a mask could be decoded or not.
 MARKED = (
     _ABOUT_VALUES
-    | _ABOUT_SEGMENTS
+    | ABOUT_SEGMENTS
     | {"INDEX-DUPLICATE", "VALUES-INTERPOLATED", "MASK-COLOUR", "MASK-ALPHA", "MASK-16BIT"}
 )
 
@@ -81,7 +81,7 @@ def _values(rule: str, evidence: Evidence) -> set[int | None]:
         indexes = [one.index for one in segments]
         return {one for one in indexes if indexes.count(one) > 1}
     check = CATALOGUE[rule].check
-    if rule not in _ABOUT_SEGMENTS or check is None:
+    if rule not in ABOUT_SEGMENTS or check is None:
         return set()
     return {
         one.index
