@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from segpipe.pictures.legend import PAPER
 from segpipe.pictures.notes import with_notes
 from segpipe.pictures.offending import ABOUT_SEGMENTS, MARKED, offending_pixels, undecoded
 from segpipe.pictures.overlay import LegendEntry, framed, likeliest, overlay
+from segpipe.pictures.palette import Colour
 from segpipe.pictures.size_picture import size_picture
 from segpipe.pictures.text import text_size
 from segpipe.predictions.prediction import Segment
@@ -91,21 +92,14 @@ class VersionPictures:
         title = f"{version.row['reference_id']}  {version.name}"
         notes = [_note(found) for found in version.findings]
         if version.outcome == REFUSED:
+            picture = Image.new("RGB", (self.longest_side, 1), PAPER)
             try:
-                evidence, data = self._read(version)
+                drawn = self._refused(version, title)
             except SegpipeError as error:
-                picture = Image.new("RGB", (self.longest_side, 1), PAPER)
                 notes = [title, *notes, f"no picture: {error}"]
             else:
-                rules = [found.rule for found in version.findings]
-                picture = evidence_picture(
-                    evidence,
-                    data,
-                    rules,
-                    self.settings,
-                    title=title,
-                    longest_side=self.longest_side,
-                )
+                picture = drawn or picture
+                notes = notes if drawn else [title, *notes, "no picture: nothing can be decoded"]
         else:
             picture, unmarked = self._accepted(version, title)
             notes += unmarked
@@ -130,6 +124,18 @@ class VersionPictures:
         if number is None:
             raise CatalogError("it is not known which row of which manifest it came from")
         return self.evidence(version.partition, version.row["manifest"], number)
+
+    def _refused(self, version: ItemVersion, title: str) -> Image.Image | None:
+        evidence, data = self._read(version)
+        return evidence_picture(
+            evidence,
+            data,
+            [found.rule for found in version.findings],
+            lambda labels: colours_of(self.settings, labels),
+            title=title,
+            longest_side=self.longest_side,
+            image=image_of(evidence.row.image_url, evidence.row.manifest, self.settings),
+        )
 
     def _accepted(self, version: ItemVersion, title: str) -> tuple[Image.Image, list[str]]:
         """The picture, and why something is not marked in it."""
@@ -178,36 +184,31 @@ def evidence_picture(
     evidence: Evidence,
     data: bytes,
     rules: list[str],
-    settings: Settings | None,
+    colours: Callable[[Iterable[str]], Mapping[str, Colour]],
     *,
     title: str,
     longest_side: int,
-    image: Image.Image | None = None,
-) -> Image.Image:
+    image: Image.Image | None,
+) -> Image.Image | None:
     """The picture of a manifest's row, with what violates rules marked; sizes to scale where they
-    are what is wrong.
+    are what is wrong; None where there is nothing to see.
 
     Args:
         data: bytes of the mask's file.
-        settings: of the root, for colours and, unless one is given, the image; None for none.
+        colours: of labels.
         image: drawn under the mask.
     """
     marked, size = Marked.of(rules, evidence, data), text_size(longest_side)
     if evidence.mask is None:
         refused = _of_refused(data, marked, evidence.policy.max_pixels, longest_side)
-        return framed(refused, [], title + marked.words, size)
+        return None if refused is None else framed(refused, [], title + marked.words, size)
     mask = evidence.mask.pixels
     height, width = evidence.size
-    if height is not None and width is not None and (height, width) != mask.shape:
+    known = height is not None and width is not None and height > 0 and width > 0
+    if known and (height, width) != mask.shape and any(one.startswith("SIZE") for one in rules):
         sizes = size_picture((mask.shape[1], mask.shape[0]), (width, height), longest_side)
         return framed(sizes, [], title, size)
     legend = _declared_legend(evidence)
-    row = evidence.row
-    if image is None and settings is not None:
-        image = image_of(row.image_url, row.manifest, settings)
-    colours = None
-    if settings is not None:
-        colours = colours_of(settings, (entry.label for entry in legend))
     return overlay(
         mask,
         legend,
@@ -216,7 +217,7 @@ def evidence_picture(
         longest_side=longest_side,
         marked=marked.filled,
         outlined=marked.outlined,
-        colours=colours,
+        colours=colours([entry.label for entry in legend]),
     )
 
 
@@ -250,11 +251,13 @@ def _declared_legend(evidence: Evidence) -> list[LegendEntry]:
     return sorted(legend, key=lambda entry: entry.index)
 
 
-def _of_refused(data: bytes, marked: Marked, max_pixels: int, longest_side: int) -> Image.Image:
-    """The picture in a file that is no index mask; nothing but a line where it is none."""
+def _of_refused(
+    data: bytes, marked: Marked, max_pixels: int, longest_side: int
+) -> Image.Image | None:
+    """The picture in a file that is no index mask; None where it is none."""
     image = undecoded(data, max_pixels)
     if image is None:
-        return Image.new("RGB", (longest_side, 1), PAPER)
+        return None
     rgb = image.convert("RGB")
     size = drawn_size(*rgb.size, longest_side)
     drawn = np.array(rgb.resize(size, Image.Resampling.NEAREST))
