@@ -35,9 +35,8 @@ def read_image(url: str | None, folder: str, sources: AllowedRoots) -> Image.Ima
         return None
     try:
         image = Image.open(io.BytesIO(sources.read(sources.resolve(url, folder))))
-        image = ImageOps.exif_transpose(image)  # as validation takes its size
+        return ImageOps.exif_transpose(image)  # as validation takes its size
     except (MaskRefused, SegpipeError, OSError, ValueError, SyntaxError):
         return None
     except Image.DecompressionBombError:
         return None
-    return image

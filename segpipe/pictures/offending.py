@@ -118,7 +118,7 @@ def _of_refused(rule: str, data: bytes, max_pixels: int) -> Marks | None:
         return np.asarray((colours != colours[..., :1]).any(axis=2))
     if rule == "MASK-ALPHA" and samples.shape[2] in (2, 4):
         alpha = samples[..., -1]
-        return alpha != np.bincount(alpha.ravel(), minlength=256).argmax()
+        return np.asarray(alpha != np.bincount(alpha.ravel(), minlength=256).argmax())
     return None
 
 

@@ -26,12 +26,14 @@ _LONGEST_SIDE = 480
 _STYLE = """
 :root{color-scheme:light}
 body{font:15px/1.5 system-ui,sans-serif;color:#1e1e1e;background:#fafaf8;max-width:62rem;
-margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
+margin:2rem auto;padding:0 1rem;overflow-wrap:break-word}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2.2rem 0 .2rem}
 table{border-collapse:collapse;margin:.6rem 0}td,th{padding:.2rem .8rem .2rem 0;text-align:left;
-vertical-align:top}
-#list table{width:100%}#list td,#list th{border-top:1px solid #ddd}#list td:first-child{
-white-space:nowrap}
+vertical-align:top}th,#list td:first-child{white-space:nowrap}
+td{overflow-wrap:anywhere}td:first-child,nav td{overflow-wrap:normal}
+#list table{width:100%}#list td,#list th{border-top:1px solid #ddd}#list td:nth-child(2){width:32%}
+@media(max-width:40rem){#list thead{display:none}tr,td{display:block}th{display:inline-block}
+#list td{border:0;padding:0}#list td:nth-child(2){width:auto}tr{margin:.5rem 0}}
 .reject{color:#b00040}.warn{color:#7a4f00}.convert{color:#555}a{color:#005a8c}
 img{border:1px solid #ccc;margin:.4rem 0;max-width:100%}
 .remedy{border-left:3px solid #0072b2;padding-left:.8rem}small{color:#595959}

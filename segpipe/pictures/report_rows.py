@@ -95,7 +95,7 @@ def list_of_rows(
         f"{options}</select></label> <label>Text <input id='words' type='search'></label> "
         f"<span id='shown'>{len(lines)}</span> shown</p>"
     )
-    yield "<table><thead><tr><th>rule</th><th>item</th><th>row</th><th>found</th></tr></thead>"
+    yield "<table><thead><tr><th>rule</th><th>item</th><th>found</th></tr></thead>"
     yield f"<tbody>{''.join(lines)}</tbody></table></section>"
     yield f"<script>{_SCRIPT}</script>"
 
@@ -103,7 +103,7 @@ def list_of_rows(
 def _line(row: Mapping[str, Any], address: ItemAddress) -> str:
     where = f"{row['manifest']} row {row['manifest_row']}"
     return (
-        f"<tr><td>{escaped(row['rule'])}</td><td>{item_cell(row, address)}</td>"
-        f"<td><small>{escaped(where)}</small></td>"
+        f"<tr><td>{escaped(row['rule'])}</td>"
+        f"<td>{item_cell(row, address)}<br><small>{escaped(where)}</small></td>"
         f"<td>{escaped(shortened(str(row['message']), _LONGEST))}</td></tr>\n"
     )

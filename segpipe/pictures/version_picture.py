@@ -31,6 +31,9 @@ from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.rules import Evidence
 from segpipe.validation.rules.labels import is_ignored
 
+# What a legend calls values that no label is known of; they are no labels, and get no colours.
+_UNNAMED = _NO_LABEL, _NO_SEGMENT = ("(no label)", "(no Segment)")
+
 Mask = NDArray[np.uint8]
 Marks = NDArray[np.bool_]
 
@@ -204,8 +207,8 @@ def evidence_picture(
         return None if refused is None else framed(refused, [], title + marked.words, size)
     mask = evidence.mask.pixels
     height, width = evidence.size
-    known = height is not None and width is not None and height > 0 and width > 0
-    if known and (height, width) != mask.shape and any(one.startswith("SIZE") for one in rules):
+    about_size = any(one.startswith("SIZE") for one in rules)
+    if about_size and height and width and (height, width) != mask.shape:
         sizes = size_picture((mask.shape[1], mask.shape[0]), (width, height), longest_side)
         return framed(sizes, [], title, size)
     legend = _declared_legend(evidence)
@@ -217,7 +220,7 @@ def evidence_picture(
         longest_side=longest_side,
         marked=marked.filled,
         outlined=marked.outlined,
-        colours=colours([entry.label for entry in legend]),
+        colours=colours([entry.label for entry in legend if entry.label not in _UNNAMED]),
     )
 
 
@@ -235,7 +238,7 @@ def _declared_legend(evidence: Evidence) -> list[LegendEntry]:
     legend = [
         LegendEntry(
             index,
-            one.label or "(no label)",
+            one.label if one.label and one.label.strip() else _NO_LABEL,
             one.confidence,
             areas.get(index, 0.0),
             one.class_pdf.top(3) if one.class_pdf is not None else (),
@@ -244,7 +247,7 @@ def _declared_legend(evidence: Evidence) -> list[LegendEntry]:
         for index, one in declared.items()
     ]
     legend += [
-        LegendEntry(value, "(no Segment)", area_fraction=areas[value])
+        LegendEntry(value, _NO_SEGMENT, area_fraction=areas[value])
         for value in areas
         if value not in declared
     ]

@@ -186,7 +186,7 @@ def test_the_page_says_what_it_is_of_and_lists_every_row_with_a_link_to_its_item
         assert html.escape(words) in head.split("<nav")[0]
     assert "<a href='#SIZE-MISMATCH'>" in head
     assert "3 of 5 shown" in head
-    rows = re.findall("<tr><td>SIZE-MISMATCH</td><td>(.*?)</td>", listed)
+    rows = re.findall("<tr><td>SIZE-MISMATCH</td><td>(.*?)<br>", listed)
     assert [re.sub("<[^>]*>", "", row) for row in rows] == [f"i{n} &amp; co" for n in range(5)]
     address = html.unescape(re.findall('href="([^"]*)"', rows[4])[0])
     query = parse_qs(urlsplit(address).query)
