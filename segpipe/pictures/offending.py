@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segpipe.masks.png import PngError, read_header
 from segpipe.predictions.declarations import Declaration
 from segpipe.validation.rules import CATALOGUE, Evidence
 
@@ -41,6 +40,8 @@ ABOUT_SEGMENTS = frozenset(
         "PDF-CONFIDENCE",
     }
 )
+# What is given for a mask by mistake; other decoders are not tried on data of others.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 #: Rules whose findings can be marked in a picture, whether a mask could be decoded or not.
 MARKED = (
     _ABOUT_VALUES
@@ -125,11 +126,10 @@ def _of_refused(rule: str, data: bytes, max_pixels: int) -> Marks | None:
 def undecoded(data: bytes, max_pixels: int) -> Image.Image | None:
     """The picture in a file that is no index mask; None where it is not a picture, or too large."""
     try:
-        header = read_header(data)
-        if header.width * header.height > max_pixels:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        if image.width * image.height > max_pixels:
             return None
-        image = Image.open(io.BytesIO(data))
         image.load()
         return image
-    except (PngError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

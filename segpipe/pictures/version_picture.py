@@ -126,7 +126,13 @@ class VersionPictures:
         number = version.manifest_row
         if number is None:
             raise CatalogError("it is not known which row of which manifest it came from")
-        return self.evidence(version.partition, version.row["manifest"], number)
+        evidence, data = self.evidence(version.partition, version.row["manifest"], number)
+        if evidence.row.reference_id != version.row["reference_id"]:
+            raise CatalogError(
+                f"row {number} of {version.row['manifest']} is of another item by now: the "
+                "manifest was written again; materialize the partition"
+            )
+        return evidence, data
 
     def _refused(self, version: ItemVersion, title: str) -> Image.Image | None:
         evidence, data = self._read(version)

@@ -115,6 +115,13 @@ def test_a_rejected_item_whose_manifest_is_gone_says_so(
     assert item.versions[0].findings
 
 
+def test_of_a_manifest_that_was_written_again_no_other_items_row_is_shown(
+    given: Root, landing: LandingWriter
+) -> None:
+    landing.manifest([landing.row(f"new {n}", (0, 1)) for n in range(7)])
+    assert red(given.show("b")) == 0
+
+
 def test_two_model_runs_stand_side_by_side_with_their_difference(given: Root) -> None:
     item = given.show("a", "unet", against="other")
     lines = list(item.lines())
