@@ -142,6 +142,10 @@ def test_show_prints_the_segments_and_writes_a_picture(
     assert [line.split()[:3] for line in lines[1:]] == [["0", "class", "0"], ["1", "class", "1"]]
     assert all("0.50" in line and "50.0 %" in line for line in lines[1:])
     assert Image.open(out).size[1] < both[1]
+    beside = ("--out", tmp_path / "beside.png", "--against", "another", "--size", 100)
+    done = segpipe("show", "--root", landing.root, "--model-run", "unet", *beside, "a")
+    assert "unet against another:" in done.stdout
+    assert Image.open(tmp_path / "beside.png").size[0] > 300
     assert_plain_error(
         segpipe("show", "--root", landing.root, "--model-run", "another", "b"),
         "no prediction for 'b' by model run 'another'",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segpipe.cli.catalog import show
 from segpipe.errors import SegpipeError
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.blending import MARK
@@ -156,3 +157,14 @@ def test_a_picture_replaces_a_file_only_where_it_is_told_to(given: Root, tmp_pat
 def test_in_a_notebook_it_shows_itself_as_large_as_it_is_asked_for(given: Root) -> None:
     png = given.show("c", longest_side=64)._repr_png_()
     assert Image.open(io.BytesIO(png)).size == given.show("c", longest_side=64).picture.size
+
+
+def test_the_command_names_its_picture_so_that_it_replaces_none(
+    given: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for force in (False, False, True):
+        show(given.settings.root, "c", None, None, None, 64, None, None, force=force)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"picture written to overlay{n}.png" for n in ("", "-2", "")]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["overlay-2.png", "overlay.png"]
