@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segpipe.errors import SettingsError
+from segpipe.manifest_check import validate
 from segpipe.pictures import label_colours as module
+from segpipe.pictures.blending import as_drawn
 from segpipe.pictures.colour_record import ColourRecord
 from segpipe.pictures.label_colours import PLAIN_COLOUR, label_colours
 from segpipe.pictures.palette import PALETTE, hex_colour
@@ -215,3 +220,16 @@ def test_colours_change_no_fingerprint_verdict_or_digest(
         before.validated_digest,
         before.rejected_digest,
     )
+
+
+def test_a_policys_colours_are_those_of_the_page_on_a_single_manifest(
+    landing: LandingWriter, tmp_path: Path
+) -> None:
+    policy, page = tmp_path / "policy.toml", tmp_path / "page.html"
+    policy.write_text('[policy.colours]\n"class 0" = "#00a000"\n')
+    segments = [*landing.row("a")["segments"], {"label": "x", "index": 9, "metadata": "{}"}]
+    manifest = landing.manifest([{**landing.row("a"), "segments": segments}])
+    validate(str(manifest), tmp_path / "out", policy=policy, html=page, workers=1)
+    data = page.read_text().split("base64,")[1].split("'")[0]
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+    assert np.abs(picture[40, 20] - np.array(as_drawn((0, 160, 0)))).max() <= 1
