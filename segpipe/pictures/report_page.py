@@ -172,21 +172,20 @@ def _pictures(
         rows.setdefault(name, []).append(number)
     pictures: dict[str, str] = {}
     for folder, row in chosen_rows(manifest, rows):
-        try:
-            evidence, data = read_evidence(row, folder, validation)
-        except (SegpipeError, OSError, ValueError):
-            continue  # the report can do without the picture
-        image = read_image(row.image_url, folder, validation.sources)
         for rule_id in wanted[row.manifest, row.number]:
-            picture = evidence_picture(
-                evidence,
-                data,
-                [rule_id],
-                colours,
-                title=str(row.reference_id),
-                longest_side=_LONGEST_SIDE,
-                image=image,
-            )
+            try:
+                evidence, data = read_evidence(row, folder, validation)
+                picture = evidence_picture(
+                    evidence,
+                    data,
+                    [rule_id],
+                    colours,
+                    title=str(row.reference_id),
+                    longest_side=_LONGEST_SIDE,
+                    image=read_image(row.image_url, folder, validation.sources),
+                )
+            except (SegpipeError, OSError, ValueError):
+                continue  # the report can do without the picture
             if picture is not None:
                 pictures[rule_id] = _element(picture, f"{rule_id}: {row.reference_id}")
     return pictures
