@@ -134,12 +134,18 @@ def test_show_prints_the_segments_and_writes_a_picture(
         "unet",
     ]
     both = Image.open(out).size
-    done = segpipe("show", "--root", landing.root, "--out", out, "--model-run", "unet", "a")
+    one = ("show", "--root", landing.root, "--out", out, "--model-run", "unet", "a")
+    assert_plain_error(segpipe(*one), "a.png is there already: name another file")
+    done = segpipe(*one, "--force")
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["a", "unet", "8", "x", "6"]
     assert [line.split()[:3] for line in lines[1:]] == [["0", "class", "0"], ["1", "class", "1"]]
     assert all("0.50" in line and "50.0 %" in line for line in lines[1:])
     assert Image.open(out).size[1] < both[1]
+    beside = ("--out", tmp_path / "beside.png", "--against", "another", "--size", 100)
+    done = segpipe("show", "--root", landing.root, "--model-run", "unet", *beside, "a")
+    assert "unet against another:" in done.stdout
+    assert Image.open(tmp_path / "beside.png").size[0] > 300
     assert_plain_error(
         segpipe("show", "--root", landing.root, "--model-run", "another", "b"),
         "no prediction for 'b' by model run 'another'",
@@ -151,7 +157,7 @@ def test_the_dataset_is_named_where_the_catalog_has_others_than_the_settings(
 ) -> None:
     """As on the root of `segpipe nucleus-server`, whose datasets its users make."""
     where = ("--root", landing.root)
-    picture = ("--out", tmp_path / "a.png")
+    picture = ("--force", "--out", tmp_path / "a.png")
     empty = segpipe("show", *where, *picture, "--dataset", "streets", "a")
     assert_plain_error(empty, "nothing of dataset 'streets'; it is empty\n")
     publish({"a": (0, 1)}, dataset="streets")
