@@ -7,8 +7,11 @@ AZURITE := .venv/.azurite
 PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
+# Compiled Python is kept, whatever the shell says: the tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev test test-slow test-exhaustive test-browser test-newest lint bench bench-peers performance clean
+.PHONY: help demo dev test test-slow test-exhaustive test-browser test-newest prepare \
+	lint lint-types lint-code lint-definitions bench bench-peers performance clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
@@ -26,7 +29,8 @@ help:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segpipe needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # pip would use one core; some files are templates
 	@touch $(READY)
 
 demo: $(READY)
@@ -47,31 +51,47 @@ $(AZURITE): $(READY)
 	else echo "no npm here: the tests on Azure skip"; fi
 	@touch $(AZURITE)
 
+# What the tests need, made while lint leaves a core idle: with numba's kernels compiled and cached by
+# the tests of theirs, not every process of the tests compiles them.
+prepare: $(READY) $(AZURITE)
+	$(BIN)/python -m pytest -q tests/masks/test_fast_path.py tests/masks/test_scores.py \
+		tests/masks/test_boundaries.py tests/masks/test_co_occurrence.py tests/predictions/test_pdf_column.py
+
 test: $(READY) $(AZURITE)
 	$(PYTEST) -m "not slow and not browser and not newest"
 
+# Three at a time on two cores: they wait much, for Dagster's daemons, for retries and for kills.
 test-slow: $(READY) $(AZURITE)
-	SEGPIPE_KILLS=40 $(PYTEST) --timeout 900 -m slow
+	SEGPIPE_KILLS=40 $(PYTEST) --numprocesses 3 --timeout 900 -m slow
 
 $(BROWSER): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	@touch $(BROWSER)
 
 test-exhaustive: $(READY) $(AZURITE)
-	SEGPIPE_EXHAUSTIVE=1 SEGPIPE_KILLS=200 $(PYTEST) --timeout 20000 -m slow
+	SEGPIPE_EXHAUSTIVE=1 SEGPIPE_KILLS=200 $(PYTEST) --timeout 20000 -m "slow or hypothesis"
+
+# The files in which a mark stands: to collect all tests takes longer than to run a few.
+marked = $$(grep -rl 'mark\.$(1)\b' tests --include='test_*.py')
 
 test-browser: $(BROWSER)
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m browser $(call marked,browser)
 
 test-newest: $(READY)
-	$(BIN)/python -m pytest -m newest
+	$(BIN)/python -m pytest -m newest $(call marked,newest)
 
-lint: $(READY)
+lint: lint-types lint-code lint-definitions
+
+lint-types: $(READY)
+	$(BIN)/mypy
+
+lint-code: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m segpipe.queries.tables_page --check docs/tables.md
+
+lint-definitions: $(READY)
 	SEGPIPE_ROOT=$(DEMO) $(BIN)/dagster definitions validate -w workspace.yaml --log-level warning
 
 bench: $(READY)

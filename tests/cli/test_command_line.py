@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.fixtures.command_line import assert_plain_error, run_on_a_small_disk, segpipe
+from tests.fixtures.command_line import assert_plain_error, segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter, segment_cells, striped_mask
 from tests.fixtures.places import PROJECT
+from tests.fixtures.small_disk import SmallDisk
 
 TABLES = ["rejected.parquet", "segments.parquet", "validated.parquet"]
 
@@ -246,24 +247,15 @@ def test_a_disk_that_fills_up_half_way_leaves_nothing_half_written(
         row["mask_url"] = landing.mask(f"item {n}", noise.integers(0, 3, (64, 64), np.uint8))
         rows.append(row)
     manifest = landing.manifest(rows)
-    disk = tmp_path / "disk"
-    program = f"'{sys.executable}' -m segpipe"
-    # The second command proves what the first left: tables of the pass before it, and whole masks.
-    small = run_on_a_small_disk(
-        f"{program} validate '{manifest}' --out '{disk}/out'; echo status=$?; "
-        f"find '{disk}' -name '*.parquet' -o -name '*.tmp' -o -name '_summary.json'; echo end; "
-        f"for f in $(find '{disk}' -name '*.png'); do sha256sum $f; done",
-        disk,
-        "24k",
-    )
-    assert "status=2" in small.stdout, small.stdout + small.stderr
-    assert "the disk is full" in small.stderr
-    assert "Traceback" not in small.stderr
-    left = small.stdout.split("status=2\n")[1]
-    assert left.startswith("end\n"), left
-    for line in left.splitlines()[1:]:
-        digest, path = line.split()
-        assert Path(path).stem == digest
+    with SmallDisk(tmp_path / "disk", "24k") as disk:
+        done = disk.segpipe("validate", manifest, "--out", disk.place / "out")
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "the disk is full" in done.stderr
+        assert "Traceback" not in done.stderr
+        # Nothing but whole masks.
+        files = disk.do(f"find '{disk.place}' -type f").splitlines()
+        for path in files:
+            assert disk.do(f"sha256sum '{path}'").split()[0] == Path(path).stem
 
 
 def test_masks_outside_the_allowed_roots_need_permission(

@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from segpipe.root import Root
+from segpipe.settings import SETTINGS_FILE
 from tests.fixtures.command_line import assert_plain_error, segpipe
-from tests.fixtures.interface import Interface
+from tests.fixtures.interface import Interface, wait_for
+from tests.fixtures.landing import LandingWriter
+from tests.fixtures.processes import all_end, processes_of
+from tests.fixtures.published_days import LONG_AGO
 
 
 @pytest.mark.slow
 def test_a_script_beside_a_folder_called_segpipe_starts_it_and_sigterm_ends_all_of_it(
-    tmp_path: Path,
+    landing: LandingWriter, tmp_path: Path
 ) -> None:
-    (tmp_path / "root").mkdir()
+    """Meanwhile it publishes what lands."""
+    landing.root.mkdir()
+    (landing.root / SETTINGS_FILE).write_text("automatic = true\n")
     beside = tmp_path / "beside"
     (beside / "segpipe").mkdir(parents=True)
     (beside / "segpipe" / "__init__.py").write_text("raise ImportError('not this one')\n")
-    log = tmp_path / "log"
+    home, log = tmp_path / "home", tmp_path / "log"
     # It answers with its assets, so its code was found.
-    interface = Interface(tmp_path / "root", tmp_path / "home", log, script_in=beside)
-    begun = time.monotonic()
-    assert interface.terminate() == 0, log.read_text()
+    interface = Interface(landing.root, home, log, script_in=beside)
+    try:
+        path = landing.manifest([landing.row("a"), landing.row("b", (0, 2))])
+        os.utime(path, (LONG_AGO, LONG_AGO))  # it is not being written any more
+        catalog = Root.open(str(landing.root)).catalog
+
+        def published() -> bool | None:
+            there = catalog.version() is not None
+            return (there and catalog.read(["reference_id"]).num_rows == 2) or None
+
+        wait_for("publishing what landed", published, 240)
+        assert len(processes_of(home)) > 3
+    finally:
+        begun = time.monotonic()
+        status = interface.terminate()
+    assert status == 143, log.read_text()
     assert time.monotonic() - begun < 45
-    assert "Dagster services shut down" in log.read_text()
+    assert all_end(processes_of(home))
+    said = log.read_text()
+    assert "Dagster services shut down" in said
+    assert said.splitlines()[-1].startswith("interrupted; ")
 
 
 def test_a_busy_port_is_told_before_anything_is_started(tmp_path: Path) -> None:

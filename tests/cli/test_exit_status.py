@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pytest
 from segpipe.pipeline.home import NO_TELEMETRY
 from segpipe.pipeline.instance import open_instance
 from segpipe.root import Root
-from tests.fixtures.command_line import assert_plain_error, run_on_a_small_disk, segpipe
+from tests.fixtures.command_line import assert_plain_error, segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.ports import free_port
+from tests.fixtures.small_disk import SmallDisk
 
 MODEL_RUN = ["--model-run", PARTITION.model_run]
 ONE_DAY = [*MODEL_RUN, "--date", PARTITION.date]
@@ -106,29 +108,21 @@ QUICKLY = ("show --root ROOT a --out ROOT/a.png", "optimize --root ROOT", "impor
 def test_a_disk_that_takes_nothing_is_told_in_one_line_with_the_documented_status(
     published_root: Path, tmp_path: Path, command: Command, state: str
 ) -> None:
-    disk = tmp_path / "disk"
-    arguments = (
-        command.arguments.replace("ROOT", f"{disk}/root")
-        .replace("ELSEWHERE", str(tmp_path))
-        .replace("PORT", str(free_port()))
-    )
-    spoil = {
-        "read-only": f"mount -o remount,ro '{disk}'",
-        # To the last byte: what is left of the last block would take a small file.
-        "full": f"{{ cat /dev/zero > '{disk}/filled' 2>/dev/null || true; }}",
-    }[state]
-    script = (
-        f"cp -r '{published_root}' '{disk}/root' && {spoil} && "
-        f"DAGSTER_HOME='{tmp_path}/home' timeout 60 '{sys.executable}' -m segpipe {arguments}; "
-        "echo status=$?"
-    )
-    done = run_on_a_small_disk(script, disk, "3m")
+    with SmallDisk(tmp_path / "disk", "3m") as disk:
+        disk.do(f"cp -r '{published_root}' '{disk.place}/root'")
+        disk.make_read_only() if state == "read-only" else disk.fill()
+        arguments = (
+            command.arguments.replace("ROOT", f"{disk.place}/root")
+            .replace("ELSEWHERE", str(tmp_path))
+            .replace("PORT", str(free_port()))
+        )
+        done = disk.segpipe(*shlex.split(arguments), DAGSTER_HOME=f"{tmp_path}/home")
     expected, words = (
         (command.read_only, command.words[0])
         if state == "read-only"
         else (command.full, command.words[1])
     )
-    assert f"status={expected}\n" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == expected, done.stdout + done.stderr
     errors = told(done.stderr)
     assert len(errors) == (expected == 2), done.stderr
     assert all(words in line for line in errors), errors
@@ -143,11 +137,10 @@ def run_one_day(root: Path, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def home(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(new_dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Dagster home that was used."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    with open_instance(root.settings.root):
-        pass
+    shutil.copytree(new_dagster_home, tmp_path / "home")
     return tmp_path / "home"
 
 
@@ -215,28 +208,34 @@ def test_a_file_in_place_of_dagsters_home_is_told(landing: LandingWriter, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("size", "before", "words"),
+    ("size", "after_a_run", "words"),
     [
-        ("8k", "true", "full"),
-        ("300k", "true", "full"),
-        ("20m", "RUN >/dev/null && cat /dev/zero > DISK/filled 2>/dev/null; true", "full"),
-        ("20m", "RUN >/dev/null && mount -o remount,ro DISK", "no permission"),
+        ("8k", None, "full"),
+        ("300k", None, "full"),
+        ("20m", SmallDisk.fill, "full"),
+        ("20m", SmallDisk.make_read_only, "no permission"),
     ],
     ids=["hardly any room", "too little room", "full after a run", "read-only after a run"],
 )
 def test_a_dagster_home_that_takes_nothing_is_told_with_status_2(
-    landing: LandingWriter, tmp_path: Path, size: str, before: str, words: str
+    landing: LandingWriter,
+    tmp_path: Path,
+    size: str,
+    after_a_run: Callable[[SmallDisk], None] | None,
+    words: str,
 ) -> None:
     landing.manifest([landing.row("a")])
-    disk = tmp_path / "disk"
-    run = f"DAGSTER_HOME='{disk}/home' '{sys.executable}' -m segpipe "
-    run += shlex.join(["run", "--root", str(landing.root), *ONE_DAY])
-    before = before.replace("RUN", run).replace("DISK", f"'{disk}'")
-    done = run_on_a_small_disk(f"{{ {before}; }} && {run}; echo status=$?", disk, size)
-    assert done.stdout.endswith("status=2\n"), done.stdout + done.stderr
+    run = ["run", "--root", landing.root, *ONE_DAY]
+    with SmallDisk(tmp_path / "disk", size) as disk:
+        there = {"DAGSTER_HOME": f"{disk.place}/home"}
+        if after_a_run is not None:
+            assert disk.segpipe(*run, **there).returncode == 0
+            after_a_run(disk)
+        done = disk.segpipe(*run, **there)
+    assert done.returncode == 2, done.stdout + done.stderr
     (error,) = told(done.stderr)
     assert words in error
-    assert str(disk) in error
+    assert str(disk.place) in error
 
 
 @pytest.mark.parametrize(

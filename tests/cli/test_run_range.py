@@ -155,7 +155,7 @@ def test_a_range_leaves_out_what_is_over_or_has_no_partition_and_runs_the_ground
 def test_ctrl_c_ends_a_range_with_the_table_of_what_is_done(
     landing: LandingWriter, tmp_path: Path
 ) -> None:
-    days = [f"2026-01-{day:02}" for day in range(5, 13)]
+    days = [f"2026-01-{day:02}" for day in range(5, 10)]
     land(landing, "unet", *days)
     asked = ["run", "--root", str(landing.root), "--all"]
     home = tmp_path / "home"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fixtures.forked_python import run_module
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.places import PROJECT
 from tests.fixtures.processes import alive
@@ -188,16 +189,15 @@ main(sys.argv[1:])
 """
 
 
-def failing(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def failing(
+    *arguments: object, cwd: Path, program: str = FAILING, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """A command in which something fails that cannot fail."""
-    secret = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-key-value"}
-    return subprocess.run(
-        [sys.executable, "-c", FAILING, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**HERE, **secret, "TMPDIR": str(cwd), **environment},
-    )
+    script = cwd / "failing.py"
+    script.write_text(program)
+    there = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-key-value", "TMPDIR": str(cwd), **environment}
+    given = list(map(str, arguments))
+    return run_module(str(script), given, {**os.environ, **there}, timeout=120)
 
 
 def details_in(done: subprocess.CompletedProcess[str], folder: Path) -> str:
@@ -235,10 +235,7 @@ def test_without_any_place_for_details_the_line_says_how_to_see_them(tmp_path: P
     program = FAILING.replace(
         "import sys\n", "import sys, tempfile\ntempfile.tempdir = '/nil/nil'\n", 1
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, "show", "--root", str(blocked), "a"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = failing("show", "--root", blocked, "a", cwd=tmp_path, program=program)
     assert done.returncode == 3
     assert "run it again with --debug" in done.stderr
 

@@ -25,6 +25,7 @@ from segpipe.formats.manifest_writer import ManifestWriter
 from segpipe.formats.overlaps import Overlaps
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
+from tests.fixtures.thoroughness import at_most
 
 CATEGORIES = [
     {"id": 1, "name": "person", "isthing": 1},
@@ -304,7 +305,7 @@ def damaged(content: Any, path: tuple[Any, ...], value: Any) -> Any:
     return content
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_most(60, 150), deadline=None)
 @given(data=st.data())
 def test_no_damage_to_the_json_is_more_than_a_finding_or_a_sentence(
     pngs: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

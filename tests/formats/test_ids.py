@@ -15,6 +15,7 @@ from segpipe.formats.ids import Ids
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.encoding import canonical_png
 from segpipe.masks.fast_path import disabled, load_fast_path
+from tests.fixtures.thoroughness import at_most
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)
 KINDS = [np.uint8, np.uint16, np.int32, np.int64, np.uint64]
@@ -25,7 +26,7 @@ def ids_of(kind: type) -> st.SearchStrategy[np.ndarray]:
     return hnp.arrays(kind, SHAPES, elements=st.sampled_from([0, 1, 2, 255, most]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_most(60, 150), deadline=None)
 @given(pixels=st.sampled_from(KINDS).flatmap(ids_of))
 def test_areas_and_pixels_are_those_of_the_array_and_each_id_becomes_another(
     pixels: np.ndarray,

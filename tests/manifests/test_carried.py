@@ -16,6 +16,7 @@ from segpipe.manifests.common_types import Inexact, as_text, common_types, fitte
 from segpipe.storage.files import Folder
 from segpipe.validation.report import ValidationReport
 from tests.fixtures.inbox import Inbox, Outcome
+from tests.fixtures.thoroughness import at_most
 
 PIXELS = [[0, 1], [1, 5]]
 
@@ -338,7 +339,7 @@ def nested(members: st.SearchStrategy[pa.Array]) -> st.SearchStrategy[pa.Array]:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_most(100, 300), deadline=None)
 @given(st.lists(st.recursive(leaf(), nested, max_leaves=3), min_size=2, max_size=3))
 def test_a_common_type_loses_no_value_and_text_takes_what_is_left(arrays: list[pa.Array]) -> None:
     for kind in common_types([array.type for array in arrays]):

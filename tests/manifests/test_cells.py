@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.manifests.cells import cells_of
+from tests.fixtures.thoroughness import at_most
 
 METADATA = pa.struct([("confidence", pa.float64()), ("crowd", pa.bool_()), ("note", pa.string())])
 SEGMENTS = pa.list_(
@@ -34,7 +35,7 @@ def segment() -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_most(60, 150), deadline=None)
 @given(st.lists(st.none() | st.lists(segment(), max_size=4), max_size=6), st.data())
 def test_segments_are_what_they_are_in_arrow_also_in_a_part_of_a_column(
     cells: list[Any], data: st.DataObject

@@ -19,11 +19,12 @@ from segpipe.masks.measures import Measures, measure, measure_decoded
 from segpipe.masks.png import read_png
 from segpipe.masks.refusal import MaskRefused
 from tests.fixtures.png import GREY, PALETTE, RGB, SIGNATURE, chunk, ihdr, png
+from tests.fixtures.thoroughness import at_most
 
 pytest.importorskip("numba")
 pytest.importorskip("deflate")
 
-MANY = settings(max_examples=150, deadline=None)
+MANY = settings(max_examples=at_most(60, 150), deadline=None)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,6 +16,7 @@ from segpipe.masks.decoding import decode_mask
 from segpipe.masks.fast_path import disabled, load_fast_path
 from segpipe.masks.measures import Measures, measure, measure_decoded
 from tests.fixtures.strategies import masks
+from tests.fixtures.thoroughness import at_most
 
 
 def table(measures: Measures) -> dict[int, tuple[int, ...]]:
@@ -63,7 +64,7 @@ def naive_facts(mask: np.ndarray, value: int) -> tuple[float, ...]:
     return (len(places), *box, first, sum(xs) / len(xs), sum(ys) / len(ys))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_most(60, 150), deadline=None)
 @given(masks(side=9))
 def test_every_value_measures_as_counting_pixel_by_pixel_says(mask: np.ndarray) -> None:
     measures = measure(mask)

@@ -40,6 +40,7 @@ from tests.fixtures.png import (
     png,
 )
 from tests.fixtures.strategies import masks
+from tests.fixtures.thoroughness import at_most
 
 PIXELS = np.array([[0, 1, 2], [3, 1, 0]], np.uint8)
 FEW = settings(max_examples=60, deadline=None)
@@ -394,7 +395,7 @@ def test_bytes_after_the_end_are_accepted_and_told(trailing: bytes) -> None:
     assert f"{len(trailing):,} byte" in remark(encoded, "PNG-TRAILING")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_most(60, 150), deadline=None)
 @given(
     st.integers(1, 20),
     st.integers(1, 20),
@@ -495,16 +496,16 @@ def test_a_mask_exactly_as_large_as_allowed_is_decoded() -> None:
 
 
 @pytest.mark.parametrize(
-    "bomb",
+    ("kind", "head"),
     [
-        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000))),
-        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(50_000_000))),
-        chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(50_000_000))),
+        (b"zTXt", b"Comment\0\0"),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"),
+        (b"iCCP", b"profile\0\0"),
     ],
     ids=["zTXt", "compressed iTXt", "iCCP"],
 )
-def test_a_compressed_text_bomb_is_never_inflated(bomb: bytes) -> None:
-    encoded = png(PIXELS, before=bomb)
+def test_a_compressed_text_bomb_is_never_inflated(kind: bytes, head: bytes) -> None:
+    encoded = png(PIXELS, before=chunk(kind, head + zlib.compress(bytes(20_000_000))))
     assert peak_memory(lambda: decode_mask(encoded)) < 2_000_000
     assert decode_mask(encoded).pixels.tolist() == PIXELS.tolist()
 
@@ -530,10 +531,10 @@ EMPTY_BLOCKS = zlib.compress(LINES)[:2] + b"\0\0\0\xff\xff" * 300_000 + zlib.com
 @pytest.mark.parametrize(
     ("file", "told"),
     [
-        (bomb(LINES, beyond=bytes(300_000_000)), ["PNG-TRAILING"]),
-        (bomb(LINES, beyond=bytes(300_000_000), pieces=50), ["PNG-TRAILING"]),
+        (bomb(LINES, beyond=bytes(30_000_000)), ["PNG-TRAILING"]),
+        (bomb(LINES, beyond=bytes(30_000_000), pieces=50), ["PNG-TRAILING"]),
         (bomb(LINES, beyond=b"\1"), ["PNG-TRAILING"]),
-        (bomb(LINES, behind=bytes(1_000_000), pieces=20_000), []),
+        (bomb(LINES, behind=bytes(1_000_000), pieces=4_000), []),
         (SIGNATURE + ihdr(64, 48) + chunk(b"IDAT", EMPTY_BLOCKS) + chunk(b"IEND"), []),
     ],
     ids=["inflating", "in pieces", "by a byte", "behind the stream", "empty blocks"],

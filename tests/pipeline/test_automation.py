@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -32,12 +28,10 @@ from segpipe.pipeline.instance import register_landed
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
-from segpipe.settings import Settings
 from segpipe.validation.rules.policy import Policies
 from tests.fixtures.buckets import AnyBucket
 from tests.fixtures.faults import Fault
 from tests.fixtures.landing import LandingWriter
-from tests.fixtures.processes import all_end
 from tests.fixtures.s3_buckets import FlakyBucket, upload
 from tests.fixtures.s3_server import Bucket
 from tests.fixtures.stores import on_every_store_in_time
@@ -477,44 +471,3 @@ def test_both_are_off_until_switched_on_or_set_to_run(root: Root, automatic: boo
     assert sensor.default_status.value == ("RUNNING" if automatic else "STOPPED")
     assert schedule.default_status.value == ("RUNNING" if automatic else "STOPPED")
     assert schedule.cron_schedule == "0 6 * * *"
-
-
-def processes_below(process: int) -> list[int]:
-    """The processes it started, and theirs."""
-    listings = Path(f"/proc/{process}/task").glob("*/children")
-    children = [int(one) for listing in listings for one in listing.read_text().split()]
-    return children + [one for child in children for one in processes_below(child)]
-
-
-@pytest.mark.slow
-def test_a_manifest_that_lands_beside_a_running_segpipe_dev_is_published_and_dev_ends_when_told(
-    landing: LandingWriter, tmp_path: Path
-) -> None:
-    landing.root.mkdir()
-    (landing.root / "segpipe.toml").write_text("automatic = true\n")
-    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-m", "segpipe", "dev", "--root", str(landing.root), "--port"]
-    with subprocess.Popen(
-        [*command, "3987"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=(tmp_path / "said").open("w"),
-        start_new_session=True,
-    ) as process:
-        try:
-            land(landing)
-            catalog = Root(Settings.load(str(landing.root))).catalog
-            until = datetime.now(UTC) + timedelta(minutes=4)
-            while catalog.version() is None or catalog.read(["reference_id"]).num_rows != 2:
-                assert datetime.now(UTC) < until, "nothing was published"
-                assert process.poll() is None
-                time.sleep(1)
-            below = processes_below(process.pid)
-            assert len(below) > 2
-            process.terminate()
-            assert process.wait(60) == 143
-            assert all_end(below)
-            assert (tmp_path / "said").read_text().splitlines()[-1].startswith("interrupted; ")
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)

@@ -228,9 +228,15 @@ def too_many_rejections(landing: LandingWriter) -> None:
     landing.manifest([{**landing.row("bad"), "height": 7}])
 
 
+def a_file_in_the_way(landing: LandingWriter) -> None:
+    landing.manifest([landing.row("a")])
+    (landing.root / "validated").write_text("")
+
+
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
+        (a_file_in_the_way, "a file is where a folder is needed"),
         (no_manifest, "there is no model run 'unet'"),
         (no_list_of_items, "nowhere.txt"),
         (too_many_rejections, "1 of 1 rows rejected (limit: 0.5); see rejected_predictions, mend"),

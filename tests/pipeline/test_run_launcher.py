@@ -19,6 +19,7 @@ from segpipe.settings import SETTINGS_FILE
 from segpipe.storage.file_lock import file_lock
 from tests.fixtures.interface import Interface, wait_for
 from tests.fixtures.landing import LandingWriter
+from tests.fixtures.processes import processes_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,19 +51,7 @@ def interface(landing: LandingWriter, tmp_path: Path) -> Iterator[Interface]:
         landing.manifest(rows, partition)
     with Interface(landing.root, tmp_path / "home", tmp_path / "log") as running:
         yield running
-    assert processes(tmp_path / "home") == set()
-
-
-def processes(home: Path) -> set[int]:
-    """All processes of this Dagster home, wherever they hang."""
-    wanted, found = f"DAGSTER_HOME={home}".encode(), set()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if wanted in (path / "environ").read_bytes().split(b"\0"):
-                found.add(int(path.name))
-        except OSError:  # ended, or of another user
-            continue
-    return found
+    assert processes_of(tmp_path / "home") == set()
 
 
 def parent(process: int) -> int:
@@ -129,7 +118,7 @@ def test_runs_are_forked_and_cancelled_on_their_page_and_tried_again_when_killed
         run = interface.launch(DAYS[1], "unet", {})
         begun(interface, run)
         threading.Timer(3.0, held.close).start()
-        assert interface.terminate() == 0
+        assert interface.terminate() == 143
     with dg.DagsterInstance.from_config(str(interface.home)) as instance:
         ended = instance.get_run_by_id(run)
     assert ended is not None and ended.status == dg.DagsterRunStatus.SUCCESS
@@ -139,7 +128,7 @@ def test_a_run_s_process_does_not_stay_when_all_others_are_killed(interface: Int
     process = begun(interface, interface.launch(DAYS[0], "unet", {}))
     os.kill(process, signal.SIGSTOP)
     forked = {process, parent(process)}
-    for other in sorted(processes(interface.home) - forked):
+    for other in sorted(processes_of(interface.home) - forked):
         os.kill(other, signal.SIGKILL)
     os.kill(process, signal.SIGCONT)
     assert wait_for("the end of the run's processes", lambda: gone(*forked), SECONDS)

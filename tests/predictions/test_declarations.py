@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from segpipe.predictions.declarations import read_declaration
 from segpipe.predictions.prediction import Segment
 from tests.fixtures.strategies import JSON
+from tests.fixtures.thoroughness import at_most
 
 
 def only(cell: object) -> Any:
@@ -185,7 +186,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_most(60, 150), deadline=None)
 @given(ANYTHING | st.text(max_size=30) | ANYTHING.map(lambda value: json.dumps(value, default=str)))
 def test_no_cell_whatever_it_holds_raises(cell: object) -> None:
     declaration = read_declaration(cell)

@@ -31,7 +31,7 @@ from tests.fixtures.damaged_tables import (
 )
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance
 from tests.fixtures.published import outcomes, published
-from tests.fixtures.published_days import NEXT_DAY, rows_of, version_of
+from tests.fixtures.published_days import NEXT_DAY, Made, Publish, rows_of, version_of
 from tests.fixtures.s3_buckets import upload
 from tests.fixtures.s3_server import Bucket
 from tests.fixtures.thoroughness import slow_after
@@ -63,12 +63,15 @@ def meaning(root: Root) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture
-def two(root: Root, publish: Any) -> Root:
-    """A day in version 1 and the next in version 2, both confirmed."""
+def _two(root: Root, publish: Publish) -> None:
     publish(FIRST, run_id="first")
     publish(SECOND, NEXT_DAY, run_id="second")
-    return again(root)
+
+
+@pytest.fixture
+def two(begin_with: Callable[[Made], Root]) -> Root:
+    """A day in version 1 and the next in version 2, both confirmed."""
+    return again(begin_with(_two))
 
 
 def segments(root: Root) -> None:

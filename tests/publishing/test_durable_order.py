@@ -57,9 +57,13 @@ def of(name: str, paths: list[str]) -> list[str]:
     return [path for path in paths if re.fullmatch(name, path)]
 
 
-@pytest.fixture(scope="module")
-def runs(recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> list[Ran]:
-    """A partition's first run, and one with ``--update`` after its predictions have changed."""
+@pytest.fixture(
+    scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["first", "update"]
+)
+def run(
+    request: pytest.FixtureRequest, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory
+) -> Ran:
+    """A partition's first run, or one with ``--update`` after its predictions have changed."""
     folder = tmp_path_factory.mktemp("runs")
     landing = LandingWriter(folder / "root")
     command = [
@@ -67,17 +71,15 @@ def runs(recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> list[R
         "--model-run", PARTITION.model_run, "--date", PARTITION.date, "--update",
     ]  # fmt: skip
     script = ["sh", "-c", 'exec "$@" > "$0"', str(landing.root / _SAID), *command]
-    ran = []
-    for shift in (1, 2):
+    for shift in range(1, request.param + 1):
         rows = [landing.row(f"item {n}", (0, n + shift), name=f"{n} {shift}") for n in range(6)]
         landing.manifest(rows)
         before = folder / f"before {shift}"
         shutil.copytree(landing.root, before)
-        ran.append(Ran(before, recorder(landing.root, script).operations))
+        ran = Ran(before, recorder(landing.root, script).operations)
     return ran
 
 
-@pytest.mark.parametrize("run", [0, 1], ids=["first", "update"])
 @pytest.mark.parametrize(
     ("when", "certain"),
     [
@@ -93,9 +95,9 @@ def runs(recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> list[R
     ids=["tables", "summary", "log entry", "receipts", "success"],
 )
 def test_nothing_refers_to_what_is_not_certain(
-    runs: list[Ran], run: int, when: Callable[[Operation], bool], certain: str
+    run: Ran, when: Callable[[Operation], bool], certain: str
 ) -> None:
-    happened = runs[run].uncertain_when(when)
+    happened = run.uncertain_when(when)
     assert happened, "the run did not come to it"
     for uncertain in happened:
         # Receipts are written to from the beginning, under a name that nobody reads.

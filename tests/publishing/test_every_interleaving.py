@@ -43,6 +43,8 @@ TOGETHER = [
 ]  # fmt: skip
 OLD_ENTRY = re.compile(r"^(look|open) .*/_delta_log/0{19}[0-5]\.json$")
 Choose = Callable[[int, int, Sequence[int]], int]
+#: Of a task that was looked at, as JSON: where it is worth stopping.
+_STOPS: dict[str, list[int]] = {}
 
 
 @pytest.fixture(scope="module")
@@ -158,14 +160,19 @@ def stops(template: Path, actors: Sequence[Actor], task: Task) -> list[int]:
 
     Before all, except to do the same again, or to look at log entries that nothing changes.
     """
+    if (known := _STOPS.get(json.dumps(task))) is not None:
+        return known
     schedule, found = run(template, actors, [task], lambda step, last, going: 0)
     assert not found, told(found, [task], schedule, "alone")
     steps = [step for _, step in schedule.steps]
-    return [
-        place
-        for place, step in enumerate(steps)
-        if step != steps[place - 1] and not OLD_ENTRY.search(step)
-    ]
+    return _STOPS.setdefault(
+        json.dumps(task),
+        [
+            place
+            for place, step in enumerate(steps)
+            if step != steps[place - 1] and not OLD_ENTRY.search(step)
+        ],
+    )
 
 
 def told(found: list[str], tasks: Sequence[Task], schedule: Schedule, how: object) -> str:
@@ -173,7 +180,7 @@ def told(found: list[str], tasks: Sequence[Task], schedule: Schedule, how: objec
     return "\n".join([f"{who}, {how}:", *found, *(f"{p} {step}" for p, step in schedule.steps)])
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_order_two_take_their_steps_in_the_catalog_is_whole(
     ten_days_old: Path, actors: Sequence[Actor], seed: int
 ) -> None:
@@ -197,7 +204,7 @@ def test_wherever_one_is_stopped_while_the_others_do_it_all_the_catalog_is_whole
 def test_many_seeded_orders_leave_the_catalog_whole(
     ten_days_old: Path, actors: Sequence[Actor]
 ) -> None:
-    for seed in range(24, 24 + at_most(60, 500)):
+    for seed in range(24, 24 + at_most(40, 500)):
         tasks = TOGETHER[seed % len(TOGETHER)]
         schedule, found = run(ten_days_old, actors, tasks, seeded(seed, 300 * len(tasks)))
         assert not found, told(found, tasks, schedule, f"seed {seed}")

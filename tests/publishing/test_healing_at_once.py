@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,9 @@ from tests.fixtures.damaged_tables import (
     lost,
     zeroed,
 )
+from tests.fixtures.forked_python import ForkedProgram
 from tests.fixtures.landing import LandingWriter
+from tests.fixtures.processes import wait_until
 from tests.fixtures.published import published
 from tests.fixtures.published_days import NEXT_DAY
 
@@ -39,7 +38,7 @@ from pathlib import Path
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 import segpipe.publishing.catalog
-place, date, gate = sys.argv[1:]
+place, date, gate = json.loads(sys.stdin.readline())
 root = Root.open(place)
 Path(f"{gate}.{date}").touch()
 while not Path(gate).exists():
@@ -58,31 +57,18 @@ TORN: dict[str, Callable[[Root], Any]] = {
 def published_at_once(root: Root, dates: list[str], tmp_path: Path) -> list[tuple[int, list[str]]]:
     """What processes that each publish a day of their own inserted and said."""
     gate = tmp_path / "gate"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", _PUBLISHES, root.settings.root, date, str(gate)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for date in dates
-    ]
+    started = [ForkedProgram(_PUBLISHES) for _ in dates]
     try:
-        deadline = time.monotonic() + 100
-        while not all(Path(f"{gate}.{date}").exists() for date in dates):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        for program, date in zip(started, dates, strict=True):
+            program.stdin.write(json.dumps([root.settings.root, date, str(gate)]) + "\n")
+            program.stdin.flush()
+        ready = [Path(f"{gate}.{date}") for date in dates]
+        assert wait_until(lambda: all(path.exists() for path in ready), 100)
         gate.touch()
-        said = []
-        for process in started:
-            out, errors = process.communicate(timeout=100)
-            assert process.returncode == 0, errors
-            said.append(tuple(json.loads(out)))
-        return said
+        return [tuple(json.loads(program.stdout.readline())) for program in started]
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
+        for program in started:
+            program.close()
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.validated import PredictionBatch
 from tests.fixtures.prediction_batches import CONTENTS, PRINTS, Wanted, prediction_batch
+from tests.fixtures.thoroughness import at_most
 
 #: Identities that sort, truncate, escape or compare badly where something is careless.
 LONG = "a long prefix that outlives every statistic of a column/" * 3
@@ -603,7 +604,7 @@ class PublishingMachine(RuleBasedStateMachine):
         assert all(self.masks.has(row["mask_sha256"]) for row in rows)
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [2, pytest.param(at_most(15, 25), marks=pytest.mark.slow)])
 def test_whatever_happens_the_catalog_holds_what_the_model_holds(examples: int) -> None:
     run_state_machine_as_test(
         PublishingMachine,

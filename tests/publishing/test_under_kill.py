@@ -5,11 +5,9 @@ The processes are those of ``tests/fixtures/publishing_process.py``.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -38,10 +36,10 @@ from segpipe.publishing.publication import publish
 from segpipe.root import Root
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
-from tests.fixtures.command_line import run_on_a_small_disk
 from tests.fixtures.landing import PARTITION, LandingWriter, MakeProvenance, striped_mask
 from tests.fixtures.published import outcomes, published, receipts
-from tests.fixtures.publishing_process import CHILD, Child
+from tests.fixtures.publishing_process import Child
+from tests.fixtures.small_disk import SmallDisk
 from tests.fixtures.thoroughness import at_most, slow_after
 
 KILLS = int(os.environ.get("SEGPIPE_KILLS", "3"))
@@ -49,7 +47,7 @@ SLOW_KILLS = int(os.environ.get("SEGPIPE_KILLS", "200"))
 
 
 OLD, NEW = Partition("unet", "2026-01-04"), Partition("unet", "2026-01-05")
-ITEMS = 40
+ITEMS = 28
 ROWS = 4
 
 
@@ -325,7 +323,7 @@ def serial_order(
 def test_two_processes_at_once_are_as_one_after_the_other(
     world: World, tmp_path: Path, children: Callable[[], Child]
 ) -> None:
-    race(world, tmp_path, children, 5)
+    race(world, tmp_path, children, 3)
 
 
 @pytest.mark.slow
@@ -360,36 +358,34 @@ def test_the_search_for_a_serial_order_refuses_receipts_that_have_none() -> None
 # --- storage in the way --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def child_program(tmp_path: Path) -> str:
-    """A shell command that runs the child."""
-    script = tmp_path / "child.py"
-    script.write_text(CHILD)
-    return f"'{sys.executable}' '{script}'"
+def answers_of(disk: SmallDisk, *works: dict[str, object]) -> list[dict[str, Any]]:
+    """What a child on the disk answers to each work."""
+    child = Child(beside=disk.shell)
+    try:
+        child.wait_until_ready()
+        answers = []
+        for work in works:
+            child.tell(**work)
+            answers.append(child.answer())
+        return answers
+    finally:
+        child.end()
 
 
-def told_to(**work: object) -> str:
-    """A line of work, quoted for the shell."""
-    return "'" + json.dumps(work) + "'"
-
-
-@pytest.mark.parametrize("kilobytes", slow_after(1, {str(k): k for k in (48, 120, 200, 320)}))
+@pytest.mark.parametrize("kilobytes", slow_after(1, {str(k): k for k in (48, 90, 140, 220)}))
 def test_a_disk_that_fills_up_while_committing_costs_nothing_but_a_rerun(
-    world: World, tmp_path: Path, child_program: str, kilobytes: int
+    world: World, tmp_path: Path, kilobytes: int
 ) -> None:
-    disk = tmp_path / "disk"
-    work = {"root": world.root.settings.root, "date": NEW.date, "catalog": f"{disk}/catalog"}
-    script = (
-        f"printf '%s\\n' {told_to(**work, run_id='full')} {told_to(**work, run_id='', read=True)}"
-        f" | {child_program} && mount -o remount,size=50m '{disk}' && "
-        f"printf '%s\\n' {told_to(**work, run_id='again')} {told_to(**work, run_id='', read=True)}"
-        f" | {child_program}"
-    )
-    done = run_on_a_small_disk(script, disk, f"{kilobytes}k")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line != "ready"]
-    full, between, again, after = answers
+    with SmallDisk(tmp_path / "disk", f"{kilobytes}k") as disk:
+        work = {
+            "root": world.root.settings.root,
+            "date": NEW.date,
+            "catalog": f"{disk.place}/catalog",
+        }
+        reading: dict[str, object] = {**work, "run_id": "", "read": True}
+        full, between = answers_of(disk, {**work, "run_id": "full"}, reading)
+        disk.do(f"mount -o remount,size=50m '{disk.place}'")
+        again, after = answers_of(disk, {**work, "run_id": "again"}, reading)
     assert full["error"] == "StorageError", full
     assert "full" in full["words"].lower() or "no space" in full["words"].lower(), full
     new = world.fingerprints(NEW)
@@ -405,19 +401,18 @@ def test_a_disk_that_fills_up_while_committing_costs_nothing_but_a_rerun(
 
 
 def test_a_read_only_catalog_is_refused_in_words_and_stays_readable(
-    world: World, tmp_path: Path, child_program: str
+    world: World, tmp_path: Path
 ) -> None:
-    disk = tmp_path / "disk"
-    work = {"root": world.root.settings.root, "catalog": f"{disk}/catalog"}
-    script = (
-        f"printf '%s\\n' {told_to(**work, date=OLD.date, run_id='before')} | {child_program} && "
-        f"mount -o remount,ro '{disk}' && "
-        f"printf '%s\\n' {told_to(**work, date=NEW.date, run_id='refused', update=True)} "
-        f"{told_to(**work, date=NEW.date, run_id='', read=True)} | {child_program}"
-    )
-    done = run_on_a_small_disk(script, disk, "50m")
-    assert done.returncode == 0, done.stdout + done.stderr
-    _, refused, after = (json.loads(line) for line in done.stdout.splitlines() if line != "ready")
+    with SmallDisk(tmp_path / "disk", "50m") as disk:
+        work = {"root": world.root.settings.root, "catalog": f"{disk.place}/catalog"}
+        answers_of(disk, {**work, "date": OLD.date, "run_id": "before"})
+        disk.make_read_only()
+        new: dict[str, object] = {**work, "date": NEW.date}
+        refused, after = answers_of(
+            disk,
+            {**new, "run_id": "refused", "update": True},
+            {**new, "run_id": "", "read": True},
+        )
     assert refused["error"] == "StorageError"
     assert "no permission to write" in refused["words"] or "Read-only" in refused["words"]
     assert dict(after["held"]) == world.fingerprints(OLD)

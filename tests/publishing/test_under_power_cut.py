@@ -31,8 +31,8 @@ from tests.fixtures.power_cut_runs import MARK, RUNS, Content, content, land, to
 from tests.fixtures.recording import Recorder
 from tests.fixtures.thoroughness import at_most
 
-CUTS = int(os.environ.get("SEGPIPE_POWER_CUTS", "60"))
-SLOW_CUTS = int(os.environ.get("SEGPIPE_POWER_CUTS", at_most(250, 10_000)))
+CUTS = int(os.environ.get("SEGPIPE_POWER_CUTS", "40"))
+SLOW_CUTS = int(os.environ.get("SEGPIPE_POWER_CUTS", at_most(150, 10_000)))
 #: What is there before the first run, and never written to.
 _GIVEN = ("manifests", "segpipe.toml")
 _TABLES = ("validated.parquet", "segments.parquet", "rejected.parquet", "_summary.json")

@@ -287,13 +287,13 @@ class TestConditionalPuts:
 
 @pytest.mark.slow
 @on_every_store
-def test_two_publishers_of_twenty_rounds_each_lose_and_double_nothing(bucket: AnyBucket) -> None:
+def test_two_publishers_of_ten_rounds_each_lose_and_double_nothing(bucket: AnyBucket) -> None:
     folder = Folder(f"{bucket.url}/root")
 
     def publisher(number: int) -> None:
         masks = MaskStore(folder.folder("masks"))
         catalog = Catalog(folder.folder("catalog"), masks)
-        for turn in range(20):
+        for turn in range(10):
             catalog.publish(
                 prediction_batch({f"{number}-{turn}": turn % 3}, masks),
                 masks,
@@ -309,7 +309,7 @@ def test_two_publishers_of_twenty_rounds_each_lose_and_double_nothing(bucket: An
     for thread in threads:
         thread.join()
     found = Counter(open_catalog(folder.url).read(["reference_id"])["reference_id"].to_pylist())
-    assert found == Counter(f"{number}-{turn}" for number in range(2) for turn in range(20))
+    assert found == Counter(f"{number}-{turn}" for number in range(2) for turn in range(10))
 
 
 @pytest.mark.slow

@@ -37,10 +37,10 @@ from tests.fixtures.command_line import segpipe
 from tests.fixtures.faults import Fault
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.s3_buckets import upload
-from tests.fixtures.stores import STORES, on_every_store, on_every_store_in_time
+from tests.fixtures.stores import STORES, on_every_store_in_time
 from tests.fixtures.thoroughness import EXHAUSTIVE
 
-ITEMS = {f"item-{number}": (0, number + 1, number + 50) for number in range(12)}
+ITEMS = {f"item-{number}": (0, number + 1, number + 50) for number in range(6)}
 
 MakeProvenance = Callable[..., Provenance]
 
@@ -94,7 +94,6 @@ def told(publication: Publication) -> Counter[tuple[str, str]]:
     return Counter((row["reference_id"], row["outcome"]) for row in rows)
 
 
-@on_every_store
 def test_a_root_in_a_bucket_needs_nothing_but_the_usual_environment(
     bucket: AnyBucket, landing: LandingWriter, tmp_path: Path
 ) -> None:
@@ -102,9 +101,9 @@ def test_a_root_in_a_bucket_needs_nothing_but_the_usual_environment(
     run = ["run", "--root", f"{bucket.url}/root", "--model-run", "unet", "--date", PARTITION.date]
     first = segpipe(*run, DAGSTER_HOME=str(tmp_path))
     assert (first.returncode, first.stderr) == (0, first.stderr)
-    assert "12 inserted" in first.stdout
+    assert "6 inserted" in first.stdout
     again = segpipe(*run, DAGSTER_HOME=str(tmp_path))
-    assert "12 unchanged" in again.stdout
+    assert "6 unchanged" in again.stdout
     assert published(root) == ITEMS
     assert open_catalog(f"{bucket.url}/root").read(["reference_id"]).num_rows == len(ITEMS)
 
@@ -127,7 +126,7 @@ def test_credentials_may_stand_in_the_settings_instead(
     )
     (landing.root / "local" / "segpipe.toml").write_text(places + settings)
     root = Root.open(str(landing.root / "local"))
-    assert outcomes(publish(root, provenance())) == {"inserted": 12}
+    assert outcomes(publish(root, provenance())) == {"inserted": 6}
     assert published(root) == ITEMS
     # Masks that are not beside the root are named by where they are.
     path = root.catalog.read(["mask_path"])["mask_path"][0].as_py()
@@ -139,14 +138,14 @@ def test_the_laws_of_update_hold_in_a_bucket(
     bucket: AnyBucket, landing: LandingWriter, provenance: MakeProvenance
 ) -> None:
     root = land(bucket, landing, ITEMS)
-    assert outcomes(publish(root, provenance())) == {"inserted": 12}
+    assert outcomes(publish(root, provenance())) == {"inserted": 6}
     changed = {**ITEMS, "item-0": (7, 8), "new": (1, 2)}
     root = land(bucket, landing, changed)
     assert outcomes(publish(root, provenance())) == {
-        "inserted": 1, "unchanged": 11, "ignored": 1,
+        "inserted": 1, "unchanged": 5, "ignored": 1,
     }  # fmt: skip
     assert published(root) == {**changed, "item-0": ITEMS["item-0"]}
-    assert outcomes(publish(root, provenance(update=True))) == {"unchanged": 12, "replaced": 1}
+    assert outcomes(publish(root, provenance(update=True))) == {"unchanged": 6, "replaced": 1}
     assert published(root) == changed
 
 
@@ -157,7 +156,7 @@ def test_an_unchanged_rerun_writes_neither_masks_nor_rows(
     root = land(flaky.bucket, landing, ITEMS)
     publish(root, provenance())
     flaky.proxy.forget()
-    assert outcomes(publish(root, provenance())) == {"unchanged": 12}
+    assert outcomes(publish(root, provenance())) == {"unchanged": 6}
     there = re.compile(r"/root/(masks|catalog/predictions)/")
     stored = [
         passed
@@ -222,8 +221,8 @@ _TRIED_FIRST = {
         for store in STORES
         for fault in FAULTS
         for where in WHERE
-        # Elsewhere each fault once and each place once; all of them take minutes.
-        if store == "s3" or where in _TRIED_FIRST[fault] or EXHAUSTIVE
+        # Elsewhere each fault once; all of them take minutes.
+        if store == "s3" or where == min(_TRIED_FIRST[fault]) or EXHAUSTIVE
     ],
     indirect=["store"],
 )
@@ -241,7 +240,7 @@ def test_a_fault_on_the_way_changes_nothing(
     rule = flaky.fail(fault, method, path, nth=1)
     publication = publish(root, provenance())
     assert rule.happened == 1
-    assert outcomes(publication) == {"inserted": 12}
+    assert outcomes(publication) == {"inserted": 6}
     assert told(publication) == Counter((id, "inserted") for id in ITEMS)
     assert published(root) == ITEMS
 
@@ -258,7 +257,7 @@ def test_a_replacing_commit_whose_answer_is_lost_is_told_as_what_it_did(
     rule = flaky.fail(fault, "PUT", r"_delta_log/0+2\.json", nth=1)
     publication = publish(root, provenance(update=True))
     assert rule.happened == 1
-    assert outcomes(publication) == {"inserted": 1, "unchanged": 11, "replaced": 1}
+    assert outcomes(publication) == {"inserted": 1, "unchanged": 5, "replaced": 1}
     assert published(root) == changed
 
 
@@ -275,7 +274,7 @@ def test_two_publishers_on_a_bad_line_end_as_one_after_the_other(
     counted: list[dict[str, int]] = []
 
     def publisher() -> None:
-        own = Root(replace(root.settings, publish_rows=4))
+        own = Root(replace(root.settings, publish_rows=2))
         publication = own.publish(PARTITION, provenance=provenance())
         counted.append(outcomes(publication))
 
@@ -286,7 +285,7 @@ def test_two_publishers_on_a_bad_line_end_as_one_after_the_other(
         thread.join()
     flaky.proxy.heal()
     together = sum(map(Counter, counted), Counter())
-    assert together == {"inserted": 12, "unchanged": 12}
+    assert together == {"inserted": 6, "unchanged": 6}
     assert published(root) == ITEMS
 
 
@@ -305,7 +304,7 @@ def test_a_store_that_fails_for_good_is_said_and_a_rerun_completes(
         publish(root, provenance())
     assert rule.happened
     flaky.proxy.heal()
-    assert outcomes(publish(root, provenance())) == {"inserted": 12}
+    assert outcomes(publish(root, provenance())) == {"inserted": 6}
 
 
 def test_a_bucket_that_does_not_exist_is_one_sentence(

@@ -35,6 +35,7 @@ from segpipe.storage.sources import AllowedRoots
 from segpipe.validation.chunk import Validation, validate_chunk
 from tests.fixtures.inbox import Inbox, segments_for
 from tests.fixtures.png import png
+from tests.fixtures.thoroughness import at_most
 
 PIXELS = np.array([[0, 1]], np.uint8)
 
@@ -176,7 +177,7 @@ def test_everything_below_the_root_of_the_disk_may_be_allowed(places: Path) -> N
     assert read(places, f"{places}/outside/mask.png", "/") == png(PIXELS)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=at_most(60, 150), deadline=None)
 @given(
     st.lists(
         st.sampled_from(["..", ".", "", "day", "outside", "mask.png", "%2e%2e", "~", "root", "*"])

@@ -19,6 +19,7 @@ from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder, folder_name
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.redaction import redacted
+from tests.fixtures.thoroughness import at_most
 
 
 def stored_size(folder: Folder, name: str) -> int | None:
@@ -155,7 +156,7 @@ def test_folder_names_are_taken_literally(tmp_path: Path, name: str) -> None:
 # --- names from data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_most(100, 300), deadline=None)
 @given(st.text(min_size=1, max_size=40) | st.text("./\\%~ \0", min_size=1, max_size=6))
 def test_a_folder_name_is_one_component_that_gives_its_text_back(text: str) -> None:
     name = folder_name(text)

@@ -18,6 +18,7 @@ from segpipe.predictions.metadata import canonical_metadata
 from segpipe.predictions.prediction import Segment
 from segpipe.predictions.view import View
 from segpipe.views.consolidation import Consolidated, Consolidation
+from tests.fixtures.thoroughness import at_most
 
 MERGING = (View.INSTANCE, View.SEMANTIC)
 STREET = {
@@ -185,7 +186,7 @@ def canonical(segments: Sequence[Segment]) -> list[tuple[int, str, dict[str, Any
     return [(s.index, s.label, canonical_metadata(s.metadata)) for s in segments]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_most(100, 300), deadline=None)
 @given(predictions(), TAXONOMIES, st.sampled_from(MERGING))
 def test_consolidating_twice_equals_once(
     prediction: tuple[list[Segment], np.ndarray], taxonomy: dict[str, str], view: View
@@ -201,7 +202,7 @@ def test_consolidating_twice_equals_once(
     assert canonical(twice.segments) == canonical(once.segments)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_most(100, 300), deadline=None)
 @given(predictions(), TAXONOMIES, st.sampled_from(list(View)))
 def test_every_pixel_and_every_segment_is_accounted_for(
     prediction: tuple[list[Segment], np.ndarray], taxonomy: dict[str, str], view: View
@@ -231,7 +232,7 @@ def test_every_pixel_and_every_segment_is_accounted_for(
                 assert sources == [segment.index]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=at_most(80, 200), deadline=None)
 @given(predictions(), TAXONOMIES)
 def test_areas_per_label_are_preserved_by_the_semantic_view(
     prediction: tuple[list[Segment], np.ndarray], taxonomy: dict[str, str]
@@ -249,7 +250,7 @@ def test_areas_per_label_are_preserved_by_the_semantic_view(
     assert per_label(made.segments, after) == per_label(segments, areas)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=at_most(100, 300), deadline=None)
 @given(predictions(), TAXONOMIES)
 def test_classes_of_the_instance_view_are_the_classes_of_the_prediction_for_things(
     prediction: tuple[list[Segment], np.ndarray], taxonomy: dict[str, str]
@@ -562,7 +563,7 @@ def test_a_prediction_without_segments_has_a_view_without_segments() -> None:
 # --- class PDFs
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=at_most(80, 200), deadline=None)
 @given(predictions(), TAXONOMIES, st.sampled_from(MERGING))
 def test_merged_pdfs_sum_to_1(
     prediction: tuple[list[Segment], np.ndarray], taxonomy: dict[str, str], view: View

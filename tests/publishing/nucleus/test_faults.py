@@ -38,28 +38,28 @@ READ = ["/export", "/models/", "/models/add", "/info"]
 def test_a_fault_while_uploading_leaves_true_receipts(
     publisher: Publisher, fault: Fault, update: bool
 ) -> None:
-    publisher.land(40)
+    publisher.land(20)
     if update:
         publisher.publish()
-        publisher.land(40, (0, 2))
+        publisher.land(20, (0, 2))
     rule = publisher.there.proxy.fail(fault, method="POST", path="uploadPredictions", nth=2)
     found = publisher.publish(update=update)
     assert rule.happened == 1
-    assert outcomes(found) == {"replaced" if update else "inserted": 40}
+    assert outcomes(found) == {"replaced" if update else "inserted": 20}
     publisher.holds(found)
-    assert len(publisher.there.held()) == 40
+    assert len(publisher.there.held()) == 20
 
 
 def test_answers_the_client_cannot_sum_up_are_read_back(publisher: Publisher) -> None:
-    publisher.land(40)
+    publisher.land(20)
     rule = publisher.there.proxy.fail(
         Fault.REWRITTEN,
         path="uploadPredictions",
         rewrite=lambda answer: {**answer, "errors": None},
     )
     found = publisher.publish()
-    assert rule.happened == 4
-    assert outcomes(found) == {"inserted": 40}
+    assert rule.happened == 2
+    assert outcomes(found) == {"inserted": 20}
     publisher.holds(found)
 
 
@@ -149,20 +149,20 @@ def test_a_key_withdrawn_in_the_middle_ends_the_run_and_a_rerun_tells_what_was_s
 @pytest.mark.parametrize("update", slow_after(1, {"inserting": False, "replacing": True}))
 def test_one_prediction_that_is_refused_costs_no_other(publisher: Publisher, update: bool) -> None:
     """The service refuses whole requests: which of its ten it is shows when they go one by one."""
-    publisher.land(40)
+    publisher.land(20)
     if update:
         publisher.publish()
-        publisher.land(40, (0, 2))
+        publisher.land(20, (0, 2))
     rule = publisher.there.proxy.fail(Fault.REFUSED, path="uploadPredictions", body=b"item 0017")
     found = publisher.publish(update=update)
-    assert outcomes(found) == {"replaced" if update else "inserted": 39, "failed": 1}
+    assert outcomes(found) == {"replaced" if update else "inserted": 19, "failed": 1}
     ((reference_id, words),) = found.failures
     assert reference_id == ITEMS[17]
     assert "answered 400" in words
     assert rule.happened == 2
     publisher.there.proxy.heal()
     assert outcomes(publisher.publish(update=update)) == {
-        "unchanged": 39, "replaced" if update else "inserted": 1,
+        "unchanged": 19, "replaced" if update else "inserted": 1,
     }  # fmt: skip
 
 
@@ -335,13 +335,13 @@ def test_a_signature_in_a_masks_url_is_not_taken_for_the_mask(publisher: Publish
 
 def test_an_answer_slower_than_the_timeout_is_read_back(publisher: Publisher) -> None:
     publisher.settings(timeout=1)
-    publisher.land(40)
+    publisher.land(20)
     rule = publisher.there.proxy.fail(Fault.LATE, path="uploadPredictions", nth=2, seconds=2)
     found = publisher.publish()
     assert rule.happened == 1
-    assert outcomes(found) == {"inserted": 40}
+    assert outcomes(found) == {"inserted": 20}
     publisher.holds(found)
-    assert len(publisher.there.held()) == 40
+    assert len(publisher.there.held()) == 20
 
 
 def test_a_service_that_cannot_be_read_back_leaves_the_receipts_of_what_it_stored(

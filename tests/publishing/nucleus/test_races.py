@@ -64,13 +64,13 @@ def child(publisher: Publisher, run_id: str, update: str = "") -> subprocess.Pop
 
 
 def test_two_processes_leave_one_prediction_per_item(publisher: Publisher) -> None:
-    publisher.land(100)
+    publisher.land(40)
     both = [child(publisher, run_id) for run_id in ("one", "two")]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert len(publisher.there.held()) == 100
+    assert len(publisher.there.held()) == 40
     found = publisher.publish()
-    assert outcomes(found) == {"unchanged": 100}
+    assert outcomes(found) == {"unchanged": 40}
     publisher.holds(found)
 
 
