@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from segpipe.errors import SegpipeError
+from segpipe.evaluation.found import Found
 from segpipe.evaluation.result import Evaluation
 from segpipe.manifests.partition import Partition
 from segpipe.masks.decoding import decode_mask
@@ -93,7 +94,7 @@ def _picture_of(words: str, kind: str, data: bytes) -> dg.MarkdownMetadataValue:
 
 
 def evaluation_charts(
-    evaluation: Evaluation, colours: Mapping[str, Colour], before: Evaluation | None = None
+    evaluation: Found, colours: Mapping[str, Colour], before: Found | None = None
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """Charts of an evaluation's classes, confusion and calibration; only those that have data.
 
