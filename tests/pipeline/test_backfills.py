@@ -29,24 +29,34 @@ def land(landing: LandingWriter, label: str) -> None:
         landing.manifest(rows, partition)
 
 
+GROUND_TRUTH = '[evaluation]\nground_truth = "labels"\n'
+
+
 @pytest.fixture
-def interface(landing: LandingWriter, tmp_path: Path) -> Iterator[Interface]:
+def interface(
+    landing: LandingWriter, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Interface]:
     landing.root.mkdir()
-    (landing.root / SETTINGS_FILE).write_text("first_date = 2026-01-01\n")
+    more = getattr(request, "param", "")
+    (landing.root / SETTINGS_FILE).write_text(f"first_date = 2026-01-01\n{more}")
     land(landing, "class")
     with Interface(landing.root, tmp_path / "home", tmp_path / "log") as running:
         yield running
 
 
+@pytest.mark.parametrize("interface", [GROUND_TRUTH], indirect=True)
 def test_a_backfill_with_gaps_ends_green_with_exactly_what_landed_published(
     interface: Interface, landing: LandingWriter
 ) -> None:
-    other = Partition("segformer", DAYS[1])
+    other, true = Partition("segformer", DAYS[1]), Partition("labels", DAYS[0])
     landing.manifest([landing.row("other", (0, 9), other)], other)
-    # Its model run is registered by the run that names it.
+    rows = [landing.row(f"{day} {n}", (0, n), true) for day in DAYS[:2] for n in (1, 2)]
+    landing.manifest(rows, true)
+    # Their model runs are registered by the runs that name them.
     landed = {*KEYS, f"{DAYS[1]}|segformer"}
-    assert segpipe("run", "--root", landing.root, "--model-run", "segformer", "--date", DAYS[1],
-                   DAGSTER_HOME=str(interface.home)).returncode == 0  # fmt: skip
+    for one in (true, other):
+        assert segpipe("run", "--root", landing.root, "--model-run", one.model_run, "--date",
+                       one.date, DAGSTER_HOME=str(interface.home)).returncode == 0  # fmt: skip
     cells = [f"{day}|{name}" for day in [*DAYS, "2026-01-08"] for name in ("unet", "segformer")]
     begun = interface.backfill(cells)
     assert interface.end_of_backfill(begun, 300) == "COMPLETED_SUCCESS"
@@ -54,8 +64,13 @@ def test_a_backfill_with_gaps_ends_green_with_exactly_what_landed_published(
     # Of the other cells, and of views nobody publishes, nothing was to be materialized.
     assert counts["published_predictions"] == (len(landed), len(landed), 0)
     assert "semantic_masks" not in counts
+    # Two days have ground truth. The model run is evaluated after them, the other one is left out.
+    assert counts["evaluation"] == (2, 2, 0)
+    assert counts["evaluation_of_dataset"] == (1, 1, 0)
+    found = interface.latest("evaluation_of_dataset", "unet")
+    assert (found["days"], found["evaluated"]) == (2, 4)
     catalog = Root.open(str(landing.root)).catalog.read(["model_run", "reference_id"])
-    assert catalog.num_rows == 2 * len(KEYS) + 1
+    assert catalog.num_rows == 2 * len(KEYS) + 1 + len(rows)
 
 
 def test_a_backfill_reruns_a_range_with_update_on_or_off(

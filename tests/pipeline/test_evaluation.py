@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import build_definitions
 from segpipe.pipeline.gaps import NOTHING_LANDED, SKIPPED_TAG
+from segpipe.pipeline.ground_truth_sensor import SENSOR
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import RunReport, run_partition
 from segpipe.root import Root
@@ -137,6 +143,11 @@ def test_a_model_run_has_its_standing_among_the_others_on_the_items_that_all_hav
     assert "compared on the 3 items that all 2 model runs have" in said
     assert "elsewhere is left out: nothing could be evaluated" in said
     assert metadata["evaluated"].value == 6
+    store = root.evaluation_of_dataset("unet")
+    assert metadata["tables"].value == store.place.url
+    assert metadata["days"].value == 1
+    version = (event.materialization.tags or {})["dagster/data_version"]
+    assert version == store.digest()
     left_out = job.execute_in_process(
         instance=instance, partition_key="labels", asset_selection=asset
     )
@@ -168,3 +179,92 @@ def test_only_a_root_with_ground_truth_has_the_asset(
         key.path[-1] for key in graph.get(dg.AssetKey("published_predictions")).parent_keys
     }
     assert ("evaluation" in published) is evaluated
+
+
+class Truth:
+    """The sensor of ground truth and the sensor of conditions, asked as Dagster's daemon does."""
+
+    def __init__(self, root: Root, instance: dg.DagsterInstance) -> None:
+        self.definitions = build_definitions(root.settings)
+        self._instance = instance
+        self._now = datetime.now(UTC).replace(minute=10) + timedelta(hours=1)
+        self._seen: Any = None
+        self._cursor: str | None = None
+
+    def tick(self) -> set[str]:
+        """Look at the ground truth; the partitions of which it is said to have changed."""
+        (sensor,) = (one for one in self.definitions.sensors or () if one.name == SENSOR)
+        assert isinstance(sensor, dg.SensorDefinition)
+        with dg.build_sensor_context(self._instance, self._cursor) as context:
+            found = sensor.evaluate_tick(context)
+        for event in found.asset_events:
+            self._instance.report_runless_asset_event(event)
+        self._cursor = found.cursor or self._cursor
+        return {str(event.partition) for event in found.asset_events}
+
+    def requested(self) -> dict[str, list[str]]:
+        """The partitions of each asset that are to be materialized now."""
+        self._now += timedelta(minutes=1)
+        found = dg.evaluate_automation_conditions(
+            self.definitions, self._instance, cursor=self._seen, evaluation_time=self._now
+        )
+        self._seen = found.cursor
+        names = ("evaluation", "evaluation_of_dataset", "published_predictions")
+        asked = {name: found.get_requested_partitions(dg.AssetKey(name)) for name in names}
+        return {name: sorted(map(str, keys)) for name, keys in asked.items() if keys}
+
+    def is_stale(self, partition: Partition) -> bool:
+        """Whether Dagster's pages mark a partition's evaluation as out of date."""
+        graph, context = self.definitions.resolve_asset_graph(), LoadingContextForTest
+        resolver = CachingStaleStatusResolver(self._instance, graph, context(self._instance))
+        key = partition_key(partition)
+        return resolver.get_status(dg.AssetKey("evaluation"), key) is StaleStatus.STALE
+
+    def materialize(self, asset: str, key: str) -> None:
+        """Run an asset, as was requested."""
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        selection = [dg.AssetKey(asset)]
+        assert job.execute_in_process(
+            instance=self._instance, partition_key=key, asset_selection=selection
+        ).success
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
+def test_a_partition_is_evaluated_again_where_the_ground_truth_of_its_items_changed(
+    landing: LandingWriter, instance: dg.DagsterInstance
+) -> None:
+    root = root_with(landing)
+    key = partition_key(RUN)
+    for partition in (RUN, UNLABELLED):  # without any ground truth yet
+        assert run_partition(root, partition, instance=instance).failure is None
+    truth = Truth(root, instance)
+    assert (truth.tick(), truth.requested()) == (set(), {})
+    root.materialize(TRUTH)
+    root.publish(TRUTH)
+    assert truth.tick() == {key}
+    assert truth.requested() == {"evaluation": [key]}
+    assert truth.requested() == {}
+    truth.materialize("evaluation", key)
+    assert not truth.is_stale(RUN)
+    assert truth.requested() == {"evaluation_of_dataset": ["unet"]}
+    assert truth.tick() == set()
+    root.publish(UNLABELLED, update=True)  # another version of the catalog, the same truth
+    assert truth.tick() == set()
+    land(landing, TRUTH, {**TRUE, "item 4": PREDICTED["item 4"]})
+    root.materialize(TRUTH)
+    root.publish(TRUTH, update=True)
+    assert truth.tick() == {key}
+    assert truth.is_stale(RUN)
+    assert truth.requested() == {"evaluation": [key]}
+    truth.materialize("evaluation", key)
+    event = instance.get_latest_materialization_event(dg.AssetKey("evaluation"))
+    assert event is not None and event.asset_materialization is not None
+    assert event.asset_materialization.metadata["unchanged"].value == 5
+    assert not truth.is_stale(RUN)
+    assert truth.tick() == set()
+    # What is evaluated by other means meanwhile is not asked for.
+    land(landing, TRUTH, TRUE)
+    root.materialize(TRUTH)
+    root.publish(TRUTH, update=True)
+    root.evaluate(RUN)
+    assert truth.tick() == set()
