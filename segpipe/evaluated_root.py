@@ -23,6 +23,7 @@ from segpipe.evaluation.of_partition import (
     inputs_of,
     is_settled,
 )
+from segpipe.evaluation.out_of_date import is_current
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED
 from segpipe.evaluation.stored import EvaluationStore
@@ -95,7 +96,7 @@ class EvaluatedRoot(ValidatedRoot):
         inputs = inputs_of(predictions.summary, truth.state)
         stored = None if force else store.stored()
         known = None if stored is None else stored.whole()
-        if stored is not None and known is not None and stored.inputs == inputs:
+        if known is not None and is_current(store, stored, inputs, truth):
             return replace(known, reused=known.outcomes[EVALUATED])
         max_pixels = settings.policies.of(model_run).max_pixels
         result = evaluate_partition(

@@ -10,7 +10,7 @@ from segpipe.evaluated_root import EvaluatedRoot
 from segpipe.evaluation.days import DatasetEvaluation, EvaluatedDays
 from segpipe.evaluation.leaderboard import Leaderboard, leaderboard
 from segpipe.evaluation.of_partition import check_against, inputs_of, validated_ids
-from segpipe.evaluation.out_of_date import changed_truth, truth_version
+from segpipe.evaluation.out_of_date import changed_truth, is_current, truth_version
 from segpipe.evaluation.quality import Quality, judge_quality
 from segpipe.evaluation.requirements import NoRegression
 from segpipe.evaluation.stored import ALL_DAYS, EvaluationStore, StoredEvaluation
@@ -151,7 +151,7 @@ class JudgedRoot(EvaluatedRoot):
             store = self.evaluations(day, boundary=boundary)
             found = store.stored()
             inputs = inputs_of(Summary.read(self.tables(day)), truth.state)
-            if again or found is None or found.inputs != inputs:
+            if again or not is_current(store, found, inputs, truth):
                 self._evaluate(day, None, None, boundary=boundary, force=False)
                 found = store.stored()
             if found is None:

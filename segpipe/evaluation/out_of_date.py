@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Protocol
 
+from segpipe.errors import TableError
 from segpipe.evaluation.of_partition import validated_ids
-from segpipe.evaluation.stored import EvaluationStore
+from segpipe.evaluation.stored import EvaluationStore, StoredEvaluation
 from segpipe.storage.files import Folder
 from segpipe.validation.ground_truth import GroundTruth
 
@@ -32,16 +33,51 @@ def changed_truth(store: EvaluationStore, validated: Folder, truth: VersionedTru
         StorageError, TableError, CatalogError: if something cannot be read.
     """
     stored = store.stored()
-    if stored is None:
-        ids = validated_ids(validated)
-        before: list[str | None] = [None] * len(ids)
-    else:
+    if stored is not None:
         inputs = stored.inputs
         if isinstance(inputs, Mapping) and inputs.get("truth") == truth.state:
             return None
-        rows = stored.table("items", ["reference_id", "truth_fingerprint"])
-        ids, before = (rows[name].to_pylist() for name in rows.column_names)
-    return None if before == [*truth.fingerprints(ids)] else truth_version(validated, truth)
+        same = _has_truth(stored, truth)
+    else:
+        same = not any(truth.fingerprints(validated_ids(validated)))
+    return None if same else truth_version(validated, truth)
+
+
+def is_current(
+    store: EvaluationStore,
+    stored: StoredEvaluation | None,
+    inputs: Mapping[str, str],
+    truth: GroundTruth,
+) -> bool:
+    """Whether a stored evaluation is what evaluating again would find; where other items' ground
+    truth has changed, that is noted, so that the items are not looked at the next time.
+
+    Args:
+        inputs: of the evaluation, as they are now.
+
+    Raises:
+        StorageError, CatalogError: if something cannot be read, or be noted.
+    """
+    if stored is None or not isinstance(stored.inputs, Mapping):
+        return False
+    if stored.inputs == inputs:
+        return True
+    if stored.inputs.get("predictions") != inputs["predictions"]:
+        return False
+    try:
+        same = _has_truth(stored, truth)
+    except TableError:
+        return False
+    if same:
+        store.note_inputs(stored, inputs)
+    return same
+
+
+def _has_truth(stored: StoredEvaluation, truth: GroundTruth) -> bool:
+    """Whether an evaluation's items have the same ground truth now."""
+    rows = stored.table("items", ["reference_id", "truth_fingerprint"])
+    ids, before = (rows[name].to_pylist() for name in rows.column_names)
+    return before == [*truth.fingerprints(ids)]
 
 
 def truth_version(validated: Folder, truth: GroundTruth) -> str:

@@ -202,6 +202,14 @@ class EvaluationStore:
         tables = {name: [getattr(evaluation, name)] for name in TABLES if name != "summary"}
         self._write(evaluation, catalog_version, tables, {"inputs": inputs}, anew=anew)
 
+    def note_inputs(self, stored: StoredEvaluation, inputs: Mapping[str, str]) -> None:
+        """Note that what is stored would be made of these inputs as well.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        self.place.write(SUMMARY_FILE, _json({**stored.summary, "inputs": inputs}))
+
     def write_dataset(
         self, found: Found, catalog_version: int | None, segments: Iterable[pa.Table]
     ) -> None:
