@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,9 +34,10 @@ def land(landing: LandingWriter, partition: Partition, scenes: Mapping[str, Scen
     return write_manifest(folder / "predictions.parquet", scenes)
 
 
-@pytest.fixture
-def root(landing: LandingWriter) -> Root:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with published ground truth and validated predictions of six items."""
+    landing = LandingWriter(tmp_path_factory.mktemp("made") / "root")
     land(landing, TRUTH, TRUE)
     land(landing, RUN, PREDICTED)
     (landing.root / "segpipe.toml").write_text('[evaluation]\nground_truth = "labels"\n')
@@ -43,7 +45,14 @@ def root(landing: LandingWriter) -> Root:
     root.materialize(TRUTH)
     root.publish(TRUTH)
     root.materialize(RUN)
-    return root
+    return landing.root
+
+
+@pytest.fixture
+def root(made: Path, landing: LandingWriter) -> Root:
+    """A copy of it, for a test of its own."""
+    shutil.copytree(made, landing.root)
+    return Root.open(landing.root)
 
 
 def masks_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,13 +15,24 @@ from segpipe.manifests.partition import Partition
 from segpipe.pipeline import build_definitions
 from segpipe.pipeline.gaps import NOTHING_LANDED, SKIPPED_TAG
 from segpipe.pipeline.ground_truth_sensor import SENSOR
+from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
-from segpipe.pipeline.runs import RunReport, run_partition
+from segpipe.pipeline.runs import PartitionRuns, RunReport
 from segpipe.root import Root
 from tests.evaluation.test_roots import PREDICTED, RUN, TRUE, TRUTH, land
 from tests.fixtures.landing import LandingWriter
 
 UNLABELLED = Partition("unet", "2026-01-06")
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """One instance for all of these tests, each of which asks about its own runs, or its newest."""
+    folder = tmp_path_factory.mktemp("instance")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(folder / "dagster_home"))
+        with open_instance(str(folder)) as opened:
+            yield opened
 
 
 def root_with(landing: LandingWriter, requirements: str = "") -> Root:
@@ -59,11 +71,12 @@ def test_a_run_evaluates_what_it_publishes_and_leaves_out_what_has_no_ground_tru
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     root = root_with(landing, "min = {mIoU = 0.99}")
+    runs = PartitionRuns(root, instance)
     for partition, words in (
         (TRUTH, "labels is ground truth itself"),
         (UNLABELLED, "nothing could be evaluated: none of 6 items can be compared"),
     ):
-        report = run_partition(root, partition, instance=instance)
+        report = runs.run(partition)
         assert (report.failure, report.outcomes and report.outcomes["inserted"]) == (None, 6)
         events = of_evaluation(instance, report)
         assert "ASSET_MATERIALIZATION" not in kinds(events)
@@ -74,7 +87,7 @@ def test_a_run_evaluates_what_it_publishes_and_leaves_out_what_has_no_ground_tru
         run = instance.get_run_by_id(report.run_id)
         assert run is not None
         assert run.tags[SKIPPED_TAG] == "evaluation"
-    report = run_partition(root, RUN, instance=instance)
+    report = runs.run(RUN)
     assert (report.failure, report.outcomes and report.outcomes["inserted"]) == (None, 6)
     events = of_evaluation(instance, report)
     passed, severity, words = checks_of(events)["quality"]
@@ -96,13 +109,15 @@ def test_a_gate_stops_the_run_before_publishing_with_the_numbers_and_the_classes
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     root = root_with(landing, "min = {mIoU = 0.99}\ngate = true")
+    runs = PartitionRuns(root, instance)
     for partition, words in (
         (RUN, "mIoU 0."),
         (UNLABELLED, "it cannot be judged: nothing could be evaluated"),
     ):
         if partition is RUN:
-            assert run_partition(root, TRUTH, instance=instance).failure is None
-        report = run_partition(root, partition, instance=instance)
+            root.materialize(TRUTH)
+            root.publish(TRUTH)
+        report = runs.run(partition)
         assert report.failure is not None
         assert "check quality failed: " in report.failure
         assert words in report.failure
@@ -235,8 +250,9 @@ def test_a_partition_is_evaluated_again_where_the_ground_truth_of_its_items_chan
 ) -> None:
     root = root_with(landing)
     key = partition_key(RUN)
+    runs = PartitionRuns(root, instance)
     for partition in (RUN, UNLABELLED):  # without any ground truth yet
-        assert run_partition(root, partition, instance=instance).failure is None
+        assert runs.run(partition).failure is None
     truth = Truth(root, instance)
     assert (truth.tick(), truth.requested()) == (set(), {})
     root.materialize(TRUTH)
