@@ -47,8 +47,16 @@ def root_with(landing: LandingWriter, requirements: str = "") -> Root:
 
 def of_evaluation(instance: dg.DagsterInstance, report: RunReport) -> list[dg.DagsterEvent]:
     """Events of a run about the asset: materializations, observations, checks."""
+    return _of_step(instance, report, "evaluation")
+
+
+def validation_of(instance: dg.DagsterInstance, report: RunReport) -> list[dg.DagsterEvent]:
+    return _of_step(instance, report, "validate_masks")
+
+
+def _of_step(instance: dg.DagsterInstance, report: RunReport, step: str) -> list[dg.DagsterEvent]:
     events = (record.dagster_event for record in instance.all_logs(report.run_id))
-    return [one for one in events if one and one.step_key == "evaluation"]
+    return [one for one in events if one and one.step_key == step]
 
 
 def checks_of(events: list[dg.DagsterEvent]) -> dict[str, tuple[bool, str, str]]:
@@ -88,6 +96,15 @@ def test_a_run_evaluates_what_it_publishes_and_leaves_out_what_has_no_ground_tru
         assert run is not None
         assert run.tags[SKIPPED_TAG] == "evaluation"
     report = runs.run(RUN)
+    (seen,) = (
+        event.asset_observation_data.asset_observation
+        for event in validation_of(instance, report)
+        if event.event_type is dg.DagsterEventType.ASSET_OBSERVATION
+    )
+    # What its evaluation was of, so that a change is noticed.
+    assert (seen.asset_key, seen.tags["dagster/data_version"]) == (
+        dg.AssetKey("ground_truth"), root.truth_version(RUN),
+    )  # fmt: skip
     assert (report.failure, report.outcomes and report.outcomes["inserted"]) == (None, 6)
     events = of_evaluation(instance, report)
     passed, severity, words = checks_of(events)["quality"]
@@ -220,11 +237,15 @@ class Truth:
     def requested(self) -> dict[str, list[str]]:
         """The partitions of each asset that are to be materialized now."""
         self._now += timedelta(minutes=1)
+        names = ("evaluation", "evaluation_of_dataset", "published_predictions")
         found = dg.evaluate_automation_conditions(
-            self.definitions, self._instance, cursor=self._seen, evaluation_time=self._now
+            self.definitions,
+            self._instance,
+            dg.AssetSelection.assets(*names),
+            evaluation_time=self._now,
+            cursor=self._seen,
         )
         self._seen = found.cursor
-        names = ("evaluation", "evaluation_of_dataset", "published_predictions")
         asked = {name: found.get_requested_partitions(dg.AssetKey(name)) for name in names}
         return {name: sorted(map(str, keys)) for name, keys in asked.items() if keys}
 
@@ -244,15 +265,14 @@ class Truth:
         ).success
 
 
-@pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
 def test_a_partition_is_evaluated_again_where_the_ground_truth_of_its_items_changed(
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     root = root_with(landing)
     key = partition_key(RUN)
-    runs = PartitionRuns(root, instance)
+    instance.add_dynamic_partitions(MODEL_RUNS, ["unet", "labels"])
     for partition in (RUN, UNLABELLED):  # without any ground truth yet
-        assert runs.run(partition).failure is None
+        root.materialize(partition)
     truth = Truth(root, instance)
     assert (truth.tick(), truth.requested()) == (set(), {})
     root.materialize(TRUTH)
@@ -264,7 +284,7 @@ def test_a_partition_is_evaluated_again_where_the_ground_truth_of_its_items_chan
     assert not truth.is_stale(RUN)
     assert truth.requested() == {"evaluation_of_dataset": ["unet"]}
     assert truth.tick() == set()
-    root.publish(UNLABELLED, update=True)  # another version of the catalog, the same truth
+    root.publish(UNLABELLED)  # another version of the catalog, the same truth
     assert truth.tick() == set()
     land(landing, TRUTH, {**TRUE, "item 4": PREDICTED["item 4"]})
     root.materialize(TRUTH)
