@@ -35,7 +35,7 @@ _SHOWN_CLASSES = 20
 METRIC = "mIoU"
 #: The number that has to be asked for.
 BOUNDARY = "boundary_IoU"
-_METRIC_COLUMNS = ("", "A", "B", "B - A", "95 %", "won", "lost", "tied")
+_METRIC_COLUMNS = ("%", "A", "B", "B - A", "95 %", "won", "lost", "tied")
 
 
 @dataclass(frozen=True, repr=False)

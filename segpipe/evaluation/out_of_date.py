@@ -76,6 +76,8 @@ def is_current(
 def _has_truth(stored: StoredEvaluation, truth: GroundTruth) -> bool:
     """Whether an evaluation's items have the same ground truth now."""
     rows = stored.table("items", ["reference_id", "truth_fingerprint"])
+    ids: list[str]
+    before: list[str | None]
     ids, before = (rows[name].to_pylist() for name in rows.column_names)
     return before == [*truth.fingerprints(ids)]
 

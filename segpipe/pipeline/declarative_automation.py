@@ -39,20 +39,21 @@ def upstream_updated(assets: dg.AssetSelection) -> dg.AutomationCondition[Any]:
 
 def when_truth_changed(truth: dg.AssetKey) -> dg.AutomationCondition[Any]:
     """Request an asset after the ground truth of its items was reported to have changed."""
-    return _followed(dg.AssetSelection.assets(truth)).with_label("its ground truth has changed")
+    return _followed(truth, "its ground truth has changed")
 
 
 def when_days_evaluated(evaluation: dg.AssetKey) -> dg.AutomationCondition[Any]:
     """Request an asset of all days once none of them is being evaluated any more."""
-    return _followed(dg.AssetSelection.assets(evaluation)).with_label("a day was evaluated")
+    return _followed(evaluation, "a day was evaluated")
 
 
-def _followed(assets: dg.AssetSelection) -> dg.AutomationCondition[Any]:
-    """Request an asset after upstream assets were updated, by whatever run."""
+def _followed(upstream: dg.AssetKey, label: str) -> dg.AutomationCondition[Any]:
+    """Request an asset after an upstream one was updated, by whatever run."""
     condition = dg.AutomationCondition
-    updated = condition.any_deps_match(condition.newly_updated()).allow(assets)
+    watched = dg.AssetSelection.assets(upstream)
+    updated = condition.any_deps_match(condition.newly_updated()).allow(watched)
     waiting = condition.any_deps_in_progress() | condition.in_progress()
-    return updated.since_last_handled() & ~waiting
+    return (updated.since_last_handled() & ~waiting).with_label(label)
 
 
 def when_validated(prefixed: PrefixedRoot) -> dg.AutomationCondition[Any]:
