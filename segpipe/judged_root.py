@@ -29,7 +29,8 @@ class JudgedRoot(EvaluatedRoot):
         """Where :meth:`leaderboard` stores the evaluation of all days of a model run."""
         of_a_day = Partition(model_run, "2000-01-01")
         folder = self.settings.folder("evaluations").folder(of_a_day.folders[0], ALL_DAYS)
-        return replace(self.evaluations(of_a_day), folder=folder)
+        boundary = self.settings.requirements.boundary
+        return replace(self.evaluations(of_a_day, boundary=boundary), folder=folder)
 
     def leaderboard(self, model_run: str) -> tuple[DatasetEvaluation, Leaderboard]:
         """Evaluate all validated days of a model run, store that, and rank it among the dataset's
@@ -42,14 +43,15 @@ class JudgedRoot(EvaluatedRoot):
             CatalogError, StorageError: if something cannot be read, or not be written.
         """
         truth = self._truth_beside(model_run)
-        own = self._days(model_run, truth)
-        whole = DatasetEvaluation(own)
+        boundary = self.settings.requirements.boundary  # as the days are evaluated for their checks
+        own = self._days(model_run, truth, boundary=boundary)
+        whole = DatasetEvaluation(own, boundary=boundary)
         self.evaluation_of_dataset(model_run).write_dataset(whole, truth.version, whole.segments)
         evaluations, notes = {model_run: own}, []
         validated = Landing(self.settings.folder("validated")).model_runs()
         for name in sorted(validated.keys() - {model_run, *self.settings.ground_truth}):
             try:
-                evaluations[name] = self._days(name, truth)
+                evaluations[name] = self._days(name, truth, boundary=boundary)
             except (EvaluationError, NothingLandedError, TableError) as error:
                 notes.append(f"{name} is left out: {error}")
         return whole, leaderboard(model_run, evaluations, notes)

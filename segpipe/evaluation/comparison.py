@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from segpipe.errors import EvaluationError, SettingsError, listed, nearest
 from segpipe.evaluation.bootstrap import RESAMPLES, Intervals, intervals
-from segpipe.evaluation.found import HEADLINE
 from segpipe.evaluation.numbers import nullable
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED, NO_TRUTH
+from segpipe.evaluation.scores import HEADLINE
 from segpipe.evaluation.shown_comparison import (
     MOST_CHANGES,
     SHOWN_CHANGES,

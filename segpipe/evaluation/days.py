@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import EvaluationError, SegpipeError, TableError
-from segpipe.evaluation.found import Found
 from segpipe.evaluation.result import added_confusion, labels_of
 from segpipe.evaluation.schemas import CONFUSION, EVALUATED, ITEMS
+from segpipe.evaluation.scores import Scores
 from segpipe.evaluation.stored import StoredEvaluation
 from segpipe.evaluation.tally import Tally
 from segpipe.evaluation.uncertainty import Judged
@@ -165,7 +165,7 @@ def _outcomes(stored: StoredEvaluation) -> Mapping[str, str]:
     return dict(zip(ids, outcomes, strict=True))
 
 
-class DatasetEvaluation(Found):
+class DatasetEvaluation(Scores):
     """All days of a model run beside ground truth.
 
     Memory holds the items, and three numbers of each predicted segment that says how certain it is.

@@ -9,8 +9,8 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.evaluation.found import Found
 from segpipe.evaluation.schemas import CONFUSION, PREDICTION, TRUTH
+from segpipe.evaluation.scores import Scores
 from segpipe.evaluation.tally import Tally
 from segpipe.evaluation.uncertainty import Judged
 from segpipe.tables.writing import table_of
@@ -20,7 +20,7 @@ _TABLES = ("items", "item_classes", "item_confusion", "segments")
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation(Found):
+class Evaluation(Scores):
     """Predictions beside ground truth. Its repr is the table that a paper would print.
 
     Attributes:

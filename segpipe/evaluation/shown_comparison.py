@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import printable
-from segpipe.evaluation.found import CONVENTIONS_VERSION
+from segpipe.evaluation.scores import CONVENTIONS_VERSION
 from segpipe.names import shown
 from segpipe.tables.text import html_table, text_table
 

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from segpipe.errors import SegpipeError, TableError
 from segpipe.evaluation.block import Conventions
-from segpipe.evaluation.found import CONVENTIONS_VERSION, Found
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import (
     CLASSES,
@@ -26,6 +25,7 @@ from segpipe.evaluation.schemas import (
     SEGMENTS,
     SUMMARY,
 )
+from segpipe.evaluation.scores import CONVENTIONS_VERSION, Scores
 from segpipe.evaluation.uncertainty import CALIBRATION
 from segpipe.storage.files import Folder
 from segpipe.tables.schemas import FORMAT, FORMAT_KEY
@@ -84,7 +84,7 @@ class StoredEvaluation:
     def _words(self, name: str, why: str) -> str:
         return (
             f"the table {name} in {self._place.shown} cannot be read ({why}): evaluate the "
-            "partition again, with --force"
+            "partition again, with --force; if it was just being evaluated, ask again"
         )
 
     @property
@@ -211,7 +211,7 @@ class EvaluationStore:
         self.place.write(SUMMARY_FILE, _json({**stored.summary, "inputs": inputs}))
 
     def write_dataset(
-        self, found: Found, catalog_version: int | None, segments: Iterable[pa.Table]
+        self, found: Scores, catalog_version: int | None, segments: Iterable[pa.Table]
     ) -> None:
         """The same of a model run, over all its days.
 
@@ -227,7 +227,7 @@ class EvaluationStore:
 
     def _write(
         self,
-        found: Found,
+        found: Scores,
         catalog_version: int | None,
         tables: Mapping[str, Iterable[pa.Table]],
         more: Mapping[str, Any],

@@ -8,10 +8,10 @@ import dagster as dg
 from pydantic import Field
 
 from segpipe.errors import NothingLandedError
-from segpipe.evaluation.found import CONVENTIONS_VERSION, Found
 from segpipe.evaluation.quality import Quality
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED, NO_PREDICTION, NO_TRUTH
+from segpipe.evaluation.scores import CONVENTIONS_VERSION, Scores
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.label_colours import colours_of
 from segpipe.pipeline import checks, evaluation_checks, gaps, previews, schemas
@@ -173,7 +173,7 @@ def code_version() -> str:
     return f"{CODE_VERSION}.{CONVENTIONS_VERSION}"
 
 
-def counts(evaluation: Found, *more: str) -> dict[str, Any]:
+def counts(evaluation: Scores, *more: str) -> dict[str, Any]:
     """What became of items, and what has to be known of the numbers.
 
     Args:
@@ -189,7 +189,7 @@ def counts(evaluation: Found, *more: str) -> dict[str, Any]:
     }
 
 
-def numbers(evaluation: Found) -> dict[str, float]:
+def numbers(evaluation: Scores) -> dict[str, float]:
     """Those that are defined, by name: Dagster plots them over partitions."""
     told = {**evaluation.headline, **evaluation.uncertainty}
     return {name: value for name, value in told.items() if value is not None}

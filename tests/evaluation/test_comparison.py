@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from segpipe.errors import EvaluationError, SettingsError
 from segpipe.evaluation.class_counts import ClassCounts, summaries
 from segpipe.evaluation.comparison import Comparison
-from segpipe.evaluation.found import HEADLINE
 from segpipe.evaluation.numbers import class_columns
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import ITEM_CLASSES, ITEM_CONFUSION, ITEMS, SEGMENTS
+from segpipe.evaluation.scores import HEADLINE
 from segpipe.tables.writing import table_of
 from tests.fixtures.scenes_of_pairs import evaluated, pairs, scene
 from tests.fixtures.thoroughness import at_most

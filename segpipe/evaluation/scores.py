@@ -1,4 +1,4 @@
-"""What is found of a set, however it was put together: its numbers, and how they are told."""
+"""The scores of a set, however it was put together: its numbers, and how they are told."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _COLUMNS = (
 )
 
 
-class Found:
-    """The numbers of a set. Its repr is the table that a paper would print."""
+class Scores:
+    """The scores of a set. Its repr is the table that a paper would print."""
 
     items: pa.Table
     undecided: Sequence[str]
