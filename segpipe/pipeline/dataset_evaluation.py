@@ -91,7 +91,7 @@ def _events(context: dg.AssetExecutionContext, root: Root, model_run: str) -> It
         metadata={
             "leaderboard": _table(standing),
             "standing": _rank(standing, model_run),
-            "compared": list(standing.notes),
+            "compared": "\n".join(standing.notes),
             **previews.evaluation_charts(evaluation, colours),
             **numbers(evaluation),
             **counts(evaluation),
