@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING
 
 from segpipe.errors import (
-    EvaluationError,
     NothingLandedError,
     SettingsError,
-    TableError,
     listed,
     nearest,
 )
 from segpipe.evaluation.agreement import Agreement, check_common
 from segpipe.evaluation.block import Conventions
-from segpipe.evaluation.comparison import METRIC, Comparison, check_metric
-from segpipe.evaluation.leaderboard import Leaderboard, leaderboard
+from segpipe.evaluation.comparison import BOUNDARY, METRIC, Comparison, check_metric
 from segpipe.evaluation.of_partition import (
     Evaluating,
     check_against,
     evaluate_days,
     evaluate_partition,
-    has_any,
+    inputs_of,
+    is_settled,
 )
-from segpipe.evaluation.quality import Quality, judge_quality
-from segpipe.evaluation.requirements import NoRegression
+from segpipe.evaluation.out_of_date import is_current
 from segpipe.evaluation.result import Evaluation
+from segpipe.evaluation.schemas import EVALUATED
 from segpipe.evaluation.stored import EvaluationStore
 from segpipe.evaluation.validated_items import ValidatedItems
 from segpipe.manifests.landing import Landing
@@ -37,12 +35,8 @@ from segpipe.pictures.comparison_pictures import write_comparison_pictures
 from segpipe.pictures.evaluation_sheet import EvaluationSheets, evaluation_sheets
 from segpipe.pictures.palette import Colour
 from segpipe.publishing.ground_truth import PublishedTruth
-from segpipe.validation.materialization import Progress
-
-if TYPE_CHECKING:
-    pass
-
 from segpipe.validated_root import DateLike, PartitionLike, ValidatedRoot
+from segpipe.validation.materialization import Progress
 
 
 class EvaluatedRoot(ValidatedRoot):
@@ -97,18 +91,24 @@ class EvaluatedRoot(ValidatedRoot):
         settings, model_run = self.settings, partition.model_run
         store = self.evaluations(partition, against, boundary=boundary)
         check_against(model_run, store.against)
-        version = self.catalog.version()
         truth = PublishedTruth.now(self.catalog, settings.dataset, store.against)
+        predictions = self.validated(partition)
+        inputs = inputs_of(predictions.summary, truth.state)
+        stored = None if force else store.stored()
+        known = None if stored is None else stored.whole()
+        if known is not None and is_current(store, stored, inputs, truth):
+            return replace(known, reused=known.outcomes[EVALUATED])
         max_pixels = settings.policies.of(model_run).max_pixels
         result = evaluate_partition(
-            self.validated(partition),
+            predictions,
             Evaluating(truth, self.masks, store.conventions, max_pixels),
-            None if force else store.read(),
+            known,
             workers=self._workers,
             rows_per_chunk=settings.rows_per_chunk,
             progress=progress,
         )
-        store.write(result, version)
+        settled = inputs if is_settled(result) else None
+        store.write(result, truth.version, settled, anew=known is None)
         return result
 
     def compare(
@@ -119,6 +119,7 @@ class EvaluatedRoot(ValidatedRoot):
         *,
         against: str | None = None,
         agreement: bool = False,
+        boundary: bool = False,
         metric: str = METRIC,
         seed: int = 0,
         pictures: str | PathLike[str] | None = None,
@@ -132,7 +133,9 @@ class EvaluatedRoot(ValidatedRoot):
             date: ``YYYY-MM-DD``, or a date; None for every day that has landed.
             against: the model run that is true; ``[evaluation] ground_truth`` if None.
             agreement: leave out the ground truth that ``segpipe.toml`` names.
-            metric: the number whose largest changes are listed, such as ``PQ``.
+            boundary: Boundary IoU as well, as a number of sets, classes and items.
+            metric: the number whose largest changes are listed, such as ``PQ``; ``boundary_IoU``
+                asks for boundaries.
             seed: of the intervals' resamples.
             pictures: a folder for pictures of these changes.
             force: read every mask, even if nothing changed since the last time.
@@ -149,6 +152,7 @@ class EvaluatedRoot(ValidatedRoot):
         if agreement and against is not None:
             raise SettingsError("agreement is without ground truth: leave out against")
         check_metric(metric)
+        boundary = boundary or metric == BOUNDARY
         days = [self._landed(run, date) for run in (a, b)]
         one, other = (
             ValidatedItems(run, [self.tables(day) for day in of], self.masks)
@@ -163,13 +167,16 @@ class EvaluatedRoot(ValidatedRoot):
             first, second = (
                 evaluate_days(
                     of,
-                    lambda day: self._evaluate(day, against, progress, boundary=False, force=force),
+                    lambda day: self._evaluate(
+                        day, against, progress, boundary=boundary, force=force
+                    ),
                 )
                 for of in days
             )
             result = Comparison.of((a, first), (b, second), metric=metric, seed=seed)
         else:
-            result = Agreement.of(one, other, self._agreeing(one, days[1], progress))
+            found = self._agreeing(one, days[1], progress, boundary=boundary)
+            result = Agreement.of(one, other, found)
         if pictures is not None:
             ids = result.changes["reference_id"].to_pylist()
             write_comparison_pictures(ids, (one, other), truth, pictures, self.settings)
@@ -194,11 +201,16 @@ class EvaluatedRoot(ValidatedRoot):
         return [day]
 
     def _agreeing(
-        self, one: ValidatedItems, days: Sequence[Partition], progress: Progress | None
+        self,
+        one: ValidatedItems,
+        days: Sequence[Partition],
+        progress: Progress | None,
+        *,
+        boundary: bool,
     ) -> Evaluation:
         """The evaluation of a model run's days with another model run as the truth; not stored."""
         policy = self.settings.policies.of(days[0].model_run)
-        conventions = Conventions(policy.taxonomy)
+        conventions = Conventions(policy.taxonomy, boundary=boundary)
         evaluating = Evaluating(one, self.masks, conventions, policy.max_pixels)
         return evaluate_days(
             days,
@@ -223,25 +235,6 @@ class EvaluatedRoot(ValidatedRoot):
             settings.ground_truth if against is None else (against,),
             Conventions(settings.policies.of(model_run).taxonomy, boundary=boundary),
         )
-
-    def leaderboard(self, model_run: str) -> tuple[Evaluation, Leaderboard]:
-        """Evaluate all validated days of a model run, and rank it among the dataset's other model
-        runs on the items that all of them have. What did not change is not read again.
-
-        Raises:
-            SettingsError: if no ground truth is named, or it is the model run itself.
-            NothingLandedError, EvaluationError, TableError: if it cannot be evaluated.
-            CatalogError, StorageError: if something cannot be read, or not be written.
-        """
-        own = self._days(model_run)
-        evaluations, notes = {model_run: own}, []
-        validated = Landing(self.settings.folder("validated")).model_runs()
-        for name in sorted(validated.keys() - {model_run, *self.settings.ground_truth}):
-            try:
-                evaluations[name] = self._days(name)
-            except (EvaluationError, NothingLandedError, TableError) as error:
-                notes.append(f"{name} is left out: {error}")
-        return own, leaderboard(model_run, evaluations, notes)
 
     def evaluation_before(
         self, partition: Partition, *, boundary: bool = False
@@ -270,68 +263,3 @@ class EvaluatedRoot(ValidatedRoot):
         settings = self.settings
         truth = PublishedTruth.now(self.catalog, settings.dataset, settings.ground_truth)
         return evaluation_sheets(evaluation, self.validated(partition), truth, settings, colours)
-
-    def gated(self, model_run: str) -> bool:
-        """Whether a model run's predictions are published only if they are good enough."""
-        settings = self.settings
-        return settings.requirements.gate and model_run not in settings.ground_truth
-
-    def quality(
-        self,
-        partition: PartitionLike,
-        date: DateLike = None,
-        *,
-        force: bool = False,
-        progress: Progress | None = None,
-    ) -> Quality:
-        """Evaluate a partition, and judge whether it is as good as ``[evaluation]`` requires.
-
-        Args:
-            partition, date, force, progress: as for :meth:`evaluate`.
-
-        Raises:
-            SettingsError: if no ground truth is named, or it is the model run itself.
-            TableError: if the partition was not materialized completely.
-            CatalogError, StorageError: if something cannot be read, or not be written.
-        """
-        partition, required = Partition.of(partition, date), self.settings.requirements
-        boundary = required.boundary
-
-        def baseline(compared: NoRegression, ids: list[str]) -> Evaluation:
-            return self._days(compared.against, ids, boundary=boundary)
-
-        return judge_quality(
-            partition.model_run,
-            lambda: self._evaluate(partition, None, progress, boundary=boundary, force=force),
-            baseline,
-            required,
-        )
-
-    def _days(
-        self, model_run: str, ids: list[str] | None = None, *, boundary: bool = False
-    ) -> Evaluation:
-        """The evaluation of all validated days of a model run.
-
-        Args:
-            ids: leave out days that have none of these items; None for all days.
-
-        Raises:
-            NothingLandedError: if there are none.
-            EvaluationError, TableError: if none can be evaluated.
-        """
-        landing = Landing(self.settings.folder("validated"))
-        days = [Partition(model_run, day) for day in reversed(landing.days(model_run))]
-        if ids is not None:
-            days = [day for day in days if self._may_have(day, ids)]
-        if not days:
-            what = "" if ids is None else " of the same items"
-            raise NothingLandedError(f"nothing{what} is validated of model run {model_run!r}")
-        return evaluate_days(
-            days, lambda day: self._evaluate(day, None, None, boundary=boundary, force=False)
-        )
-
-    def _may_have(self, partition: Partition, ids: list[str]) -> bool:
-        try:
-            return has_any(self.validated(partition), ids)
-        except TableError:
-            return True  # whoever evaluates it says what is wrong

@@ -36,11 +36,11 @@ from segpipe.validation.summary import Summary
 if TYPE_CHECKING:
     from segpipe.queries.views import Sources
 
-from segpipe.evaluated_root import EvaluatedRoot
+from segpipe.judged_root import JudgedRoot
 from segpipe.validated_root import DateLike, PartitionLike
 
 
-class Root(EvaluatedRoot):
+class Root(JudgedRoot):
     """A root: its settings, its folders and stores, and the operations on its partitions."""
 
     def publish(

@@ -86,7 +86,9 @@ def _environment(root: str) -> dict[str, str]:
     environment = {**os.environ, ROOT_VARIABLE: root, "PYTHONSAFEPATH": "1"}
     if given := os.environ.get("PYTHONPATH"):
         folders = [os.path.abspath(folder) for folder in given.split(os.pathsep)]
-        environment["PYTHONPATH"] = os.pathsep.join(folders)
+        # Where it loads definitions, Dagster leaves out the first place that Python looks in, which
+        # it takes for the working folder.
+        environment["PYTHONPATH"] = os.pathsep.join([os.environ["DAGSTER_HOME"], *folders])
     return environment
 
 

@@ -70,6 +70,7 @@ class CompareOptions:
         everything: the same, said.
         against: the model run that is true; None for that of the settings.
         agreement: without ground truth.
+        boundary: Boundary IoU as well.
         metric: whose largest changes are listed.
         pictures: a folder for pictures of them.
         output: what to print, ``text`` or ``json``.
@@ -81,6 +82,7 @@ class CompareOptions:
     everything: bool
     against: str | None
     agreement: bool
+    boundary: bool
     metric: str
     seed: int
     pictures: str | None
@@ -105,6 +107,7 @@ def run_compare(root: str, options: CompareOptions) -> int:
             options.date,
             against=options.against,
             agreement=options.agreement,
+            boundary=options.boundary,
             metric=options.metric,
             seed=options.seed,
             pictures=options.pictures,

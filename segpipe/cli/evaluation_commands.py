@@ -8,6 +8,10 @@ import click
 
 from segpipe.cli.options import format_option, model_run_option, root_option
 
+_boundary_option = click.option(
+    "--boundary", is_flag=True, help="Boundary IoU as well, which takes longer."
+)
+
 
 @click.command()
 @root_option
@@ -19,7 +23,7 @@ from segpipe.cli.options import format_option, model_run_option, root_option
     metavar="M",
     help="The model run that is true; [evaluation] ground_truth of segpipe.toml by default.",
 )
-@click.option("--boundary", is_flag=True, help="Boundary IoU as well, which takes longer.")
+@_boundary_option
 @click.option(
     "--force", is_flag=True, help="Read every mask, also where nothing changed since the last time."
 )
@@ -51,6 +55,7 @@ def evaluate(root: str, **options: Any) -> int:
 @click.option(
     "--agreement", is_flag=True, help="How far both agree, also where ground truth is named."
 )
+@_boundary_option
 @click.option(
     "--metric",
     default="mIoU",

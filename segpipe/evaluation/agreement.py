@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,16 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import EvaluationError, listed
-from segpipe.evaluation.result import CONVENTIONS_VERSION, Evaluation
+from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED, NO_PREDICTION
 from segpipe.evaluation.shown_comparison import (
     MOST_CHANGES,
     SHOWN_CHANGES,
+    BesideEachOther,
     Shown,
-    as_html,
-    as_text,
-    counted,
-    one_sided_lines,
     one_sided_table,
     percent,
 )
@@ -28,12 +24,13 @@ from segpipe.evaluation.validated_items import ValidatedItems
 from segpipe.names import shown
 
 _SHOWN_LABELS, _NAMED = 20, 3
+_NUMBERS = ("pixel_accuracy", "mIoU", "PQ", "SQ", "RQ")
 # Number of an evaluation -> its name where both sides count alike.
-_NUMBERS = {"pixel_accuracy": "pixel_agreement", "mIoU": "mIoU", "PQ": "PQ", "SQ": "SQ", "RQ": "RQ"}
+_NAMES = {"pixel_accuracy": "pixel_agreement"}
 
 
 @dataclass(frozen=True, repr=False)
-class Agreement:
+class Agreement(BesideEachOther):
     """How far the model runs A and B agree on the items that both have.
 
     Attributes:
@@ -65,9 +62,13 @@ class Agreement:
 
     @property
     def headline(self) -> Mapping[str, float | None]:
-        """``pixel_agreement``, ``mIoU``, ``PQ``, ``SQ``, ``RQ``; None where undefined."""
+        """``pixel_agreement``, ``mIoU``, ``PQ``, ``SQ``, ``RQ`` and, where it was asked for,
+        ``boundary_IoU``; None where undefined."""
         numbers = self.evaluation.numbers
-        return {name: numbers[of] for of, name in _NUMBERS.items()}
+        return {_NAMES.get(of, of): numbers[of] for of in self._asked(*_NUMBERS)}
+
+    def _asked(self, *names: str) -> list[str]:
+        return [*names, *(["boundary_IoU"] if self.evaluation.boundary else [])]
 
     @property
     def confusion(self) -> pa.Table:
@@ -80,11 +81,12 @@ class Agreement:
 
     @property
     def items(self) -> pa.Table:
-        """One row per common item, ``pixel_agreement`` and ``PQ``; the least agreement first."""
+        """One row per common item, ``pixel_agreement``, ``PQ`` and, where it was asked for,
+        ``boundary_IoU``; the least agreement first."""
         rows = self.evaluation.items
-        rows = rows.filter(pc.equal(rows["outcome"], EVALUATED))
-        rows = rows.select(["reference_id", "pixel_accuracy", "PQ"])
-        rows = rows.rename_columns(["reference_id", "pixel_agreement", "PQ"])
+        names = self._asked("reference_id", "pixel_accuracy", "PQ")
+        rows = rows.filter(pc.equal(rows["outcome"], EVALUATED)).select(names)
+        rows = rows.rename_columns([_NAMES.get(name, name) for name in names])
         return rows.sort_by([("pixel_agreement", "ascending"), ("reference_id", "ascending")])
 
     @property
@@ -94,8 +96,8 @@ class Agreement:
         return rows.filter(pc.less(rows["pixel_agreement"], 1.0)).slice(0, MOST_CHANGES)
 
     @property
-    def remarks(self) -> list[str]:
-        """What is behind the numbers, as lines for people."""
+    def notes_of_sides(self) -> Sequence[str]:
+        """What has to be known besides items of one side, as lines for people."""
         lines = [*self.evaluation.notes]
         items = self.evaluation.items
         lost = items.filter(pc.equal(items["outcome"], NO_PREDICTION))
@@ -110,31 +112,18 @@ class Agreement:
         for name, labels in zip((self.a, self.b), self.evaluation.one_sided_labels, strict=True):
             if labels:
                 lines.append(f"labels that only {name} has: {listed(labels)}")
-        return [*lines, *one_sided_lines(self.one_sided, (self.a, self.b))]
-
-    def to_json(self) -> str:
-        """The agreement as JSON text, with the items where it is least."""
-        told: dict[str, Any] = {
-            "conventions": CONVENTIONS_VERSION,
-            "a": self.a,
-            "b": self.b,
-            "items": self.items.num_rows,
-            "agreement": dict(self.headline),
-            "confusion": self.confusion.to_pylist(),
-            "changes": self.changes.to_pylist(),
-            "one_sided": counted(self.one_sided, (self.a, self.b)),
-            "remarks": self.remarks,
-        }
-        return json.dumps(told, indent=2, ensure_ascii=False)
+        return lines
 
     @property
-    def _count_line(self) -> str:
-        return (
-            f"A = {self.a}, B = {self.b}: {self.items.num_rows} items that both have, without "
-            "ground truth"
-        )
+    def _common_items(self) -> int:
+        return int(self.items.num_rows)
 
-    def _tables(self) -> list[Shown]:
+    @property
+    def _numbers(self) -> Mapping[str, Any]:
+        return {"agreement": dict(self.headline), "confusion": self.confusion.to_pylist()}
+
+    @property
+    def _said(self) -> tuple[str, Sequence[Shown]]:
         headline: list[list[object]] = [
             [name, percent(value)] for name, value in self.headline.items()
         ]
@@ -142,21 +131,16 @@ class Agreement:
             [one["a"], one["b"] or "(void)", one["pixels"]]
             for one in self.confusion.slice(0, _SHOWN_LABELS).to_pylist()
         ]
+        names = [name for name in self.items.column_names if name != "reference_id"]
         items = [
-            [one["reference_id"], percent(one["pixel_agreement"]), percent(one["PQ"])]
+            [one["reference_id"], *(percent(one[name]) for name in names)]
             for one in self.changes.slice(0, SHOWN_CHANGES).to_pylist()
         ]
-        return [
+        return ", without ground truth", [
             ("", ("", "%"), headline),
             ("other labels", ("A", "B", "pixels"), labels),
-            ("least agreement", ("item", "pixels", "PQ"), items),
+            ("least agreement", ("item", *names), items),
         ]
-
-    def __repr__(self) -> str:
-        return as_text(self._count_line, self._tables(), self.remarks)
-
-    def _repr_html_(self) -> str:
-        return as_html(self._count_line, self._tables(), self.remarks)
 
 
 def check_common(a: ValidatedItems, b: ValidatedItems) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +14,14 @@ from numpy.typing import NDArray
 from segpipe.errors import EvaluationError, SettingsError, listed, nearest
 from segpipe.evaluation.bootstrap import RESAMPLES, Intervals, intervals
 from segpipe.evaluation.numbers import nullable
-from segpipe.evaluation.result import CONVENTIONS_VERSION, HEADLINE, Evaluation
+from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED, NO_TRUTH
+from segpipe.evaluation.scores import HEADLINE
 from segpipe.evaluation.shown_comparison import (
     MOST_CHANGES,
     SHOWN_CHANGES,
+    BesideEachOther,
     Shown,
-    as_html,
-    as_text,
-    counted,
     interval,
     one_sided_lines,
     one_sided_table,
@@ -35,13 +33,13 @@ from segpipe.names import shown
 _SHOWN_CLASSES = 20
 #: The number that decides which items changed the most.
 METRIC = "mIoU"
-#: Numbers of classes whose differences have intervals.
-_OF_CLASSES = ("IoU", "PQ")
-_METRIC_COLUMNS = ("", "A", "B", "B - A", "95 %", "won", "lost", "tied")
+#: The number that has to be asked for.
+BOUNDARY = "boundary_IoU"
+_METRIC_COLUMNS = ("%", "A", "B", "B - A", "95 %", "won", "lost", "tied")
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(BesideEachOther):
     """How a model run B does beside a model run A, on the items that both have. Differences are
     B minus A, so that B is better where they are positive.
 
@@ -50,8 +48,9 @@ class Comparison:
         metrics: one row per number of the set: ``metric``, ``a``, ``b``, ``difference``, its 95 %
             interval ``low`` to ``high``; items ``won`` by B, ``lost``, ``tied``, and ``undefined``,
             where a side has no such number.
-        classes: one row per class: its IoU and PQ in the same way, and whether it ``moved``: an
-            interval is on one side of zero. The largest differences of IoU come first.
+        classes: one row per class: its IoU, PQ and, where it was asked for, Boundary IoU in the
+            same way, and whether it ``moved``: an interval is on one side of zero. The largest
+            differences of IoU come first.
         items: one row per common item: ``a``, ``b`` and ``difference`` of the number that was
             asked for. The largest changes come first.
         one_sided: items that one model run alone has: ``reference_id``, ``model_run``, and the
@@ -84,7 +83,7 @@ class Comparison:
         """Compare the evaluations of two model runs, each with its name.
 
         Args:
-            metric: the number by which items are sorted, one of ``Evaluation.headline``.
+            metric: the number by which items are sorted, one of both evaluations' ``headline``.
             seed: decides which items are drawn.
             resamples: how many samples are drawn.
 
@@ -97,9 +96,10 @@ class Comparison:
         check_metric(metric)
         common, one_sided, notes = _common(names, whole)
         sides = tuple(one.of_items(common).in_order() for one in whole)
-        labels = sorted({label for one in sides for label in one.counts[0]})
+        labels = sorted({label for one in sides for label in one.tally.labels})
         tables = (sides[0].item_classes, sides[1].item_classes)
-        found = intervals(*tables, common, labels, _OF_CLASSES, seed=seed, resamples=resamples)
+        of_classes = _of_classes(all(one.boundary for one in whole))
+        found = intervals(*tables, common, labels, of_classes, seed=seed, resamples=resamples)
         return cls(
             *names,
             _metrics(sides, found),
@@ -123,32 +123,25 @@ class Comparison:
         return self.classes.filter(self.classes["moved"])
 
     @property
-    def remarks(self) -> list[str]:
-        """What is behind the numbers, as lines for people."""
-        return [*self.notes, *one_sided_lines(self.one_sided, (self.a, self.b))]
+    def notes_of_sides(self) -> Sequence[str]:
+        """What has to be known besides items of one side, as lines for people."""
+        return self.notes
 
-    def to_json(self) -> str:
-        """The comparison as JSON text, with the largest changes of items."""
-        told: dict[str, Any] = {
-            "conventions": CONVENTIONS_VERSION,
-            "a": self.a,
-            "b": self.b,
-            "items": self.items.num_rows,
+    @property
+    def _common_items(self) -> int:
+        return int(self.items.num_rows)
+
+    @property
+    def _numbers(self) -> Mapping[str, Any]:
+        return {
             "metrics": self.metrics.to_pylist(),
             "classes": self.classes.to_pylist(),
             "metric": self.metric,
-            "changes": self.changes.to_pylist(),
-            "one_sided": counted(self.one_sided, (self.a, self.b)),
             "seed": self.seed,
-            "remarks": self.remarks,
         }
-        return json.dumps(told, indent=2, ensure_ascii=False)
 
     @property
-    def _count_line(self) -> str:
-        return f"A = {self.a}, B = {self.b}: {self.items.num_rows} items that both have"
-
-    def _tables(self) -> list[Shown]:
+    def _said(self) -> tuple[str, Sequence[Shown]]:
         metrics = [
             [
                 one["metric"],
@@ -161,10 +154,11 @@ class Comparison:
             if one["difference"] is not None
         ]
         moved = self.moved
+        of_classes = [name for name in _of_classes(True) if name in moved.column_names]
         classes = [
             [one["label"], *(
                 cell
-                for name in _OF_CLASSES
+                for name in of_classes
                 for cell in (signed(one[name]), interval(one[f"{name}_low"], one[f"{name}_high"]))
             )]
             for one in moved.slice(0, _SHOWN_CLASSES).to_pylist()
@@ -174,17 +168,12 @@ class Comparison:
             for one in self.changes.slice(0, SHOWN_CHANGES).to_pylist()
         ]
         few = f" ({_SHOWN_CLASSES} of {moved.num_rows})" if moved.num_rows > _SHOWN_CLASSES else ""
-        return [
+        columns = ("class", *(cell for name in of_classes for cell in (name, "95 %")))
+        return "", [
             ("", _METRIC_COLUMNS, metrics),
-            (f"classes that moved{few}", ("class", "IoU", "95 %", "PQ", "95 %"), classes),
+            (f"classes that moved{few}", columns, classes),
             (f"largest changes of {self.metric}", ("item", "A", "B", "B - A"), changes),
         ]
-
-    def __repr__(self) -> str:
-        return as_text(self._count_line, self._tables(), self.remarks)
-
-    def _repr_html_(self) -> str:
-        return as_html(self._count_line, self._tables(), self.remarks)
 
 
 def check_metric(name: str) -> None:
@@ -193,8 +182,14 @@ def check_metric(name: str) -> None:
     Raises:
         SettingsError: with the nearest one.
     """
-    if name not in HEADLINE:
-        raise SettingsError(f"no number of a set is called {name!r}{nearest(name, HEADLINE)}")
+    names = (*HEADLINE, BOUNDARY)
+    if name not in names:
+        raise SettingsError(f"no number of a set is called {name!r}{nearest(name, names)}")
+
+
+def _of_classes(boundary: bool) -> tuple[str, ...]:
+    """Numbers of classes whose differences have intervals."""
+    return ("IoU", "PQ", BOUNDARY) if boundary else ("IoU", "PQ")
 
 
 def _common(
@@ -284,7 +279,7 @@ def _classes(sides: Sequence[Evaluation], labels: Sequence[str], found: Interval
         "kind": [(rows[0].get(label) or rows[1][label])["kind"] for label in labels],
     }
     moved = np.zeros(len(labels), bool)
-    for name in _OF_CLASSES:
+    for name in found.classes:
         values = np.array(
             [[_number(one.get(label, {}).get(name)) for label in labels] for one in rows]
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 
+from segpipe.predictions.flags import flag_of
 from segpipe.predictions.prediction import Segment
 from segpipe.validation.rules.labels import BACKGROUND, is_ignored
 
@@ -64,10 +65,3 @@ class ItemKinds:
         if "iscrowd" in metadata and flag_of(metadata["iscrowd"]):
             return Kind.CROWD
         return Kind.THING if self._is_thing[segment.label] else Kind.STUFF
-
-
-def flag_of(value: object) -> bool | None:
-    """True or false, in any of the accepted forms; None for any other value."""
-    if isinstance(value, str):
-        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
-    return bool(value) if value in (0, 1) else None

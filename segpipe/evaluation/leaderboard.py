@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from segpipe.errors import listed
-from segpipe.evaluation.result import Evaluation
-from segpipe.evaluation.schemas import EVALUATED
+from segpipe.evaluation.days import EvaluatedDays
 from segpipe.names import shown
 from segpipe.tables.text import text_table
 
@@ -49,7 +47,7 @@ class Leaderboard:
 
 
 def leaderboard(
-    model_run: str, evaluations: Mapping[str, Evaluation], notes: Sequence[str] = ()
+    model_run: str, evaluations: Mapping[str, EvaluatedDays], notes: Sequence[str] = ()
 ) -> Leaderboard:
     """Rank model runs on the items that they have in common with one of them.
 
@@ -57,10 +55,10 @@ def leaderboard(
 
     Args:
         model_run: whose standing is asked for; one of ``evaluations``.
-        evaluations: of each model run, all its days together.
+        evaluations: of each model run, all its days.
         notes: what is left out already.
     """
-    ids = {name: _evaluated(one) for name, one in evaluations.items()}
+    ids = {name: one.evaluated for name, one in evaluations.items()}
     common, ranked, out = ids[model_run], [model_run], []
     others = sorted(ids.keys() - {model_run}, key=lambda name: (-len(ids[name] & common), name))
     for name in others:
@@ -68,7 +66,7 @@ def leaderboard(
             common, ranked = common & ids[name], [*ranked, name]
         else:
             out.append(name)
-    numbers = {name: evaluations[name].of_items(sorted(common)).numbers for name in ranked}
+    numbers = {name: evaluations[name].tally(common).numbers for name in ranked}
     values = {name: _value(numbers[name]["mIoU"]) for name in ranked}
     rows = [
         {
@@ -89,11 +87,6 @@ def leaderboard(
     if out:
         told.append(f"left out, without items of the others: {listed([shown(one) for one in out])}")
     return Leaderboard(pa.Table.from_pylist(rows, schema=SCHEMA), [*told, *notes])
-
-
-def _evaluated(evaluation: Evaluation) -> set[str]:
-    items = evaluation.items
-    return {*items.filter(pc.equal(items["outcome"], EVALUATED))["reference_id"].to_pylist()}
 
 
 def _value(number: float | None) -> float:

@@ -31,14 +31,16 @@ from segpipe.masks.fast_path import expecting
 from segpipe.masks.refusal import MaskRefused
 from segpipe.names import shown
 from segpipe.predictions.prediction import Segment
+from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.ground_truth import GroundTruth, Truth
 from segpipe.validation.materialization import Progress
-from segpipe.validation.summary import VALIDATED_FILE
+from segpipe.validation.summary import VALIDATED_FILE, Summary
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 from segpipe.workers.chunks import Workers, seldom_collected
 
-_GONE = "its mask is not in the store any more, or another one: run its partition again"
+#: The reason of items whose mask has to come back before they can be evaluated.
+GONE = "its mask is not in the store any more, or another one: run its partition again"
 _REJECTED_AT_ONCE = 100_000
 
 
@@ -137,11 +139,33 @@ def evaluate_partition(
     return replace(result, reused=len(kept))
 
 
-def has_any(predictions: ValidatedPredictions, reference_ids: Sequence[str]) -> bool:
-    """Whether some of these items were validated; only ids are read."""
-    with predictions.folder.open_input(VALIDATED_FILE) as handle:
-        ids = pq.read_table(handle, columns=["reference_id"])["reference_id"]
-    return bool(pc.any(pc.is_in(ids, pa.array(reference_ids, pa.string()))).as_py())
+def inputs_of(summary: Summary, truth_state: str) -> dict[str, str]:
+    """What an evaluation is made of, beside the conventions: the same, and it is the same.
+
+    Args:
+        summary: of the validation.
+        truth_state: a digest of the ground truth.
+    """
+    own = f"{summary.validated_digest} {summary.rejected_digest}"
+    return {"predictions": own, "truth": truth_state}
+
+
+def is_settled(evaluation: Evaluation) -> bool:
+    """Whether the same predictions and truths give the same again: no mask was gone."""
+    return not pc.any(pc.equal(evaluation.items["reason"], GONE)).as_py()
+
+
+def validated_ids(folder: Folder) -> list[str]:
+    """The items of a partition whose predictions were accepted; only ids are read.
+
+    Raises:
+        StorageError: if the table cannot be read.
+    """
+    with folder.open_input(VALIDATED_FILE) as handle:
+        found: list[str] = pq.read_table(handle, columns=["reference_id"])[
+            "reference_id"
+        ].to_pylist()
+    return found
 
 
 def evaluate_days(
@@ -238,10 +262,10 @@ def _decoded(
         try:
             mask = decode_mask(png, max_pixels)
         except MaskRefused:
-            return Side(None, problem=_GONE, fingerprint=fingerprint)
+            return Side(None, problem=GONE, fingerprint=fingerprint)
         if (mask.header.height, mask.header.width) == size:
             return Side(mask, segments, fingerprint, lists_classes)
-    return Side(None, problem=_GONE, fingerprint=fingerprint)
+    return Side(None, problem=GONE, fingerprint=fingerprint)
 
 
 def _rejected(

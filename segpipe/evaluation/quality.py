@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
 
 from segpipe.errors import EvaluationError, NothingLandedError, TableError, listed
+from segpipe.evaluation.days import EvaluatedDays
 from segpipe.evaluation.requirements import NoRegression, Requirements
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED
+from segpipe.evaluation.tally import Tally
 from segpipe.names import shown
 
 #: Names of the two questions, which are those of the checks in Dagster.
@@ -73,7 +75,7 @@ class Quality:
 def judge_quality(
     model_run: str,
     evaluate: Callable[[], Evaluation],
-    baseline: Callable[[NoRegression, list[str]], Evaluation],
+    baseline: Callable[[NoRegression, Set[str]], EvaluatedDays],
     required: Requirements,
 ) -> Quality:
     """Judge a partition.
@@ -105,10 +107,9 @@ def judge_quality(
     return Quality(evaluation, "", found)
 
 
-def _evaluated(evaluation: Evaluation) -> list[str]:
+def _evaluated(evaluation: Evaluation) -> set[str]:
     items = evaluation.items
-    ids: list[str] = items.filter(pc.equal(items["outcome"], EVALUATED))["reference_id"].to_pylist()
-    return ids
+    return {*items.filter(pc.equal(items["outcome"], EVALUATED))["reference_id"].to_pylist()}
 
 
 def _enough(evaluation: Evaluation, required: Requirements) -> Verdict:
@@ -138,7 +139,7 @@ def _worst(evaluation: Evaluation, metrics: list[str]) -> str:
     """The worst classes by the numbers of a class that some metrics are made of."""
     words = ""
     for column in dict.fromkeys(_of_class(name) for name in metrics):
-        rows = [(value, label) for label, value in _values(evaluation, column).items()]
+        rows = [(value, label) for label, value in _values(evaluation.tally, column).items()]
         if rows:
             named = [f"{shown(label)} {value:.3f}" for value, label in sorted(rows)[:_NAMED]]
             words += f"; worst classes by {column}: {', '.join(named)}"
@@ -146,11 +147,11 @@ def _worst(evaluation: Evaluation, metrics: list[str]) -> str:
 
 
 def _no_worse(
-    evaluation: Evaluation, before: Evaluation, compared: NoRegression, min_items: int
+    evaluation: Evaluation, before: EvaluatedDays, compared: NoRegression, min_items: int
 ) -> Verdict:
     """Whether a number is not lower than another model run's, on the items both have."""
     name, against = compared.metric, shown(compared.against)
-    common = sorted({*_evaluated(evaluation)} & {*_evaluated(before)})
+    common = _evaluated(evaluation) & before.evaluated
     if len(common) < min_items:
         return Verdict(
             False,
@@ -159,7 +160,7 @@ def _no_worse(
             {"items_compared": len(common)},
             judged=False,
         )
-    own, other = evaluation.of_items(common), before.of_items(common)
+    own, other = evaluation.of_items(sorted(common)).tally, before.tally(common)
     value, was = own.numbers[name], other.numbers[name]
     words = (
         f"{name} {_number(value)}, that of {against} {_number(was)} on {len(common)} items of both "
@@ -174,7 +175,7 @@ def _no_worse(
     return Verdict(passed, words, numbers)
 
 
-def _fallen(own: Evaluation, other: Evaluation, column: str) -> str:
+def _fallen(own: Tally, other: Tally, column: str) -> str:
     before = _values(other, column)
     fallen = sorted(
         (value - before[label], label)
@@ -188,9 +189,9 @@ def _fallen(own: Evaluation, other: Evaluation, column: str) -> str:
     return f"; classes that fell most by {column}: {listed(named)}" if named else ""
 
 
-def _values(evaluation: Evaluation, column: str) -> dict[str, float]:
+def _values(tally: Tally, column: str) -> dict[str, float]:
     """Label -> a number of the class, where it is defined."""
-    classes = evaluation.classes
+    classes = tally.classes
     pairs = zip(classes["label"].to_pylist(), classes[column].to_pylist(), strict=True)
     return {label: value for label, value in pairs if value is not None}
 

@@ -83,3 +83,11 @@ SEGMENTS = pa.schema(
         *_floats("IoU", "mask_IoU", "confidence", "entropy"),
     ]
 )
+#: The numbers and counts of a set, one row.
+SUMMARY = pa.schema(
+    [
+        *_counts("items", "evaluated", "without_ground_truth", "without_prediction"),
+        *_floats(*NUMBERS, "calibration_error", "risk_by_confidence", "risk_by_entropy"),
+        *_counts("catalog_version"),
+    ]
+)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import printable
+from segpipe.evaluation.scores import CONVENTIONS_VERSION
 from segpipe.names import shown
 from segpipe.tables.text import html_table, text_table
 
@@ -21,7 +24,81 @@ _NAMED = 3
 Shown = tuple[str, Sequence[str], list[list[object]]]
 
 
-def as_text(
+class BesideEachOther:
+    """Two model runs beside each other, and how that is told.
+
+    Attributes:
+        a, b: the model runs.
+        one_sided: items that one model run alone has: ``reference_id``, ``model_run``, and the
+            ``reason`` why the other is not compared.
+    """
+
+    a: str
+    b: str
+    one_sided: pa.Table
+
+    @property
+    def _common_items(self) -> int:
+        """How many items both have."""
+        raise NotImplementedError
+
+    @property
+    def changes(self) -> pa.Table:
+        """The rows of ``items`` that differ the most: at most fifty."""
+        raise NotImplementedError
+
+    @property
+    def notes_of_sides(self) -> Sequence[str]:
+        """What has to be known besides items of one side, as lines for people."""
+        raise NotImplementedError
+
+    @property
+    def _said(self) -> tuple[str, Sequence[Shown]]:
+        """What follows the number of items in the first line, and the tables."""
+        raise NotImplementedError
+
+    @property
+    def _numbers(self) -> Mapping[str, Any]:
+        """What the JSON text has besides items."""
+        raise NotImplementedError
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is behind the numbers, as lines for people."""
+        return [*self.notes_of_sides, *one_sided_lines(self.one_sided, (self.a, self.b))]
+
+    def to_json(self) -> str:
+        """The numbers as JSON text, with the items that differ the most."""
+        names = (self.a, self.b)
+        told: dict[str, Any] = {
+            "conventions": CONVENTIONS_VERSION,
+            "a": self.a,
+            "b": self.b,
+            "items": self._common_items,
+            **self._numbers,
+            "changes": self.changes.to_pylist(),
+            "one_sided": {
+                name: int(pc.sum(pc.equal(self.one_sided["model_run"], name)).as_py() or 0)
+                for name in names
+            },
+            "remarks": self.remarks,
+        }
+        return json.dumps(told, indent=2, ensure_ascii=False)
+
+    @property
+    def _head(self) -> str:
+        return f"A = {self.a}, B = {self.b}: {self._common_items} items that both have"
+
+    def __repr__(self) -> str:
+        more, tables = self._said
+        return _as_text(self._head + more, tables, self.remarks)
+
+    def _repr_html_(self) -> str:
+        more, tables = self._said
+        return _as_html(self._head + more, tables, self.remarks)
+
+
+def _as_text(
     head: str,
     tables: Iterable[Shown],
     remarks: Sequence[str],
@@ -37,12 +114,12 @@ def as_text(
     return "\n\n".join(parts)
 
 
-def as_html(
+def _as_html(
     head: str,
     tables: Iterable[Shown],
     remarks: Sequence[str],
 ) -> str:
-    """The same as :func:`as_text` for a notebook."""
+    """The same for a notebook."""
     parts = [f"<p>{html.escape(printable(head))}</p>"]
     parts += [f"<p>{title}</p>{html_table(columns, rows)}" for title, columns, rows in tables]
     parts += [f"<p>{html.escape(printable(line))}</p>" for line in remarks]
@@ -83,8 +160,3 @@ def one_sided_lines(table: pa.Table, names: Sequence[str]) -> list[str]:
             more = f"; and {rows.num_rows - _NAMED} more" if rows.num_rows > _NAMED else ""
             lines.append(f"{rows.num_rows} items only {name} has: {'; '.join(named)}{more}")
     return lines
-
-
-def counted(table: pa.Table, names: Sequence[str]) -> dict[str, int]:
-    """Model run -> items that it alone has."""
-    return {name: int(pc.sum(pc.equal(table["model_run"], name)).as_py() or 0) for name in names}

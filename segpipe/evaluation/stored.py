@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import SegpipeError, TableError
 from segpipe.evaluation.block import Conventions
-from segpipe.evaluation.result import CONVENTIONS_VERSION, Evaluation
+from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import (
     CLASSES,
     CONFUSION,
@@ -22,12 +23,16 @@ from segpipe.evaluation.schemas import (
     ITEM_CONFUSION,
     ITEMS,
     SEGMENTS,
+    SUMMARY,
 )
+from segpipe.evaluation.scores import CONVENTIONS_VERSION, Scores
 from segpipe.evaluation.uncertainty import CALIBRATION
 from segpipe.storage.files import Folder
 from segpipe.tables.schemas import FORMAT, FORMAT_KEY
 
 SUMMARY_FILE = "_evaluation.json"
+#: The folder, beside those of days, of a model run's evaluation over all of them.
+ALL_DAYS = "all-days"
 #: What an evaluation consists of; the other tables follow from these.
 _PARTS = {
     "items": ITEMS,
@@ -35,17 +40,87 @@ _PARTS = {
     "item_confusion": ITEM_CONFUSION,
     "segments": SEGMENTS,
 }
-_DERIVED = {"classes": CLASSES, "confusion": CONFUSION, "calibration": CALIBRATION}
-#: All tables of an evaluation: name -> schema.
+_DERIVED = {
+    "classes": CLASSES, "confusion": CONFUSION, "calibration": CALIBRATION, "summary": SUMMARY,
+}  # fmt: skip
+#: All tables of a partition's evaluation: name -> schema.
 TABLES = {**_PARTS, **_DERIVED}
+#: Those of a model run's, over all its days.
+TABLES_OF_DATASET = {
+    name: TABLES[name]
+    for name in ("items", "classes", "segments", "confusion", "calibration", "summary")
+}
+_DAMAGED = (SegpipeError, pa.ArrowException, ValueError, KeyError, TypeError, OSError)
+
+
+class StoredEvaluation:
+    """A stored evaluation, read a table at a time.
+
+    Args:
+        place: its folder.
+        summary: what its summary says.
+    """
+
+    def __init__(self, place: Folder, summary: Mapping[str, Any]) -> None:
+        self._place, self.summary = place, summary
+
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A table, or some of its columns.
+
+        Raises:
+            TableError: if it is damaged, or gone.
+        """
+        schema = TABLES[name]
+        wanted = schema if columns is None else pa.schema([schema.field(one) for one in columns])
+        try:
+            data = self._place.read(self.summary["tables"][name])
+            found = pq.read_table(io.BytesIO(data), columns=columns).replace_schema_metadata()
+        except _DAMAGED as error:
+            raise TableError(self._words(name, str(error))) from error
+        if not found.schema.equals(wanted):
+            raise TableError(self._words(name, "its columns are others"))
+        return found
+
+    def _words(self, name: str, why: str) -> str:
+        return (
+            f"the table {name} in {self._place.shown} cannot be read ({why}): evaluate the "
+            "partition again, with --force; if it was just being evaluated, ask again"
+        )
+
+    @property
+    def undecided(self) -> Sequence[str]:
+        """Labels of which nothing says thing or stuff."""
+        found: Sequence[str] = self.summary["undecided"]
+        return found
+
+    @property
+    def inputs(self) -> object:
+        """What it was made of; None if it has to be looked at again in any case."""
+        return self.summary.get("inputs")
+
+    def whole(self) -> Evaluation | None:
+        """All of a partition's evaluation; None if it is damaged."""
+        try:
+            tables = {name: self.table(name) for name in _PARTS}
+        except TableError:
+            return None
+        boundary = self.summary.get("boundary") is True
+        return Evaluation(**tables, undecided=self.undecided, boundary=boundary)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the tables."""
+        return hashlib.sha256(
+            json.dumps(self.summary["tables"], sort_keys=True).encode()
+        ).hexdigest()
 
 
 @dataclass(frozen=True)
 class EvaluationStore:
-    """Where the evaluation of a partition is, and what it is of.
+    """Where an evaluation is, of a partition or of a model run, and what it is of.
 
     Attributes:
-        folder: of the partition's evaluations.
+        folder: of the partition's evaluations, or of the model run's.
         dataset, model_run: of the predictions.
         against: model runs of the ground truth.
         conventions: how the predictions are judged.
@@ -76,49 +151,95 @@ class EvaluationStore:
         ]
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
-    def read(self) -> Evaluation | None:
-        """The stored evaluation; None if there is none, or it is damaged."""
+    def stored(self) -> StoredEvaluation | None:
+        """What is stored; None if there is nothing, or its summary is damaged."""
         place = self.place
         try:
             if not place.exists(SUMMARY_FILE):
                 return None
             summary = json.loads(place.read(SUMMARY_FILE))
-            tables = {name: _table(place, summary["tables"][name]) for name in _PARTS}
-            if any(not tables[name].schema.equals(of) for name, of in _PARTS.items()):
+            if not {"tables", "undecided"} <= summary.keys():
                 return None
-            return Evaluation(
-                **tables,
-                undecided=summary["undecided"],
-                boundary=self.conventions.boundary,
-            )
-        except (SegpipeError, pa.ArrowException, ValueError, KeyError, TypeError, OSError):
+        except (*_DAMAGED, AttributeError):
             return None
+        return StoredEvaluation(place, summary)
+
+    def read(self) -> Evaluation | None:
+        """The stored evaluation; None if there is none, or it is damaged."""
+        stored = self.stored()
+        return None if stored is None else stored.whole()
 
     def digest(self) -> str:
         """SHA-256 (hex) of the stored tables.
 
         Raises:
-            StorageError: if the summary cannot be read.
+            TableError: if there are none.
         """
-        summary = json.loads(self.place.read(SUMMARY_FILE))
-        return hashlib.sha256(json.dumps(summary["tables"], sort_keys=True).encode()).hexdigest()
+        stored = self.stored()
+        if stored is None:
+            raise TableError(f"{self.place.shown}/{SUMMARY_FILE} is missing: evaluate it again")
+        return stored.digest
 
-    def write(self, evaluation: Evaluation, catalog_version: int | None) -> None:
-        """Store an evaluation: its tables first, then the summary that names them. Tables that are
-        there already are not written again; those of an earlier evaluation are removed.
+    def write(
+        self,
+        evaluation: Evaluation,
+        catalog_version: int | None,
+        inputs: Mapping[str, str] | None = None,
+        *,
+        anew: bool = True,
+    ) -> None:
+        """Store an evaluation: its tables first, then the summary that names them. Those of an
+        earlier evaluation are removed.
 
         Args:
             catalog_version: in which the ground truth was read.
+            inputs: what it was made of; None if it has to be looked at again in any case.
+            anew: write tables again that are there already, as they may be damaged.
 
         Raises:
             StorageError: if it cannot be written; the one before is then untouched.
         """
+        tables = {name: [getattr(evaluation, name)] for name in TABLES if name != "summary"}
+        self._write(evaluation, catalog_version, tables, {"inputs": inputs}, anew=anew)
+
+    def note_inputs(self, stored: StoredEvaluation, inputs: Mapping[str, str]) -> None:
+        """Note that what is stored would be made of these inputs as well.
+
+        Raises:
+            StorageError: if it cannot be written.
+        """
+        self.place.write(SUMMARY_FILE, _json({**stored.summary, "inputs": inputs}))
+
+    def write_dataset(
+        self, found: Scores, catalog_version: int | None, segments: Iterable[pa.Table]
+    ) -> None:
+        """The same of a model run, over all its days.
+
+        Args:
+            segments: SEGMENTS, some at a time.
+        """
+        tables = {
+            name: segments if name == "segments" else [getattr(found, name)]
+            for name in TABLES_OF_DATASET
+            if name != "summary"
+        }
+        self._write(found, catalog_version, tables, {}, anew=True)
+
+    def _write(
+        self,
+        found: Scores,
+        catalog_version: int | None,
+        tables: Mapping[str, Iterable[pa.Table]],
+        more: Mapping[str, Any],
+        *,
+        anew: bool,
+    ) -> None:
         place = self.place
         names: dict[str, str] = {}
-        for name in TABLES:
-            data = _parquet(getattr(evaluation, name))
+        for name, parts in {**tables, "summary": [found.summary(catalog_version)]}.items():
+            data = _parquet(parts, TABLES[name])
             names[name] = f"{name}-{hashlib.sha256(data).hexdigest()[:32]}.parquet"
-            if not place.exists(names[name]):
+            if anew or not place.exists(names[name]):
                 place.write(names[name], data)
         summary = {
             "dataset": self.dataset,
@@ -127,11 +248,12 @@ class EvaluationStore:
             "conventions": CONVENTIONS_VERSION,
             "boundary": self.conventions.boundary,
             "catalog_version": catalog_version,
-            "items": dict(evaluation.outcomes),
-            "numbers": dict(evaluation.numbers),
-            "uncertainty": dict(evaluation.uncertainty),
-            "undecided": list(evaluation.undecided),
+            "items": dict(found.outcomes),
+            "numbers": dict(found.numbers),
+            "uncertainty": dict(found.uncertainty),
+            "undecided": list(found.undecided),
             "tables": names,
+            **more,
         }
         place.write(SUMMARY_FILE, _json(summary))
         for file in [*place.files()]:
@@ -144,12 +266,12 @@ def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _parquet(table: pa.Table) -> bytes:
-    table = table.combine_chunks().replace_schema_metadata({FORMAT_KEY: str(FORMAT)})
-    written = io.BytesIO()
-    pq.write_table(table, written, compression="zstd")
-    return written.getvalue()
-
-
-def _table(place: Folder, name: str) -> pa.Table:
-    return pq.read_table(io.BytesIO(place.read(name))).replace_schema_metadata()
+def _parquet(parts: Iterable[pa.Table], schema: pa.Schema) -> bytes:
+    """The bytes of a Parquet file; of the tables, one is held at a time."""
+    stamped = schema.with_metadata({FORMAT_KEY: str(FORMAT)})
+    with tempfile.SpooledTemporaryFile(1 << 24) as written:
+        with pq.ParquetWriter(written, stamped, compression="zstd") as writer:
+            for part in parts:
+                writer.write_table(part.combine_chunks().cast(stamped))
+        written.seek(0)
+        return written.read()

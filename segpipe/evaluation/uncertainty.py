@@ -5,6 +5,7 @@ Both look at the predicted segments that count, those that are TP or FP; right i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,23 @@ class Judged:
             pc.equal(rows["outcome"], TP).to_numpy(),
             *(rows[name].to_numpy() for name in ("confidence", "entropy")),
         )
+
+    @classmethod
+    def together(cls, parts: Iterable[Judged]) -> Judged:
+        """Of several sets."""
+        kept = [cls(np.zeros(0, bool), np.zeros(0), np.zeros(0)), *parts]
+        return cls(
+            *(
+                np.concatenate([getattr(one, name) for one in kept])
+                for name in ("right", "confidence", "entropy")
+            )
+        )
+
+    @property
+    def certain(self) -> Judged:
+        """Those that say how certain they are: the others change no number."""
+        known = self._known(self.confidence) | self._known(self.entropy)
+        return Judged(self.right[known], self.confidence[known], self.entropy[known])
 
     @property
     def calibration(self) -> pa.Table:

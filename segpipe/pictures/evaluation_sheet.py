@@ -29,13 +29,14 @@ from segpipe.validation.ground_truth import GroundTruth, Truth
 from segpipe.validation.rules.labels import is_ignored
 from segpipe.validation.validated import ValidatedPredictions
 
-#: What a pixel of the difference is, by its value, with its colour.
+#: What a pixel of the difference is, by its value, with its colour: none that a class has, as the
+#: legend names both.
 DIFFERENCES: Mapping[str, Colour] = {
-    "right": (225.0, 225.0, 220.0),
-    "missed": (213.0, 94.0, 0.0),
-    "hallucinated": (0.0, 114.0, 178.0),
-    "confused": (204.0, 121.0, 167.0),
-    "void (not judged)": (60.0, 60.0, 60.0),
+    "difference: right": (225.0, 225.0, 220.0),
+    "difference: missed": (225.0, 15.0, 30.0),
+    "difference: hallucinated": (20.0, 40.0, 255.0),
+    "difference: confused": (255.0, 0.0, 220.0),
+    "difference: void, not judged": (60.0, 60.0, 60.0),
 }
 _RIGHT, _MISSED, _HALLUCINATED, _CONFUSED, _VOID = range(len(DIFFERENCES))
 _ITEMS = 4
@@ -176,11 +177,14 @@ def _pictures(
         raise StorageError("the mask of its ground truth is not in the store any more")
     predicted, true = decode_mask(png).pixels, decode_mask(truth.png).pixels
     differing = difference(true, truth.segments, predicted, segments)
+    drawn = _cell("difference", differing, dict(enumerate(DIFFERENCES)), image)
+    # In the legend, which has the labels with most pixels first, these follow the classes.
     return [
         _of_segments("prediction", predicted, segments, image),
         _of_segments("ground truth", true, truth.segments, image),
-        _cell("difference", differing, dict(enumerate(DIFFERENCES)), image),
-    ]
+        replace(drawn, pixels={name: -place for place, name in enumerate(DIFFERENCES, 1)
+                               if name in drawn.pixels}),
+    ]  # fmt: skip
 
 
 def _of_segments(

@@ -9,6 +9,7 @@ import dagster as dg
 from segpipe.pipeline.dataset_evaluation import dataset_evaluation_asset
 from segpipe.pipeline.destinations import destination_assets
 from segpipe.pipeline.evaluation_assets import EVALUATION, evaluation_asset, is_evaluated
+from segpipe.pipeline.ground_truth_sensor import ground_truth_spec
 from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.pipeline.publishing_assets import publishing_asset
 from segpipe.pipeline.validation_assets import manifest_asset, validation_assets
@@ -36,6 +37,11 @@ def build_assets(prefixed: PrefixedRoot) -> list[dg.AssetsDefinition]:
         warnings.simplefilter("ignore", dg.BetaWarning)
         found = dg.with_source_code_references(assets)
     return [one for one in found if isinstance(one, dg.AssetsDefinition)]
+
+
+def outside_assets(prefixed: PrefixedRoot) -> list[dg.AssetSpec]:
+    """Assets of a root that nothing here makes."""
+    return [ground_truth_spec(prefixed)] if is_evaluated(prefixed.root.settings) else []
 
 
 def run_selection(prefixed: PrefixedRoot, view: View) -> list[dg.AssetKey]:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import dagster as dg
 
 from segpipe.pipeline.alerts import failed_runs
-from segpipe.pipeline.assets import build_assets
+from segpipe.pipeline.assets import build_assets, outside_assets
 from segpipe.pipeline.automation import landed_manifests, previous_day
 from segpipe.pipeline.declarative_automation import WHOLE_PARTITION_TAG, automation_sensor
 from segpipe.pipeline.destinations import destination_assets
+from segpipe.pipeline.evaluation_assets import is_evaluated
 from segpipe.pipeline.freshness_check import freshness_check
+from segpipe.pipeline.ground_truth_sensor import changed_ground_truth
 from segpipe.pipeline.maintenance import health_checks, maintenance_job, maintenance_schedule
 from segpipe.pipeline.prefixed_root import PrefixedRoot
 from segpipe.pipeline.resources import resources_of
@@ -84,7 +86,7 @@ def definitions_of(prefixed: PrefixedRoot) -> dg.Definitions:
     maintenance = maintenance_job(prefixed)
     resources = resources_of(prefixed.root.settings)
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *outside_assets(prefixed)],
         jobs=[
             dg.define_asset_job(
                 job,
@@ -108,6 +110,7 @@ def definitions_of(prefixed: PrefixedRoot) -> dg.Definitions:
             landed_manifests(prefixed, job),
             automation_sensor(prefixed, assets),
             failed_runs(prefixed, job, assets),
+            *([changed_ground_truth(prefixed)] if is_evaluated(prefixed.root.settings) else []),
         ],
         schedules=[previous_day(prefixed, job), maintenance_schedule(prefixed, maintenance)],
     )

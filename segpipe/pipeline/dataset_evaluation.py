@@ -9,8 +9,10 @@ import dagster as dg
 from segpipe.errors import EvaluationError, NothingLandedError, TableError
 from segpipe.evaluation.leaderboard import Leaderboard
 from segpipe.pictures.label_colours import colours_of
-from segpipe.pipeline import gaps, previews
+from segpipe.pipeline import gaps, previews, schemas
+from segpipe.pipeline.declarative_automation import when_days_evaluated
 from segpipe.pipeline.evaluation_assets import EVALUATION, code_version, counts, numbers
+from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import MODEL_RUN
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import ROOT
@@ -26,18 +28,28 @@ def dataset_evaluation_asset(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
     truth."""
     spec = dg.AssetSpec(
         OF_DATASET,
-        kinds={"table"},
+        kinds={"parquet"},
         skippable=True,
         description="All days of a model run beside ground truth, the last one of an item "
-        "counting, and its standing among the dataset's other model runs, on the items that all of "
-        "them have. No run of a partition includes it: materialize it where it is wanted.",
+        "counting, and its standing at that moment among the dataset's other model runs, on the "
+        "items that all of them have. following_assets requests it once its days were evaluated.",
+        metadata={"dagster/column_schema": schemas.evaluated_items},
+        automation_condition=when_days_evaluated(prefixed.key(EVALUATION)),
         code_version=code_version(),
     )
     (spec,) = prefixed.specs([spec])
+    # Of other partitions than the other assets, and so in a group of its own: there, "Materialize
+    # all" still is one run of one partition. Of both groups together it is a backfill, in which
+    # Dagster makes this one after the days.
+    spec = spec.replace_attributes(
+        partitions_def=prefixed.model_runs,
+        deps=[_days(prefixed)],
+        group_name=f"{spec.group_name}_model_runs",
+    )
 
     @dg.multi_asset(
         name=prefixed.name(OF_DATASET),
-        specs=[spec.replace_attributes(partitions_def=prefixed.model_runs, deps=[_days(prefixed)])],
+        specs=[spec],
         retry_policy=RETRY_POLICY,
         required_resource_keys={prefixed.name(ROOT)},
     )
@@ -70,17 +82,25 @@ def _events(context: dg.AssetExecutionContext, root: Root, model_run: str) -> It
         context.log.info(words)
         yield dg.AssetObservation(OF_DATASET, words, partition=context.partition_key)
         return
-    colours = colours_of(root.settings, evaluation.item_classes["label"].unique().to_pylist())
+    labels = evaluation.classes["label"].to_pylist()
+    colours = colours_of(root.settings, labels)
+    store = root.evaluation_of_dataset(model_run)
+    place = file_link(root.settings, store.place.url)
     yield dg.MaterializeResult(
         asset_key=OF_DATASET,
         metadata={
             "leaderboard": _table(standing),
             "standing": _rank(standing, model_run),
-            "compared": list(standing.notes),
+            "compared": "\n".join(standing.notes),
             **previews.evaluation_charts(evaluation, colours),
             **numbers(evaluation),
             **counts(evaluation),
+            "days": len(evaluation.days.days),
+            "ground_truth": list(store.against),
+            "tables": place,
+            "dagster/uri": place,
         },
+        data_version=dg.DataVersion(store.digest()),
     )
 
 

@@ -37,6 +37,25 @@ def upstream_updated(assets: dg.AssetSelection) -> dg.AutomationCondition[Any]:
     )
 
 
+def when_truth_changed(truth: dg.AssetKey) -> dg.AutomationCondition[Any]:
+    """Request an asset after the ground truth of its items was reported to have changed."""
+    return _followed(truth, "its ground truth has changed")
+
+
+def when_days_evaluated(evaluation: dg.AssetKey) -> dg.AutomationCondition[Any]:
+    """Request an asset of all days once none of them is being evaluated any more."""
+    return _followed(evaluation, "a day was evaluated")
+
+
+def _followed(upstream: dg.AssetKey, label: str) -> dg.AutomationCondition[Any]:
+    """Request an asset after an upstream one was updated, by whatever run."""
+    condition = dg.AutomationCondition
+    watched = dg.AssetSelection.assets(upstream)
+    updated = condition.any_deps_match(condition.newly_updated()).allow(watched)
+    waiting = condition.any_deps_in_progress() | condition.in_progress()
+    return (updated.since_last_handled() & ~waiting).with_label(label)
+
+
 def when_validated(prefixed: PrefixedRoot) -> dg.AutomationCondition[Any]:
     """Request an asset after its masks were validated by hand, or with them where what delivers the
     manifests is followed."""
@@ -60,6 +79,6 @@ def automation_sensor(
             if prefixed.root.settings.automatic
             else dg.DefaultSensorStatus.STOPPED
         ),
-        description="Publishes partitions whose masks were validated by hand, and looks every hour "
-        "whether a model run is late.",
+        description="Publishes partitions whose masks were validated by hand, evaluates those "
+        "whose ground truth changed, and looks every hour whether a model run is late.",
     )

@@ -9,13 +9,15 @@ from pydantic import Field
 
 from segpipe.errors import NothingLandedError
 from segpipe.evaluation.quality import Quality
-from segpipe.evaluation.result import CONVENTIONS_VERSION, Evaluation
+from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED, NO_PREDICTION, NO_TRUTH
+from segpipe.evaluation.scores import CONVENTIONS_VERSION, Scores
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.label_colours import colours_of
 from segpipe.pipeline import checks, evaluation_checks, gaps, previews, schemas
-from segpipe.pipeline.declarative_automation import when_validated
+from segpipe.pipeline.declarative_automation import when_truth_changed, when_validated
 from segpipe.pipeline.file_links import file_link
+from segpipe.pipeline.ground_truth_sensor import GROUND_TRUTH, SENSOR
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import ROOT
@@ -75,13 +77,15 @@ def evaluation_asset(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
 def _spec(prefixed: PrefixedRoot) -> dg.AssetSpec:
     return dg.AssetSpec(
         EVALUATION,
-        deps=["validated_masks", "segments"],
+        deps=["validated_masks", "segments", GROUND_TRUTH],
         kinds={"parquet"},
         skippable=True,
-        automation_condition=when_validated(prefixed),
+        automation_condition=when_validated(prefixed)
+        | when_truth_changed(prefixed.key(GROUND_TRUTH)),
         description="The validated predictions beside published ground truth: class maps, panoptic "
-        "quality, calibration. A partition without ground truth is left out. Materialize it again "
-        "after ground truth has changed.",
+        "quality, calibration. A partition without ground truth is left out. Where ground truth "
+        f"changes afterwards, the sensor {prefixed.name(SENSOR)} says so: the partition is marked "
+        "as out of date, and following_assets evaluates it again. What is unchanged is not read.",
         metadata={"dagster/column_schema": schemas.evaluated_items},
         code_version=code_version(),
     )
@@ -169,7 +173,7 @@ def code_version() -> str:
     return f"{CODE_VERSION}.{CONVENTIONS_VERSION}"
 
 
-def counts(evaluation: Evaluation, *more: str) -> dict[str, Any]:
+def counts(evaluation: Scores, *more: str) -> dict[str, Any]:
     """What became of items, and what has to be known of the numbers.
 
     Args:
@@ -185,7 +189,7 @@ def counts(evaluation: Evaluation, *more: str) -> dict[str, Any]:
     }
 
 
-def numbers(evaluation: Evaluation) -> dict[str, float]:
+def numbers(evaluation: Scores) -> dict[str, float]:
     """Those that are defined, by name: Dagster plots them over partitions."""
     told = {**evaluation.headline, **evaluation.uncertainty}
     return {name: value for name, value in told.items() if value is not None}

@@ -178,6 +178,4 @@ class PrefixedRoot:
                 case dg.AssetCheckResult():
                     yield event._replace(asset_key=key)
                 case dg.AssetObservation():
-                    yield dg.AssetObservation(
-                        key, event.description, event.metadata, event.partition
-                    )
+                    yield event._replace(asset_key=key)

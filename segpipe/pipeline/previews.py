@@ -14,6 +14,7 @@ from PIL import Image
 
 from segpipe.errors import SegpipeError
 from segpipe.evaluation.result import Evaluation
+from segpipe.evaluation.scores import Scores
 from segpipe.manifests.partition import Partition
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
@@ -94,7 +95,7 @@ def _picture_of(words: str, kind: str, data: bytes) -> dg.MarkdownMetadataValue:
 
 
 def evaluation_charts(
-    evaluation: Evaluation, colours: Mapping[str, Colour], before: Evaluation | None = None
+    evaluation: Scores, colours: Mapping[str, Colour], before: Scores | None = None
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """Charts of an evaluation's classes, confusion and calibration; only those that have data.
 

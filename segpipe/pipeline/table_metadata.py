@@ -19,6 +19,7 @@ _TABLES = {
     "rejected_predictions": ("validated", "rejected"),
     "published_predictions": ("catalog", "predictions"),
     "evaluation": ("evaluations", "evaluation_items"),
+    "evaluation_of_dataset": ("evaluations", "evaluation_of_dataset_items"),
 }
 
 

@@ -16,6 +16,7 @@ from segpipe.pictures.label_colours import colours_of
 from segpipe.pictures.palette import Colour
 from segpipe.pipeline import checks, gaps, previews, schemas
 from segpipe.pipeline.file_links import file_link
+from segpipe.pipeline.ground_truth_sensor import observation
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import ROOT
@@ -208,6 +209,8 @@ def _validation_events(
         yield from (checks.nothing_landed(spec, words) for spec in _CHECKS)
         yield dg.AssetObservation("validated_masks", words, partition=context.partition_key)
         return
+    if root.is_evaluated(partition.model_run):  # what its evaluation will be of
+        yield observation(partition, root.truth_version(partition))
     page = _report_page(root, partition, rewrite=not summary.reused)
     blocked: list[str] = []
     validated, labels = root.validated(partition), Labels.of(root, partition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -62,6 +63,27 @@ class PublishedTruth:
     def model_runs(self) -> Sequence[str]:
         """Whose predictions are the truth; the first that has one for an item counts."""
         return self._given[3]
+
+    @property
+    def version(self) -> int | None:
+        """Of the catalog; None if nothing was published yet."""
+        return self._given[4]
+
+    @cached_property
+    def state(self) -> str:
+        """A digest (hex) of the files that hold the truth: the same, and the truth is the same.
+
+        Raises:
+            CatalogError: if the catalog cannot be opened.
+        """
+        dataset = self._given[2]
+        files = [
+            (run, file["path"])
+            for run, table in self._of_runs
+            for file in pa.table(table.get_add_actions(flatten=True)).to_pylist()
+            if (file["partition.dataset"], file["partition.model_run"]) == (dataset, run)
+        ]
+        return hashlib.sha256(repr(sorted(files)).encode()).hexdigest()
 
     def fingerprints(self, reference_ids: Sequence[str | None]) -> Sequence[str | None]:
         """The fingerprint of each item's truth, in order; None where there is none.

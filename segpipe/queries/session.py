@@ -183,7 +183,9 @@ def make_views(connection: DuckDBPyConnection, views: Views, names: set[str]) ->
     for name in ("validated", "rejected", "history"):
         if name in names:
             made[name] = getattr(views, name)()
-    made.update((name, views.evaluation(EVALUATIONS[name])) for name in names & {*EVALUATIONS})
+    for name in names & {*EVALUATIONS}:
+        table, of_dataset = EVALUATIONS[name]
+        made[name] = views.evaluation(table, of_dataset=of_dataset)
     if "receipts" in names:
         parts = {f"receipts of {place}": part for place, part in enumerate(views.receipts())}
         made.update(parts)

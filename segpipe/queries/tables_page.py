@@ -93,6 +93,7 @@ _EVALUATION = {
     "confusion": "One row per pair of a true and a predicted class.",
     "item_confusion": "The same of each item.",
     "calibration": "One row per bin of confidence that has segments.",
+    "summary": "One row: the numbers of the set.",
 }
 _EVALUATIONS = """## Evaluations
 
@@ -101,6 +102,11 @@ _EVALUATIONS = """## Evaluations
 What `segpipe evaluate` found ([evaluation.md](evaluation.md)). The tables are named by their
 content, and `_evaluation.json` says which ones count; the views `evaluation_items` and so on of
 `segpipe query` follow it.
+
+Below `evaluations/model_run=M/all-days/WHAT DECIDES/` are those of a model run over all its days,
+the last one of an item counting, which the asset `evaluation_of_dataset` makes: `items`, `classes`,
+`segments`, `confusion`, `calibration` and `summary`, with the same columns; their views are
+`evaluation_of_dataset_items` and so on.
 """
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.dataset as pds
 
-from segpipe.evaluation.stored import SUMMARY_FILE, TABLES
+from segpipe.evaluation.stored import ALL_DAYS, SUMMARY_FILE, TABLES, TABLES_OF_DATASET
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.table_format import PREDICTIONS, TABLE
 from segpipe.queries.stored_tables import (
@@ -40,9 +40,20 @@ VIEWS = {
     "evaluation_confusion": "pixels by true and predicted class",
     "evaluation_item_confusion": "the same of each item",
     "evaluation_calibration": "bins of confidence beside the share that is right",
+    "evaluation_summary": "evaluated partitions: their numbers",
+    "evaluation_of_dataset_items": "the same of model runs over all their days: items",
+    "evaluation_of_dataset_classes": "classes of model runs",
+    "evaluation_of_dataset_segments": "segments of both sides",
+    "evaluation_of_dataset_confusion": "pixels by true and predicted class",
+    "evaluation_of_dataset_calibration": "bins of confidence",
+    "evaluation_of_dataset_summary": "model runs: their numbers",
 }
-#: The tables of evaluations, each a view: view -> name of the table.
-EVALUATIONS = {f"evaluation_{name}": name for name in TABLES}
+#: The tables of evaluations, each a view: view -> the name of the table, and whether it is of model
+#: runs over all their days.
+EVALUATIONS = {
+    **{f"evaluation_{name}": (name, False) for name in TABLES},
+    **{f"evaluation_of_dataset_{name}": (name, True) for name in TABLES_OF_DATASET},
+}
 #: The views that --version is about.
 VERSIONED = ("predictions", "segments")
 
@@ -50,7 +61,9 @@ VERSIONED = ("predictions", "segments")
 _DAY = pa.field("partition", pa.string())
 _PARTITION = r"model_run=(?P<model_run>[^/]+)/date=(?P<partition>[^/]+)"
 _RECEIPTS = re.compile(rf"dataset=(?P<dataset>[^/]+)/{_PARTITION}/[^/]+\.parquet")
-_EVALUATION = re.compile(rf"{_PARTITION}/(?P<evaluation>[^/]+)/{re.escape(SUMMARY_FILE)}")
+_SUMMARY = rf"/(?P<evaluation>[^/]+)/{re.escape(SUMMARY_FILE)}"
+_EVALUATION = re.compile(_PARTITION + _SUMMARY)
+_OF_DATASET = re.compile(rf"model_run=(?P<model_run>[^/]+)/{ALL_DAYS}{_SUMMARY}")
 # Which evaluation a row is of; ``evaluation`` tells those of a partition apart.
 _EVALUATED = [
     pa.field(name, pa.string())
@@ -67,6 +80,10 @@ _HISTORY = pa.schema(
         pa.field("notes", pa.map_(pa.string(), pa.string())),
     ]
 )
+
+
+# The folder of an evaluation, what is known of all its rows, and its tables' files.
+_Evaluated = tuple[str, Mapping[str, str], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -178,27 +195,36 @@ class Views:
             for name, folder in self.sources.receipts.items()
         ]
 
-    def evaluation(self, name: str) -> pds.Dataset:
+    def evaluation(self, name: str, *, of_dataset: bool) -> pds.Dataset:
         """A table of all evaluations, those that a summary names.
 
         Args:
             name: as in :data:`segpipe.evaluation.stored.TABLES`.
+            of_dataset: of model runs over all their days, and not of partitions.
 
         Raises:
             StorageError: if they cannot be listed or read.
         """
-        files = [
-            TableFile(f"{place}/{tables[name]}", values)
-            for place, values, tables in self._evaluations
-        ]
-        schema = pa.schema([*_EVALUATED, *TABLES[name]])
+        found = self._of_datasets if of_dataset else self._of_partitions
+        files = [TableFile(f"{place}/{tables[name]}", values) for place, values, tables in found]
+        own = [field for field in _EVALUATED if field.name != _DAY.name or not of_dataset]
+        schema = pa.schema([*own, *TABLES[name]])
         return data_set(self.sources.evaluations, files, schema)
 
     @cached_property
-    def _evaluations(self) -> Sequence[tuple[str, Mapping[str, str], Mapping[str, str]]]:
-        """The folder of each evaluation, what is known of all its rows, and its tables' files."""
+    def _of_partitions(self) -> Sequence[_Evaluated]:
+        return self._evaluations(_EVALUATION, TABLES, "partition")
+
+    @cached_property
+    def _of_datasets(self) -> Sequence[_Evaluated]:
+        return self._evaluations(_OF_DATASET, TABLES_OF_DATASET, "model run")
+
+    def _evaluations(
+        self, pattern: re.Pattern[str], names: Iterable[str], whose: str
+    ) -> Sequence[_Evaluated]:
+        """The evaluations whose summaries have such a path."""
         folder = self.sources.evaluations
-        summaries = list(files_below(folder, _EVALUATION))
+        summaries = list(files_below(folder, pattern))
         found = []
         texts = folder.each(lambda file: folder.read(file.path), summaries)
         for file, text in zip(summaries, texts, strict=True):
@@ -209,10 +235,10 @@ class Views:
                     "against": ", ".join(told["against"]),
                     "conventions": told["conventions"],
                 }
-                tables = {name: str(told["tables"][name]) for name in TABLES}
+                tables = {name: str(told["tables"][name]) for name in names}
             except (ValueError, KeyError, TypeError):
                 self.notes.append(
-                    f"{folder.shown}/{file.path} is damaged and left out: evaluate the partition "
+                    f"{folder.shown}/{file.path} is damaged and left out: evaluate the {whose} "
                     "again"
                 )
                 continue

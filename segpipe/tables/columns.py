@@ -177,4 +177,14 @@ EVALUATION_COLUMNS: Mapping[str, Column] = {
     "segments": Column("predicted segments in the bin that are right or wrong", since=2),
     "matched": Column("of them, those that are matched", since=2),
     "accuracy": Column("share that is matched", "0 to 1", 2),
+    "items": Column("rows of `items`", since=2),
+    "evaluated": Column("items that were evaluated", since=2),
+    "without_ground_truth": Column("items that were not, for want of ground truth", since=2),
+    "without_prediction": Column("items that were not, for want of a prediction", since=2),
+    "calibration_error": Column(f"expected calibration error; {_DIVIDED}", "0 to 1", 2),
+    "risk_by_confidence": Column(
+        f"area under the risk-coverage curve, by confidence; {_DIVIDED}", "0 to 1", 2
+    ),
+    "risk_by_entropy": Column(f"the same by the entropy of class PDFs; {_DIVIDED}", "0 to 1", 2),
+    "catalog_version": Column("in which the ground truth was read", since=2),
 }  # fmt: skip

@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 
 from segpipe.errors import SettingsError
 from segpipe.predictions.declared_metadata import Declared
+from segpipe.predictions.flags import flag_of
 from segpipe.predictions.metadata import canonical_metadata, confidence_of, metadata_json
 from segpipe.predictions.prediction import Segment
 from segpipe.predictions.view import View
@@ -171,14 +172,14 @@ class Consolidation:
 
     def _kind(self, segment: Segment) -> _Kind:
         metadata = segment.metadata
-        if _flag(metadata.get("ignore")):
+        if flag_of(metadata.get("ignore")):
             return _Kind.IGNORED
-        if _flag(metadata.get("iscrowd")):
+        if flag_of(metadata.get("iscrowd")):
             return _Kind.CROWD
         kind = self.taxonomy.get(segment.label)
         if kind is not None:
             return _Kind(kind)
-        is_thing = _flag(metadata.get("isthing"))
+        is_thing = flag_of(metadata.get("isthing"))
         if is_thing is None:
             return _Kind.STUFF if _background([segment.label]) else _Kind.UNDECIDED
         return _Kind.THING if is_thing else _Kind.STUFF
@@ -325,7 +326,7 @@ def _shared(members: Sequence[Segment]) -> dict[str, Any]:
         if key not in left_out and all(_equal(value, one.get(key)) for one in others)
     }
     for key in _FLAGS:  # may be equal although written differently
-        values = {_flag(member.metadata.get(key)) for member in members}
+        values = {flag_of(member.metadata.get(key)) for member in members}
         if len(values) == 1 and None not in values:
             shared[key] = values.pop()
     return shared
@@ -391,10 +392,3 @@ def _is_made(metadata: Mapping[str, Any]) -> bool:
         and type(count) is int
         and count == len(indexes) > 0
     )
-
-
-def _flag(value: object) -> bool | None:
-    """True or false, in any of the accepted forms; None for any other value."""
-    if isinstance(value, str):
-        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
-    return bool(value) if value in (0, 1) else None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from segpipe.cli.dev import _environment
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
 from tests.fixtures.command_line import assert_plain_error, segpipe
@@ -64,3 +67,19 @@ def test_a_busy_port_is_told_before_anything_is_started(tmp_path: Path) -> None:
     assert_plain_error(done, f"port {port} of 127.0.0.1 is taken", "choose another --port")
     assert not home.exists()
     assert list(root.iterdir()) == []
+
+
+def test_dagster_s_processes_find_what_pythonpath_names_behind_the_place_that_dagster_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, beside = tmp_path / "home", tmp_path / "beside"
+    beside.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("PYTHONPATH", "beside")
+    code = "import sys; sys.path.remove(sys.path[0]); print(sys.path)"
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        env=_environment(str(tmp_path)), cwd="/", check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert str(beside) in printed

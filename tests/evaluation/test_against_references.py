@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from segpipe.evaluation.result import Evaluation
+from segpipe.evaluation.summaries import cityscapes_json
 from tests.fixtures.references import categories, evaluated, references, runs
 
 pytestmark = pytest.mark.realdata
@@ -175,6 +177,19 @@ def test_panoptic_quality_by_boundaries_is_that_of_boundary_iou_api(name: str, r
                 assert reference["tp"] < counts[0] <= reference["tp"] + 2
             else:
                 assert counts == expected, (id, c)
+
+
+@pytest.mark.parametrize(("name", "run"), [one for one in RUNS if one[0] == "cityscapes"])
+def test_the_cityscapes_summary_is_that_of_cityscapesscripts(name: str, run: str) -> None:
+    told = json.loads(cityscapes_json(evaluated(name, run)))
+    said = references()[name]["runs"][run]["set"]["cityscapesScripts"]
+    for of, scores, mean in (("class", "IoU", "mIoU"), ("category", "category_IoU",
+                                                        "mean_category_IoU")):  # fmt: skip
+        found = {label: value for label, value in told[f"{of}Scores"].items() if value is not None}
+        assert found == {label: approx(value) for label, value in said[scores].items()}
+        plural = {"class": "Classes", "category": "Categories"}[of]
+        assert told[f"averageScore{plural}"] == approx(said[mean])
+        assert {*told[f"{of}InstScores"].values()} == {None}
 
 
 @pytest.mark.parametrize(("name", "run"), RUNS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ from segpipe.evaluation.comparison import Comparison
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 from tests.evaluation.test_roots import land
-from tests.fixtures.command_line import assert_plain_error, invoked
-from tests.fixtures.command_line import segpipe as command
+from tests.fixtures.command_line import invoked
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.scenes_of_pairs import Scene, pairs
 
@@ -36,9 +36,10 @@ NEW = {
 }
 
 
-@pytest.fixture
-def root(landing: LandingWriter) -> Root:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with ground truth, and two model runs that are not published."""
+    landing = LandingWriter(tmp_path_factory.mktemp("made") / "root")
     landing.root.mkdir()
     (landing.root / "segpipe.toml").write_text('[evaluation]\nground_truth = "labels"\n')
     root = Root.open(landing.root)
@@ -46,7 +47,14 @@ def root(landing: LandingWriter) -> Root:
         land(landing, Partition(name, DAY), scenes)
         root.materialize(name, DAY)
     root.publish("labels", DAY)
-    return root
+    return landing.root
+
+
+@pytest.fixture
+def root(made: Path, landing: LandingWriter) -> Root:
+    """A copy of it, for a test of its own."""
+    shutil.copytree(made, landing.root)
+    return Root.open(landing.root)
 
 
 def labels(scene: Scene) -> NDArray[np.str_]:
@@ -131,11 +139,30 @@ def test_the_command_prints_tables_or_json(root: Root, tmp_path: Path) -> None:
     assert agreement["agreement"]["pixel_agreement"] < 1
 
 
+def test_boundaries_are_compared_where_they_are_asked_for(root: Root) -> None:
+    told = json.loads(compare(root, "--boundary", "--format", "json").stdout)
+    (row,) = (one for one in told["metrics"] if one["metric"] == "boundary_IoU")
+    ids = [f"item {n}" for n in range(3)]
+    whole = [root.evaluate(f"unet-v{n}", DAY, boundary=True).of_items(ids) for n in (1, 2)]
+    assert (row["a"], row["b"]) == tuple(one.numbers["boundary_IoU"] for one in whole)
+    assert row["low"] <= row["difference"] <= row["high"]
+    assert (row["won"], row["lost"], row["tied"]) == (2, 0, 1)
+    of_class = {one["label"]: one for one in told["classes"]}
+    for one in whole[1].classes.to_pylist():
+        assert of_class[one["label"]]["boundary_IoU_b"] == one["boundary_IoU"]
+    by_items = root.compare("unet-v1", "unet-v2", metric="boundary_IoU")
+    assert by_items.items["b"].to_pylist()[0] == 1  # it is right now
+    assert "boundary_IoU" in repr(by_items)
+    agreed = root.compare("unet-v1", "unet-v2", agreement=True, boundary=True)
+    assert isinstance(agreed, Agreement)
+    assert 0 < (agreed.headline["boundary_IoU"] or 0) < 1
+    assert agreed.items["boundary_IoU"].to_pylist()[-1] == 1
+    assert "boundary_IoU" not in compare(root, "--format", "json").stdout
+
+
 def test_what_cannot_be_compared_is_told_in_words(root: Root, landing: LandingWriter) -> None:
-    assert_plain_error(
-        command("compare", "--root", landing.root, "unet-v1", "unet-v2", "--against", "nobody"),
-        "nothing could be evaluated",
-    )
+    with pytest.raises(EvaluationError, match="nothing could be evaluated"):
+        compare(root, "--against", "nobody")
     for more, said in (
         (("--date", DAY, "--all"), "either --date YYYY-MM-DD or --all"),
         (("--metric", "mIou"), r"did you mean 'mIoU'\?"),

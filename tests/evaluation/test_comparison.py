@@ -15,13 +15,15 @@ from segpipe.errors import EvaluationError, SettingsError
 from segpipe.evaluation.class_counts import ClassCounts, summaries
 from segpipe.evaluation.comparison import Comparison
 from segpipe.evaluation.numbers import class_columns
-from segpipe.evaluation.result import HEADLINE, Evaluation
+from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import ITEM_CLASSES, ITEM_CONFUSION, ITEMS, SEGMENTS
+from segpipe.evaluation.scores import HEADLINE
 from segpipe.tables.writing import table_of
 from tests.fixtures.scenes_of_pairs import evaluated, pairs, scene
+from tests.fixtures.thoroughness import at_most
 
 SEEDS = st.integers(0, 100_000)
-few = settings(deadline=None, max_examples=4)
+few = settings(deadline=None, max_examples=at_most(3, 100))
 
 
 def two(seed: int, count: int = 6) -> tuple[Evaluation, Evaluation]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -14,22 +16,43 @@ from tests.fixtures.landing import LandingWriter
 from tests.fixtures.scenes_of_pairs import Scene
 
 PERFECT = Partition("perfect", "2026-01-06")
+RootWith = Callable[..., Root]
 
 
-def root_with(landing: LandingWriter, requirements: str, true: Mapping[str, Scene] = TRUE) -> Root:
-    """A root with published ground truth and validated predictions, and a gate."""
-    text = f'[evaluation]\nground_truth = "labels"\ngate = true\n{requirements}\n'
-    landing.root.mkdir(exist_ok=True)
-    (landing.root / "segpipe.toml").write_text(text)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with validated ground truth and predictions."""
+    landing = LandingWriter(tmp_path_factory.mktemp("made") / "root")
+    for partition, scenes in {TRUTH: TRUE, RUN: PREDICTED, PERFECT: TRUE}.items():
+        land(landing, partition, scenes)
+    _settings(landing, "min_items = 1")
     root = Root.open(landing.root)
-    runs = {TRUTH: true, RUN: PREDICTED, PERFECT: TRUE}
-    for partition, scenes in runs.items():
-        if scenes:
-            land(landing, partition, scenes)
-            root.materialize(partition)
-    if true:
-        root.publish(TRUTH)
-    return root
+    for partition in (TRUTH, RUN, PERFECT):
+        root.materialize(partition)
+    return landing.root
+
+
+def _settings(landing: LandingWriter, requirements: str) -> None:
+    text = f'[evaluation]\nground_truth = "labels"\ngate = true\n{requirements}\n'
+    (landing.root / "segpipe.toml").write_text(text)
+
+
+@pytest.fixture
+def root_with(made: Path, landing: LandingWriter) -> RootWith:
+    """Makes a copy of it with a gate and, but for an empty one, published ground truth."""
+
+    def root_with(requirements: str, true: Mapping[str, Scene] = TRUE) -> Root:
+        shutil.copytree(made, landing.root, dirs_exist_ok=True)
+        _settings(landing, requirements)
+        root = Root.open(landing.root)
+        if true and true is not TRUE:
+            land(landing, TRUTH, true)
+            root.materialize(TRUTH)
+        if true:
+            root.publish(TRUTH)
+        return root
+
+    return root_with
 
 
 def refusal(root: Root, partition: Partition) -> str:
@@ -40,9 +63,9 @@ def refusal(root: Root, partition: Partition) -> str:
 
 
 def test_a_gate_refuses_what_is_below_the_minimum_and_names_the_worst_classes(
-    landing: LandingWriter,
+    root_with: RootWith,
 ) -> None:
-    root = root_with(landing, "min = {mIoU = 0.99, PQ = 0.0}")
+    root = root_with("min = {mIoU = 0.99, PQ = 0.0}")
     words = refusal(root, RUN)
     found = root.evaluate(RUN)
     rows = zip(found.classes["IoU"].to_pylist(), found.classes["label"].to_pylist(), strict=True)
@@ -54,30 +77,30 @@ def test_a_gate_refuses_what_is_below_the_minimum_and_names_the_worst_classes(
 
 
 def test_a_gate_refuses_what_falls_behind_another_model_run_on_items_of_both(
-    landing: LandingWriter,
+    root_with: RootWith,
 ) -> None:
     rule = 'no_regression = {{against = "perfect", metric = "PQ", tolerance = {}}}'
-    root = root_with(landing, rule.format(0.01))
+    root = root_with(rule.format(0.01))
     words = refusal(root, RUN)
     assert "that of 'perfect' 1.0000 on 6 items of both (tolerance 0.01)" in words
     assert "classes that fell most by PQ: " in words
     assert root.publish(PERFECT).outcomes["inserted"] == len(GIVEN)  # not compared with itself
-    assert root_with(landing, rule.format(1.0)).publish(RUN).outcomes["inserted"] == len(GIVEN)
+    assert root_with(rule.format(1.0)).publish(RUN).outcomes["inserted"] == len(GIVEN)
 
 
 def test_a_gate_without_enough_ground_truth_says_so_and_lets_nothing_through(
-    landing: LandingWriter,
+    root_with: RootWith,
 ) -> None:
     some = {id: TRUE[id] for id in [*TRUE][:2]}
-    words = refusal(root_with(landing, "min_items = 3", some), RUN)
+    words = refusal(root_with("min_items = 3", some), RUN)
     assert "only 2 of 6 items could be evaluated, min_items is 3" in words
     assert "4 items are not evaluated, no ground truth" in words
 
 
 def test_a_gate_without_any_ground_truth_lets_nothing_through_but_the_ground_truth(
-    landing: LandingWriter,
+    root_with: RootWith, landing: LandingWriter
 ) -> None:
-    root = root_with(landing, 'no_regression = {against = "v0"}\nmin = {mIoU = 0}', {})
+    root = root_with('no_regression = {against = "v0"}\nmin = {mIoU = 0}', {})
     assert refusal(root, RUN).count("it cannot be judged: nothing could be evaluated") == 1
     land(landing, TRUTH, TRUE)
     root.materialize(TRUTH)

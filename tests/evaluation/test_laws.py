@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from segpipe.evaluation.result import Evaluation
 from segpipe.masks.fast_path import disabled, load_fast_path
 from tests.fixtures.scenes_of_pairs import VOID, Scene, evaluated, pairs
+from tests.fixtures.thoroughness import at_most
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 SEEDS = st.integers(0, 100_000)
-few = settings(deadline=None, max_examples=20)
+few = settings(deadline=None, max_examples=at_most(6, 300))
 COUNTS = ("true_pixels", "predicted_pixels", "correct_pixels", "TP", "FP", "FN")
 
 
@@ -77,7 +78,7 @@ def test_swapping_ground_truth_and_prediction_swaps_what_is_missed_and_what_is_w
         assert counts["boundary_IoU"] == back["boundary_IoU"]
 
 
-@settings(deadline=None, max_examples=10)
+@few
 @given(SEEDS, st.integers(1, 5))
 def test_the_parts_of_a_set_add_up_to_the_whole(seed: int, size: int) -> None:
     given = pairs(seed, 6)
@@ -122,7 +123,7 @@ def test_stuff_that_is_merged_before_is_evaluated_the_same(seed: int) -> None:
     same(evaluated(merged, boundary=True), evaluated(given, boundary=True))
 
 
-@settings(deadline=None, max_examples=10)
+@few
 @given(SEEDS)
 def test_without_the_compiled_kernel_every_table_is_the_same(seed: int) -> None:
     given = pairs(seed, 2)

@@ -41,6 +41,7 @@ def test_a_pixel_is_missed_hallucinated_confused_or_void_by_its_two_classes() ->
         np.array([[0, 7, 7, 7, 4], [0, 4, 3, 3, 4]], np.uint8),
         predicted,
     )
+    assert {*DIFFERENCES.values()}.isdisjoint(label_colours(map(str, range(40))).values())
     names = [*DIFFERENCES]
     right, missed, hallucinated, confused, void = names
     assert [names[value] for value in found.ravel()] == [

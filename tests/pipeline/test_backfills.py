@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DAYS = ["2026-01-05", "2026-01-06", "2026-01-07", "2026-01-08"]
 KEYS = [f"{day}|unet" for day in DAYS]
-OTHER = Partition("segformer", DAYS[1])
+OTHER, TRUE = Partition("segformer", DAYS[1]), Partition("labels", DAYS[0])
 
 
 def land(landing: LandingWriter, days: list[str], label: str) -> None:
@@ -35,8 +35,11 @@ def land(landing: LandingWriter, days: list[str], label: str) -> None:
 @pytest.fixture
 def interface(landing: LandingWriter, tmp_path: Path) -> Iterator[Interface]:
     landing.root.mkdir()
-    (landing.root / SETTINGS_FILE).write_text("first_date = 2026-01-01\n")
+    settings = 'first_date = 2026-01-01\n[evaluation]\nground_truth = "labels"\n'
+    (landing.root / SETTINGS_FILE).write_text(settings)
     land(landing, DAYS, "class")
+    true = [landing.row(f"{day} {n}", (0, n), TRUE) for day in DAYS[:2] for n in (1, 2)]
+    landing.manifest(true, TRUE)
     with Interface(landing.root, tmp_path / "home", tmp_path / "log") as running:
         yield running
 
@@ -48,10 +51,11 @@ def test_backfills_with_gaps_and_with_update_on_or_off_publish_exactly_what_they
         found = interface.latest("published_predictions", key)
         return {name: found[name] for name in Outcome if found.get(name)}
 
-    # Its model run is registered by the run that names it.
+    # Their model runs are registered by the runs that name them.
     landed = [*KEYS, f"{OTHER.date}|{OTHER.model_run}"]
-    assert segpipe("run", "--root", landing.root, "--model-run", "segformer", "--date", DAYS[1],
-                   DAGSTER_HOME=str(interface.home)).returncode == 0  # fmt: skip
+    for one in (TRUE, OTHER):
+        assert segpipe("run", "--root", landing.root, "--model-run", one.model_run, "--date",
+                       one.date, DAGSTER_HOME=str(interface.home)).returncode == 0  # fmt: skip
     cells = [f"{day}|{name}" for day in [*DAYS, "2026-01-09"] for name in ("unet", "segformer")]
     begun = interface.backfill(cells)
     assert interface.end_of_backfill(begun, 300) == "COMPLETED_SUCCESS"
@@ -59,8 +63,13 @@ def test_backfills_with_gaps_and_with_update_on_or_off_publish_exactly_what_they
     # Of the other cells, and of views nobody publishes, nothing was to be materialized.
     assert counts["published_predictions"] == (len(landed), len(landed), 0)
     assert "semantic_masks" not in counts
-    root = Root.open(str(landing.root))
-    assert root.catalog.read(["model_run", "reference_id"]).num_rows == 2 * len(KEYS) + 1
+    # Two days have ground truth. The model run is evaluated after them, the other one is left out.
+    assert counts["evaluation"] == (2, 2, 0)
+    assert counts["evaluation_of_dataset"] == (1, 1, 0)
+    found = interface.latest("evaluation_of_dataset", "unet")
+    assert (found["days"], found["evaluated"]) == (2, 4)
+    catalog = Root.open(str(landing.root)).catalog.read(["model_run", "reference_id"])
+    assert catalog.num_rows == 2 * len(KEYS) + 1 + found["evaluated"]
     assert [outcomes(key) for key in landed] == [{"inserted": 2}] * len(KEYS) + [{"unchanged": 1}]
 
     # Of another content again, all but the last day. Dagster's daemon looks at backfills every

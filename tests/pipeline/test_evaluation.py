@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline import build_definitions
 from segpipe.pipeline.gaps import NOTHING_LANDED, SKIPPED_TAG
+from segpipe.pipeline.ground_truth_sensor import SENSOR
+from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
-from segpipe.pipeline.runs import RunReport, run_partition
+from segpipe.pipeline.runs import PartitionRuns, RunReport
 from segpipe.root import Root
 from tests.evaluation.test_roots import PREDICTED, RUN, TRUE, TRUTH, land
 from tests.fixtures.landing import LandingWriter
 
 UNLABELLED = Partition("unet", "2026-01-06")
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """One instance for all of these tests, each of which asks about its own runs, or its newest."""
+    folder = tmp_path_factory.mktemp("instance")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(folder / "dagster_home"))
+        with open_instance(str(folder)) as opened:
+            yield opened
 
 
 def root_with(landing: LandingWriter, requirements: str = "") -> Root:
@@ -29,8 +47,16 @@ def root_with(landing: LandingWriter, requirements: str = "") -> Root:
 
 def of_evaluation(instance: dg.DagsterInstance, report: RunReport) -> list[dg.DagsterEvent]:
     """Events of a run about the asset: materializations, observations, checks."""
+    return _of_step(instance, report, "evaluation")
+
+
+def validation_of(instance: dg.DagsterInstance, report: RunReport) -> list[dg.DagsterEvent]:
+    return _of_step(instance, report, "validate_masks")
+
+
+def _of_step(instance: dg.DagsterInstance, report: RunReport, step: str) -> list[dg.DagsterEvent]:
     events = (record.dagster_event for record in instance.all_logs(report.run_id))
-    return [one for one in events if one and one.step_key == "evaluation"]
+    return [one for one in events if one and one.step_key == step]
 
 
 def checks_of(events: list[dg.DagsterEvent]) -> dict[str, tuple[bool, str, str]]:
@@ -53,11 +79,12 @@ def test_a_run_evaluates_what_it_publishes_and_leaves_out_what_has_no_ground_tru
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     root = root_with(landing, "min = {mIoU = 0.99}")
+    runs = PartitionRuns(root, instance)
     for partition, words in (
         (TRUTH, "labels is ground truth itself"),
         (UNLABELLED, "nothing could be evaluated: none of 6 items can be compared"),
     ):
-        report = run_partition(root, partition, instance=instance)
+        report = runs.run(partition)
         assert (report.failure, report.outcomes and report.outcomes["inserted"]) == (None, 6)
         events = of_evaluation(instance, report)
         assert "ASSET_MATERIALIZATION" not in kinds(events)
@@ -68,7 +95,16 @@ def test_a_run_evaluates_what_it_publishes_and_leaves_out_what_has_no_ground_tru
         run = instance.get_run_by_id(report.run_id)
         assert run is not None
         assert run.tags[SKIPPED_TAG] == "evaluation"
-    report = run_partition(root, RUN, instance=instance)
+    report = runs.run(RUN)
+    (seen,) = (
+        event.asset_observation_data.asset_observation
+        for event in validation_of(instance, report)
+        if event.event_type is dg.DagsterEventType.ASSET_OBSERVATION
+    )
+    # What its evaluation was of, so that a change is noticed.
+    assert (seen.asset_key, seen.tags["dagster/data_version"]) == (
+        dg.AssetKey("ground_truth"), root.truth_version(RUN),
+    )  # fmt: skip
     assert (report.failure, report.outcomes and report.outcomes["inserted"]) == (None, 6)
     events = of_evaluation(instance, report)
     passed, severity, words = checks_of(events)["quality"]
@@ -90,13 +126,15 @@ def test_a_gate_stops_the_run_before_publishing_with_the_numbers_and_the_classes
     landing: LandingWriter, instance: dg.DagsterInstance
 ) -> None:
     root = root_with(landing, "min = {mIoU = 0.99}\ngate = true")
+    runs = PartitionRuns(root, instance)
     for partition, words in (
         (RUN, "mIoU 0."),
         (UNLABELLED, "it cannot be judged: nothing could be evaluated"),
     ):
         if partition is RUN:
-            assert run_partition(root, TRUTH, instance=instance).failure is None
-        report = run_partition(root, partition, instance=instance)
+            root.materialize(TRUTH)
+            root.publish(TRUTH)
+        report = runs.run(partition)
         assert report.failure is not None
         assert "check quality failed: " in report.failure
         assert words in report.failure
@@ -137,6 +175,11 @@ def test_a_model_run_has_its_standing_among_the_others_on_the_items_that_all_hav
     assert "compared on the 3 items that all 2 model runs have" in said
     assert "elsewhere is left out: nothing could be evaluated" in said
     assert metadata["evaluated"].value == 6
+    store = root.evaluation_of_dataset("unet")
+    assert metadata["tables"].value == store.place.url
+    assert metadata["days"].value == 1
+    version = (event.materialization.tags or {})["dagster/data_version"]
+    assert version == store.digest()
     left_out = job.execute_in_process(
         instance=instance, partition_key="labels", asset_selection=asset
     )
@@ -168,3 +211,96 @@ def test_only_a_root_with_ground_truth_has_the_asset(
         key.path[-1] for key in graph.get(dg.AssetKey("published_predictions")).parent_keys
     }
     assert ("evaluation" in published) is evaluated
+
+
+class Truth:
+    """The sensor of ground truth and the sensor of conditions, asked as Dagster's daemon does."""
+
+    def __init__(self, root: Root, instance: dg.DagsterInstance) -> None:
+        self.definitions = build_definitions(root.settings)
+        self._instance = instance
+        self._now = datetime.now(UTC).replace(minute=10) + timedelta(hours=1)
+        self._seen: Any = None
+        self._cursor: str | None = None
+
+    def tick(self) -> set[str]:
+        """Look at the ground truth; the partitions of which it is said to have changed."""
+        (sensor,) = (one for one in self.definitions.sensors or () if one.name == SENSOR)
+        assert isinstance(sensor, dg.SensorDefinition)
+        with dg.build_sensor_context(self._instance, self._cursor) as context:
+            found = sensor.evaluate_tick(context)
+        for event in found.asset_events:
+            self._instance.report_runless_asset_event(event)
+        self._cursor = found.cursor or self._cursor
+        return {str(event.partition) for event in found.asset_events}
+
+    def requested(self) -> dict[str, list[str]]:
+        """The partitions of each asset that are to be materialized now."""
+        self._now += timedelta(minutes=1)
+        names = ("evaluation", "evaluation_of_dataset", "published_predictions")
+        found = dg.evaluate_automation_conditions(
+            self.definitions,
+            self._instance,
+            dg.AssetSelection.assets(*names),
+            evaluation_time=self._now,
+            cursor=self._seen,
+        )
+        self._seen = found.cursor
+        asked = {name: found.get_requested_partitions(dg.AssetKey(name)) for name in names}
+        return {name: sorted(map(str, keys)) for name, keys in asked.items() if keys}
+
+    def is_stale(self, partition: Partition) -> bool:
+        """Whether Dagster's pages mark a partition's evaluation as out of date."""
+        graph, context = self.definitions.resolve_asset_graph(), LoadingContextForTest
+        resolver = CachingStaleStatusResolver(self._instance, graph, context(self._instance))
+        key = partition_key(partition)
+        return resolver.get_status(dg.AssetKey("evaluation"), key) is StaleStatus.STALE
+
+    def materialize(self, asset: str, key: str) -> None:
+        """Run an asset, as was requested."""
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        selection = [dg.AssetKey(asset)]
+        assert job.execute_in_process(
+            instance=self._instance, partition_key=key, asset_selection=selection
+        ).success
+
+
+def test_a_partition_is_evaluated_again_where_the_ground_truth_of_its_items_changed(
+    landing: LandingWriter, instance: dg.DagsterInstance
+) -> None:
+    root = root_with(landing)
+    key = partition_key(RUN)
+    instance.add_dynamic_partitions(MODEL_RUNS, ["unet", "labels"])
+    for partition in (RUN, UNLABELLED):  # without any ground truth yet
+        root.materialize(partition)
+    truth = Truth(root, instance)
+    assert (truth.tick(), truth.requested()) == (set(), {})
+    root.materialize(TRUTH)
+    root.publish(TRUTH)
+    assert truth.tick() == {key}
+    assert truth.requested() == {"evaluation": [key]}
+    assert truth.requested() == {}
+    truth.materialize("evaluation", key)
+    assert not truth.is_stale(RUN)
+    assert truth.requested() == {"evaluation_of_dataset": ["unet"]}
+    assert truth.tick() == set()
+    root.publish(UNLABELLED)  # another version of the catalog, the same truth
+    assert truth.tick() == set()
+    land(landing, TRUTH, {**TRUE, "item 4": PREDICTED["item 4"]})
+    root.materialize(TRUTH)
+    root.publish(TRUTH, update=True)
+    assert truth.tick() == {key}
+    assert truth.is_stale(RUN)
+    assert truth.requested() == {"evaluation": [key]}
+    truth.materialize("evaluation", key)
+    event = instance.get_latest_materialization_event(dg.AssetKey("evaluation"))
+    assert event is not None and event.asset_materialization is not None
+    assert event.asset_materialization.metadata["unchanged"].value == 5
+    assert not truth.is_stale(RUN)
+    assert truth.tick() == set()
+    # What is evaluated by other means meanwhile is not asked for.
+    land(landing, TRUTH, TRUE)
+    root.materialize(TRUTH)
+    root.publish(TRUTH, update=True)
+    root.evaluate(RUN)
+    assert truth.tick() == set()

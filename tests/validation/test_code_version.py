@@ -33,7 +33,8 @@ _VALIDATING = [
     ),
 ]  # fmt: skip
 _CONSOLIDATING = [
-    "predictions/view.py", "views/chunk.py", "views/consolidation.py", "views/materialized.py",
+    "predictions/flags.py", "predictions/view.py", "views/chunk.py", "views/consolidation.py",
+    "views/materialized.py",
     "views/merged_pdfs.py",
     "views/summary.py",
 ]  # fmt: skip
