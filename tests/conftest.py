@@ -16,4 +16,5 @@ pytest_plugins = [
     "tests.fixtures.s3_buckets",
     "tests.fixtures.stepping",
     "tests.fixtures.stores",
+    "tests.fixtures.viewed_root",
 ]
