@@ -20,12 +20,14 @@ from segpipe.errors import SegpipeError
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.fast_path import expecting
 from segpipe.masks.refusal import MaskRefused
+from segpipe.pictures.blending import as_drawn, blend
 from segpipe.pictures.confidences import least_sure
 from segpipe.pictures.images import image_of
-from segpipe.pictures.label_colours import PLAIN_COLOUR, is_plain, label_colours
-from segpipe.pictures.legend import INK, LINE, PAPER, Font, draw_legend, text_font
-from segpipe.pictures.overlay import blend
+from segpipe.pictures.label_colours import PLAIN_COLOUR, is_plain, is_void, label_colours
+from segpipe.pictures.legend import INK, PAPER, Legend, Line
+from segpipe.pictures.overlay import LegendEntry, looks_of
 from segpipe.pictures.palette import Colour
+from segpipe.pictures.text import Text
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
@@ -33,13 +35,15 @@ from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 #: The cache of the sheets, beside the partition's tables.
 SHEETS_FILE = "_sheets.json"
 # Version of the drawing: raise it when the same predictions look different.
-_DRAWING = 2
+_DRAWING = 3
 #: Limit of a sheet's size: Dagster's metadata holds it as base64, a third longer.
 MOST_BYTES = 140_000
 _CELLS, _COLUMNS, _CELL = 9, 3, 280
 # Pixels, and JPEG's qualities, tried in turn until a sheet fits.
 _LEAST_CELL, _QUALITIES = 60, (85, 70, 55)
 _LINES, _LEGEND = 40, 190
+# Size and line height of the text.
+_TEXT, _LINE = 12, 17
 _ROWS_AT_ONCE = 500
 
 
@@ -227,38 +231,27 @@ def _sheet(cells: Sequence[Cell], colours: Mapping[str, Colour], side: int) -> I
     columns = min(_COLUMNS, len(cells))
     pictures = [_picture(cell, colours, side - 4) for cell in cells]
     heights = [
-        max(one.height for one in pictures[start : start + columns]) + LINE + 4
+        max(one.height for one in pictures[start : start + columns]) + _LINE + 4
         for start in range(0, len(cells), columns)
     ]
-    height = max(sum(heights), min(len(colours), _LINES) * LINE + 8)
+    height = max(sum(heights), min(len(colours), _LINES) * _LINE + 8)
     sheet = Image.new("RGB", (columns * side + _LEGEND, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = text_font()
     for position, (cell, picture) in enumerate(zip(cells, pictures, strict=True)):
         row, column = divmod(position, columns)
         x, y = column * side, sum(heights[:row])
-        draw.text((x + 3, y + 1), _fitted(cell.title, font, side - 6), fill=INK, font=font)
-        sheet.paste(picture, (x, y + LINE))
-    entries = [(colour, _fitted(label, font, _LEGEND - 30)) for label, colour in colours.items()]
-    lines = min(_LINES, (height - 8) // LINE)
-    draw_legend(draw, font, entries, (columns * side + 8, 4), lines)
+        Text.of(cell.title, _TEXT, side - 6).draw(draw, (x + 3, y + 1), INK)
+        sheet.paste(picture, (x, y + _LINE))
+    lines = [
+        Line(PLAIN_COLOUR if is_plain(label) else as_drawn(colour), label, "", is_void(label))
+        for label, colour in colours.items()
+    ]
+    rows = min(_LINES, (height - 8) // _LINE)
+    Legend(lines, _TEXT, rows, _LEGEND - 8).draw(sheet, (columns * side + 8, 4))
     return sheet
 
 
 def _picture(cell: Cell, colours: Mapping[str, Colour], side: int) -> Image.Image:
-    table = np.zeros((256, 3), np.float32)
-    for index, label in cell.labels.items():
-        table[index] = colours.get(label, (90.0, 90.0, 90.0))
-    plain = [index for index, label in cell.labels.items() if is_plain(label)]
-    blended = blend(cell.mask, table, plain, cell.image, side, cell.outlined)
-    return Image.fromarray(blended.astype(np.uint8))
-
-
-def _fitted(text: str, font: Font, width: int) -> str:
-    """The text on one line, truncated to a width in pixels."""
-    text = " ".join(text.split())[:200]
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
+    looks = looks_of([LegendEntry(*one) for one in cell.labels.items()], colours)
+    blended = blend(cell.mask, looks, cell.image, side, outlined=cell.outlined)
+    return Image.fromarray(blended.pixels.astype(np.uint8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from segpipe.errors import SegpipeError
 from segpipe.masks.refusal import MaskRefused
@@ -12,7 +12,7 @@ from segpipe.settings import Settings
 
 
 def image_of(url: str | None, manifest: str, settings: Settings) -> Image.Image | None:
-    """An item's image; None where there is none or it cannot be read.
+    """An item's image, upright; None where there is none or it cannot be read.
 
     Args:
         url: as in the manifest; absolute, or relative to the manifest file.
@@ -25,7 +25,7 @@ def image_of(url: str | None, manifest: str, settings: Settings) -> Image.Image 
     sources = settings.sources()
     try:
         image = Image.open(io.BytesIO(sources.read(sources.resolve(url, folder))))
-        image.load()
+        image = ImageOps.exif_transpose(image)  # as validation takes its size
     except (MaskRefused, SegpipeError, OSError, ValueError, SyntaxError):
         return None
     except Image.DecompressionBombError:

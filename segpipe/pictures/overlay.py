@@ -1,4 +1,4 @@
-"""Pictures of predictions: the mask over its image, with a legend."""
+"""Pictures of predictions: the mask over its image, numbers in its Segments, and a legend."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from segpipe.pictures.label_colours import PLAIN_COLOUR, is_plain, label_colours
-from segpipe.pictures.legend import INK, LINE, PAPER, Font, draw_legend, text_font
+from segpipe.pictures.blending import MARK, Blended, Looks, as_drawn, blend
+from segpipe.pictures.label_colours import PLAIN_COLOUR, is_plain, is_void, label_colours
+from segpipe.pictures.legend import INK, PAPER, Legend, Line
+from segpipe.pictures.number_places import number_places
 from segpipe.pictures.palette import Colour, shaded
+from segpipe.pictures.text import Text, line_height, text_size
 from segpipe.predictions.class_pdf import ClassPdf
 
-_MARK = (230, 0, 60)
 # The instances of a label: its colour, lighter, darker, much lighter, and again.
-_INSTANCE_SHADES = (0.0, 0.35, -0.25, 0.55)
-_LEGEND_WIDTH = 190
-# A picture may grow for its legend, up to this many lines.
-_MOST_LINES = 40
+_INSTANCE_SHADES = (0.0, 0.3, -0.25, 0.5, -0.4)
+# A picture may grow for its legend up to this many lines, then the legend up to so many columns.
+_LEAST_LINES, _MOST_COLUMNS = 40, 7
+_WHITE = (255, 255, 255)
+# More tiny segments than these are not ringed: rings upon rings show nothing.
+_MOST_RINGS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,9 @@ class LegendEntry:
 
     Attributes:
         confidence, area_fraction: 0 to 1; None where they are not shown.
-        likeliest: classes of the Segment's PDF with their probabilities, highest first.
+        likeliest: classes of the Segment's PDF with their probabilities, highest first; shown
+            instead of the confidence.
+        ignored: the Segment's pixels are to be ignored.
     """
 
     index: int
@@ -38,6 +44,12 @@ class LegendEntry:
     confidence: float | None = None
     area_fraction: float | None = None
     likeliest: Sequence[tuple[str, float]] = ()
+    ignored: bool = False
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether its pixels are drawn as ignored."""
+        return self.ignored or is_void(self.label)
 
 
 def likeliest(pdf: Iterable[tuple[str, float]] | None) -> list[tuple[str, float]]:
@@ -62,7 +74,9 @@ def overlay(
     marked: NDArray[np.bool_] | None = None,
     colours: Mapping[str, Colour] | None = None,
 ) -> Image.Image:
-    """The mask drawn over its image, segments outlined, with a legend to its right.
+    """The mask drawn over its image, segments outlined and numbered, with a legend to its right.
+
+    Text grows with the picture. Segments of a few pixels are ringed.
 
     Args:
         mask: H x W uint8.
@@ -74,70 +88,24 @@ def overlay(
         colours: label -> colour, the same as in related pictures; None for this picture only.
 
     Returns:
-        RGB; mask and image are scaled down to ``longest_side``, never up.
+        RGB; mask and image are scaled down to ``longest_side``, and up to 320 pixels.
     """
-    table = colour_table(legend, colours)
-    plain = [entry.index for entry in legend if is_plain(entry.label)]
-    blended = blend(mask, table, plain, image, longest_side)
+    looks = looks_of(legend, colours)
+    blended = blend(mask, looks, image, longest_side, marked=marked)
+    size = text_size(max(blended.values.shape))
+    picture = Image.fromarray(blended.pixels.astype(np.uint8))
+    _draw_numbers(picture, blended, {entry.index for entry in legend}, size)
+    for place in blended.specks[:_MOST_RINGS]:
+        ring(ImageDraw.Draw(picture), place, blended, MARK)
+    swatch = _swatches(blended, looks)
     if marked is not None:
-        blended[_scaled_marks(marked, blended.shape[:2])] = _MARK
         unmarked = np.bincount(mask[~marked], minlength=256)
-        table[(np.bincount(mask[marked], minlength=256) > 0) & (unmarked == 0)] = _MARK
-    picture = Image.fromarray(blended.astype(np.uint8))
-    return _with_legend(picture, legend, table, title)
+        swatch[(np.bincount(mask[marked], minlength=256) > 0) & (unmarked == 0)] = MARK
+    return _with_legend(picture, [*_legend_lines(legend, swatch)], title, size)
 
 
-def blend(
-    mask: NDArray[np.uint8],
-    table: NDArray[np.float32],
-    plain: Sequence[int],
-    image: Image.Image | None,
-    longest_side: int,
-    outlined: int | None = None,
-) -> NDArray[np.float32]:
-    """The mask's colours over its image, segments outlined in white.
-
-    Args:
-        mask: H x W uint8.
-        table: 256 x 3 float32, the colour of each value, 0 to 255.
-        plain: values that are drawn faintly.
-        image: of any size; plain grey where None.
-        longest_side: of the result, in pixels.
-        outlined: a value whose pixels are outlined in red.
-
-    Returns:
-        H' x W' x 3 float32, 0 to 255.
-    """
-    height, width = mask.shape
-    scale = min(1.0, longest_side / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    opacity = np.full((256, 1), 0.62, np.float32)
-    opacity[list(plain)] = 0.15
-    blended: NDArray[np.float32]
-    if image is None:  # a colour for each value
-        blended = (np.float32(128) * (1 - opacity) + table * opacity)[small]
-    else:
-        under = np.asarray(image.convert("RGB").resize(size), np.float32)
-        blended = under * (1 - opacity)[small] + (table * opacity)[small]
-    blended[_edges(small)] = (255, 255, 255)
-    if outlined is not None:
-        blended[_outline(small == outlined)] = _MARK
-    return blended
-
-
-def _scaled_marks(marked: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Marks in a smaller picture: a pixel is marked where any pixel scaled to it is."""
-    rows, columns = np.nonzero(marked)
-    scaled = np.zeros(shape, bool)
-    scaled[rows * shape[0] // marked.shape[0], columns * shape[1] // marked.shape[1]] = True
-    return scaled
-
-
-def colour_table(
-    legend: Sequence[LegendEntry], colours: Mapping[str, Colour] | None = None
-) -> NDArray[np.float32]:
-    """256 x 3 float32 colours, 0 to 255, for the pixel values of a legend; black elsewhere.
+def looks_of(legend: Sequence[LegendEntry], colours: Mapping[str, Colour] | None = None) -> Looks:
+    """How the pixel values of a legend are drawn; those it does not name are black.
 
     Args:
         colours: label -> colour; None for a picture with these labels only.
@@ -146,11 +114,12 @@ def colour_table(
     table = np.zeros((256, 3), np.float32)
     seen: Counter[str] = Counter()
     for entry in legend:
-        colour = given.get(entry.label, PLAIN_COLOUR)
-        shade = 0.0 if is_plain(entry.label) else _INSTANCE_SHADES[seen[entry.label] % 4]
+        shade = _INSTANCE_SHADES[seen[entry.label] % len(_INSTANCE_SHADES)]
         seen[entry.label] += 1
-        table[entry.index] = shaded(colour, shade)
-    return table
+        table[entry.index] = shaded(given.get(entry.label, PLAIN_COLOUR), shade)
+    ignored = [entry.index for entry in legend if entry.is_ignored]
+    plain = [entry.index for entry in legend if is_plain(entry.label)]
+    return Looks(table, [index for index in plain if index not in ignored], ignored)
 
 
 def encoded(picture: Image.Image, file_format: str = "PNG") -> bytes:
@@ -165,72 +134,104 @@ def encoded(picture: Image.Image, file_format: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """H x W: pixels that differ from their left or upper neighbour."""
-    edges = np.zeros(mask.shape, bool)
-    edges[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-    edges[1:, :] |= mask[1:, :] != mask[:-1, :]
-    return edges
+def _swatches(blended: Blended, looks: Looks) -> NDArray[np.float32]:
+    """256 x 3: the mean colour of each value's pixels as they are drawn, without outlines."""
+    values, pixels = blended.values[blended.inner], blended.pixels[blended.inner]
+    count = np.bincount(values, minlength=256)
+    sums = [np.bincount(values, weights=pixels[:, part], minlength=256) for part in range(3)]
+    means = np.stack(sums, 1) / np.maximum(1, count)[:, None]
+    unseen = np.array([as_drawn(colour) for colour in looks.colours.tolist()])
+    return np.where((count > 0)[:, None], means, unseen).astype(np.float32)
 
 
-def _outline(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels around a region, two wide, so that small regions are visible."""
-    grown = np.pad(region, 2)
-    for _ in range(2):
-        wider = grown.copy()
-        wider[1:] |= grown[:-1]
-        wider[:-1] |= grown[1:]
-        wider[:, 1:] |= grown[:, :-1]
-        wider[:, :-1] |= grown[:, 1:]
-        grown = wider
-    return grown[2:-2, 2:-2] & ~region
+def _draw_numbers(picture: Image.Image, blended: Blended, known: set[int], size: int) -> None:
+    """Numbers where they have room, and beside rings around what would be overlooked."""
+    draw, stroke = ImageDraw.Draw(picture), max(1, size // 8)
+    tiny = [(value, *place) for value, place in blended.tiny.items() if value in known]
+    taken = np.zeros(blended.values.shape, bool)
+    for value, row, column in tiny[:_MOST_RINGS]:
+        place = ring(draw, (row, column), blended)
+        text = Text.of(str(value), size)
+        right = place[1] + 8 * blended.unit + text.width < picture.width
+        beside = place[1] + (8 if right else -8) * blended.unit
+        text.draw(draw, (beside, place[0]), _WHITE, anchor="lm" if right else "rm", stroke=stroke)
+        wide, half = int(text.width) + 9 * blended.unit, size // 2 + 8 * blended.unit
+        taken[max(0, row - half) : row + half, max(0, column - wide) : column + wide] = True
+    for digits in (1, 2, 3):
+        half_width = Text.of("0" * digits, size).width / 2 + stroke
+        places = number_places(blended.values, half_width, 0.45 * size + stroke, taken)
+        for value, (row, column) in places.items():
+            if value in known and len(str(value)) == digits:
+                text = Text.of(str(value), size)
+                text.draw(draw, (column, row), _WHITE, anchor="mm", stroke=stroke)
 
 
-def _with_legend(
-    picture: Image.Image,
-    legend: Sequence[LegendEntry],
-    table: NDArray[np.float32],
-    title: str,
-) -> Image.Image:
-    top = LINE + 6 if title else 0
-    font = text_font()
-    entries = list(_legend_lines(legend, table))
-    lines = max(_MOST_LINES, (picture.height - 8) // LINE)
-    height = max(picture.height, min(len(entries), lines) * LINE + 8)
-    width = picture.width + _legend_width(entries, font)
-    sheet = Image.new("RGB", (width, height + top), PAPER)
+def ring(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    blended: Blended,
+    colour: Colour | None = None,
+) -> tuple[int, int]:
+    """Draw a ring, in white where no colour is given, around a place; returns its centre.
+
+    Args:
+        place: row and column.
+    """
+    unit = blended.unit
+    radius = 6 * unit
+    row, column = (
+        min(max(at, radius + unit), max(radius + unit, side - 2 - radius - unit))
+        for at, side in zip(place, blended.values.shape, strict=True)
+    )
+    # What is ringed is drawn as a dot: a pixel is not seen.
+    dot = tuple(int(part) for part in blended.pixels[place])
+    at_row, at_column = place
+    draw.rectangle((at_column - unit, at_row - unit, at_column + unit, at_row + unit), fill=dot)
+    inner = _WHITE if colour is None else tuple(int(part) for part in colour)
+    for grown, ink in ((unit, (0, 0, 0)), (0, inner)):
+        r = radius + grown
+        draw.ellipse((column - r, row - r, column + r, row + r), outline=ink, width=unit)
+    return row, column
+
+
+def _with_legend(picture: Image.Image, lines: Sequence[Line], title: str, size: int) -> Image.Image:
+    tall = line_height(size)
+    top = round(1.35 * tall) if title else 0
+    rows = max(_LEAST_LINES, (picture.height - size) // tall)
+    legend = Legend(lines, size, rows, 34 * size, _MOST_COLUMNS)
+    beside = legend.columns * legend.column_width + size if lines else 0
+    width = max(picture.width + beside, 16 * size)
+    sheet = Image.new("RGB", (width, max(picture.height, legend.height) + top), PAPER)
     sheet.paste(picture, (0, top))
-    draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((4, 4), title, fill=INK, font=font)
-    draw_legend(draw, font, entries, (picture.width + 8, top + 4), lines)
+        text = Text.of(title, size, width - size)
+        text.draw(ImageDraw.Draw(sheet), (size // 3, size // 4), INK)
+    legend.draw(sheet, (picture.width + size * 2 // 3, top + size // 4))
     return sheet
 
 
-def _legend_lines(
-    legend: Sequence[LegendEntry], table: NDArray[np.float32]
-) -> Iterator[tuple[list[float] | None, str]]:
+def _legend_lines(legend: Sequence[LegendEntry], swatch: NDArray[np.float32]) -> Iterator[Line]:
     for entry in legend:
-        yield table[entry.index].tolist(), _legend_text(entry)
+        parts = []
+        if entry.confidence is not None:
+            parts.append(f"{entry.confidence:.2f}")
+        if entry.area_fraction is not None:
+            parts.append(_percent(entry.area_fraction))
+        yield Line(
+            swatch[entry.index].tolist(),
+            f"{entry.index} {entry.label}",
+            ", ".join(parts),
+            entry.is_ignored,
+        )
         if entry.likeliest:
-            yield None, "  ".join(f"{_cut(name)} {one:.2f}" for name, one in entry.likeliest)
+            yield Line(None, "  ".join(f"{_cut(name)} {one:.2f}" for name, one in entry.likeliest))
 
 
-def _legend_width(entries: Sequence[tuple[list[float] | None, str]], font: Font) -> int:
-    """As wide as the lines of PDFs need it; the others fit in ``_LEGEND_WIDTH``."""
-    pdfs = [font.getlength(text) for colour, text in entries if colour is None]
-    return max(_LEGEND_WIDTH, *(int(length) + 33 for length in pdfs), 0)
-
-
-def _legend_text(entry: LegendEntry) -> str:
-    parts = [f"{entry.index} {_cut(entry.label)}"]
-    if entry.confidence is not None:
-        parts.append(f"{entry.confidence:.2f}")
-    if entry.area_fraction is not None:
-        parts.append(f"{100 * entry.area_fraction:.0f}%")
-    return "  ".join(parts)
+def _percent(share: float) -> str:
+    if 0 < share < 0.001:
+        return "<0.1%"
+    return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"
 
 
 def _cut(label: str) -> str:
-    label = " ".join(label.split())
-    return label if len(label) <= 16 else label[:15] + "…"
+    return Text.of(label, 12, 110).words

@@ -79,7 +79,7 @@ def test_a_label_has_the_colour_it_is_given_whatever_its_index() -> None:
     # Both cells show the road, red, on the left and the car, blue, on the right.
     for x in (0, 280):
         assert picture[40, x + 10, 0] > picture[40, x + 10, 2] + 50
-        assert picture[40, x + 50, 2] > picture[40, x + 50, 0] + 50
+        assert picture[40, x + 150, 2] > picture[40, x + 150, 0] + 50
 
 
 def test_predictions_are_chosen_evenly_and_the_same_every_time(
