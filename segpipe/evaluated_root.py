@@ -35,7 +35,7 @@ from segpipe.manifests.partition import Partition
 from segpipe.names import shown
 from segpipe.pictures.comparison_pictures import write_comparison_pictures
 from segpipe.pictures.evaluation_sheet import EvaluationSheets, evaluation_sheets
-from segpipe.pictures.label_colours import Colour
+from segpipe.pictures.palette import Colour
 from segpipe.publishing.ground_truth import PublishedTruth
 from segpipe.validation.materialization import Progress
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -11,14 +12,18 @@ from typing import Self
 
 from segpipe.errors import (
     CatalogError,
+    ManifestError,
     SettingsError,
     TableError,
     listed,
 )
+from segpipe.manifests.chosen_rows import chosen_rows
 from segpipe.manifests.items import ItemList
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.partition import Partition
+from segpipe.pictures.label_colours import colours_of
+from segpipe.pictures.palette import hex_colour
 from segpipe.pictures.report_page import write_page
 from segpipe.predictions.view import View
 from segpipe.publishing.catalog import Catalog
@@ -33,10 +38,11 @@ from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.redaction import redacted
-from segpipe.validation.chunk import Validation
+from segpipe.validation.chunk import Validation, read_evidence
 from segpipe.validation.manifest_of_tables import check_manifest_of, note_manifest
 from segpipe.validation.materialization import Progress, materialize
 from segpipe.validation.report import ValidationReport
+from segpipe.validation.rules import Evidence
 from segpipe.validation.rules.judging import compares_with_truth
 from segpipe.validation.summary import Summary
 from segpipe.validation.validated import ValidatedPredictions
@@ -125,6 +131,14 @@ class ValidatedRoot:
             settings.root,
             single_publisher=settings.single_publisher,
         )
+
+    def colours(self, labels: Iterable[str] | None = None) -> dict[str, str]:
+        """Label -> ``#rrggbb``, as in every picture of the root.
+
+        Args:
+            labels: that are to have colours; None for all that are known.
+        """
+        return {one: hex_colour(rgb) for one, rgb in colours_of(self.settings, labels).items()}
 
     def partitions(self) -> list[Partition]:
         """The partitions that have landed, sorted by model run and day.
@@ -297,6 +311,32 @@ class ValidatedRoot:
         return Validation(
             settings.dataset, model_run, settings.sources(), self.masks, policy, items
         )
+
+    def evidence(
+        self, partition: PartitionLike, date: DateLike = None, *, manifest: str, row: int
+    ) -> tuple[Evidence, bytes]:
+        """A row of a partition's manifest as the rules see it, its files read again.
+
+        With :func:`segpipe.pictures.offending.offending_pixels` it tells which pixels violate a
+        rule.
+
+        Args:
+            manifest: name of the manifest file, as tables have it.
+            row: its number in the file, from 0 (``manifest_row``).
+
+        Returns:
+            The evidence, and the bytes of the mask's file.
+
+        Raises:
+            ManifestError: if the manifest is not there any more, cannot be read, or has no such
+                row.
+            StorageError: if storage fails.
+        """
+        partition = Partition.of(partition, date)
+        rows = chosen_rows(self.manifest(partition), {manifest: [row]})
+        for folder, found in rows:
+            return read_evidence(found, folder, self.validation(partition.model_run))
+        raise ManifestError(f"there is no row {row} in a manifest {manifest!r} of {partition}")
 
     def check_current(self, partition: PartitionLike, date: DateLike = None) -> None:
         """Raise an error unless a partition's tables are of its manifest as it is now.

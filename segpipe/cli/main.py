@@ -112,6 +112,27 @@ def nucleus_server(
 
 
 @cli.command()
+@root_option
+@_address_options(
+    8010, "Address to listen on. Others than this machine's own need the token that is printed."
+)
+@click.option(
+    "--token",
+    metavar="TEXT",
+    help="What who looks has to know, 16 characters or more; better in the environment, "
+    "SEGPIPE_BROWSE_TOKEN. One is made where others can reach the page.",
+)
+@click.option(
+    "--open/--no-open", "open_page", default=True, help="Open the page in a browser; on by default."
+)
+def browse(root: str, host: str, port: int, token: str | None, open_page: bool) -> int:
+    """Serve a page to look at what is in a root: gallery, items, rejects, overview."""
+    from segpipe.cli.browse import run_browse
+
+    return run_browse(root, host, port, token, open_page=open_page)
+
+
+@cli.command()
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 @click.option(
     "--out",

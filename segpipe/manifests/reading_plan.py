@@ -49,12 +49,16 @@ class ReadingPlan:
     apart: bool
 
     def batches(
-        self, handle: IO[bytes], columns: Sequence[str] | None = None
+        self,
+        handle: IO[bytes],
+        columns: Sequence[str] | None = None,
+        groups: Sequence[int] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """The rows of the file in order, at most ``rows`` at once; texts may be dictionaries.
 
         Args:
             columns: those that the plan was made for.
+            groups: numbers of the row groups to read; None for all.
 
         Raises:
             pyarrow.ArrowException, OSError: if the file turns out to be damaged.
@@ -65,7 +69,7 @@ class ReadingPlan:
             pre_buffer=not self.piecewise,
             buffer_size=_PIECE if self.piecewise else 0,
         )
-        groups = range(file.metadata.num_row_groups)
+        groups = range(file.metadata.num_row_groups) if groups is None else groups
         for some in [[group] for group in groups] if self.apart else [list(groups)]:
             yield from file.iter_batches(self.rows, row_groups=some, columns=columns)
 

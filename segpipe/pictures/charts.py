@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from segpipe.pictures.label_colours import Colour
-from segpipe.pictures.svg import BAR, FAINT, INK, WIDTH, fitted, hex_colour, mark, svg, text
+from segpipe.pictures.palette import Colour, hex_colour
+from segpipe.pictures.svg import BAR, FAINT, INK, WIDTH, fitted, mark, svg, text
 from segpipe.validation.distributions import BINS_OF_A_NAT, Distribution
 
 _MOST_LABELS = 15

@@ -14,9 +14,10 @@ from segpipe.evaluation.validated_items import ValidatedItems
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.images import image_of
-from segpipe.pictures.label_colours import PLAIN_COLOUR, Colour, label_colours
+from segpipe.pictures.label_colours import PLAIN_COLOUR, colours_of
 from segpipe.pictures.legend import PAPER
 from segpipe.pictures.overlay import LegendEntry, encoded, overlay
+from segpipe.pictures.palette import Colour
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder, folder_name
 from segpipe.validation.ground_truth import GroundTruth, Truth
@@ -65,7 +66,9 @@ def write_comparison_pictures(
         images = sides[1].images(ids)
         for place, id in enumerate(ids, first + 1):
             image = image_of(*images[id], settings) if id in images else None
-            picture = _picture(id, [one[id][1] for one in found if id in one], image, len(found))
+            picture = _picture(
+                id, [one[id][1] for one in found if id in one], image, len(found), settings
+            )
             if picture is not None:
                 name = folder_name(id)[:_LONGEST_NAME]
                 target.write(f"{place:02d} {name}.png", encoded(picture))
@@ -74,13 +77,13 @@ def write_comparison_pictures(
 
 
 def _picture(
-    id: str, sides: Sequence[Truth], image: Image.Image | None, expected: int
+    id: str, sides: Sequence[Truth], image: Image.Image | None, expected: int, settings: Settings
 ) -> Image.Image | None:
     """The panels of an item: A, B, and the truth if there is one, then the difference."""
     masks = [mask for side in sides if (mask := _pixels(side)) is not None]
     if len(masks) < expected or len({mask.shape for mask in masks}) > 1:
         return None
-    colours = label_colours(s.label for side in sides for s in side.segments)
+    colours = colours_of(settings, (s.label for side in sides for s in side.segments))
     panels = [
         overlay(
             mask,

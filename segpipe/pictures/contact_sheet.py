@@ -22,9 +22,10 @@ from segpipe.masks.fast_path import expecting
 from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.confidences import least_sure
 from segpipe.pictures.images import image_of
-from segpipe.pictures.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours
+from segpipe.pictures.label_colours import PLAIN_COLOUR, is_plain, label_colours
 from segpipe.pictures.legend import INK, LINE, PAPER, Font, draw_legend, text_font
 from segpipe.pictures.overlay import blend
+from segpipe.pictures.palette import Colour
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions

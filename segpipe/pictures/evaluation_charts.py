@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.pictures.label_colours import Colour
-from segpipe.pictures.svg import BAR, FAINT, INK, WIDTH, fitted, hex_colour, mark, svg, text
+from segpipe.pictures.palette import Colour, hex_colour
+from segpipe.pictures.svg import BAR, FAINT, INK, WIDTH, fitted, mark, svg, text
 
 _MOST_CLASSES = 25
 _MOST_CONFUSED = 12

@@ -21,7 +21,8 @@ from segpipe.masks.fast_path import expecting
 from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.contact_sheet import Cell, draw_sheet
 from segpipe.pictures.images import image_of
-from segpipe.pictures.label_colours import Colour, is_plain
+from segpipe.pictures.label_colours import is_plain
+from segpipe.pictures.palette import Colour
 from segpipe.predictions.prediction import Segment
 from segpipe.settings import Settings
 from segpipe.validation.ground_truth import GroundTruth, Truth

@@ -167,5 +167,5 @@ def _overlay(row: Mapping[str, Any], masks: MaskStore, settings: Settings) -> Im
     ]
     image = image_of(row["image_url"], row["manifest"], settings)
     title = f"{row['reference_id']}  {row['model_run']}"
-    colours = colours_of(settings, row["model_run"], (entry.label for entry in legend))
+    colours = colours_of(settings, (entry.label for entry in legend))
     return overlay(mask, legend, image, title=title, longest_side=_LONGEST_SIDE, colours=colours)

@@ -1,38 +1,27 @@
-"""One colour per label, the same in every picture."""
+"""One colour per label, the same in every picture of a root."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import threading
+import warnings
+from collections.abc import Iterable, Mapping
 
-import numpy as np
-
+from segpipe.errors import SegpipeError, StorageError
+from segpipe.pictures.colour_record import COLOURS_FOLDER, ColourRecord, Table
+from segpipe.pictures.palette import PALETTE, Colour, free_colours, read_hex
+from segpipe.pictures.seen_labels import seen_labels
 from segpipe.settings import Settings
 
-Colour = tuple[float, float, float]
-
-# Okabe and Ito, "Color Universal Design" (2008): distinct with every common kind of colour vision.
-# The last three are added, so that ten labels differ.
-_HUES = np.array(
-    [
-        (0, 114, 178),
-        (230, 159, 0),
-        (0, 158, 115),
-        (204, 121, 167),
-        (86, 180, 233),
-        (213, 94, 0),
-        (240, 228, 66),
-        (120, 94, 240),
-        (148, 103, 60),
-        (110, 110, 110),
-    ],
-    np.float32,
-)
 #: Colour of labels for no particular class, such as background.
 PLAIN_COLOUR: Colour = (160.0, 160.0, 160.0)
-_PLAIN = frozenset({"background", "void", "unlabelled", "unlabeled", "ignore"})
-# Beyond ten labels the hues repeat: darker, lighter, much darker.
-_SHADES = (0.0, -0.45, 0.5, -0.7)
+_IGNORED = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored"})
+_PLAIN = _IGNORED | {"background"}
+# Labels that are given colours of their own, and the longest of them; the others share.
+_MOST_LABELS, _LONGEST_LABEL = 2_000, 500
+# Root -> its record, as this process read it last: what was given never changes.
+_RECORDS: dict[str, ColourRecord] = {}
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def is_plain(label: str) -> bool:
@@ -40,40 +29,114 @@ def is_plain(label: str) -> bool:
     return label.lower() in _PLAIN
 
 
-def label_colours(labels: Iterable[str]) -> dict[str, Colour]:
-    """Label -> red, green, blue from 0 to 255; no two of the first forty labels alike.
+def is_void(label: str) -> bool:
+    """Whether a label's pixels are to be ignored, as ``void`` says."""
+    return label.lower() in _IGNORED
 
-    A label's hue is a hash of its name: it is the same in every picture and partition, unless
-    another label of the set has the same hue. Then one of them takes the next free hue. The order
-    of the labels makes no difference.
+
+def label_colours(
+    labels: Iterable[str], declared: Mapping[str, str] | None = None
+) -> dict[str, Colour]:
+    """Label -> red, green, blue from 0 to 255, for pictures of no root.
+
+    Args:
+        labels: in the order they get the palette's colours.
+        declared: label -> ``#rrggbb``, where that is said.
     """
-    distinct = sorted(set(labels), key=_digest)
-    colours = {label: PLAIN_COLOUR for label in distinct if is_plain(label)}
-    named = [label for label in distinct if not is_plain(label)]
-    for start in range(0, len(named), len(_HUES)):
-        shade = _SHADES[start // len(_HUES) % len(_SHADES)]
-        free = dict.fromkeys(range(len(_HUES)))
-        for label in named[start : start + len(_HUES)]:
-            wanted = int.from_bytes(_digest(label)[:4], "big")
-            position = next(
-                n % len(_HUES) for n in range(wanted, wanted + 99) if n % len(_HUES) in free
-            )
-            del free[position]
-            colours[label] = shaded(_HUES[position], shade)
-    return colours
+    chosen, distinct = _chosen(declared or {}), list(dict.fromkeys(labels))
+    return _of({**_given(distinct, {}, chosen), **chosen}, distinct)
 
 
-def colours_of(settings: Settings, model_run: str, labels: Iterable[str]) -> dict[str, Colour]:
-    """:func:`label_colours` for a model run's pictures: of these labels and of its taxonomy."""
-    return label_colours({*labels, *settings.policies.of(model_run).taxonomy})
+def colours_of(settings: Settings, labels: Iterable[str] | None = None) -> dict[str, Colour]:
+    """Label -> red, green, blue from 0 to 255: the same in every picture of a root.
+
+    A colour is the one ``[policy.colours]`` names. Else labels get the palette's, in the order of
+    the taxonomies, then of what the root's tables hold, then of what is asked for. What was given
+    is kept in the root (:mod:`segpipe.pictures.colour_record`) and never changes. A root that
+    cannot be written to gives colours in that order, in every process anew.
+
+    Args:
+        settings: of the root.
+        labels: that are to have colours; None for all that are known.
+    """
+    chosen = _chosen(settings.policies.colours)
+    wanted = None if labels is None else list(dict.fromkeys(labels))
+    with _ONE_AT_A_TIME:
+        record = _RECORDS.setdefault(settings.root, ColourRecord(settings.folder(COLOURS_FOLDER)))
+        ordered = dict.fromkeys([*_in_taxonomies(settings), *(wanted or ())])
+        if not record.table or _new(ordered, record.table, chosen):
+            _record(settings, record, ordered, chosen)
+        table = {**record.table, **chosen}
+    return _of(table, table if wanted is None else wanted)
 
 
-def shaded(colour: Iterable[float], shade: float) -> Colour:
-    """A colour mixed with white (shade 0 to 1) or with black (0 to -1)."""
-    towards = 255.0 if shade > 0 else 0.0
-    red, green, blue = (float(part) + (towards - float(part)) * abs(shade) for part in colour)
-    return red, green, blue
+def _record(settings: Settings, record: ColourRecord, labels: Iterable[str], chosen: Table) -> None:
+    """Give labels colours, and keep them in the root where that is possible."""
+    try:
+        record.read()
+        if record.number:
+            record.add(lambda table: _given(labels, table, chosen))
+            return
+    except StorageError as error:
+        _warn(error)
+    everything = dict.fromkeys([*_in_taxonomies(settings), *_seen(settings), *sorted(labels)])
+    try:
+        record.add(lambda table: _given(everything, table, chosen))
+    except StorageError:  # who may not write sees colours all the same
+        record.table = {**record.table, **_given(everything, record.table, chosen)}
 
 
-def _digest(label: str) -> bytes:
-    return hashlib.sha256(label.encode("utf-8", "surrogatepass")).digest()
+def _seen(settings: Settings) -> list[str]:
+    try:
+        return seen_labels(settings)
+    except SegpipeError as error:
+        _warn(error)
+        return []
+
+
+def _warn(error: SegpipeError) -> None:
+    warnings.warn(f"colours of labels: {error}", stacklevel=4)
+
+
+def _in_taxonomies(settings: Settings) -> list[str]:
+    """The labels of all taxonomies, in their order."""
+    policies = settings.policies
+    every = [policies.common, *policies.by_model_run.values()]
+    return list(dict.fromkeys(label for policy in every for label in policy.taxonomy))
+
+
+def _chosen(declared: Mapping[str, str]) -> dict[str, Colour]:
+    return {label: read_hex(colour) for label, colour in declared.items()}
+
+
+def _new(labels: Iterable[str], table: Table, chosen: Table) -> list[str]:
+    """The labels that are to get a colour of their own and have none."""
+    return [
+        label
+        for label in labels
+        if label not in table
+        and label not in chosen
+        and not is_plain(label)
+        and len(label) <= _LONGEST_LABEL
+    ][: max(0, _MOST_LABELS - len(table))]
+
+
+def _given(labels: Iterable[str], table: Table, chosen: Table) -> dict[str, Colour]:
+    """The new labels with the palette's next colours; with shared ones where it is used up."""
+    new = _new(labels, table, chosen)
+    free = free_colours(table.values(), chosen.values())[: len(new)]
+    return {**{label: _shared(label) for label in new}, **dict(zip(new, free, strict=False))}
+
+
+def _of(table: Table, labels: Iterable[str]) -> dict[str, Colour]:
+    """Label -> colour, also for those that have none of their own."""
+    return {
+        label: table.get(label) or (PLAIN_COLOUR if is_plain(label) else _shared(label))
+        for label in labels
+    }
+
+
+def _shared(label: str) -> Colour:
+    """A colour by the label's name alone."""
+    digest = hashlib.sha256(label.encode("utf-8", "surrogatepass")).digest()
+    return PALETTE[int.from_bytes(digest[:4], "big") % len(PALETTE)]

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from segpipe.pictures.label_colours import PLAIN_COLOUR, Colour, is_plain, label_colours, shaded
+from segpipe.pictures.label_colours import PLAIN_COLOUR, is_plain, label_colours
 from segpipe.pictures.legend import INK, LINE, PAPER, Font, draw_legend, text_font
+from segpipe.pictures.palette import Colour, shaded
 from segpipe.predictions.class_pdf import ClassPdf
 
 _MARK = (230, 0, 60)

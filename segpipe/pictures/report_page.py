@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from segpipe.errors import SegpipeError, printable, shortened
+from segpipe.manifests.chosen_rows import chosen_rows
 from segpipe.manifests.manifest import Manifest
-from segpipe.masks.png import PngError, read_header
+from segpipe.pictures.offending import offending_pixels, undecoded
 from segpipe.pictures.overlay import LegendEntry, encoded, overlay
 from segpipe.validation.chunk import Validation, read_evidence
 from segpipe.validation.report import RuleReport, ValidationReport
 from segpipe.validation.rules import CATALOGUE, Evidence, Severity
 
 _LONGEST_SIDE = 420
-# Rules about values without a Segment: the pixels with these values are marked.
-_ABOUT_VALUES = frozenset(
-    {
-        "VALUE-NO-SEGMENT",
-        "IGNORE-255",
-        "BINARY-255",
-        "OFF-BY-ONE",
-        "VALUES-STRETCHED",
-        "PROBABILITY-MAP",
-    }
-)
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1e1e1e;background:#fafaf8;max-width:60rem;
 margin:2rem auto;padding:0 1rem}
@@ -109,18 +96,18 @@ def _pictures(
     pictures: dict[str, str] = {}
     if not wanted:
         return pictures
-    for chunk in manifest.chunks():
-        for row in chunk.rows:
-            for rule_id in wanted.pop((row.manifest, row.number), []):
-                try:
-                    evidence, data = read_evidence(row, chunk.folder, validation)
-                    picture = _picture(rule_id, evidence, data)
-                except (SegpipeError, OSError, ValueError):
-                    continue  # the report can do without the picture
-                if picture is not None:
-                    pictures[rule_id] = _element(picture, f"{rule_id}: {row.reference_id}")
-        if not wanted:
-            break
+    rows: dict[str, list[int]] = {}
+    for name, number in wanted:
+        rows.setdefault(name, []).append(number)
+    for folder, row in chosen_rows(manifest, rows):
+        for rule_id in wanted[row.manifest, row.number]:
+            try:
+                evidence, data = read_evidence(row, folder, validation)
+                picture = _picture(rule_id, evidence, data)
+            except (SegpipeError, OSError, ValueError):
+                continue  # the report can do without the picture
+            if picture is not None:
+                pictures[rule_id] = _element(picture, f"{rule_id}: {row.reference_id}")
     return pictures
 
 
@@ -131,7 +118,11 @@ def _element(picture: Image.Image, description: str) -> str:
 
 def _picture(rule_id: str, evidence: Evidence, data: bytes) -> Image.Image | None:
     if evidence.mask is None:
-        return _undecoded(data, evidence.policy.max_pixels)
+        image = undecoded(data, evidence.policy.max_pixels)
+        if image is None:
+            return None
+        image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        return image.convert("RGB")
     pixels = evidence.mask.pixels
     legend = [
         LegendEntry(
@@ -143,7 +134,7 @@ def _picture(rule_id: str, evidence: Evidence, data: bytes) -> Image.Image | Non
         for s in evidence.declaration.segments
         if s.index is not None and 0 <= s.index <= 255
     ]
-    marked = _offending(rule_id, evidence)
+    marked = offending_pixels(rule_id, evidence)
     title = str(evidence.row.reference_id)
     if marked is None:
         return overlay(pixels, legend, title=title, longest_side=_LONGEST_SIDE)
@@ -153,36 +144,6 @@ def _picture(rule_id: str, evidence: Evidence, data: bytes) -> Image.Image | Non
         pixels, legend, title=f"{title}: offending pixels in red", marked=marked,
         longest_side=_LONGEST_SIDE,
     )  # fmt: skip
-
-
-def _offending(rule_id: str, evidence: Evidence) -> NDArray[np.bool_] | None:
-    """The pixels that violate a rule, H x W bool; None where the rule is not about pixels."""
-    if evidence.mask is None:
-        return None
-    pixels = evidence.mask.pixels
-    if rule_id in _ABOUT_VALUES:
-        table = np.zeros(256, bool)
-        table[list(evidence.unexplained)] = True
-        return table[pixels]
-    if rule_id == "VALUES-INTERPOLATED":
-        left, own, right = pixels[:, :-2], pixels[:, 1:-1], pixels[:, 2:]
-        between = np.zeros(pixels.shape, bool)
-        between[:, 1:-1] = (np.minimum(left, right) < own) & (own < np.maximum(left, right))
-        return between
-    return None
-
-
-def _undecoded(data: bytes, max_pixels: int) -> Image.Image | None:
-    """The picture in a file that is no index mask; None where it is not a picture."""
-    try:
-        header = read_header(data)
-        if header.width * header.height > max_pixels:
-            return None
-        image = Image.open(io.BytesIO(data))
-        image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-        return image.convert("RGB")
-    except (PngError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
 
 
 def _escaped(text: str) -> str:

@@ -5,17 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 
-from segpipe.pictures.label_colours import Colour
-
 #: Of a chart, in pixels; and the colours of its ground, words, lesser words, and bars.
 WIDTH = 600
 PAPER, INK, FAINT, BAR = "#fafaf8", "#1e1e1e", "#8a8a86", "#0072b2"
 LABEL_CHARACTERS = 22
-
-
-def hex_colour(colour: Colour) -> str:
-    """A colour as SVG has it."""
-    return "#" + "".join(f"{min(255, max(0, round(part))):02x}" for part in colour)
 
 
 def fitted(label: str) -> str:

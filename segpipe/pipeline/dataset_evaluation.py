@@ -70,9 +70,7 @@ def _events(context: dg.AssetExecutionContext, root: Root, model_run: str) -> It
         context.log.info(words)
         yield dg.AssetObservation(OF_DATASET, words, partition=context.partition_key)
         return
-    colours = colours_of(
-        root.settings, model_run, evaluation.item_classes["label"].unique().to_pylist()
-    )
+    colours = colours_of(root.settings, evaluation.item_classes["label"].unique().to_pylist())
     yield dg.MaterializeResult(
         asset_key=OF_DATASET,
         metadata={

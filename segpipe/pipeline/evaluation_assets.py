@@ -144,7 +144,7 @@ def _result(
     place = file_link(root.settings, store.place.url)
     before = root.evaluation_before(partition, boundary=evaluation.boundary)
     labels = evaluation.item_classes["label"].unique().to_pylist()
-    colours = colours_of(root.settings, partition.model_run, labels)
+    colours = colours_of(root.settings, labels)
     return dg.MaterializeResult(
         asset_key=EVALUATION,
         metadata={

@@ -21,8 +21,8 @@ from segpipe.pictures.charts import confidence_histogram, entropy_histogram, lab
 from segpipe.pictures.contact_sheet import cached_sheets
 from segpipe.pictures.evaluation_charts import class_bars, confusion_matrix, reliability
 from segpipe.pictures.images import image_of
-from segpipe.pictures.label_colours import Colour
 from segpipe.pictures.overlay import LegendEntry, encoded, likeliest, overlay
+from segpipe.pictures.palette import Colour
 from segpipe.pipeline.file_links import file_link
 from segpipe.root import Root
 from segpipe.settings import Settings

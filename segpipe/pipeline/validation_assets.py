@@ -12,7 +12,8 @@ from pydantic import Field
 from segpipe.errors import ManifestError, NothingLandedError
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
-from segpipe.pictures.label_colours import Colour, colours_of
+from segpipe.pictures.label_colours import colours_of
+from segpipe.pictures.palette import Colour
 from segpipe.pipeline import checks, gaps, previews, schemas
 from segpipe.pipeline.file_links import file_link
 from segpipe.pipeline.partitions import partition_of
@@ -240,7 +241,7 @@ class Labels:
         """Read both distributions from the partitions' tables."""
         now, earlier = distribution_of(root.tables(partition)), _partition_before(root, partition)
         before = None if earlier is None else (earlier, distribution_of(root.tables(earlier)))
-        return cls(now, before, colours_of(root.settings, partition.model_run, now.pixels))
+        return cls(now, before, colours_of(root.settings, now.pixels))
 
 
 def _check_results(

@@ -8,7 +8,8 @@ import dagster as dg
 
 from segpipe.errors import TableError
 from segpipe.manifests.partition import Partition
-from segpipe.pictures.label_colours import Colour, colours_of
+from segpipe.pictures.label_colours import colours_of
+from segpipe.pictures.palette import Colour
 from segpipe.pipeline import checks, gaps, previews, schemas
 from segpipe.pipeline.destinations import destination_assets
 from segpipe.pipeline.file_links import file_link
@@ -207,9 +208,10 @@ def _materialize(
         progress=lambda *rows: prefixed.progress(f"consolidating ({view})", *rows),
     )
     predictions = root.view(partition, view)
-    colours = colours_of(
-        root.settings, partition.model_run, distribution_of(root.tables(partition)).pixels
-    )
+    # A view spells labels as the taxonomy does.
+    taxonomy = root.settings.policies.of(partition.model_run).taxonomy
+    labels = [*taxonomy, *distribution_of(root.tables(partition)).pixels]
+    colours = colours_of(root.settings, labels)
     return {
         masks: _masks_result(masks, root, predictions, summary, colours),
         segments: _segments_result(segments, root, predictions, summary),

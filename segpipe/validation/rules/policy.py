@@ -12,6 +12,7 @@ from typing import Any
 
 from segpipe.errors import SettingsError, nearest
 from segpipe.manifests.limits import MAX_ROW_BYTES, MAX_ROWS, Limits
+from segpipe.predictions.declared_colours import declared_colours
 from segpipe.predictions.declared_metadata import Declared
 from segpipe.predictions.view import View
 from segpipe.validation.rules.catalogue import CATALOGUE, Rule, Severity
@@ -98,12 +99,14 @@ class Policies:
     Attributes:
         common: for every model run without its own.
         by_model_run: model run -> its policy.
+        colours: label -> ``#rrggbb``, for pictures of any model run (``[policy.colours]``).
         from_file: they were read from the root's settings file, and are read again when it
             changes.
     """
 
     common: Policy = field(default_factory=Policy)
     by_model_run: Mapping[str, Policy] = field(default_factory=dict)
+    colours: Mapping[str, str] = field(default_factory=dict)
     from_file: bool = field(default=False, compare=False)
 
     @classmethod
@@ -114,9 +117,9 @@ class Policies:
             SettingsError: naming the table and key.
         """
         declared = declared_metadata(_table(given.get("metadata", {}), shown, "metadata"), shown)
-        common = Policy(metadata=declared).overridden(
-            _table(given.get("policy", {}), shown, "policy"), shown
-        )
+        policy = dict(_table(given.get("policy", {}), shown, "policy"))
+        colours = declared_colours(policy.pop("colours", {}), shown)
+        common = Policy(metadata=declared).overridden(policy, shown)
         model_runs = _table(given.get("model_runs", {}), shown, "model_runs")
         return cls(
             common,
@@ -126,6 +129,7 @@ class Policies:
                 )
                 for name, table in model_runs.items()
             },
+            colours,
         )
 
     def retired(self, model_run: str) -> bool:
@@ -145,6 +149,10 @@ def _table(value: object, shown: str, name: str) -> Mapping[str, Any]:
 
 def _read(key: str, value: object, shown: str) -> Any:
     reader = _READERS.get(key)
+    if key == "colours":
+        raise SettingsError(
+            f"{shown}: colours are the same for all model runs: put them in [policy.colours]"
+        )
     if reader is None:
         hint = nearest(key, list(_READERS))
         raise SettingsError(f"{shown}: unknown key {key!r} in the policy{hint}")

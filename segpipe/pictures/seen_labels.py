@@ -1,0 +1,54 @@
+"""The labels that the tables of a root hold."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from segpipe.errors import SegpipeError
+from segpipe.manifests.landing import Landing
+from segpipe.publishing.catalog import Catalog
+from segpipe.settings import Settings
+from segpipe.storage.files import Folder
+from segpipe.validation.summary import SEGMENTS_FILE
+from segpipe.validation.validated import pieces
+
+# Labels that are looked for; a data set with more has none that pictures could tell apart.
+_MOST = 2_000
+
+
+def seen_labels(settings: Settings) -> list[str]:
+    """The labels of the validated partitions, sorted; of the catalog where there are none.
+
+    Partitions that cannot be read are left out.
+
+    Raises:
+        SegpipeError: if storage fails.
+    """
+    labels: set[str] = set()
+    folder = settings.folder("validated")
+    for partition in Landing(folder).partitions():
+        tables = folder.folder(*partition.folders)
+        try:
+            labels |= _labels_of(tables)
+        except (SegpipeError, OSError, ValueError):
+            continue  # not materialized, or being replaced: who shows it gives its labels colours
+        if len(labels) > _MOST:
+            break
+    return sorted(labels or _published(settings))
+
+
+def _labels_of(tables: Folder) -> set[str]:
+    labels: set[str] = set()
+    with tables.open_input(SEGMENTS_FILE) as handle:
+        for batch in pieces(f"{tables.shown}/{SEGMENTS_FILE}", handle, 65_536, ["label"]):
+            labels.update(pc.unique(batch["label"]).to_pylist())
+    return labels
+
+
+def _published(settings: Settings) -> set[str]:
+    folder = settings.folder("catalog")
+    catalog = Catalog(folder, settings.mask_store(), settings.dataset, settings.root)
+    found = catalog.predictions(columns=["segments"])["segments"]
+    lists: pa.ChunkedArray = pc.list_flatten(found)
+    return set(pc.unique(pc.struct_field(lists, "label")).to_pylist()) if len(lists) else set()
