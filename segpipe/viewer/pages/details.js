@@ -34,7 +34,7 @@ export function differences(item) {
       return el("p", {}, name, ": no difference can be shown; ", pane.mask === null ? "a mask is missing." : "their sizes differ.");
     }
     return el(
-      "div", { class: "difference" }, el("p", {}, name, ` differs in ${percent(found.share)} of the pixels`),
+      "div", { class: "difference" }, el("p", {}, name, found.share === 0 ? " has the same label at every pixel." : ` differs in ${percent(found.share)} of the pixels:`),
       found.pairs.length > 0 && el("table", {}, el("tbody", {}, found.pairs.slice(0, 8).map((pair) => el(
         "tr", {}, el("td", {}, data(pair.a)), el("td", { "aria-label": "became" }, "→"), el("td", {}, data(pair.b)), el("td", {}, percent(pair.share)),
       )))),

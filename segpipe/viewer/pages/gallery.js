@@ -27,7 +27,7 @@ export class Gallery {
     this.panel = new FilterPanel(app.root, () => this.params, (next) => this.go(next));
     this.grid = new Grid({
       listing: () => this.listing, selection: app.selection, thumbnails: app.thumbnails,
-      colours: app.colours, filters: () => this.params,
+      filters: () => this.params,
     });
     this.search = el("input", {
       type: "search", placeholder: "Search reference ids", "aria-label": "Search reference ids", class: "search",
@@ -112,7 +112,7 @@ export class Gallery {
     try {
       this.panel.counted(await this.app.source.counts(this.params, this.counting.signal));
     } catch (error) {
-      if (!isAbort(error) && this.listing.error === null) notice(`No counts: ${error.message}`);
+      if (!isAbort(error) && this.listing.error === null && error.status !== 0) notice(`No counts: ${error.message}`);
     }
   }
 

@@ -1,6 +1,6 @@
 /** The gallery's grid: only the cards that can be seen are in the page, and they are used again. */
 
-import { button, colourOf, el, fill, icon, shown } from "./dom.js";
+import { button, el, fill, icon, shown } from "./dom.js";
 import { address } from "./router.js";
 import { counted, probability } from "./words.js";
 
@@ -11,7 +11,7 @@ const BEYOND = 2; // rows above and below what can be seen
 export class Grid {
   /**
    * @param {{listing: () => import("./listing.js").Listing, selection: any, thumbnails: any,
-   *   colours: Map<string, any>, filters: () => URLSearchParams}} given
+   *   filters: () => URLSearchParams}} given
    */
   constructor(given) {
     Object.assign(this, given);
@@ -64,7 +64,7 @@ export class Grid {
     if (width <= 0) return;
     this.columns = Math.max(width < 500 ? 2 : 1, Math.floor((width + GAP) / (this.wished + GAP)));
     this.width = (width - GAP * (this.columns - 1)) / this.columns;
-    this.picture = Math.round(this.width * 0.75);
+    this.picture = Math.round((this.width - 2) * 0.75); // inside its border
     this.row = this.picture + CAPTION + GAP;
     this.list.style.setProperty("--card-width", `${this.width}px`);
     this.list.style.setProperty("--picture-height", `${this.picture}px`);
@@ -207,6 +207,7 @@ function fillCard(card, item, grid, index) {
   card.link.setAttribute("aria-label", shown(
     `${item.id}, ${item.model_run}, ${item.date}, ${item.outcome}, ${counted(item.segments, "segment")}${sure}${found}`,
   ));
+  card.link.title = shown(item.labels.join(", "));
   card.check.setAttribute("aria-label", shown(`Select ${item.id}`));
   fill(
     card.badges, item.outcome !== "published" && el("span", { class: `badge ${outcomeClass(item.outcome)}` }, shown(item.outcome)),
@@ -217,9 +218,6 @@ function fillCard(card, item, grid, index) {
     card.caption, el("bdi", { class: "card-id", title: shown(item.id) }, shown(item.id)),
     item.confidence !== null && el("span", { class: "card-sure", title: "Least confidence of its segments" }, probability(item.confidence)),
     el("bdi", { class: "card-run" }, shown(`${item.model_run} · ${item.date}`)),
-    el("span", { class: "card-labels" }, item.labels.map((label) => el(
-      "span", { class: "dot", title: shown(label), style: { "--swatch": colourOf(grid.colours.get(label)?.colour) } },
-    ))),
   );
 }
 

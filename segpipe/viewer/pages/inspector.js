@@ -3,6 +3,9 @@
 import { data, el, fill, shown, swatch } from "./dom.js";
 import { count, percent, probability } from "./words.js";
 
+// Metadata that is shown as bars.
+const PDF_KEYS = new Set(["class_pdf", "pdf"]);
+
 /** The words that follow the pointer. */
 export class Tip {
   constructor() {
@@ -59,12 +62,14 @@ export function pdf(likeliest) {
   )));
 }
 
-/** A Segment's metadata for reading; empty where there is none. */
+/** A Segment's metadata for reading, without what is shown beside it; empty where that is all. */
 export function metadataOf(segment) {
   const text = segment.metadata ?? "";
-  if (text === "" || text === "{}") return "";
   try {
-    return JSON.stringify(JSON.parse(text), null, 1).replace(/^\{\n|\n\}$/g, "").replace(/^ /gm, "");
+    const members = Object.entries(JSON.parse(text || "{}")).filter(([name, value]) => (
+      !(name === "confidence" && value === segment.confidence) && !(PDF_KEYS.has(name) && segment.class_pdf?.length > 0)
+    ));
+    return members.map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join("\n");
   } catch {
     return text;
   }

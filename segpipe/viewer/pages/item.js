@@ -49,6 +49,7 @@ export class Item {
   leave() {
     this.loading.abort();
     this.panes.forEach((pane) => pane.leave());
+    this.resized?.disconnect();
     this.tip.element.remove();
     this.image?.close();
   }
@@ -72,6 +73,7 @@ export class Item {
     this.loading = new AbortController();
     const { signal } = this.loading;
     this.element.setAttribute("aria-busy", "true");
+    if (this.panes.length === 0) fill(this.element, el("p", { class: "loading", role: "status" }, "Loading…"));
     try {
       const known = await this.app.source.item(this.params, signal);
       if (signal.aborted) return;
@@ -97,6 +99,9 @@ export class Item {
     this.all = ordered.map((prediction) => new Pane(prediction, this));
     this.panes = this.all.slice(0, PANES);
     this.stage = el("div", { class: "panes" });
+    this.resized?.disconnect();
+    this.resized = new ResizeObserver(() => this.columns());
+    this.resized.observe(this.stage);
     this.side = {
       findings: el("div"), differences: el("div"), row: el("div"),
     };
@@ -180,13 +185,24 @@ export class Item {
 
   /** The panes, and what tells of them, in the page. */
   arranged() {
-    this.stage.dataset.panes = String(this.panes.length);
     fill(this.stage, this.panes.map(({ element }) => element));
+    this.columns();
     this.tools.show();
     this.legend.show();
     fill(this.side.findings, findings(this));
     fill(this.side.row, this.panes.map(({ prediction }) => manifestRow(prediction)));
     this.compare(this.base);
+  }
+
+  /** As many panes in a row as make the pictures largest. */
+  columns() {
+    const { clientWidth: wide, clientHeight: high } = this.stage;
+    const [{ width, height }] = this.panes;
+    const number = this.panes.length;
+    const scale = (columns) => Math.min(wide / columns / width, high / Math.ceil(number / columns) / height);
+    const all = Array.from({ length: number }, (_, at) => at + 1);
+    const best = all.reduce((one, other) => (scale(other) > scale(one) ? other : one));
+    this.stage.style.setProperty("--columns", String(best));
   }
 
   /** Show a model run's pane, or take it away; one always stays. */

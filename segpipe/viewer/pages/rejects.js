@@ -82,7 +82,7 @@ export class Rejects {
     const filters = this.filter(rule.rule);
     const rest = rule.count - rule.items.length;
     return el(
-      "section", { class: "rule", "data-rule": rule.rule, "aria-label": shown(rule.rule) },
+      "section", { class: "rule-section", "data-rule": rule.rule, "aria-label": shown(rule.rule) },
       el("div", { class: "rule-head" }, el("h2", {}, shown(rule.rule)), el("span", { class: "badge rejected" }, counted(rule.count, "row")), el("span", { class: "spring" }),
         button([icon("copy"), "Copy reference ids"], () => this.copy(filters)),
         el("a", { class: "button", href: address("gallery", filters) }, "Show in the gallery")),
