@@ -1,4 +1,4 @@
-"""Whether a name or an address is this machine's own: for servers that only this machine may use."""
+"""Whether a name or an address is this machine's own, for servers that it alone may use."""
 
 from __future__ import annotations
 

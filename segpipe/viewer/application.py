@@ -33,7 +33,9 @@ _TYPES = {
     "css": "text/css; charset=utf-8", "svg": "image/svg+xml",
 }  # fmt: skip
 _SHELLS = {"/": "index", "/item": "item", "/rejects": "rejects", "/overview": "overview"}
+_SHELL = "shell.html"
 _MOST_CARDS = 500
+_MOST_BODY = 16 * 2**20
 _FOREVER = "private, max-age=31536000, immutable"
 _ASKED_AGAIN = "private, no-cache"
 # Requests at work at a time: those that answer from tables, and those that make pictures.
@@ -134,7 +136,7 @@ def _page_files() -> dict[str, tuple[bytes, str]]:
 
 
 async def _shell(pages: Pages, request: Request, name: str) -> Response:
-    known = f"{name}.html" if f"{name}.html" in pages.files else "index.html"
+    known = f"{name}.html" if f"{name}.html" in pages.files else _SHELL
     return _file(pages, request, known)
 
 
@@ -193,9 +195,7 @@ async def _item(pages: Pages, request: Request) -> Response:
     given = request.query_params
     key = given.get("key")
     own = ("key", "id", "date") if key else ("key", "id", "date", "dataset", "run")
-    filters = filters_of(
-        [pair for pair in given.multi_items() if pair[0] in PARAMETERS and pair[0] not in own]
-    )
+    filters = filters_of(given.multi_items(), own)
     whose = {name: given[name] for name in ("dataset", "id", "run", "date") if name in given}
     return Json(await pages.answer(pages.viewer.item, key, whose, filters))
 
@@ -216,19 +216,53 @@ async def _thumb(pages: Pages, request: Request) -> Response:
 
 
 async def _mask(pages: Pages, request: Request) -> Response:
-    data = await pages.picture(request, pages.viewer.mask, _needed(request, "key"))
+    data = await pages.picture(request, pages.viewer.rows.mask, _needed(request, "key"))
     return tagged(request, data, "image/png", hashlib.sha256(data).hexdigest()[:32])
 
 
 async def _image(pages: Pages, request: Request) -> Response:
-    data, kind = await pages.picture(request, pages.viewer.image, _needed(request, "key"))
+    data, kind = await pages.picture(request, pages.viewer.rows.image, _needed(request, "key"))
     return tagged(request, data, kind, hashlib.sha256(data).hexdigest()[:32])
 
 
 async def _offending(pages: Pages, request: Request) -> Response:
     given = _needed(request, "key"), _needed(request, "rule")
-    data = await pages.picture(request, pages.viewer.offending, *given)
+    data = await pages.picture(request, pages.viewer.rows.offending, *given)
     return tagged(request, data, "image/png", hashlib.sha256(data).hexdigest()[:32])
+
+
+async def _counts(pages: Pages, request: Request) -> Response:
+    return Json(await pages.answer(pages.viewer.counts, _filters(request)))
+
+
+async def _overview(pages: Pages, request: Request) -> Response:
+    return Json(await pages.answer(pages.viewer.overview, _filters(request)))
+
+
+async def _rejects(pages: Pages, request: Request) -> Response:
+    return Json(await pages.answer(pages.viewer.rejects, _filters(request)))
+
+
+async def _difference(pages: Pages, request: Request) -> Response:
+    given = _needed(request, "key"), _needed(request, "with")
+    return Json(await pages.picture(request, pages.viewer.rows.difference, *given))
+
+
+async def _selection(pages: Pages, request: Request) -> Response:
+    return Json(await pages.answer(pages.viewer.selection, _needed(request, "name")))
+
+
+async def _save_selection(pages: Pages, request: Request) -> Response:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BODY:
+            raise RequestRefused(f"the request has more than {_MOST_BODY} bytes", 413)
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise RequestRefused("the request is not JSON") from None
+    return Json(await pages.answer(pages.viewer.save_selection, given))
 
 
 ROUTES: list[tuple[str, str, Handler]] = [
@@ -240,4 +274,10 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/mask", _mask),
     ("GET", "/image", _image),
     ("GET", "/offending", _offending),
+    ("GET", "/difference", _difference),
+    ("GET", "/api/counts", _counts),
+    ("GET", "/api/overview", _overview),
+    ("GET", "/api/rejects", _rejects),
+    ("GET", "/api/selection", _selection),
+    ("POST", "/api/selection", _save_selection),
 ]

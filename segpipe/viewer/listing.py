@@ -56,6 +56,8 @@ def listed(
         order = np.lexsort((snapshot.rank[chosen], values))
         rows, values = chosen[order], values[order]
     made = Listed(rows, values)
+    if filters.ids is not None:  # the selection of a name may be another one by the next request
+        return made
     with snapshot.lock:
         snapshot.remembered[filters] = made
         while len(snapshot.remembered) > _MOST_REMEMBERED:

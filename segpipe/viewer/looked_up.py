@@ -127,9 +127,9 @@ def _rows_of(
         place = [file.schema.column(n).path for n in range(len(file.schema))].index("reference_id")
         for group in range(file.metadata.num_row_groups):
             spans = file.metadata.row_group(group).column(place).statistics
-            if spans is not None and spans.has_min_max:
-                if not spans.min[:16] <= reference_id and reference_id[:16] <= spans.max:
-                    continue
+            outside = spans is not None and spans.has_min_max and isinstance(spans.min, str)
+            if outside and not spans.min <= reference_id <= spans.max:
+                continue
             ids = file.read_row_group(group, columns=["reference_id"])["reference_id"]
             at = pc.equal(ids, reference_id)
             if pc.any(at).as_py():

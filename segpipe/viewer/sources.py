@@ -1,4 +1,4 @@
-"""What an index is made of: the catalog's data files and the partitions' tables, as they are now."""
+"""What an index is made of: the catalog's data files and the partitions' tables as they are."""
 
 from __future__ import annotations
 

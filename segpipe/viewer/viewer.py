@@ -1,10 +1,11 @@
-"""What the page asks of a root: facts, lists of cards, counts, items, pictures."""
+"""What the page asks of a root: facts, lists of cards, counts, items, selections."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -13,28 +14,30 @@ import orjson
 from numpy.typing import NDArray
 
 from segpipe import __version__
-from segpipe.errors import SegpipeError
 from segpipe.pictures.label_colours import PLAIN_COLOUR, colours_of, is_plain
-from segpipe.pictures.offending import offending_pixels
 from segpipe.pictures.palette import Colour, hex_colour
 from segpipe.root import Root
 from segpipe.storage.redaction import redacted
 from segpipe.validation.rules import CATALOGUE
-from segpipe.viewer.blocks import drawn_of, looked_up
+from segpipe.viewer.boards import counts, overview, rejects
+from segpipe.viewer.carried import CarriedColumns
+from segpipe.viewer.changes import Changes
 from segpipe.viewer.filters import Filters, selected
 from segpipe.viewer.index import Index
 from segpipe.viewer.item import Items
 from segpipe.viewer.kept_files import KeptFiles, cache_place
 from segpipe.viewer.keys import key_of, row_of
 from segpipe.viewer.listing import Listed, after, cursor_of, listed
-from segpipe.viewer.pictures import Pictures, grey_png
+from segpipe.viewer.pictures import Pictures
 from segpipe.viewer.refusal import RequestRefused
+from segpipe.viewer.row_pictures import RowPictures
 from segpipe.viewer.rows import OUTCOMES
+from segpipe.viewer.selections import Chosen, Selections, chosen_of, of_selection
 from segpipe.viewer.snapshot import KIND_OF, Snapshot
 from segpipe.viewer.thumbnails import Shown, Thumbnails
 
 #: Bounds of what is kept: of the index and of the thumbnails, in bytes.
-INDEX_BYTES, THUMBNAIL_BYTES = 4 * 2**30, 512 * 2**20
+INDEX_BYTES, THUMBNAIL_BYTES, SELECTION_BYTES = 4 * 2**30, 512 * 2**20, 64 * 2**20
 _MOST_LABELS = 6
 # Seconds that a request waits for rows that are still being read.
 _PATIENCE = 20.0
@@ -52,6 +55,9 @@ class Viewer:
         self.thumbnails = Thumbnails(
             self.pictures, KeptFiles(place / "thumbnails", THUMBNAIL_BYTES)
         )
+        self.rows = RowPictures(root, self.index, self.pictures)
+        self.selections = Selections(KeptFiles(place / "selections", SELECTION_BYTES))
+        self._carried, self._changes = CarriedColumns(root), Changes(root)
         self._items = Items(root, self.pictures)
         self._colours: tuple[int, dict[str, Colour]] = (-1, {})
 
@@ -113,28 +119,37 @@ class Viewer:
                 }
                 for rule in CATALOGUE.values()
             ],
-            "columns": [],
+            "columns": [
+                {"name": name, "type": kind}
+                for name, kind in self._carried.all(snapshot.partitions).items()
+            ],
             "days": sorted({day for run in runs.values() for day in run["days"]}),
             "notes": self.notes(snapshot),
         }  # fmt: skip
 
-    def notes(self, snapshot: Snapshot) -> list[str]:
-        """What is to be said of all that is shown."""
-        return [*([self._words] if self._words else []), *snapshot.notes]
+    def notes(self, snapshot: Snapshot, filters: Filters | None = None) -> list[str]:
+        """What is to be said of all that is shown, and of what filters leave out."""
+        found = [*([self._words] if self._words else []), *snapshot.notes]
+        if filters is not None and filters.sort == "largest-change":
+            found += self._changes.notes
+        if filters is not None and filters.columns and "rejected" in filters.outcomes:
+            found.append("of rejected rows no table has the carried columns: they are left out")
+        return found
 
     def _snapshot(self, filters: Filters) -> Snapshot:
         return self.index.snapshot(whole=_PATIENCE if filters.needs_partitions else 0.0)
 
     def select(self, snapshot: Snapshot, filters: Filters) -> NDArray[np.bool_]:
         """Of each row whether it is asked for."""
-        return selected(snapshot, filters, self.dataset(snapshot))
+        mask = selected(snapshot, filters, self.dataset(snapshot))
+        for name, value in filters.columns:
+            mask &= self._carried.where(snapshot, name, value)
+        if filters.ids is not None:
+            mask &= of_selection(snapshot, self.selections.of(filters.ids))
+        return mask
 
     def _listed(self, snapshot: Snapshot, filters: Filters) -> Listed:
-        return listed(snapshot, filters, self.select, self.changes)
-
-    def changes(self, snapshot: Snapshot) -> NDArray[np.float32]:
-        """Of each row, how much it differs from the version before."""
-        return np.full(len(snapshot), np.nan, np.float32)
+        return listed(snapshot, filters, self.select, self._changes.of)
 
     def items(self, filters: Filters, limit: int, cursor: str | None) -> Json:
         """A page of cards.
@@ -155,7 +170,7 @@ class Viewer:
             if start < stop < len(found.rows)
             else None,
             "took_ms": round(1000 * (time.perf_counter() - started), 1),
-            "notes": self.notes(snapshot),
+            "notes": self.notes(snapshot, filters),
         }
 
     def _colours_version(self, snapshot: Snapshot) -> str:
@@ -233,102 +248,60 @@ class Viewer:
 
         return {"previous": key(place - 1), "next": key(place + 1)}
 
-    def shown(self, snapshot: Snapshot, row: int) -> Shown:
-        """What a row's thumbnail shows.
+    def counts(self, filters: Filters) -> Json:
+        """How many rows each value of a filter would show."""
+        return counts(self._snapshot(replace(filters, outcomes=OUTCOMES)), filters, self.select)
 
-        Raises:
-            SegpipeError, OSError: if its block cannot be read any more.
-        """
-        block = self.index.blocks.of(snapshot.source_of(row))
-        place = int(snapshot.rows.place[row])
-        found = looked_up(block, place)
-        return Shown(
-            found["mask_sha256"], found["image_url"], found["manifest"], drawn_of(block, place)
+    def overview(self, filters: Filters) -> Json:
+        """What became of the rows of each model run and day; areas and confidences."""
+        snapshot = self._snapshot(replace(filters, outcomes=OUTCOMES))
+        found = overview(snapshot, filters, self.select)
+        return {**found, "notes": self.notes(snapshot)}
+
+    def rejects(self, filters: Filters) -> Json:
+        """The rejected rows by rule."""
+        snapshot = self._snapshot(replace(filters, outcomes=OUTCOMES))
+        version = self._colours_version(snapshot)
+        found = rejects(
+            snapshot, filters, self.select, lambda row: self.card(snapshot, row, version)
         )
-
-    def row(self, key: str) -> tuple[Snapshot, int]:
-        """The row that a key names.
-
-        Raises:
-            RequestRefused: if there is none.
-        """
-        snapshot = self.index.snapshot()
-        return snapshot, row_of(snapshot, key)[0]
+        return {"rules": found, "notes": self.notes(snapshot)}
 
     def thumbnail(self, key: str, size: int) -> tuple[str, Shown, Mapping[str, Colour]]:
-        """The name of a row's thumbnail, and what it is made of.
+        """The name of a row's thumbnail, what it shows, and in which colours.
 
         Raises:
             RequestRefused: if there is no such row.
         """
-        snapshot, row = self.row(key)
-        shown = self.shown(snapshot, row)
-        colours = self.colours(snapshot)
-        return shown.name(size, colours), shown, colours
+        colours = self.colours(self.index.snapshot())
+        return *self.rows.thumbnail(key, size, colours), colours
 
-    def mask(self, key: str) -> bytes:
-        """A row's mask as a PNG file; of a rejected one as it was read, where it could be.
+    def save_selection(self, given: Any) -> Json:
+        """Keep a selection that the page sends.
 
         Raises:
-            RequestRefused: if there is none.
+            RequestRefused: if it is none, or names rows that are not there.
         """
-        snapshot, row = self.row(key)
-        if KIND_OF[snapshot.rows.outcome[row]] == 2:
-            evidence, _ = self._evidence(snapshot, row)
-            if evidence.mask is None:
-                raise RequestRefused("the mask could not be decoded", 404)
-            return grey_png(np.ascontiguousarray(evidence.mask.pixels))
-        return self.pictures.mask(self.shown(snapshot, row).mask or "")
+        snapshot = self.index.snapshot()
 
-    def _evidence(self, snapshot: Snapshot, row: int) -> Any:
-        place = self._place(snapshot, row)
-        try:
-            return self.root.evidence(
-                snapshot.group_of(row).model_run, snapshot.date_of(row),
-                manifest=str(place["manifest"]), row=int(place["manifest_row"] or 0),
-            )  # fmt: skip
-        except SegpipeError as error:
-            raise RequestRefused(str(error), 404) from None
+        def chosen(key: str) -> Chosen:
+            row, _ = row_of(snapshot, key)
+            run, date = snapshot.group_of(row).model_run, snapshot.date_of(row)
+            return Chosen(snapshot.rows.ids[row].as_py(), run, date)
 
-    def _place(self, snapshot: Snapshot, row: int) -> Mapping[str, Any]:
-        block = self.index.blocks.of(snapshot.source_of(row))
-        return looked_up(block, int(snapshot.rows.place[row]))
+        name, found = chosen_of(given, chosen)
+        self.selections.save(name, found)
+        return {"name": name, "count": len(found)}
 
-    def image(self, key: str) -> tuple[bytes, str]:
-        """The image under a row's mask, and its media type.
+    def selection(self, name: str) -> Json:
+        """A selection that was saved.
 
         Raises:
-            RequestRefused: if there is none, with the reason.
+            RequestRefused: if there is none of that name.
         """
-        snapshot, row = self.row(key)
-        place = dict(self._place(snapshot, row))
-        if KIND_OF[snapshot.rows.outcome[row]] == 2:
-            place["image_url"] = self._evidence(snapshot, row)[0].row.image_url
-        return self.pictures.shown_image(place["image_url"], place["manifest"])
-
-    def offending(self, key: str, rule: str) -> bytes:
-        """The pixels that a row's mask violates a rule with, as a PNG of 0 and 255.
-
-        Raises:
-            RequestRefused: if they cannot be shown.
-        """
-        snapshot, row = self.row(key)
-        if rule not in CATALOGUE:
-            raise RequestRefused("there is no such rule")
-        evidence, data = self._evidence(snapshot, row)
-        marks = offending_pixels(rule, evidence, data)
-        if marks is None:
-            raise RequestRefused(f"{rule} is not about pixels that can be shown", 404)
-        return grey_png(marks.astype(np.uint8) * 255)
+        found = self.selections.of(name)
+        return {"name": name, "ids": [one._asdict() for one in found], "count": len(found)}
 
 
 def _number(value: np.floating[Any]) -> float | None:
     return None if np.isnan(value) else round(float(value), 6)
-
-
-def facet(names: Sequence[str], counts: NDArray[np.int64]) -> dict[str, int]:
-    """Name -> count, where there is any."""
-    return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
-
-
-_ = OUTCOMES
