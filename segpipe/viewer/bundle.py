@@ -54,7 +54,7 @@ def one_file(title: str, held: Any) -> bytes:
         f"default-src 'none'; script-src {_hash(theme)} {_hash(script)}; style-src {_hash(style)}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    shell = page_file("index.html")
+    shell = page_file("shell.html")
     head, _, rest = shell.partition("<title>")
     body = rest.partition("</head>")[2]
     return (
