@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from segpipe.errors import SegpipeError
-from segpipe.viewer.filters import PARAMETERS, Filters, filters_of
+from segpipe.viewer.filters import Filters, filters_of
 from segpipe.viewer.guard import Guard, refusal
 from segpipe.viewer.refusal import RequestRefused
 from segpipe.viewer.thumbnails import SIZES

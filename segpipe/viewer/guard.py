@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segpipe.loopback import host_of, is_loopback
 
-COOKIE = "segpipe-token"
+# With the port: a browser has one jar for all ports of a machine, and several may be served.
+_COOKIE = "segpipe-token-{}"
 #: A header that no form and no other site's page can send: of requests that change something.
 OWN_HEADER = b"x-segpipe"
 _HEADERS = {
@@ -79,10 +80,10 @@ class Guard:
             rest = urlencode([(name, value) for name, value in query if name != "token"])
             path = "/" + scope["path"].lstrip("/")  # never a `//host`, which is another place
             answer = RedirectResponse(f"{path}?{rest}" if rest else path, 303)
-            answer.set_cookie(COOKIE, token, httponly=True, samesite="lax")
+            answer.set_cookie(_cookie_name(scope), token, httponly=True, samesite="lax")
             return answer
         given = headers.get(b"authorization", b"").decode("latin-1")
-        if _same(given, f"Bearer {token}") or _same(_cookie(headers), token):
+        if _same(given, f"Bearer {token}") or _same(_cookie(scope, headers), token):
             return None
         return refusal(
             401, "this page needs a token: open the address that segpipe browse has printed"
@@ -118,9 +119,13 @@ def _same(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), token.encode())
 
 
-def _cookie(headers: Mapping[bytes, bytes]) -> str:
+def _cookie_name(scope: Scope) -> str:
+    return _COOKIE.format((scope.get("server") or ("", 0))[1])
+
+
+def _cookie(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
     try:
-        found = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
+        found = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(_cookie_name(scope))
     except CookieError:
         return ""
     return "" if found is None else found.value

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from segpipe.errors import SegpipeError, shortened
 from segpipe.predictions.view import View
 from segpipe.root import Root
+from segpipe.validation.rules import CATALOGUE
 from segpipe.viewer.blocks import BINS, BINS_KEY, notes_of
 from segpipe.viewer.kept_files import KeptFiles
 from segpipe.viewer.rows import (
@@ -32,7 +33,7 @@ from segpipe.viewer.rows import (
 from segpipe.viewer.rows import (
     REJECTED as REJECTED_ROWS,
 )
-from segpipe.viewer.snapshot import Group, Snapshot
+from segpipe.viewer.snapshot import Group, Snapshot, together
 from segpipe.viewer.sources import (
     PUBLISHED,
     VALIDATED,
@@ -63,6 +64,8 @@ class Index:
         self.blocks = Blocks(root, kept)
         self._partitions = Partitions(root)
         self._names = Dictionaries.empty()
+        # In order, so that rows sorted by rule stay in place while others are added.
+        self._names.rules.numbers(sorted(CATALOGUE))
         self._snapshot: Snapshot | None = None
         self._ready = threading.Event()
         self._whole = threading.Event()
@@ -158,7 +161,7 @@ class Index:
         for (dataset, model_run), sources in by_run.items():
             group = known.get(tuple(sources))
             groups.append(group or self._group(dataset, model_run, sources, reading))
-        reading.forget()
+            reading.forget(sources)
         self._replace(groups, version, partitions, notes)
 
     def _first(
@@ -197,7 +200,8 @@ class Index:
         said = [shortened(note) for note in notes[:_MOST_NOTES]]
         if more > 0:
             said.append(f"and {more} more like these")
-        made = Snapshot(version, groups, self._names, partitions, said, whole)
+        rows, parts = together(groups)
+        made = Snapshot(version, rows, parts, self._names, partitions, said, whole)
         _ = made.order, made.rank, made.pair_starts, made.rule_starts
         self._snapshot = made
         self._ready.set()
@@ -266,9 +270,10 @@ class _Reading:
         """The histogram of confidences of some sources."""
         return sum((self._bins[one] for one in sources if one in self._bins), np.zeros(BINS, int))
 
-    def forget(self) -> None:
+    def forget(self, sources: Sequence[Source]) -> None:
         """Let go of what has been put together."""
-        self._rows.clear()
+        for source in sources:
+            self._rows.pop(source, None)
 
 
 def _together(

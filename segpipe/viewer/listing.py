@@ -81,11 +81,10 @@ def _values(
         return -columns.published[rows].astype(np.float64)
     if sort == "largest-change":
         return -changes(snapshot)[rows].astype(np.float64)
-    ranks = snapshot.names.rules.ranks().astype(np.float64)
     found = np.full(rows.size, np.nan)
     has = columns.rules[rows] > 0
     if has.any():
-        found[has] = ranks[columns.rule[snapshot.rule_starts[rows[has]]]]
+        found[has] = columns.rule[snapshot.rule_starts[rows[has]]]
     return found
 
 

@@ -40,12 +40,6 @@ class Names:
         """The numbers of names."""
         return np.array([self.number(name) for name in names], np.int32)
 
-    def ranks(self) -> NDArray[np.int32]:
-        """For each number, its place among the names in order."""
-        ranks = np.zeros(len(self.names), np.int32)
-        ranks[sorted(range(len(self.names)), key=self.names.__getitem__)] = range(len(self.names))
-        return ranks
-
 
 @dataclass(frozen=True)
 class Dictionaries:
@@ -97,6 +91,22 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.place)
+
+    def part(self, rows: slice, pairs: slice, rules: slice) -> Rows:
+        """Rows that follow each other, without copying them.
+
+        Args:
+            rows, pairs, rules: where they are, their labels and their findings.
+        """
+        given: dict[str, Any] = {"ids": self.ids[rows]}
+        for name in _PER_ROW:
+            given[name] = getattr(self, name)[rows]
+        return Rows(
+            **given,
+            pair_label=self.pair_label[pairs],
+            pair_area=self.pair_area[pairs],
+            rule=self.rule[rules],
+        )
 
     def chosen(self, mask: NDArray[np.bool_], outcome: NDArray[np.uint8]) -> Rows:
         """Some of the rows, with what became of them."""

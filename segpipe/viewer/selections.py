@@ -56,7 +56,8 @@ class Selections:
             raise RequestRefused(f"{len(chosen)} are selected, at most {_MOST} can be kept")
         with self._lock:
             self._known[name] = tuple(chosen)
-        self._kept.put(_file(name), orjson.dumps([list(one) for one in chosen]))
+        if name != SELECTED:  # that is of the page that is open
+            self._kept.put(_file(name), orjson.dumps([list(one) for one in chosen]))
 
     def of(self, name: str) -> tuple[Chosen, ...]:
         """The selection of a name.

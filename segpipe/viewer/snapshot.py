@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from segpipe.viewer.blocks import BINS
-from segpipe.viewer.rows import OUTCOMES, REJECTED, Dictionaries, Rows, joined
+from segpipe.viewer.rows import OUTCOMES, Dictionaries, Rows, joined
 from segpipe.viewer.sources import MaterializedPartition, Source
 
 _KINDS = {"published": 0, "replaced": 0, "ignored": 1, "accepted": 1, "rejected": 2}
@@ -45,11 +45,14 @@ class Snapshot:
 
     Attributes:
         version: of the catalog; None where there is none yet.
+        rows: model run by model run, published before accepted before rejected.
+        groups: the same rows, in parts that share their memory.
         notes: what is missing or cannot be read, a sentence each.
         is_whole: whether all that was there has been read.
     """
 
     version: int | None
+    rows: Rows
     groups: Sequence[Group]
     names: Dictionaries
     partitions: Sequence[MaterializedPartition] = ()
@@ -61,11 +64,6 @@ class Snapshot:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @cached_property
-    def rows(self) -> Rows:
-        """All rows: model run by model run, published before accepted before rejected."""
-        return joined([group.rows for group in self.groups])
 
     @cached_property
     def group_starts(self) -> NDArray[np.int64]:
@@ -164,20 +162,14 @@ class Snapshot:
         """What became of a row."""
         return OUTCOMES[self.rows.outcome[row]]
 
-    def model_runs(self) -> dict[str, dict[str, Any]]:
-        """Name -> the numbers of published, accepted and rejected rows, and the days."""
-        found: dict[str, dict[str, Any]] = {}
-        for group in self.groups:
-            rows = group.rows
-            kinds = np.bincount(KIND_OF[rows.outcome], minlength=3)
-            days = [self.names.dates.names[n] for n in np.unique(rows.date)]
-            found[group.model_run] = {
-                "published": int(kinds[0]),
-                "waiting": int(kinds[1]),
-                "rejected": int((rows.outcome == REJECTED).sum()),
-                "days": days,
-            }
-        return found
 
-
-EMPTY: Mapping[str, Any] = {}
+def together(groups: Sequence[Group]) -> tuple[Rows, list[Group]]:
+    """The rows of groups one after the other, and the groups as parts of them."""
+    rows = joined([group.rows for group in groups])
+    parts, ends = [], (0, 0, 0)
+    for group in groups:
+        own = group.rows
+        sizes = len(own), own.pair_label.size, own.rule.size
+        starts, ends = ends, (ends[0] + sizes[0], ends[1] + sizes[1], ends[2] + sizes[2])
+        parts.append(replace(group, rows=rows.part(*map(slice, starts, ends))))
+    return rows, parts
