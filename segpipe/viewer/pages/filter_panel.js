@@ -18,7 +18,7 @@ export class FilterPanel {
     this.facets = [
       new Facet("Label", "label", root.labels.map(({ name, colour, plain }) => ({ name, colour, plain })), this, true),
       new Facet("Model run", "run", root.model_runs.map(({ name }) => ({ name })), this),
-      new Facet("Outcome", "outcome", OUTCOMES.map((name) => ({ name })), this),
+      new Facet("Outcome", "outcome", OUTCOMES.map(([name, title]) => ({ name, title })), this),
       new Facet("Finding", "rule", root.rules.map((rule) => ({ name: rule.id, title: rule.meaning })), this),
     ];
     const [labels, runs, outcomes, rules] = this.facets;

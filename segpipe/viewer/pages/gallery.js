@@ -24,7 +24,7 @@ export class Gallery {
     this.app = app;
     this.params = filterOf(params);
     this.counting = new AbortController();
-    this.panel = new FilterPanel(app.root, () => this.params, (next) => this.go(next));
+    this.panel = this.newPanel();
     this.grid = new Grid({
       listing: () => this.listing, selection: app.selection, thumbnails: app.thumbnails,
       filters: () => this.params,
@@ -77,6 +77,23 @@ export class Gallery {
     if (next.toString() === this.params.toString()) return;
     this.params = next;
     this.load();
+  }
+
+  /** There is more in the root than before. */
+  renew() {
+    const before = this.panel.element;
+    this.panel = this.newPanel();
+    before.replaceWith(this.panel.element);
+    listings.clear();
+    if (this.listing.scrollTop === 0) this.load(); // what somebody looks at does not move
+    else {
+      this.panel.update();
+      this.count();
+    }
+  }
+
+  newPanel() {
+    return new FilterPanel(this.app.root, () => this.params, (next) => this.go(next));
   }
 
   go(params, instead = false) {

@@ -47,7 +47,7 @@ function told(segment, pane) {
 /** The numbers of a Segment. */
 export function facts(segment) {
   const rows = [
-    ["Area", `${percent(segment.area_fraction)}, ${count(segment.pixels)} px`],
+    ["Area", typeof segment.pixels === "number" ? `${percent(segment.area_fraction)}, ${count(segment.pixels)} px` : null],
     ["Confidence", segment.confidence === null ? null : probability(segment.confidence)],
     ["Entropy", segment.entropy === null || segment.entropy === undefined ? null : `${segment.entropy.toFixed(2)} nats`],
     ["Margin", segment.margin === null || segment.margin === undefined ? null : probability(segment.margin)],

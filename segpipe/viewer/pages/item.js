@@ -214,7 +214,8 @@ export class Item {
     this.arranged();
   }
 
-  loaded() {
+  loaded(pane) {
+    if (pane.prediction.outcome === "rejected") this.legend.show(); // with areas now
     if (this.base !== null) this.compare(this.base);
   }
 

@@ -14,7 +14,8 @@ import { Thumbnails } from "./thumbnails.js";
 
 const PAGES = { gallery: Gallery, item: Item, rejects: Rejects, overview: Overview };
 const TITLES = { gallery: "Gallery", item: "Item", rejects: "Rejects", overview: "Overview" };
-const LOOKS_AGAIN = 20000; // milliseconds
+// Milliseconds between looks at the root: usually, and while its index is being made.
+const [USUALLY, SOON] = [20000, 1500];
 
 const content = document.getElementById("content");
 
@@ -107,22 +108,34 @@ function otherTheme() {
 
 let offered = null;
 
-/** Offer to load again when something was published meanwhile. */
+/** Look at the root now and then: offer what is new, and go on showing an index that is made. */
 async function look() {
-  if (document.hidden || app.root === null || offered !== null) return;
-  try {
-    const now = await app.source.root();
-    if (now.catalog_version === app.root.catalog_version) return;
-    offered = notice("The catalog has changed.", button("Show what is new", () => location.reload()), 0);
-  } catch {
-    // The page tells of a server that is gone when something is asked of it.
+  if (!document.hidden && app.root !== null && offered === null) {
+    try {
+      const [now, before] = [await app.source.root(), app.root];
+      if (before.whole === false) renew(now);
+      else if (now.catalog_version !== before.catalog_version) {
+        offered = notice("The catalog has changed.", button("Show what is new", () => location.reload()), 0);
+      }
+    } catch {
+      // The page tells of a server that is gone when something is asked of it.
+    }
   }
+  setTimeout(look, app.root?.whole === false ? SOON : USUALLY);
+}
+
+/** Show more of a root that is being read. */
+function renew(root) {
+  app.root = root;
+  app.colours = new Map(root.labels.map((label) => [label.name, label]));
+  header();
+  page?.renew?.();
+  show();
 }
 
 onPlace(show);
-if (!isStatic) setInterval(look, LOOKS_AGAIN);
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   content.focus();
 });
-load();
+load().then(() => { if (!isStatic) setTimeout(look, SOON); });

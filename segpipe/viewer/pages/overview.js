@@ -8,6 +8,14 @@ import { isAbort } from "./source.js";
 import { count } from "./words.js";
 
 const KINDS = ["accepted", "rejected", "published"];
+// What was accepted is published, was ignored, or waits for being published.
+const OUTCOMES = { accepted: ["published", "ignored", "accepted"], rejected: ["rejected"], published: ["published"] };
+
+function gallery(kind, params = {}) {
+  const filter = new URLSearchParams(params);
+  for (const outcome of OUTCOMES[kind]) filter.append("outcome", outcome);
+  return address("gallery", filter);
+}
 
 export class Overview {
   /** @param {any} app @param {URLSearchParams} params */
@@ -29,6 +37,11 @@ export class Overview {
 
   update(params) {
     this.params = params;
+    this.load();
+  }
+
+  /** There is more in the root than before. */
+  renew() {
     this.load();
   }
 
@@ -72,7 +85,7 @@ function grouped(areas) {
 function totals(cells) {
   const sum = (kind) => cells.reduce((all, cell) => all + (cell[kind] ?? 0), 0);
   return el("dl", { class: "totals" }, KINDS.map((kind) => el(
-    "div", { class: kind }, el("dt", {}, kind), el("dd", {}, el("a", { href: address("gallery", new URLSearchParams({ outcome: kind })) }, count(sum(kind)))),
+    "div", { class: kind }, el("dt", {}, kind), el("dd", {}, el("a", { href: gallery(kind) }, count(sum(kind)))),
   )));
 }
 
@@ -96,8 +109,7 @@ function cellOf(cell, run, day) {
     const n = cell[kind] ?? 0;
     const words = `${count(n)} ${kind}`;
     if (n === 0) return el("span", { class: `number ${kind} zero`, title: words }, "0");
-    const params = new URLSearchParams({ run, from: day, to: day, outcome: kind });
-    return el("a", { class: `number ${kind}`, title: words, "aria-label": `${words}, ${run}, ${day}`, href: address("gallery", params) }, count(n));
+    return el("a", { class: `number ${kind}`, title: words, "aria-label": `${words}, ${run}, ${day}`, href: gallery(kind, { run, from: day, to: day }) }, count(n));
   };
   return el("td", {}, shareBar(cell.accepted ?? 0, cell.rejected ?? 0), el("div", { class: "numbers" }, KINDS.map(number)));
 }

@@ -57,10 +57,23 @@ export class Pane {
       const blob = await this.item.app.source.picture(mask, signal);
       this.mask = await greyPng(await blob.arrayBuffer());
       [this.width, this.height] = [this.mask.width, this.mask.height];
+      this.measure();
       this.say("");
       this.draw();
     } catch (error) {
       if (!isAbort(error)) this.say(error.message);
+    }
+  }
+
+  /** Of a rejected row no table has the areas: they are counted here. */
+  measure() {
+    const { segments } = this.prediction;
+    if (segments.every(({ pixels }) => typeof pixels === "number")) return;
+    const numbers = new Uint32Array(256);
+    for (const value of this.mask.values) numbers[value] += 1;
+    for (const segment of segments) {
+      segment.pixels = numbers[segment.index];
+      segment.area_fraction = segment.pixels / this.mask.values.length;
     }
   }
 

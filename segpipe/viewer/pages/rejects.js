@@ -36,6 +36,11 @@ export class Rejects {
     this.load();
   }
 
+  /** There is more in the root than before. */
+  renew() {
+    this.load();
+  }
+
   async load() {
     this.abort.abort();
     this.abort = new AbortController();

@@ -2,8 +2,14 @@
 
 const NUMBERS = new Intl.NumberFormat("en");
 
-/** What outcomes are called, in the order in which they are listed. */
-export const OUTCOMES = ["published", "accepted", "ignored", "replaced", "rejected"];
+/** Outcomes in the order in which they are listed, and what they mean. */
+export const OUTCOMES = [
+  ["published", "in the catalog"],
+  ["replaced", "in the catalog, in place of another"],
+  ["accepted", "validated, and not published yet"],
+  ["ignored", "differs from what is published, which stayed"],
+  ["rejected", "a rule rejected it"],
+];
 
 /** What the gallery can be sorted by. */
 export const SORTS = [
