@@ -147,10 +147,11 @@ class Days {
     const days = root.days;
     const settings = { type: "date", min: days[0], max: days[days.length - 1] };
     const commit = (name) => (event) => panel.change(changed(panel.params(), name, event.target.value));
-    this.from = el("input", { ...settings, "aria-label": "First day", onchange: commit("from") });
-    this.to = el("input", { ...settings, "aria-label": "Last day", onchange: commit("to") });
+    this.from = el("input", { ...settings, onchange: commit("from") });
+    this.to = el("input", { ...settings, onchange: commit("to") });
     this.element = el(
-      "fieldset", { class: "range days" }, el("legend", {}, "Days"), this.from, el("span", {}, "to"), this.to,
+      "fieldset", { class: "range days" }, el("legend", {}, "Days"),
+      el("label", {}, el("span", {}, "from"), this.from), el("label", {}, el("span", {}, "to"), this.to),
     );
   }
 

@@ -115,6 +115,7 @@ export class Gallery {
     if (listings.size > 8) listings.delete(listings.keys().next().value);
     if (this.search !== document.activeElement) this.search.value = this.params.get("text") ?? "";
     this.sort.value = this.params.get("sort") ?? "id";
+    if (this.sort.selectedIndex < 0) this.sort.value = "id";
     this.panel.update();
     this.showChips();
     this.grid.reset();

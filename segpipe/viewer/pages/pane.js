@@ -19,12 +19,13 @@ export class Pane {
     this.prediction = prediction;
     this.item = item;
     this.mask = null;
-    this.width = prediction.width || 1;
-    this.height = prediction.height || 1;
+    // Without a mask the image is all there is.
+    const size = prediction.mask === null ? item.known.image ?? prediction : prediction;
+    [this.width, this.height] = [size.width || 4, size.height || 3];
     this.layers = {};
     this.canvas = el("canvas", { role: "img", "data-run": prediction.model_run });
     this.canvas.setAttribute("aria-label", this.description());
-    this.words = el("p", { class: "pane-words", role: "status" }, prediction.mask === null ? "" : "Loading…");
+    this.words = el("p", { class: "pane-words", role: "status" }, "Loading…");
     const outcome = prediction.outcome;
     this.element = el(
       "figure", { class: "pane", "data-key": prediction.key },
@@ -89,7 +90,7 @@ export class Pane {
   }
 
   say(words) {
-    fill(this.words, shown(words));
+    fill(this.words, words && el("span", {}, shown(words)));
   }
 
   /** The value under a point of the picture; null where there is none. */
