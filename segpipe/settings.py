@@ -65,6 +65,8 @@ class Settings:
         automatic: whether sensor and schedule run unless they are switched off.
         links: http(s) address under which the root's files are reached by people, if any: places on
             Dagster's pages become links there.
+        browse_url: http(s) address at which ``segpipe browse`` serves the root, if any: Dagster's
+            pages link to it.
         destinations: where predictions are published: ``catalog``, ``nucleus``, or both.
         nucleus: the dataset at Scale Nucleus; needed for that destination.
         maintenance: what the schedule ``maintenance`` does once it is switched on: ``report`` what
@@ -98,6 +100,7 @@ class Settings:
     daily_at: str = "06:00"
     automatic: bool = False
     links: str = ""
+    browse_url: str = ""
     destinations: tuple[str, ...] = (CATALOG,)
     nucleus: NucleusSettings | None = None
     maintenance: str = "report"
@@ -279,6 +282,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "automatic": (bool, "true or false"),
     "destinations": (list, "a list of " + " and ".join(f'"{name}"' for name in DESTINATIONS)),
     "links": (str, "an address such as https://files.example/segpipe"),
+    "browse_url": (str, "an address such as http://looking.example:8010"),
 }
 
 
@@ -310,6 +314,7 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "time_zone": _is_time_zone,
     "daily_at": _is_time,
     "links": _is_address,
+    "browse_url": _is_address,
     "scheduler": _is_scheduler,
     "missing_manifest": ("skip", "fail").__contains__,
     "maintenance": ("report", "clean").__contains__,
