@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from segpipe.errors import TableError
+from segpipe.publishing.table_format import PREDICTIONS
 from segpipe.storage.files import Folder
+from segpipe.tables.schemas import MEASURED
 from segpipe.validation.partition_tables import DIGEST_KEY
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE
 
@@ -55,6 +57,7 @@ BLOCK = pa.schema(
     ]
 )
 _PREDICTION = ("reference_id", "fingerprint", "height", "width", "mask_sha256", "image_url")
+_TYPES = {field.name: field for field in MEASURED}
 _MEMBERS = ("label", "index", "confidence", "entropy", "area_fraction")
 
 
@@ -89,8 +92,19 @@ def catalog_block(folder: Folder, path: str) -> pa.Table:
         wanted = [*_PREDICTION, "manifest", "partition", "previous_fingerprint", "published_at"]
         leaves = [file.schema.column(n).path for n in range(len(file.schema))]
         columns = [path for path in leaves if path in wanted or _is_member(path)]
-        parts = [_of_catalog(pa.table(one)) for one in file.iter_batches(20_000, columns=columns)]
+        parts = [
+            _of_catalog(_plain(pa.Table.from_batches([one])))
+            for one in file.iter_batches(20_000, columns=columns)
+        ]
     return _joined(parts)
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """Rows in the catalog's types: what a merge has written may come as views of text."""
+    members = [_TYPES[one.name] for one in rows.schema.field("segments").type.value_type]
+    kinds = {"segments": pa.list_(pa.struct(members))}
+    fields = [pa.field(n, kinds.get(n, PREDICTIONS.field(n).type)) for n in rows.schema.names]
+    return rows.cast(pa.schema(fields))
 
 
 def _is_member(path: str) -> bool:
@@ -282,16 +296,21 @@ _DIGITS[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.u
 
 
 def _keys(rows: pa.Table) -> pa.Array:
-    if "fingerprint" not in rows.column_names:
-        places = zip(rows["manifest"].to_pylist(), rows["manifest_row"].to_pylist(), strict=True)
-        return pa.array([place_key(*place) for place in places], pa.uint64())
-    heads = pc.utf8_rpad(pc.utf8_slice_codeunits(pc.fill_null(rows["fingerprint"], ""), 0, 16), 16)
+    if "fingerprint" in rows.column_names:
+        return pa.array(fingerprint_keys(rows["fingerprint"]))
+    places = zip(rows["manifest"].to_pylist(), rows["manifest_row"].to_pylist(), strict=True)
+    return pa.array([place_key(*place) for place in places], pa.uint64())
+
+
+def fingerprint_keys(fingerprints: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """The first eight bytes of fingerprints as numbers; see :func:`fingerprint_key`."""
+    heads = pc.utf8_rpad(pc.utf8_slice_codeunits(pc.fill_null(fingerprints, ""), 0, 16), 16, "0")
     text = "".join(heads.to_pylist()).encode("ascii", "replace")
     digits = _DIGITS[np.frombuffer(text, np.uint8)].reshape(-1, 16)
-    key = np.zeros(rows.num_rows, np.uint64)
+    key = np.zeros(len(fingerprints), np.uint64)
     for column in digits.T:
         key = key << np.uint64(4) | column
-    return pa.array(key)
+    return key
 
 
 def place_key(manifest: str | None, row: int | None) -> int:

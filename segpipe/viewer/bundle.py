@@ -45,7 +45,9 @@ def one_file(title: str, held: Any) -> bytes:
         title: of the window, until the page sets its own.
         held: what the page shows, for JSON.
     """
-    icon = "data:image/svg+xml;base64," + base64.b64encode(page_file("favicon.svg").encode()).decode()
+    icon = (
+        "data:image/svg+xml;base64," + base64.b64encode(page_file("favicon.svg").encode()).decode()
+    )
     style = "".join(map(page_file, _STYLES)).replace(_ICON, icon)
     theme, script = page_file("theme.js"), bundled()
     # In JSON, `<` can be written so that no HTML parser sees an element in it.
@@ -58,7 +60,7 @@ def one_file(title: str, held: Any) -> bytes:
     head, _, rest = shell.partition("<title>")
     body = rest.partition("</head>")[2]
     return (
-        f'{head.replace("<head>", _policy_element(policy), 1)}<title>{_escaped(title)}</title>\n'
+        f"{head.replace('<head>', _policy_element(policy), 1)}<title>{_escaped(title)}</title>\n"
         f'<link rel="icon" href="{icon}">\n<style>{style}</style>\n<script>{theme}</script>\n'
         f'<script type="application/json" id="segpipe-data">{data}</script>\n'
         f'<script type="module">{script}</script>\n</head>{body}'

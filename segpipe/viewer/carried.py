@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from segpipe.errors import SegpipeError, nearest
+from segpipe.predictions.view import View
 from segpipe.root import Root
 from segpipe.tables.schemas import VALIDATED
 from segpipe.validation.summary import VALIDATED_FILE
+from segpipe.viewer.blocks import fingerprint_keys
 from segpipe.viewer.refusal import RequestRefused
 from segpipe.viewer.snapshot import Snapshot
 from segpipe.viewer.sources import MaterializedPartition
@@ -24,14 +26,20 @@ _MOST_REMEMBERED = 256
 # Partitions whose columns are looked up for the list of all: the newest.
 _MOST_LISTED = 200
 
+# Items, and their keys.
+_Having = tuple[pa.Array, NDArray[np.uint64]]
+
 
 class CarriedColumns:
     """The carried columns of a root's partitions."""
 
     def __init__(self, root: Root) -> None:
         self._folder = root.settings.folder("validated")
+        self._policies = root.settings.policies
         self._schemas: dict[tuple[str, str], dict[str, str]] = {}
-        self._found: OrderedDict[tuple[str, ...], pa.Array] = OrderedDict()
+        self._found: OrderedDict[tuple[str, ...], tuple[pa.Array, NDArray[np.uint64]]] = (
+            OrderedDict()
+        )
         self._lock = threading.Lock()
 
     def all(self, partitions: Sequence[MaterializedPartition]) -> dict[str, str]:
@@ -72,17 +80,21 @@ class CarriedColumns:
             start, stop = snapshot.group_starts[number : number + 2]
             dates = snapshot.rows.date[start:stop]
             ids = snapshot.rows.ids.slice(start, stop - start)
+            as_given = self._policies.of(group.model_run).publish_as is View.GIVEN
             for one in snapshot.partitions:
                 if one.model_run != group.model_run or name not in self._of(one):
                     continue
-                wanted = pc.is_in(ids, value_set=self._ids(one, name, value))
-                of_day = dates == snapshot.names.dates.known(one.date)
-                mask[start:stop] |= wanted.to_numpy(zero_copy_only=False) & of_day
+                having, keys = self._having(one, name, value)
+                at = pc.fill_null(pc.index_in(ids, value_set=having), -1).to_numpy()
+                own = (at >= 0) & (dates == snapshot.names.dates.known(one.date))
+                if as_given and keys.size:  # else another row of the item has been published
+                    own &= snapshot.rows.key[start:stop] == keys[at]
+                mask[start:stop] |= own
         rejected = snapshot.rows.outcome == 4
         return mask & ~rejected
 
-    def _ids(self, one: MaterializedPartition, name: str, value: str) -> pa.Array:
-        """The items of a partition with a value in a column."""
+    def _having(self, one: MaterializedPartition, name: str, value: str) -> _Having:
+        """The items of a partition with a value in a column, and their keys."""
         key = one.path, one.summary.validated_digest, name, value
         with self._lock:
             if key in self._found:
@@ -90,10 +102,11 @@ class CarriedColumns:
                 return self._found[key]
         try:
             with self._folder.folder(*one.path.split("/")).open_input(VALIDATED_FILE) as file:
-                rows = pq.ParquetFile(file).read(columns=["reference_id", name])
+                rows = pq.ParquetFile(file).read(columns=["reference_id", "fingerprint", name])
         except (OSError, pa.ArrowException) as error:
             raise RequestRefused(f"the column {name!r} cannot be read: {error}", 503) from None
-        found = rows["reference_id"].filter(_equals(rows[name], value)).combine_chunks()
+        rows = rows.filter(_equals(rows[name], value))
+        found = rows["reference_id"].combine_chunks(), fingerprint_keys(rows["fingerprint"])
         with self._lock:
             self._found[key] = found
             while len(self._found) > _MOST_REMEMBERED:

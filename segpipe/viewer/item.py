@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from segpipe.errors import SegpipeError
+from segpipe.pictures.label_colours import colours_of
 from segpipe.pictures.offending import MARKED
 from segpipe.root import Root
 from segpipe.validation.rules import CATALOGUE
@@ -85,7 +86,8 @@ class Items:
             findings = [
                 _finding(one, key, severity=one["severity"]) for one in whole.get("findings") or ()
             ]
-        colours = self._root.colours([one["label"] for one in whole.get("segments") or ()])
+        labels = [one["label"] for one in whole.get("segments") or ()]
+        colours = colours_of(self._root.settings, labels)
         made = {
             "key": key,
             "model_run": group.model_run,

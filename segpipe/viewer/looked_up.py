@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from segpipe.errors import SegpipeError
 from segpipe.manifests.partition import Partition
+from segpipe.pictures.overlay import LegendEntry, looks_of
+from segpipe.pictures.palette import Colour, hex_colour
 from segpipe.publishing.table_format import of_model_run
 from segpipe.root import Root
 from segpipe.storage.files import Folder
@@ -138,13 +140,16 @@ def _rows_of(
     return found
 
 
-def segments_of(row: Mapping[str, Any], colours: Mapping[str, str]) -> list[Row]:
-    """A row's Segments as the item page shows them."""
+def segments_of(row: Mapping[str, Any], colours: Mapping[str, Colour]) -> list[Row]:
+    """A row's Segments as the item page shows them, each in the shade that pictures give it."""
+    given = row.get("segments") or ()
+    legend = [LegendEntry(one["index"], one["label"]) for one in given if _is_value(one["index"])]
+    table = looks_of(legend, colours).colours
     return [
         {
             "index": one["index"],
             "label": one["label"],
-            "colour": colours.get(one["label"], ""),
+            "colour": hex_colour(table[one["index"] if _is_value(one["index"]) else 0].tolist()),
             "confidence": one.get("confidence"),
             "entropy": one.get("entropy"),
             "margin": one.get("margin"),
@@ -153,8 +158,12 @@ def segments_of(row: Mapping[str, Any], colours: Mapping[str, str]) -> list[Row]
             "area_fraction": one.get("area_fraction"),
             "metadata": one.get("metadata") or "{}",
         }
-        for one in row.get("segments") or ()
+        for one in given
     ]
+
+
+def _is_value(index: int | None) -> bool:
+    return index is not None and 0 <= index <= 255
 
 
 def _likeliest(pdf: Any) -> list[list[Any]]:

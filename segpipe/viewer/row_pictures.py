@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segpipe.errors import SegpipeError
-from segpipe.pictures.offending import offending_pixels
+from segpipe.pictures.offending import offending_pixels, undecoded
 from segpipe.pictures.palette import Colour
 from segpipe.root import Root
 from segpipe.validation.rules import CATALOGUE, Evidence
@@ -19,7 +20,7 @@ from segpipe.viewer.keys import row_of
 from segpipe.viewer.pictures import Pictures, grey_png
 from segpipe.viewer.refusal import RequestRefused
 from segpipe.viewer.snapshot import KIND_OF, Snapshot
-from segpipe.viewer.thumbnails import Shown
+from segpipe.viewer.thumbnails import ReadAgain, Shown
 
 _REJECTED = 2
 _MOST_PAIRS = 200
@@ -45,9 +46,33 @@ class RowPictures:
         block = self._index.blocks.of(snapshot.source_of(row))
         place = int(snapshot.rows.place[row])
         found = looked_up(block, place)
+        again, state = None, tuple[str, ...]()
+        if _is_rejected(snapshot, row):
+            again = partial(self._read_again, snapshot, row)
+            state = (snapshot.source_of(row).digest, str(found["manifest_row"]))
         return Shown(
-            found["mask_sha256"], found["image_url"], found["manifest"], drawn_of(block, place)
-        )
+            found["mask_sha256"], found["image_url"], found["manifest"], drawn_of(block, place),
+            again, state,
+        )  # fmt: skip
+
+    def _read_again(self, snapshot: Snapshot, row: int) -> ReadAgain:
+        """What there is to see of a rejected row."""
+        evidence, data = self._evidence(snapshot, row)
+        segments = evidence.declaration.segments
+        drawn = [(one.index, one.label or "") for one in segments if _is_value(one.index)]
+        marked: NDArray[np.bool_] | None = None
+        for rule in snapshot.rules_of(row):
+            marks = offending_pixels(rule, evidence, data)
+            if marks is not None:
+                marked = marks if marked is None else marked | marks
+        if evidence.mask is not None:
+            pixels = np.ascontiguousarray(evidence.mask.pixels)
+            return ReadAgain(pixels, None, marked, evidence.row.image_url, drawn)
+        picture = undecoded(data, evidence.policy.max_pixels)
+        if picture is None:
+            rules = ", ".join(snapshot.rules_of(row))
+            raise RequestRefused(f"there is no mask to show: {rules}", 404)
+        return ReadAgain(None, picture, marked, evidence.row.image_url, drawn)
 
     def thumbnail(self, key: str, size: int, colours: Mapping[str, Colour]) -> tuple[str, Shown]:
         """The name of a row's thumbnail, and what it shows."""
@@ -153,6 +178,10 @@ class RowPictures:
             )  # fmt: skip
         except SegpipeError as error:
             raise RequestRefused(str(error), 404) from None
+
+
+def _is_value(index: int | None) -> TypeGuard[int]:
+    return index is not None and 0 <= index <= 255
 
 
 def _is_rejected(snapshot: Snapshot, row: int) -> bool:

@@ -125,6 +125,7 @@ class Viewer:
             ],
             "days": sorted({day for run in runs.values() for day in run["days"]}),
             "notes": self.notes(snapshot),
+            "whole": snapshot.is_whole,
         }  # fmt: skip
 
     def notes(self, snapshot: Snapshot, filters: Filters | None = None) -> list[str]:
@@ -171,6 +172,7 @@ class Viewer:
             else None,
             "took_ms": round(1000 * (time.perf_counter() - started), 1),
             "notes": self.notes(snapshot, filters),
+            "whole": snapshot.is_whole,
         }
 
     def _colours_version(self, snapshot: Snapshot) -> str:

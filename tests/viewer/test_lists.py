@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from segpipe.root import Root
@@ -108,7 +108,10 @@ def fits(record: Record, wanted: dict[str, Any]) -> bool:
 
 
 @given(FILTERS)
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)  # fmt: skip
 def test_filters_leave_what_a_plain_filter_over_the_tables_leaves(
     viewed: Root, get: Get, wanted: dict[str, Any]
 ) -> None:
