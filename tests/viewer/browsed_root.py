@@ -62,4 +62,3 @@ def _write_hostile(folder: Path) -> None:
                 Segment("background", 0), Segment(SCRIPT, 1, metadata), Segment(IMAGE, 2),
             ]  # fmt: skip
             writer.add(id, mask, segments, note=SCRIPT)
-

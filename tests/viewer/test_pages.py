@@ -359,9 +359,7 @@ def root_labels(page: Page) -> list[dict[str, Any]]:
     return found
 
 
-def test_pointing_at_a_pixel_tells_what_all_model_runs_have_there(
-    visit: Visit, root: Root
-) -> None:
+def test_pointing_at_a_pixel_tells_what_all_model_runs_have_there(visit: Visit, root: Root) -> None:
     page = visit.show_item(item_query(_ITEM))
     row = published(root, RUNS[0], _ITEM)
     car = next(one for one in row["segments"] if one["label"] == "Car")
