@@ -185,7 +185,7 @@ class _Content:
                 f"{_LONGEST_SIDE:,} pixels; masks are whole"
             )
         if self.undrawn:
-            yield f"{self.undrawn:,} items have no picture: their masks cannot be decoded"
+            yield f"{self.undrawn:,} without a picture: the mask cannot be decoded"
 
     def held(self, filters: Filters, notes: tuple[str, ...]) -> Json:
         """What the page shows, as its modules expect it."""

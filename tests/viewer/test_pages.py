@@ -21,9 +21,19 @@ from PIL import Image
 
 from segpipe import Root
 from segpipe.masks.decoding import decode_mask
+from segpipe.viewer.filters import Filters
 from segpipe.viewer.opened import Browsing, browse
+from segpipe.viewer.static_page import static_page
 from tests.viewer.browsed_root import (
-    DAY, HOSTILE, IMAGE, MANY, MANY_ITEMS, NEXT_DAY, RUNS, SCRIPT, make_root,
+    DAY,
+    HOSTILE,
+    IMAGE,
+    MANY,
+    MANY_ITEMS,
+    NEXT_DAY,
+    RUNS,
+    SCRIPT,
+    make_root,
 )  # fmt: skip
 
 pytestmark = pytest.mark.browser
@@ -158,8 +168,9 @@ def pixels(page: Page, run: str, points: list[tuple[int, int]]) -> list[tuple[in
             await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
             const [scale, x, y] = canvas.dataset.at.split(" ").map(Number);
             const context = canvas.getContext("2d");
-            const at = (from, pixel) => Math.round((from + (pixel + 0.5) * scale) * devicePixelRatio - 0.5);
-            return points.map(([px, py]) => [...context.getImageData(at(x, px), at(y, py), 1, 1).data]);
+            const on = (from, pixel) => (from + (pixel + 0.5) * scale) * devicePixelRatio - 0.5;
+            const seen = ([px, py]) => [Math.round(on(x, px)), Math.round(on(y, py))];
+            return points.map((point) => [...context.getImageData(...seen(point), 1, 1).data]);
         }""",
         points,
     )
@@ -352,6 +363,13 @@ def test_an_enlarged_pixel_is_a_square_and_all_panes_show_the_same_place(
     assert below != "Road"
 
 
+def made_labels(page: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.evaluate(
+        "JSON.parse(document.getElementById('segpipe-data').textContent).root.labels"
+    )
+    return found
+
+
 def root_labels(page: Page) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = page.evaluate(
         "async () => (await (await fetch('/api/root')).json()).labels"
@@ -487,29 +505,70 @@ def test_the_overview_leads_to_what_it_counts(visit: Visit, root: Root) -> None:
     assert parameters(page) == wanted
 
 
-@pytest.mark.parametrize("path", ["/", "/rejects", "/overview", "item"])
-def test_nothing_in_the_data_is_taken_for_a_page(visit: Visit, path: str) -> None:
-    page = visit.page
-    if path == "item":
-        visit.show_item(item_query(f"id {SCRIPT}", HOSTILE))
-        for summary in ("Manifest row", "History"):
-            page.get_by_role("heading", name=summary).click()
-        hover(page, HOSTILE, (40, 30))
-        expect(page.get_by_role("tooltip")).to_contain_text(SCRIPT)
-        expect(page.get_by_role("tooltip")).to_contain_text(IMAGE)
-        expect(page.locator(".manifest")).to_contain_text(SCRIPT)
-    elif path == "/":
-        visit.show(f"/?run={HOSTILE}&label={quote(SCRIPT)}", "2 predictions")
-        expect(page.locator(".card-id").first).to_contain_text("id ")
-        expect(page.get_by_role("button", name=f"Remove the filter: Has {SCRIPT}")).to_be_visible()
-    else:
-        visit.show(path, re.compile("What did not pass|Model runs and days"))
+def assert_untouched(page: Page, scripts: list[str]) -> None:
+    """Nothing of the data has become a part of the page."""
     page.wait_for_load_state("networkidle")
     assert page.evaluate("window.hacked") is None
-    scripts = page.locator("script").evaluate_all("all => all.map((one) => one.src)")
-    assert scripts == [f"{visit.url}/pages/theme.js", f"{visit.url}/pages/main.js"]
+    assert page.locator("script").evaluate_all("all => all.map((one) => one.src)") == scripts
     images = page.locator("img").evaluate_all("all => all.map((one) => one.src)")
     assert all(url == "" or url.startswith("blob:") for url in images)
+
+
+def assert_item_told(page: Page) -> None:
+    """The hostile item's page says what is in the data, letter by letter."""
+    for summary in ("Manifest row", "History"):
+        page.get_by_role("heading", name=summary).click()
+    hover(page, HOSTILE, (40, 30))
+    expect(page.get_by_role("tooltip")).to_contain_text(SCRIPT)
+    expect(page.get_by_role("tooltip")).to_contain_text(IMAGE)
+    expect(page.locator(".manifest")).to_contain_text(SCRIPT)
+
+
+def test_nothing_in_the_data_is_taken_for_a_page(visit: Visit) -> None:
+    scripts = [f"{visit.url}/pages/theme.js", f"{visit.url}/pages/main.js"]
+    page = visit.show_item(item_query(f"id {SCRIPT}", HOSTILE))
+    assert_item_told(page)
+    assert_untouched(page, scripts)
+    visit.show(f"/?run={HOSTILE}&label={quote(SCRIPT)}", "2 predictions")
+    expect(page.get_by_role("button", name=f"Remove the filter: Has {SCRIPT}")).to_be_visible()
+    assert_untouched(page, scripts)
+    for path in ("/rejects", "/overview"):
+        visit.show(path, re.compile("What did not pass|Model runs and days"))
+        assert_untouched(page, scripts)
+
+
+def test_a_gallery_in_one_file_shows_items_without_a_server(
+    browser: Browser, root: Root, tmp_path: Path
+) -> None:
+    made = static_page(root, Filters(runs=(HOSTILE,)))
+    (tmp_path / "page.html").write_bytes(made.html)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("dialog", lambda dialog: troubles.append(dialog.message))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith("blob:") else troubles.append(request.url),
+    )
+    url = (tmp_path / "page.html").as_uri()
+    page.goto(url)
+    shown_total(page, "2 predictions")
+    page.locator(".facet-row").filter(has_text=SCRIPT).locator("input").check()
+    page.locator(".card-link").last.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"id {SCRIPT}")
+    page.wait_for_selector("canvas[data-at]")
+    page.wait_for_function("!document.querySelector('.pane-words:not(:empty)')")
+    page.get_by_role("button", name="Fill", exact=True).click()
+    page.get_by_label("Opacity").fill("100")
+    colour = next(c for c in made_labels(page) if c["name"] == SCRIPT)["colour"]
+    assert near(pixels(page, HOSTILE, [(40, 30)])[0], rgb(colour))
+    assert_item_told(page)
+    assert_untouched(page, ["", "", ""])
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"id {SCRIPT}")
+    page.context.close()
+    assert {*troubles} == {url}
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
