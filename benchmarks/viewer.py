@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -42,14 +43,20 @@ _FILTERS = (
 
 @dataclass(frozen=True)
 class Waited:
-    """What a reader waits for, in seconds."""
+    """What a reader waits for, in seconds.
+
+    Attributes:
+        processor: seconds that the server had a processor, at the mean: what is left of the wait
+            on a machine with nothing else to do, or less.
+    """
 
     words: str
     seconds: Sequence[float]
+    processor: float
 
     def __str__(self) -> str:
         times = f"{median(self.seconds):>7.3f} s at the median, {max(self.seconds):.3f} s at most"
-        return f"  {self.words:<44}{times}"
+        return f"  {self.words:<44}{times}, {self.processor:.3f} s of a processor"
 
 
 class Server:
@@ -81,6 +88,12 @@ class Server:
         return perf_counter() - begun, found
 
     @property
+    def processor(self) -> float:
+        """Seconds that it had a processor so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def peak_mib(self) -> float:
         """The most memory it had so far."""
         return mib_of(process_facts(Path(f"/proc/{self.process.pid}/status")), "VmHWM")
@@ -96,13 +109,23 @@ def _served(root: Path) -> Iterator[Server]:
         server.process.wait(20)
 
 
+def _waited(server: Server, words: str, ask: Callable[[int], Any]) -> Waited:
+    """Ask so many times, each time something else."""
+    seconds, before = [], server.processor
+    for number in range(1, _TIMES + 1):
+        begun = perf_counter()
+        ask(number)
+        seconds.append(perf_counter() - begun)
+    return Waited(words, seconds, (server.processor - before) / _TIMES)
+
+
 def _first_page(server: Server) -> tuple[Waited, Any]:
     """What the page asks for before it shows cards: itself, the root, and the first of them."""
-    begun = perf_counter()
+    begun, before = perf_counter(), server.processor
     server.get("/")
     server.get("/api/root")
     _, page = server.get("/api/items?limit=60")
-    return Waited("first page", [perf_counter() - begun]), page
+    return Waited("first page", [perf_counter() - begun], server.processor - before), page
 
 
 def _whole(server: Server) -> float:
@@ -127,19 +150,27 @@ def measure(root: Path) -> tuple[list[str], list[Goal]]:
         lines += ["with the index kept", str(warm)]
         waiting = _whole(server)
         lines.append(f"  of {page['total']:,} predictions; whole after {waiting:.1f} s more")
-        filters = []
-        for form in _FILTERS:
-            times = [
-                server.get(f"/api/items?limit=60&{form.format(n)}")[0] for n in range(1, _TIMES + 1)
-            ]
-            filters.append(Waited(form.replace("{}", "N"), times))
-        counts = Waited("counts of a filter", [
-            server.get(f"/api/counts?text=5{n}")[0] for n in range(_TIMES)
-        ])  # fmt: skip
-        scrolled = Waited("the next page", list(_scrolled(server, page["next"])))
-        items = Waited("an item of all model runs", [
-            server.get(f"/api/item?id=item-{7919 * n:08d}")[0] for n in range(1, _TIMES + 1)
-        ])  # fmt: skip
+        filters = [
+            _waited(
+                server, form.replace("{}", "N"),
+                lambda n, form=form: server.get(f"/api/items?limit=60&{form.format(n)}"),
+            )
+            for form in _FILTERS
+        ]  # fmt: skip
+        counts = _waited(
+            server, "counts of a filter", lambda n: server.get(f"/api/counts?text=5{n}")
+        )
+        cursor = [page["next"]]
+
+        def scroll(_: int) -> None:
+            answer = server.get(f"/api/items?limit=60&after={quote(cursor[0])}")[1]
+            cursor[0] = answer["next"]
+
+        scrolled = _waited(server, "the next page", scroll)
+        items = _waited(
+            server, "an item of all model runs",
+            lambda n: server.get(f"/api/item?id=item-{7919 * n:08d}"),
+        )  # fmt: skip
         lines += map(str, [*filters, counts, scrolled, items])
         peak = server.peak_mib
         lines.append(f"  memory {peak:,.0f} MiB at most")
@@ -151,13 +182,6 @@ def measure(root: Path) -> tuple[list[str], list[Goal]]:
         Goal("an item, seconds", ITEM, median(items.seconds)),
         Goal("memory, MiB", MEMORY, max(peak, cold_peak)),
     ]
-
-
-def _scrolled(server: Server, cursor: str) -> Iterator[float]:
-    for _ in range(_TIMES):
-        seconds, page = server.get(f"/api/items?limit=60&after={quote(cursor)}")
-        cursor = page["next"]
-        yield seconds
 
 
 def main() -> None:

@@ -58,6 +58,15 @@ BLOCK = pa.schema(
 )
 _PREDICTION = ("reference_id", "fingerprint", "height", "width", "mask_sha256", "image_url")
 _TYPES = {field.name: field for field in MEASURED}
+_SHOWN = [
+    [name]
+    for name in (
+        "label", "index", "metadata", "confidence", "area_px", "area_fraction", "class_pdf",
+        "entropy", "margin",
+    )
+]  # fmt: skip
+# Rows that are decoded before it is looked whether the one that is wanted is among them.
+_AT_ONCE = 1024
 _MEMBERS = ("label", "index", "confidence", "entropy", "area_fraction")
 
 
@@ -97,6 +106,33 @@ def catalog_block(folder: Folder, path: str) -> pa.Table:
             for one in file.iter_batches(20_000, columns=columns)
         ]
     return _joined(parts)
+
+
+def catalog_row(folder: Folder, path: str, place: int) -> dict[str, Any]:
+    """One row of a data file of the catalog's table, with what is shown of its Segments.
+
+    Args:
+        place: of the row in the file; no row group but its own is read, and that only so far.
+
+    Raises:
+        StorageError, pa.ArrowException, OSError: if it cannot be read.
+        IndexError: if the file has no such row.
+    """
+    with folder.open_input(path) as handle:
+        file = pq.ParquetFile(handle)
+        leaves = [file.schema.column(n).path for n in range(len(file.schema))]
+        columns = [leaf for leaf in leaves if leaf.split(".")[3:4] in ([], *_SHOWN)]
+        for group in range(file.metadata.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if place >= rows:
+                place -= rows
+                continue
+            for batch in file.iter_batches(_AT_ONCE, [group], columns, use_threads=False):
+                if place < batch.num_rows:
+                    found: dict[str, Any] = batch.slice(place, 1).to_pylist()[0]
+                    return found
+                place -= batch.num_rows
+    raise IndexError(path)
 
 
 def _plain(rows: pa.Table) -> pa.Table:

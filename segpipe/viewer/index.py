@@ -6,11 +6,13 @@ catalog's log, asked at most once a second; a newer one is made beside the old o
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +50,7 @@ _logger = logging.getLogger("segpipe.viewer")
 _CHECKED_EVERY = 1.0
 _LISTED_EVERY = 5.0
 # Of blocks that have to be made first: how long the first page waits for them.
-_FIRST_SECONDS = 0.6
+_FIRST_SECONDS = 0.25
 _MOST_NOTES = 20
 
 
@@ -73,6 +75,10 @@ class Index:
         self._asked = threading.Lock()
         self._checked = self._listed = 0.0
         self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to read what there is, in a thread."""
+        self._renew_if_due()
 
     def snapshot(self, *, whole: float = 0.0) -> Snapshot:
         """The newest snapshot there is; the first call waits for the first.
@@ -152,7 +158,7 @@ class Index:
             and set(known) == set(map(tuple, by_run.values()))
         ):
             if before.version != version or before.notes != notes:
-                self._replace(before.groups, version, partitions, notes)
+                self._replace([*before.groups], version, partitions, notes)
             return
         reading = _Reading(self.blocks, self._names, notes)
         if before is None:
@@ -185,11 +191,11 @@ class Index:
                     for whose, sources in _by_run(published[:count]).items()
                 ]
                 self._replace(groups, version, partitions, [words, *reading.notes], whole=False)
-                patience *= 3
+                patience *= 4
 
     def _replace(
         self,
-        groups: Sequence[Group],
+        groups: list[Group],
         version: int | None,
         partitions: Sequence[MaterializedPartition],
         notes: Sequence[str],
@@ -201,6 +207,7 @@ class Index:
         if more > 0:
             said.append(f"and {more} more like these")
         rows, parts = together(groups)
+        _give_back()
         made = Snapshot(version, rows, parts, self._names, partitions, said, whole)
         _ = made.order, made.rank, made.pair_starts, made.rule_starts
         self._snapshot = made
@@ -232,6 +239,13 @@ def _by_run(sources: Iterable[Source]) -> dict[tuple[str, str], list[Source]]:
     for source in sorted(sources, key=lambda one: one.order):
         found[source.dataset, source.model_run].append(source)
     return found
+
+
+def _give_back() -> None:
+    """Give freed memory back to the system: making an index takes much of it for a moment."""
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # of glibc, which keeps it otherwise
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Reading:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 from segpipe.errors import SegpipeError
 from segpipe.pictures.label_colours import colours_of
 from segpipe.pictures.offending import MARKED
+from segpipe.predictions.view import View
 from segpipe.root import Root
 from segpipe.validation.rules import CATALOGUE
 from segpipe.viewer.keys import key_of
@@ -16,6 +18,8 @@ from segpipe.viewer.pictures import Pictures
 from segpipe.viewer.snapshot import KIND_OF, Snapshot
 
 _MOST_PREDICTIONS = 60
+# Predictions that are looked up at a time: most of that is waiting and decoding.
+_AT_ONCE = 4
 Json = dict[str, Any]
 
 
@@ -36,8 +40,10 @@ class Items:
         if not rows:
             return None
         predictions, image = [], None
-        for row in rows[:_MOST_PREDICTIONS]:
-            made, whole = self._prediction(snapshot, row)
+        shown = rows[:_MOST_PREDICTIONS]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            looked_up = list(pool.map(lambda row: self._prediction(snapshot, row), shown))
+        for made, whole in looked_up:
             predictions.append(made)
             if image is None and whole.get("image_url"):
                 image = made["key"], whole
@@ -76,13 +82,14 @@ class Items:
             accepted = self._looked_up.accepted(group.model_run, date, id)
             whole = accepted or {}
             if kind == 0:
-                published = self._looked_up.published(
-                    group.dataset, group.model_run, id, snapshot.version or 0
-                )
-                if published is not None:
-                    same = accepted is not None and _is_of(accepted, published)
-                    whole = {**(accepted if same and accepted else {}), **published}
-                    receipt = self._looked_up.receipt(group.dataset, published)
+                place = int(snapshot.rows.place[row])
+                published = self._looked_up.published(snapshot.source_of(row), place)
+                policy = self._root.settings.policies.of(group.model_run)
+                same = whole.get("fingerprint") == published["fingerprint"]
+                if not same and policy.publish_as is View.GIVEN:
+                    whole = {}  # of another row of the item, which has not been published
+                whole = {**whole, **published}
+                receipt = self._looked_up.receipt(group.dataset, published)
             findings = [
                 _finding(one, key, severity=one["severity"]) for one in whole.get("findings") or ()
             ]
@@ -143,12 +150,6 @@ class Items:
             header = evidence.mask.header
             found |= {"width": header.width, "height": header.height, "mask_sha256": ""}
         return found
-
-
-def _is_of(accepted: Json, published: Json) -> bool:
-    """Whether a published row was made of an accepted one; its view has another fingerprint."""
-    names = ("fingerprint", "image_url")
-    return any(accepted[name] == published[name] for name in names)
 
 
 def _finding(found: Json, key: str, *, severity: str) -> Json:

@@ -11,15 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import CatalogError, SegpipeError
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.overlay import LegendEntry, looks_of
 from segpipe.pictures.palette import Colour, hex_colour
-from segpipe.publishing.table_format import of_model_run
+from segpipe.publishing.table_format import TABLE
 from segpipe.root import Root
 from segpipe.storage.files import Folder
 from segpipe.tables.schemas import RECEIPTS, SEGMENTS, VALIDATED
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE
+from segpipe.viewer.blocks import catalog_row
+from segpipe.viewer.sources import Source
 
 _MOST_VERSIONS = 200
 _MOST_CELL = 2_000
@@ -32,21 +34,26 @@ class LookedUp:
 
     def __init__(self, root: Root) -> None:
         self._root = root
+        self._table = root.settings.folder("catalog").folder(TABLE)
 
-    def published(
-        self, dataset: str, model_run: str, reference_id: str, version: int
-    ) -> Row | None:
-        """A row of the catalog at a version.
+    def published(self, source: Source, place: int) -> Row:
+        """A row of the catalog.
+
+        Args:
+            source: the data file that it is in.
+            place: where in it.
 
         Raises:
-            CatalogError: if it cannot be read.
+            CatalogError: if the file is not there any more, or cannot be read.
         """
-        catalog = self._root.catalog
-        table = catalog.table.open(version, any_columns=True)
-        ids = pa.array([reference_id], pa.string())
-        where = of_model_run(dataset, model_run)
-        found = catalog.read_from(table, None, where, ids).to_pylist()
-        return found[0] if found else None
+        try:
+            row = catalog_row(self._table, source.path, place)
+        except (OSError, pa.ArrowException, IndexError) as error:
+            raise CatalogError(
+                f"a data file of the catalog cannot be read ({type(error).__name__}): it may have "
+                "been replaced meanwhile; look again in a moment"
+            ) from None
+        return {**row, "dataset": source.dataset, "model_run": source.model_run}
 
     def accepted(self, model_run: str, date: str, reference_id: str) -> Row | None:
         """A row of a partition's validated table, with its Segments; None where there is none."""
@@ -64,6 +71,8 @@ class LookedUp:
 
     def receipt(self, dataset: str, row: Mapping[str, Any]) -> Row | None:
         """The receipt of the run that published a row; None where it is not there any more."""
+        if not row.get("run_id"):
+            return None
         partition = Partition(row["model_run"], row["partition"])
         folder = self._root.receipts().folder(f"dataset={_named(dataset)}", *partition.folders)
         name = f"{_named(row['run_id'])}.parquet"

@@ -121,6 +121,7 @@ def browse(
     """
     opened = root if isinstance(root, Root) else Root.open(root, must_exist=True)
     viewer = Viewer(opened)
+    viewer.index.start()
     name = None
     if ids is not None:
         name = f"python-{secrets.token_hex(4)}"

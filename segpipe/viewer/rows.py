@@ -191,13 +191,27 @@ def _numbers(column: pa.ChunkedArray, kind: type[Any]) -> NDArray[Any]:
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """Rows one after the other."""
-    given: dict[str, Any] = {
-        "ids": pa.concat_arrays([pa.array([], pa.string()), *(part.ids for part in parts)])
-    }
-    for one in fields(Rows):
-        if one.name != "ids":
-            arrays = [getattr(part, one.name) for part in parts]
-            given[one.name] = np.concatenate(arrays) if arrays else _EMPTY[one.name]
+    return parts[0] if len(parts) == 1 else joined_columns(columns_of(parts))
+
+
+def columns_of(parts: Sequence[Rows]) -> dict[str, list[Any]]:
+    """The columns of rows, by name."""
+    return {one.name: [getattr(part, one.name) for part in parts] for one in fields(Rows)}
+
+
+def joined_columns(columns: dict[str, list[Any]]) -> Rows:
+    """Rows one after the other.
+
+    Args:
+        columns: is emptied as they are joined.
+    """
+    given: dict[str, Any] = {}
+    for name in [*columns]:
+        arrays = columns.pop(name)
+        if name == "ids":
+            given[name] = pa.concat_arrays([pa.array([], pa.string()), *arrays])
+        else:
+            given[name] = np.concatenate(arrays) if arrays else _EMPTY[name]
     return Rows(**given)
 
 

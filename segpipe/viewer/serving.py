@@ -45,6 +45,7 @@ def serve(
     opened = Root.open(root, must_exist=True)
     token = token_for(host, token)
     viewer = Viewer(opened)
+    viewer.index.start()
     url = address(host, port, token)
     tell(f"root   {redacted(opened.settings.root)}")
     tell(f"page   {url}")

@@ -14,7 +14,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from segpipe.viewer.blocks import BINS
-from segpipe.viewer.rows import OUTCOMES, Dictionaries, Rows, joined
+from segpipe.viewer.rows import (
+    OUTCOMES,
+    Dictionaries,
+    Rows,
+    columns_of,
+    joined,
+    joined_columns,
+)
 from segpipe.viewer.sources import MaterializedPartition, Source
 
 _KINDS = {"published": 0, "replaced": 0, "ignored": 1, "accepted": 1, "rejected": 2}
@@ -163,13 +170,22 @@ class Snapshot:
         return OUTCOMES[self.rows.outcome[row]]
 
 
-def together(groups: Sequence[Group]) -> tuple[Rows, list[Group]]:
-    """The rows of groups one after the other, and the groups as parts of them."""
-    rows = joined([group.rows for group in groups])
+def together(groups: list[Group]) -> tuple[Rows, list[Group]]:
+    """The rows of groups one after the other, and the groups as parts of them.
+
+    Args:
+        groups: is emptied: no second copy of all rows is held meanwhile.
+    """
+    sizes = [(len(one.rows), one.rows.pair_label.size, one.rows.rule.size) for one in groups]
+    bare = [replace(one, rows=_NO_ROWS) for one in groups]
+    columns = columns_of([one.rows for one in groups])
+    groups.clear()
+    rows = joined_columns(columns)
     parts, ends = [], (0, 0, 0)
-    for group in groups:
-        own = group.rows
-        sizes = len(own), own.pair_label.size, own.rule.size
-        starts, ends = ends, (ends[0] + sizes[0], ends[1] + sizes[1], ends[2] + sizes[2])
-        parts.append(replace(group, rows=rows.part(*map(slice, starts, ends))))
+    for one, size in zip(bare, sizes, strict=True):
+        starts, ends = ends, (ends[0] + size[0], ends[1] + size[1], ends[2] + size[2])
+        parts.append(replace(one, rows=rows.part(*map(slice, starts, ends))))
     return rows, parts
+
+
+_NO_ROWS = joined([])
