@@ -44,6 +44,7 @@ async function load() {
     return;
   }
   app.colours = new Map(app.root.labels.map((label) => [label.name, label]));
+  app.selection.restore(app.root.root);
   header();
   show();
 }
