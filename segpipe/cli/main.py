@@ -133,6 +133,30 @@ def browse(root: str, host: str, port: int, token: str | None, open_page: bool) 
 
 
 @cli.command()
+@root_option
+@model_run_option
+@click.option(
+    "--label", "labels", multiple=True, metavar="L", help="Only with this label; several."
+)
+@click.option("--rejected", is_flag=True, help="Rejected rows, with what was found in them.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.html")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Items in the file at most; what is left out is said in it.",
+)
+@click.option("--force", is_flag=True, help="Replace the file.")
+def gallery(root: str, model_run: str, out: Path, **options: Any) -> int:
+    """Write a model run's gallery and items as one HTML file that needs no server."""
+    from segpipe.cli.browse import run_gallery
+
+    return run_gallery(root, model_run, options.pop("labels"), out, options.pop("limit"), **options)
+
+
+@cli.command()
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 @click.option(
     "--out",

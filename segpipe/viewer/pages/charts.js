@@ -2,10 +2,12 @@
 
 import { colourOf, el, shown, svg } from "./dom.js";
 import { address } from "./router.js";
-import { count, percent } from "./words.js";
+import { count, counted, percent } from "./words.js";
 
 const WIDE = 400;
 const HIGH = 96;
+/** Labels of a run that have a bar. */
+const MOST_LABELS = 20;
 
 /**
  * A histogram of confidences from 0 to 1.
@@ -44,11 +46,12 @@ export function areaBars(run, areas, colours) {
   const sorted = [...areas].sort((a, b) => b.share - a.share);
   return el(
     "figure", { class: "chart" }, el("figcaption", {}, el("bdi", {}, shown(run)), el("span", { class: "hint" }, "share of the pixels")),
-    el("ul", { class: "areas" }, sorted.map(({ label, share }) => {
+    el("ul", { class: "areas" }, sorted.slice(0, MOST_LABELS).map(({ label, share }) => {
       const href = address("gallery", new URLSearchParams({ run, label }));
       const bar = svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", class: "area-bar", "aria-hidden": "true" }, svg("rect", { width: Math.max(0.5, (share / largest) * 100), height: 8, rx: 1, fill: colourOf(colours.get(label)?.colour) }));
       return el("li", {}, el("a", { href }, el("bdi", {}, shown(label)), bar, el("span", { class: "count" }, percent(share))));
     })),
+    sorted.length > MOST_LABELS && el("p", { class: "hint" }, `and ${counted(sorted.length - MOST_LABELS, "smaller one")}`),
   );
 }
 

@@ -102,7 +102,7 @@ export class Embedded {
   /** A picture the file holds, as base64 by name. @returns {Promise<Blob>} */
   async picture(name) {
     const held = this.held.pictures[name];
-    if (held === undefined) throw new ApiError(404, "This file does not hold that picture.");
+    if (held === undefined) throw new ApiError(404, "It could not be drawn.");
     const [type, text] = held.split(",");
     return new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], { type });
   }

@@ -28,6 +28,7 @@ export class Gallery {
     this.grid = new Grid({
       listing: () => this.listing, selection: app.selection, thumbnails: app.thumbnails,
       filters: () => this.params,
+      harmless: (rule) => app.root.rules.some(({ id, severity }) => id === rule && severity === "convert"),
     });
     this.search = el("input", {
       type: "search", placeholder: "Search reference ids", "aria-label": "Search reference ids", class: "search",

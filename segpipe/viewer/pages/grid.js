@@ -11,7 +11,7 @@ const BEYOND = 2; // rows above and below what can be seen
 export class Grid {
   /**
    * @param {{listing: () => import("./listing.js").Listing, selection: any, thumbnails: any,
-   *   filters: () => URLSearchParams}} given
+   *   filters: () => URLSearchParams, harmless: (rule: string) => boolean}} given
    */
   constructor(given) {
     Object.assign(this, given);
@@ -209,10 +209,11 @@ function fillCard(card, item, grid, index) {
   ));
   card.link.title = shown(item.labels.join(", "));
   card.check.setAttribute("aria-label", shown(`Select ${item.id}`));
+  const told = item.rules.filter((rule) => !grid.harmless(rule)); // conversions lose nothing
   fill(
     card.badges, item.outcome !== "published" && el("span", { class: `badge ${outcomeClass(item.outcome)}` }, shown(item.outcome)),
-    item.rules.slice(0, 2).map((rule) => el("span", { class: "badge rule" }, shown(rule))),
-    item.rules.length > 2 && el("span", { class: "badge rule" }, `+${item.rules.length - 2}`),
+    told.slice(0, 2).map((rule) => el("span", { class: "badge rule" }, shown(rule))),
+    told.length > 2 && el("span", { class: "badge rule" }, `+${told.length - 2}`),
   );
   fill(
     card.caption, el("bdi", { class: "card-id", title: shown(item.id) }, shown(item.id)),

@@ -92,7 +92,7 @@ export class Item {
     [this.image, this.base, this.told, this.pointer] = [null, null, null, null];
     this.hiddenSegments.clear();
     this.marks.clear();
-    const asked = this.params.get("key") ?? known.predictions.find((one) => one.model_run === this.params.get("run"))?.key;
+    const asked = known.key ?? this.params.get("key");
     const first = known.predictions.findIndex(({ key }) => key === asked);
     const ordered = [...known.predictions];
     if (first > 0) ordered.unshift(...ordered.splice(first, 1));
@@ -106,7 +106,7 @@ export class Item {
       findings: el("div"), differences: el("div"), row: el("div"),
     };
     const section = (title, content, open = true) => el("details", { class: "side-section", open }, el("summary", {}, el("h2", {}, title)), content);
-    const found = known.predictions.some((one) => one.findings.length > 0);
+    const found = known.predictions.some((one) => one.findings.some(({ severity }) => severity !== "convert"));
     fill(
       this.element, this.head(),
       el(
@@ -129,8 +129,8 @@ export class Item {
   }
 
   imageWords() {
-    const { image_words: words } = this.known;
-    return words ? el("p", { class: "image-words" }, shown(words)) : null;
+    const { image_words: words, notes = [] } = this.known;
+    return [words, ...notes].filter(Boolean).map((one) => el("p", { class: "image-words" }, shown(one)));
   }
 
   head() {
@@ -153,7 +153,7 @@ export class Item {
     const { selection } = this.app;
     const { id } = this.known;
     const [first] = this.known.predictions;
-    const key = this.params.get("key") ?? first?.key;
+    const key = this.known.key ?? first?.key;
     const of = this.known.predictions.find((one) => one.key === key) ?? first;
     if (of === undefined) return null;
     this.choose = () => {

@@ -44,6 +44,7 @@ async function load() {
     return;
   }
   app.colours = new Map(app.root.labels.map((label) => [label.name, label]));
+  app.selection.restore(app.root.root);
   header();
   show();
 }
@@ -107,9 +108,11 @@ function otherTheme() {
 }
 
 let offered = null;
+let next = 0;
 
 /** Look at the root now and then: offer what is new, and go on showing an index that is made. */
 async function look() {
+  clearTimeout(next);
   if (!document.hidden && app.root !== null && offered === null) {
     try {
       const [now, before] = [await app.source.root(), app.root];
@@ -121,7 +124,7 @@ async function look() {
       // The page tells of a server that is gone when something is asked of it.
     }
   }
-  setTimeout(look, app.root?.whole === false ? SOON : USUALLY);
+  next = setTimeout(look, app.root?.whole === false ? SOON : USUALLY);
 }
 
 /** Show more of a root that is being read. */
@@ -138,4 +141,8 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   content.focus();
 });
-load().then(() => { if (!isStatic) setTimeout(look, SOON); });
+load().then(() => {
+  if (isStatic) return;
+  next = setTimeout(look, SOON);
+  document.addEventListener("visibilitychange", look);
+});

@@ -71,6 +71,7 @@ export class Overview {
       el("section", { "aria-label": "Areas of labels" }, el("h2", {}, "Areas of labels"),
         el("div", { class: "charts" }, [...byRun].map(([run, shares]) => areaBars(run, shares, this.app.colours)))),
       el("section", { "aria-label": "Confidences" }, el("h2", {}, "Confidences"),
+        el("p", { class: "hint" }, "Of all Segments. A bar leads to the items whose least sure Segment is there."),
         el("div", { class: "charts" }, confidences.map(({ model_run: run, bins }) => histogram(run, bins)))),
     );
   }

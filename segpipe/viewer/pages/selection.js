@@ -16,8 +16,14 @@ export class Selection extends EventTarget {
     this.source = source;
     this.chosen = new Map(); // key -> {id, model_run, date}
     this.timer = 0;
+    this.keptAs = null;
+  }
+
+  /** Take up what was selected in this tab before. @param {string} root whose it was */
+  restore(root) {
+    this.keptAs = `${KEPT_AS} ${root}`;
     try {
-      this.chosen = new Map(JSON.parse(sessionStorage.getItem(KEPT_AS) ?? "[]"));
+      this.chosen = new Map(JSON.parse(sessionStorage.getItem(this.keptAs) ?? "[]"));
     } catch {
       // Nothing was kept, or nothing may be.
     }
@@ -52,7 +58,7 @@ export class Selection extends EventTarget {
 
   tell() {
     try {
-      sessionStorage.setItem(KEPT_AS, JSON.stringify([...this.chosen]));
+      sessionStorage.setItem(this.keptAs, JSON.stringify([...this.chosen]));
     } catch {
       // It lasts as long as the page, then.
     }

@@ -41,7 +41,7 @@ export class Tools {
       el(
         "span", { class: "tool" }, button(icon("minus"), () => view.by(1 / 1.5, first()), { class: "quiet", "aria-label": "Smaller" }), this.level,
         button(icon("plus"), () => view.by(1.5, first()), { class: "quiet", "aria-label": "Larger" }),
-        button("Fit", () => view.fit(), { class: "quiet" }), button("1:1", () => view.exact(first()), { class: "quiet", "aria-label": "One to one" }),
+        button("Fit", () => view.fit(), { class: "quiet" }), button("1:1", () => view.exact(first()), { class: "quiet", "aria-label": "1:1, a pixel for a pixel" }),
       ),
       el("span", { class: "tool" }, this.flips),
       el("span", { class: "tool" }, el("label", { for: "opacity" }, "Opacity"), this.opacity), this.modes, this.comparing, this.runs,
