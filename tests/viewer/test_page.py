@@ -239,7 +239,8 @@ def test_elsewhere_only_who_knows_the_token_is_answered(guarded: Looking) -> Non
     assert status("/?token=another-token-as-long") == 401
     assert status("/api/root", authorization="Bearer é".encode()) == 401
     assert status("/api/root", authorization=f"Bearer {TOKEN}") == 200
-    answer = guarded.get(f"//evil.example/?token={TOKEN}&run=unet", follow_redirects=False)
+    place = f"http://127.0.0.1:8010//evil.example/?token={TOKEN}&run=unet"
+    answer = guarded.get(place, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/evil.example/?run=unet")
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "samesite=lax" in cookie.lower()
