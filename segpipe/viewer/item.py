@@ -12,6 +12,7 @@ from segpipe.pictures.offending import MARKED
 from segpipe.predictions.view import View
 from segpipe.root import Root
 from segpipe.validation.rules import CATALOGUE
+from segpipe.viewer.blocks import place_key
 from segpipe.viewer.keys import key_of
 from segpipe.viewer.looked_up import LookedUp, manifest_row, receipt_text, segments_of
 from segpipe.viewer.pictures import Pictures
@@ -113,8 +114,6 @@ class Items:
         return made, whole
 
     def _rejected(self, snapshot: Snapshot, row: int) -> tuple[Json, list[Json]]:
-        from segpipe.viewer.blocks import place_key
-
         group, date = snapshot.group_of(row), snapshot.date_of(row)
         key = key_of(snapshot, row)
         found = self._looked_up.rejected(
