@@ -141,7 +141,7 @@ def browser_type(data: bytes) -> str | None:
 def _is_straight(data: bytes) -> bool:
     """Whether nothing in an image asks for it to be turned; whatever cannot be told does not."""
     try:
-        return Image.open(io.BytesIO(data)).getexif().get(ORIENTATION_TAG, 1) == 1
+        return bool(Image.open(io.BytesIO(data)).getexif().get(ORIENTATION_TAG, 1) == 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return True
 

@@ -26,6 +26,10 @@ from segpipe.viewer.thumbnails import ReadAgain, Shown
 _REJECTED = 2
 _MOST_PAIRS = 200
 NO_LABEL = ""
+#: Where a row of the tables is not in its place in the manifest any more.
+WRITTEN_AGAIN = (
+    "the manifest was written again since, and has another row there: materialize its partition"
+)
 
 
 class RowPictures:
@@ -171,12 +175,15 @@ class RowPictures:
         self, snapshot: Snapshot, row: int, place: Mapping[str, Any]
     ) -> tuple[Evidence, bytes]:
         try:
-            return self._root.evidence(
+            evidence, data = self._root.evidence(
                 snapshot.group_of(row).model_run, snapshot.date_of(row),
                 manifest=str(place["manifest"]), row=int(place["manifest_row"] or 0),
             )  # fmt: skip
         except SegpipeError as error:
             raise RequestRefused(str(error), 404) from None
+        if (evidence.row.reference_id or "") != (snapshot.rows.ids[row].as_py() or ""):
+            raise RequestRefused(WRITTEN_AGAIN, 404)
+        return evidence, data
 
 
 def _is_value(index: int | None) -> TypeGuard[int]:

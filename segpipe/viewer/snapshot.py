@@ -165,7 +165,7 @@ class Snapshot:
 
     def date_of(self, row: int) -> str:
         """The day of a row's partition."""
-        return self.names.dates.names[self.rows.date[row]]
+        return self.names.dates.names[int(self.rows.date[row])]
 
     def outcome_of(self, row: int) -> str:
         """What became of a row."""
