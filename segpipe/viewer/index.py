@@ -6,13 +6,11 @@ catalog's log, asked at most once a second; a newer one is made beside the old o
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +22,7 @@ from segpipe.root import Root
 from segpipe.validation.rules import CATALOGUE
 from segpipe.viewer.blocks import BINS, BINS_KEY, notes_of
 from segpipe.viewer.kept_files import KeptFiles
+from segpipe.viewer.memory import give_back
 from segpipe.viewer.rows import (
     ACCEPTED,
     IGNORED,
@@ -207,7 +206,7 @@ class Index:
         if more > 0:
             said.append(f"and {more} more like these")
         rows, parts = together(groups)
-        _give_back()
+        give_back()
         made = Snapshot(version, rows, parts, self._names, partitions, said, whole)
         _ = made.order, made.rank, made.pair_starts, made.rule_starts
         self._snapshot = made
@@ -239,13 +238,6 @@ def _by_run(sources: Iterable[Source]) -> dict[tuple[str, str], list[Source]]:
     for source in sorted(sources, key=lambda one: one.order):
         found[source.dataset, source.model_run].append(source)
     return found
-
-
-def _give_back() -> None:
-    """Give freed memory back to the system: making an index takes much of it for a moment."""
-    pa.default_memory_pool().release_unused()
-    with suppress(OSError, AttributeError):  # of glibc, which keeps it otherwise
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Reading:

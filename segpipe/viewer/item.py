@@ -19,7 +19,7 @@ from segpipe.viewer.snapshot import KIND_OF, Snapshot
 
 _MOST_PREDICTIONS = 60
 # Predictions that are looked up at a time: most of that is waiting and decoding.
-_AT_ONCE = 4
+_AT_ONCE = 2
 Json = dict[str, Any]
 
 

@@ -15,6 +15,7 @@ from segpipe.loopback import is_loopback
 from segpipe.root import Root
 from segpipe.storage.redaction import redacted
 from segpipe.viewer.application import application
+from segpipe.viewer.memory import keep_little
 from segpipe.viewer.viewer import Viewer
 
 #: The environment variable with the token, instead of ``--token``, which others can see.
@@ -42,6 +43,7 @@ def serve(
     Raises:
         SettingsError: if there is no such root, or the token is too short.
     """
+    keep_little()
     opened = Root.open(root, must_exist=True)
     token = token_for(host, token)
     viewer = Viewer(opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from segpipe.root import Root
+from segpipe.viewer.index import Index
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.viewed_root import (
     FIRST,
@@ -19,7 +21,6 @@ from tests.fixtures.viewed_root import (
     Get,
     Looking,
     Record,
-    make_root,
     records,
     rows_for,
 )  # fmt: skip
@@ -171,9 +172,9 @@ def test_what_changed_most_since_the_version_before_comes_first(get: Get) -> Non
     assert all(card["outcome"] == "published" for card in cards[4:])
 
 
-def test_a_list_is_read_to_its_end_while_a_run_publishes(tmp_path: Any) -> None:
-    root = make_root(tmp_path / "root")
-    landing = LandingWriter(tmp_path / "root")
+def test_a_list_is_read_to_its_end_while_a_run_publishes(own: Root) -> None:
+    root = own
+    landing = LandingWriter(Path(own.settings.root))
     with Looking(root) as client:
         before = {card["key"] for card in pages(client, 500)}
         state = {"published": False}
@@ -191,6 +192,26 @@ def test_a_list_is_read_to_its_end_while_a_run_publishes(tmp_path: Any) -> None:
         assert len(seen) == len(set(seen))
         assert before <= set(seen)
         assert client.get("/api/items").json()["total"] == len(before) + 40
+
+
+def test_the_first_page_does_not_wait_for_all_rows(
+    viewed: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segpipe.viewer.index._FIRST_SECONDS", -1.0)
+    made: list[Any] = []
+    own = Index._replace
+
+    def noted(index: Index, *given: Any, **named: Any) -> None:
+        own(index, *given, **named)
+        made.append(index._snapshot)
+
+    monkeypatch.setattr(Index, "_replace", noted)
+    with Looking(viewed) as client:
+        found = client.get("/api/items").json()
+    assert [one.is_whole for one in made] == [*[False] * (len(made) - 1), True]
+    assert len(made) > 2 and 0 < len(made[0]) < len(made[-1])
+    assert any("of the catalog have been read" in note for note in made[0].notes)
+    assert found["whole"] and not found["notes"]
 
 
 def test_counts_are_what_each_choice_would_show(get: Get) -> None:
