@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
+from segpipe import __version__
+from segpipe.errors import listed
 from segpipe.manifests.given_files import manifest_files
 from segpipe.manifests.items import ItemList
 from segpipe.manifests.manifest import Manifest
-from segpipe.pictures.report_page import write_page
+from segpipe.pictures.label_colours import label_colours
+from segpipe.pictures.palette import Colour
+from segpipe.pictures.report_page import PageHead, write_page
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.storage.sources import AllowedRoots
@@ -59,9 +64,32 @@ def validate(
     report = check.run(workers, progress)
     if html is not None:
         place = Path(html).absolute()
-        page = write_page(report, check.manifest, check.validation)
+        files = listed([file.shown for file in check.manifest.files])
+        head = PageHead(
+            f"Validation of {files}",
+            (
+                ("manifest", files),
+                ("validated", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+                ("segpipe", __version__),
+            ),
+        )
+        colours = _PageColours(check.validation.policy.taxonomy, check.colours)
+        page = write_page(report, check.manifest, check.validation, check.out, head, colours)
         Folder(str(place.parent)).write(place.name, page)
     return report
+
+
+class _PageColours:
+    """Gives the labels of a page colours, each the same in all of its pictures."""
+
+    def __init__(self, labels: Iterable[str], declared: Mapping[str, str]) -> None:
+        self._labels = dict.fromkeys(labels)
+        self._declared = declared
+
+    def __call__(self, labels: Iterable[str]) -> dict[str, Colour]:
+        self._labels.update(dict.fromkeys(labels))
+        given = label_colours(self._labels, self._declared)
+        return {label: given[label] for label in labels}
 
 
 @dataclass(frozen=True)
@@ -70,11 +98,13 @@ class _Check:
 
     Attributes:
         out: folder of the tables and, as ``masks/``, of the canonical masks.
+        colours: label -> ``#rrggbb``, where the policy's file says it.
     """
 
     manifest: Manifest
     validation: Validation
     out: Folder
+    colours: Mapping[str, str]
 
     @classmethod
     def open(
@@ -99,7 +129,7 @@ class _Check:
         files = [file for given in manifests for file in manifest_files(given)]
         folder = Folder(out)
         roots = [*(place.url for place, _, _ in files), *allowed_roots]
-        applied, items = _policy(policy)
+        applied, items, colours = _policy(policy)
         manifest = Manifest.open(files, applied.limits)
         validation = Validation(
             dataset=None,
@@ -109,7 +139,7 @@ class _Check:
             policy=applied,
             items=items,
         )
-        return cls(manifest, validation, folder)
+        return cls(manifest, validation, folder, colours)
 
     def run(self, workers: int = 0, progress: Progress | None = None) -> ValidationReport:
         """Validate every row, write tables and masks, and return the report.
@@ -128,10 +158,13 @@ class _Check:
         return ValidationReport.read(self.out)
 
 
-def _policy(file: str | PathLike[str] | None) -> tuple[Policy, ItemList | None]:
+def _policy(
+    file: str | PathLike[str] | None,
+) -> tuple[Policy, ItemList | None, Mapping[str, str]]:
     if file is None:
-        return Policy(), None
-    policy = Policies.read(read_toml(Path(file)), str(file)).common
-    if policy.items is None:
-        return policy, None
-    return policy, ItemList.read(str(Path(file).absolute().parent / policy.items))
+        return Policy(), None, {}
+    policies = Policies.read(read_toml(Path(file)), str(file))
+    policy, items = policies.common, None
+    if policy.items is not None:
+        items = ItemList.read(str(Path(file).absolute().parent / policy.items))
+    return policy, items, policies.colours

@@ -22,7 +22,7 @@ from segpipe.errors import (
 )
 from segpipe.formats.exports import ExportFormat, export_published
 from segpipe.manifests.partition import Partition
-from segpipe.pictures.item_picture import PublishedItem
+from segpipe.pictures.item_picture import LONGEST_SIDE, ShownItem
 from segpipe.predictions.view import View
 from segpipe.publishing.destinations import (
     CATALOG,
@@ -116,13 +116,37 @@ class Root(EvaluatedRoot):
             update,
         )
 
-    def show(self, reference_id: str, model_run: str | None = None) -> PublishedItem:
-        """What is published for an item: print it, ``save`` it as a picture, read its ``rows``.
+    def show(
+        self,
+        reference_id: str,
+        model_run: str | None = None,
+        date: DateLike = None,
+        *,
+        against: str | None = None,
+        longest_side: int = LONGEST_SIDE,
+    ) -> ShownItem:
+        """What there is of an item, published, validated or rejected: print it, ``save`` it as a
+        picture, read its published ``rows``; in a notebook it shows itself.
+
+        Args:
+            model_run, date: only of these; of all where None.
+            against: another model run: both side by side, with their difference.
+            longest_side: of each prediction's picture without legend, in pixels.
 
         Raises:
-            CatalogError: if nothing is published for it.
+            CatalogError: if there is nothing of it, or nothing that can be compared.
+            SettingsError: if there is no model run to compare with ``against``.
         """
-        return PublishedItem.find(self.catalog, self.settings, reference_id, model_run)
+        return ShownItem.find(
+            self.catalog,
+            self.settings,
+            lambda partition, manifest, row: self.evidence(partition, manifest=manifest, row=row),
+            reference_id,
+            model_run,
+            date=None if date is None else str(date),
+            against=against,
+            longest_side=longest_side,
+        )
 
     @property
     def query_sources(self) -> Sources:

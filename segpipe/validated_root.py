@@ -9,7 +9,9 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlencode
 
+from segpipe import __version__
 from segpipe.errors import (
     CatalogError,
     ManifestError,
@@ -24,7 +26,7 @@ from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.label_colours import colours_of
 from segpipe.pictures.palette import hex_colour
-from segpipe.pictures.report_page import write_page
+from segpipe.pictures.report_page import PageHead, write_page
 from segpipe.predictions.view import View
 from segpipe.publishing.catalog import Catalog
 from segpipe.publishing.destination import Destination
@@ -44,7 +46,7 @@ from segpipe.validation.materialization import Progress, materialize
 from segpipe.validation.report import ValidationReport
 from segpipe.validation.rules import Evidence
 from segpipe.validation.rules.judging import compares_with_truth
-from segpipe.validation.summary import Summary
+from segpipe.validation.summary import SUMMARY_FILE, Summary
 from segpipe.validation.validated import ValidatedPredictions
 from segpipe.views.consolidation import Consolidation
 from segpipe.views.materialized import materialize_view, open_view
@@ -357,13 +359,43 @@ class ValidatedRoot:
         """
         partition = Partition.of(partition, date)
         tables = self.tables(partition)
+        manifest, stored = self.manifest(partition), tables.stored(SUMMARY_FILE)
+        head = PageHead(
+            f"Validation of {partition.model_run}, {partition.date}",
+            (
+                ("root", redacted(self.settings.root)),
+                ("dataset", self.settings.dataset),
+                ("model run", partition.model_run),
+                ("day", partition.date),
+                ("manifest", listed([file.shown for file in manifest.files])),
+                ("validated", "" if stored is None else f"{stored.modified:%Y-%m-%d %H:%M} UTC"),
+                ("segpipe", __version__),
+            ),
+        )
         page = write_page(
             ValidationReport.read(tables),
-            self.manifest(partition),
+            manifest,
             self.validation(partition.model_run),
+            tables,
+            head,
+            lambda labels: colours_of(self.settings, labels),
+            lambda row: self._item_address(partition, row["reference_id"]),
         )
         tables.write(REPORT_FILE, page)
         return f"{tables.shown}/{REPORT_FILE}"
+
+    def _item_address(self, partition: Partition, reference_id: str | None) -> str | None:
+        """Where ``segpipe browse`` shows an item, if ``browse_url`` says where it runs."""
+        if not self.settings.browse_url or reference_id is None:
+            return None
+        query = {
+            "dataset": self.settings.dataset,
+            "id": reference_id,
+            "run": partition.model_run,
+            "date": partition.date,
+        }
+        encoded = urlencode(query, errors="backslashreplace")
+        return f"{self.settings.browse_url.rstrip('/')}/item?{encoded}"
 
     def validated(self, partition: PartitionLike, date: DateLike = None) -> ValidatedPredictions:
         """A partition's validated predictions.

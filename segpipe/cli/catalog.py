@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
 
 from segpipe.cli.console import put, say
 from segpipe.cli.options import read_ids
@@ -161,13 +163,33 @@ def optimize(root: str) -> None:
 
 
 def show(
-    root: str, reference_id: str, model_run: str | None, out: str, dataset: str | None
+    root: str,
+    reference_id: str,
+    model_run: str | None,
+    date: str | None,
+    against: str | None,
+    size: int,
+    out: str | None,
+    dataset: str | None,
+    *,
+    force: bool,
 ) -> None:
-    """Print an item's published Segments and write its picture."""
-    item = _root(root).of_dataset(dataset).show(reference_id, model_run)
+    """Print an item's Segments and findings, and write its picture.
+
+    Args:
+        out: None for the first of overlay.png, overlay-2.png and so on that is not there.
+    """
+    item = (
+        _root(root)
+        .of_dataset(dataset)
+        .show(reference_id, model_run, date, against=against, longest_side=size)
+    )
     for line in item.lines():
         put(line)
-    item.save(out)
+    if out is None:
+        names = chain(["overlay.png"], (f"overlay-{number}.png" for number in count(2)))
+        out = "overlay.png" if force else next(one for one in names if not Path(one).exists())
+    item.save(out, force=force)
     say(f"picture written to {out}")
 
 

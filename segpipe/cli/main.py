@@ -373,16 +373,45 @@ def optimize(root: str) -> None:
 @cli.command()
 @root_option
 @dataset_option
-@click.option("--model-run", metavar="M", help="Only this model run's prediction.")
-@click.option("--out", default="overlay.png", show_default=True, metavar="FILE")
+@click.option("--model-run", metavar="M", help="Only this model run's predictions.")
+@click.option("--date", metavar="YYYY-MM-DD", help="Only of this day's partition.")
+@click.option(
+    "--against",
+    metavar="M",
+    help="Another model run: both side by side, and where they differ.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(64, 8000),
+    default=640,
+    show_default=True,
+    help="Longest side of each prediction's picture, in pixels.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    help="The picture; overlay.png by default, or overlay-2.png and so on where that is there.",
+)
+@click.option("--force", is_flag=True, help="Replace FILE where it is there.")
 @click.argument("reference_id")
 def show(
-    root: str, dataset: str | None, model_run: str | None, out: str, reference_id: str
+    root: str,
+    dataset: str | None,
+    model_run: str | None,
+    date: str | None,
+    against: str | None,
+    size: int,
+    out: str | None,
+    force: bool,
+    reference_id: str,
 ) -> None:
-    """Print an item's published Segments and write an overlay picture."""
+    """Print an item's Segments and findings, and write a picture.
+
+    Of what is published, and of what was validated or rejected, with the pixels that offend.
+    """
     from segpipe.cli.catalog import show as show_item
 
-    show_item(root, reference_id, model_run, out, dataset)
+    show_item(root, reference_id, model_run, date, against, size, out, dataset, force=force)
 
 
 @cli.command()

@@ -66,7 +66,7 @@ def blend(
     image: Image.Image | None,
     longest_side: int,
     *,
-    outlined: int | None = None,
+    outlined: Flags | None = None,
     marked: Flags | None = None,
 ) -> Blended:
     """The mask's colours over its image, segments outlined.
@@ -78,7 +78,7 @@ def blend(
         mask: H x W uint8.
         image: of any size; plain grey where None.
         longest_side: of the result, in pixels.
-        outlined: a value whose pixels are outlined in red.
+        outlined: H x W bool; pixels around which a red line is drawn.
         marked: H x W bool; pixels that are drawn in red, also where scaling would hide them.
     """
     width, height = drawn_size(mask.shape[1], mask.shape[0], longest_side)
@@ -91,10 +91,10 @@ def blend(
     edges = _edges(values, unit)
     pixels[edges] = _ink(values, pixels)[values[edges]][:, None]
     if outlined is not None:
-        pixels[_outline(values == outlined, 2 * unit)] = MARK
+        pixels[_outline(scaled_marks(outlined, values.shape), 2 * unit)] = MARK
     specks: list[tuple[int, int]] = []
     if marked is not None:
-        marks = _scaled_marks(marked, values.shape)
+        marks = scaled_marks(marked, values.shape)
         pixels[_outline(marks, unit)] = (255, 255, 255)
         pixels[marks] = MARK
         specks = _specks(marks, 8 * unit)
@@ -176,7 +176,7 @@ def _scaled(mask: Values, size: tuple[int, int]) -> tuple[Values, dict[int, tupl
     return values, tiny
 
 
-def _scaled_marks(marked: Flags, shape: tuple[int, ...]) -> Flags:
+def scaled_marks(marked: Flags, shape: tuple[int, ...]) -> Flags:
     """Marks at another size: a pixel is marked where any pixel scaled to it is."""
     grown = [-(-shape[axis] // marked.shape[axis]) for axis in (0, 1)]
     rows, columns = np.nonzero(np.kron(marked, np.ones(grown, bool)) if max(grown) > 1 else marked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from segpipe.masks.refusal import MaskRefused
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import PLAIN_COLOUR, colours_of
 from segpipe.pictures.legend import PAPER
-from segpipe.pictures.overlay import LegendEntry, encoded, overlay
+from segpipe.pictures.overlay import LegendEntry, encoded, overlay, percent
 from segpipe.pictures.palette import Colour
+from segpipe.predictions.prediction import Segment
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder, folder_name
 from segpipe.validation.ground_truth import GroundTruth, Truth
@@ -36,6 +38,21 @@ _ALONE: Mapping[str, Colour] = {
     "void": PLAIN_COLOUR, "the same": (225, 225, 225), "different": (213, 94, 0),
 }  # fmt: skip
 _VOID = -1
+# Differences that are named in words.
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Side:
+    """A prediction, or the truth, that others are compared with.
+
+    Attributes:
+        mask: H x W uint8; every side's has the same size.
+    """
+
+    name: str
+    mask: NDArray[np.uint8]
+    segments: Sequence[Segment]
 
 
 def write_comparison_pictures(
@@ -66,45 +83,73 @@ def write_comparison_pictures(
         images = sides[1].images(ids)
         for place, id in enumerate(ids, first + 1):
             image = image_of(*images[id], settings) if id in images else None
-            picture = _picture(
-                id, [one[id][1] for one in found if id in one], image, len(found), settings
-            )
-            if picture is not None:
+            items = [one[id][1] for one in found if id in one]
+            read = [
+                Side(f"{name}: {item.model_run}", mask, item.segments)
+                for name, item in zip(("A", "B", "truth"), items, strict=False)
+                if (mask := _pixels(item)) is not None
+            ]
+            if len(read) == len(found) and len({side.mask.shape for side in read}) == 1:
+                picture = side_by_side(id, read, image, settings, _LONGEST_SIDE)
                 name = folder_name(id)[:_LONGEST_NAME]
                 target.write(f"{place:02d} {name}.png", encoded(picture))
                 written += 1
     return written
 
 
-def _picture(
-    id: str, sides: Sequence[Truth], image: Image.Image | None, expected: int, settings: Settings
-) -> Image.Image | None:
-    """The panels of an item: A, B, and the truth if there is one, then the difference."""
-    masks = [mask for side in sides if (mask := _pixels(side)) is not None]
-    if len(masks) < expected or len({mask.shape for mask in masks}) > 1:
-        return None
+def side_by_side(
+    title: str,
+    sides: Sequence[Side],
+    image: Image.Image | None,
+    settings: Settings,
+    longest_side: int,
+) -> Image.Image:
+    """The panels of an item: A, B, and the truth if there is one, then the difference.
+
+    Args:
+        title: of the difference.
+        longest_side: of a panel without its legend, in pixels.
+    """
     colours = colours_of(settings, (s.label for side in sides for s in side.segments))
     panels = [
         overlay(
-            mask,
-            [LegendEntry(s.index, s.label) for s in sorted(side.segments, key=lambda s: s.index)],
+            side.mask,
+            [
+                LegendEntry(s.index, s.label, ignored=is_ignored(s))
+                for s in sorted(side.segments, key=lambda s: s.index)
+            ],
             image,
-            title=f"{name}: {side.model_run}",
-            longest_side=_LONGEST_SIDE,
+            title=side.name,
+            longest_side=longest_side,
             colours=colours,
         )
-        for name, side, mask in zip(("A", "B", "truth"), sides, masks, strict=False)
+        for side in sides
     ]
-    found, named = _difference([*_codes(sides, masks)])
+    found, named = _difference([*_codes(sides)])
     legend = [
         LegendEntry(value, name, area_fraction=share)
         for value, name in enumerate(named)
         if (share := float((found == value).mean()))
     ]
     panels.append(
-        overlay(found, legend, image, title=id, longest_side=_LONGEST_SIDE, colours=named)
+        overlay(found, legend, image, title=title, longest_side=longest_side, colours=named)
     )
     return _in_rows(panels)
+
+
+def difference_words(one: Side, other: Side) -> Iterator[str]:
+    """How much of two predictions differs, and the commonest pairs of labels where they do."""
+    a, b = _codes((one, other))
+    labels = [*sorted({s.label for side in (one, other) for s in side.segments}), "nothing"]
+    apart = a != b
+    yield f"{percent(float(apart.mean()))} of the pixels have another label"
+    count = np.bincount((a[apart] % len(labels)) * len(labels) + b[apart] % len(labels))
+    order = np.argsort(-count, kind="stable")
+    for pair in order[: min(_MOST_NAMED, np.count_nonzero(count))].tolist():
+        there, here = (labels[place] for place in divmod(pair, len(labels)))
+        yield f"  {percent(count[pair] / a.size)}  {there} -> {here}"
+    if np.count_nonzero(count) > _MOST_NAMED:
+        yield f"  and {np.count_nonzero(count) - _MOST_NAMED} more pairs of labels"
 
 
 def _pixels(side: Truth) -> NDArray[np.uint8] | None:
@@ -116,15 +161,15 @@ def _pixels(side: Truth) -> NDArray[np.uint8] | None:
         return None
 
 
-def _codes(sides: Sequence[Truth], masks: Sequence[NDArray[np.uint8]]) -> Iterator[Codes]:
+def _codes(sides: Sequence[Side]) -> Iterator[Codes]:
     """The label of every pixel as a number that all sides share; ``_VOID`` for none."""
     labels = sorted({s.label for side in sides for s in side.segments})
     places = {label: place for place, label in enumerate(labels)}
-    for side, mask in zip(sides, masks, strict=True):
+    for side in sides:
         table = np.full(256, _VOID, np.int64)
         for one in side.segments:
             table[one.index] = _VOID if is_ignored(one) else places[one.label]
-        yield table[mask]
+        yield table[side.mask]
 
 
 def _difference(codes: Sequence[Codes]) -> tuple[NDArray[np.uint8], Mapping[str, Colour]]:
@@ -140,10 +185,11 @@ def _difference(codes: Sequence[Codes]) -> tuple[NDArray[np.uint8], Mapping[str,
 
 
 def _in_rows(panels: Sequence[Image.Image]) -> Image.Image:
-    """Panels in rows of two."""
+    """Panels in rows of two; three in one row."""
+    columns = 3 if len(panels) == 3 else 2
     width = max(one.width for one in panels)
     height = max(one.height for one in panels)
-    sheet = Image.new("RGB", (2 * width, -(-len(panels) // 2) * height), PAPER)
+    sheet = Image.new("RGB", (columns * width, -(-len(panels) // columns) * height), PAPER)
     for place, one in enumerate(panels):
-        sheet.paste(one, (place % 2 * width, place // 2 * height))
+        sheet.paste(one, (place % columns * width, place // columns * height))
     return sheet

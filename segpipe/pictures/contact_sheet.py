@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ from segpipe.pictures.legend import INK, PAPER, Legend, Line
 from segpipe.pictures.overlay import LegendEntry, looks_of
 from segpipe.pictures.palette import Colour
 from segpipe.pictures.text import Text
+from segpipe.pictures.version_picture import legend_of
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
@@ -57,6 +58,7 @@ class Cell:
         pixels: label -> number of pixels, by which the legend is sorted.
         image: of any size; plain grey where None.
         outlined: the value of a Segment to highlight.
+        ignored: values of Segments that are marked as ignored.
     """
 
     title: str
@@ -65,6 +67,7 @@ class Cell:
     pixels: Mapping[str, int]
     image: Image.Image | None
     outlined: int | None = None
+    ignored: Collection[int] = ()
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,7 @@ def _cell(batch: PredictionBatch, position: int, settings: Settings) -> Cell:
         {segment["index"]: segment["label"] for segment in segments},
         pixels,
         image_of(row["image_url"], row["manifest"], settings),
+        ignored=[entry.index for entry in legend_of(segments) if entry.ignored],
     )
 
 
@@ -252,6 +256,11 @@ def _sheet(cells: Sequence[Cell], colours: Mapping[str, Colour], side: int) -> I
 
 
 def _picture(cell: Cell, colours: Mapping[str, Colour], side: int) -> Image.Image:
-    looks = looks_of([LegendEntry(*one) for one in cell.labels.items()], colours)
-    blended = blend(cell.mask, looks, cell.image, side, outlined=cell.outlined)
+    legend = [
+        LegendEntry(index, label, ignored=index in cell.ignored)
+        for index, label in cell.labels.items()
+    ]
+    looks = looks_of(legend, colours)
+    outlined = None if cell.outlined is None else cell.mask == cell.outlined
+    blended = blend(cell.mask, looks, cell.image, side, outlined=outlined)
     return Image.fromarray(blended.pixels.astype(np.uint8))

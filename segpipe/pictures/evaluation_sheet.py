@@ -177,10 +177,17 @@ def _pictures(
     predicted, true = decode_mask(png).pixels, decode_mask(truth.png).pixels
     differing = difference(true, truth.segments, predicted, segments)
     return [
-        _cell("prediction", predicted, {one.index: one.label for one in segments}, image),
-        _cell("ground truth", true, {one.index: one.label for one in truth.segments}, image),
+        _of_segments("prediction", predicted, segments, image),
+        _of_segments("ground truth", true, truth.segments, image),
         _cell("difference", differing, dict(enumerate(DIFFERENCES)), image),
     ]
+
+
+def _of_segments(
+    title: str, mask: NDArray[np.uint8], segments: Sequence[Segment], image: Image.Image | None
+) -> Cell:
+    cell = _cell(title, mask, {one.index: one.label for one in segments}, image)
+    return replace(cell, ignored=[one.index for one in segments if is_ignored(one)])
 
 
 def _cell(

@@ -1,8 +1,9 @@
-"""The published predictions for one dataset item, as text and as a picture."""
+"""The predictions for one dataset item, as text and as a picture."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,101 +13,195 @@ from typing import Any
 
 from PIL import Image
 
-from segpipe.errors import CatalogError, printable
-from segpipe.masks.decoding import decode_mask
-from segpipe.masks.refusal import MaskRefused
+from segpipe.errors import CatalogError, SettingsError, printable
+from segpipe.pictures.comparison_pictures import Side, difference_words, side_by_side
 from segpipe.pictures.images import image_of
-from segpipe.pictures.label_colours import colours_of
-from segpipe.pictures.overlay import LegendEntry, encoded, likeliest, overlay
+from segpipe.pictures.item_versions import REFUSED, ItemVersion, ReadEvidence, versions_of
+from segpipe.pictures.legend import PAPER
+from segpipe.pictures.overlay import encoded, likeliest
+from segpipe.pictures.version_picture import VersionPictures
 from segpipe.predictions.class_pdf import KEYS
 from segpipe.predictions.metadata import metadata_json
+from segpipe.predictions.prediction import Segment
 from segpipe.publishing.catalog import Catalog
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
-from segpipe.storage.mask_store import MaskStore
 
-_LONGEST_SIDE = 640
+#: Of the picture of each prediction, in pixels.
+LONGEST_SIDE = 640
 
 
 @dataclass(frozen=True)
-class PublishedItem:
-    """The published predictions for one dataset item, one per model run.
+class ShownItem:
+    """The predictions for one dataset item: published, validated, rejected.
 
-    Printed, it lists the Segments; in a notebook it is the picture.
+    Printed, it lists Segments and findings; in a notebook it is the picture.
 
     Attributes:
-        rows: of the catalog, one per model run, sorted by its name.
-        masks: the catalog's mask store.
-        settings: of the root.
+        versions: the predictions, by model run.
+        against: two model runs that are compared; None for none.
+        longest_side: of each prediction's picture without legend, in pixels.
     """
 
-    rows: tuple[Mapping[str, Any], ...]
-    masks: MaskStore = field(repr=False)
-    settings: Settings = field(repr=False)
+    versions: tuple[ItemVersion, ...]
+    against: tuple[str, str] | None
+    longest_side: int
+    _pictures: VersionPictures = field(repr=False)
 
     @classmethod
     def find(
-        cls, catalog: Catalog, settings: Settings, reference_id: str, model_run: str | None = None
-    ) -> PublishedItem:
-        """Look up an item in the catalog.
+        cls,
+        catalog: Catalog,
+        settings: Settings,
+        evidence: ReadEvidence,
+        reference_id: str,
+        model_run: str | None = None,
+        *,
+        date: str | None = None,
+        against: str | None = None,
+        longest_side: int = LONGEST_SIDE,
+    ) -> ShownItem:
+        """Look up an item in the catalog and in the partitions' tables.
 
         Args:
-            model_run: only of this model run; all where None.
+            evidence: reads a manifest's row again, for pictures of what was rejected.
+            model_run, date: only of these; all where None.
+            against: another model run, that ``model_run`` is compared with.
+            longest_side: of each prediction's picture without legend, in pixels.
 
         Raises:
-            CatalogError: if nothing is published for it.
+            CatalogError: if there is nothing of it, or nothing that can be compared.
+            SettingsError: if there is no first model run to compare with another.
         """
-        found = catalog.predictions(model_run, [reference_id])
-        if not found.num_rows:
-            whose = "" if model_run is None else f" by model run {model_run!r}"
-            raise CatalogError(f"no prediction for {reference_id!r}{whose} is published")
-        return cls(tuple(found.sort_by("model_run").to_pylist()), catalog.masks, settings)
+        if against is not None and model_run is None:
+            raise SettingsError("--against compares two model runs: name the first, --model-run")
+        wanted = (model_run,) if against is None else (model_run, against)
+        found = [
+            one
+            for name in wanted
+            for one in versions_of(settings, catalog, reference_id, name, date)
+        ]
+        for name in wanted:
+            of_it = [one for one in found if name in (None, one.model_run)]
+            usable = against is None or any(one.outcome != REFUSED for one in of_it)
+            if not of_it or not usable:
+                whose = "" if name is None else f" by model run {name!r}"
+                when = "" if date is None else f" of {date}"
+                what = "that was accepted" if of_it else "is published, validated or rejected"
+                raise CatalogError(
+                    f"no prediction for {reference_id!r}{whose}{when} {what}"
+                    if not of_it
+                    else f"no prediction for {reference_id!r}{whose}{when} {what} can be compared"
+                )
+        pair = None if against is None or model_run is None else (model_run, against)
+        pictures = VersionPictures(settings, catalog.masks, evidence, longest_side)
+        return cls(tuple(found), pair, longest_side, pictures)
+
+    @property
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """Rows of the catalog: what is published, one per model run, sorted by its name."""
+        return tuple(one.row for one in self.versions if one.outcome == "published")
 
     def lines(self) -> Iterator[str]:
-        """The Segments as text: a line per prediction, and below it a line per Segment.
+        """Segments and findings as text: a line per prediction, and below it a line of each.
 
         Control characters are escaped: names and metadata come from data.
         """
         return map(printable, self._lines())
 
     def _lines(self) -> Iterator[str]:
-        for row in self.rows:
-            yield f"{row['reference_id']}  {row['model_run']}  {row['width']} x {row['height']}"
-            for s in row["segments"]:
-                sure = "" if s["confidence"] is None else f"{s['confidence']:.2f}"
-                yield (
-                    f"  {s['index']:>3}  {s['label']:<24} {sure:>5} "
-                    f"{100 * s['area_fraction']:6.1f} %  "
-                    f"{_metadata(s)}"
-                )
-                if s["class_pdf"] is not None:
-                    yield f"       {_pdf_words(s)}"
+        for one in self.versions:
+            size = f"  {one.row['width']} x {one.row['height']}" if "width" in one.row else ""
+            yield f"{one.row['reference_id']}  {one.name}{size}"
+            for segment in one.row.get("segments", ()):
+                yield from _segment_lines(segment)
+            for found in one.findings:
+                yield f"  {found.rule} ({found.severity}): {found.message}"
+                if found.remedy:
+                    yield f"    -> {found.remedy}"
+        if self.against is not None:
+            yield f"{self.against[0]} against {self.against[1]}:"
+            yield from self._compared[1]
 
     def __repr__(self) -> str:
         return "\n".join(self.lines())
 
     @cached_property
     def picture(self) -> Image.Image:
-        """The predictions as overlays on the image, one below the other, RGB.
+        """The predictions as overlays on the image, one below the other, RGB; of two model runs
+        that are compared, side by side with their difference.
 
         Raises:
             CatalogError: if a stored mask is damaged.
             StorageError: if it cannot be read.
         """
-        return item_picture(self.rows, self.masks, self.settings)
+        if self.against is not None:
+            return self._compared[0]
+        return stacked([self._pictures.of(one) for one in self.versions])
 
-    def save(self, file: str | PathLike[str]) -> None:
+    @cached_property
+    def _compared(self) -> tuple[Image.Image, list[str]]:
+        pictures, names = self._pictures, self.against or ("", "")
+        chosen = [
+            next(v for v in self.versions if v.model_run == name and v.outcome != REFUSED)
+            for name in names
+        ]
+        sides = [
+            Side(f"{letter}: {one.name}", pictures.mask(one.row), _segments(one.row))
+            for letter, one in zip("AB", chosen, strict=True)
+        ]
+        shapes = [side.mask.shape for side in sides]
+        if shapes[0] != shapes[1]:
+            (tall, wide), (other_tall, other_wide) = shapes
+            words = f"  not comparable: {wide} x {tall} and {other_wide} x {other_tall} pixels"
+            return stacked([pictures.of(one) for one in chosen]), [words]
+        image = image_of(chosen[0].row["image_url"], chosen[0].row["manifest"], pictures.settings)
+        title = f"{chosen[0].row['reference_id']}: where A and B differ"
+        drawn = side_by_side(title, sides, image, pictures.settings, self.longest_side)
+        return drawn, [f"  {line}" for line in difference_words(*sides)]
+
+    def save(self, file: str | PathLike[str], *, force: bool = False) -> None:
         """Write the picture as PNG.
+
+        Args:
+            force: replace a file that is there.
 
         Raises:
             CatalogError: if a stored mask is damaged.
             StorageError: if it cannot be read, or the file cannot be written.
+            SettingsError: if the file is there, and is not to be replaced.
         """
         target = Path(file).absolute()
-        Folder(str(target.parent)).write(target.name, encoded(self.picture))
+        folder = Folder(str(target.parent))
+        if force:
+            folder.write(target.name, encoded(self.picture))
+            return
+        if not target.exists():
+            with tempfile.NamedTemporaryFile(prefix="segpipe-") as made:
+                made.write(encoded(self.picture))
+                made.flush()
+                if folder.put_new(target.name, Path(made.name)):
+                    return
+        raise SettingsError(
+            f"{file} is there already: name another file, or replace it with force=True (--force)"
+        )
 
     def _repr_png_(self) -> bytes:
         return encoded(self.picture)
+
+
+def _segments(row: Mapping[str, Any]) -> list[Segment]:
+    return [Segment(s["label"], s["index"], json.loads(s["metadata"])) for s in row["segments"]]
+
+
+def _segment_lines(segment: Mapping[str, Any]) -> Iterator[str]:
+    sure = "" if segment["confidence"] is None else f"{segment['confidence']:.2f}"
+    yield (
+        f"  {segment['index']:>3}  {segment['label']:<24} {sure:>5} "
+        f"{100 * segment['area_fraction']:6.1f} %  {_metadata(segment)}"
+    )
+    if segment["class_pdf"] is not None:
+        yield f"       {_pdf_words(segment)}"
 
 
 def _metadata(segment: Mapping[str, Any]) -> str:
@@ -127,45 +222,12 @@ def _pdf_words(segment: Mapping[str, Any]) -> str:
     return f"{words}{f' and {more} more' if more else ''}{entropy}"
 
 
-def item_picture(
-    rows: Sequence[Mapping[str, Any]], masks: MaskStore, settings: Settings
-) -> Image.Image:
-    """Published rows as overlays, one below the other, RGB.
-
-    Args:
-        rows: of the catalog; at least one.
-        masks: the catalog's mask store.
-        settings: of the root, for images and colours.
-
-    Raises:
-        CatalogError: if a stored mask is damaged.
-        StorageError: if it cannot be read.
-    """
-    pictures = [_overlay(row, masks, settings) for row in rows]
-    sheet = Image.new(
-        "RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (250, 250, 248)
-    )
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures one below the other, RGB."""
+    width = max(one.width for one in pictures)
+    sheet = Image.new("RGB", (width, sum(one.height for one in pictures)), PAPER)
     top = 0
-    for picture in pictures:
-        sheet.paste(picture, (0, top))
-        top += picture.height
+    for one in pictures:
+        sheet.paste(one, (0, top))
+        top += one.height
     return sheet
-
-
-def _overlay(row: Mapping[str, Any], masks: MaskStore, settings: Settings) -> Image.Image:
-    try:
-        mask = decode_mask(masks.read(row["mask_sha256"]), max_pixels=2**31).pixels
-    except MaskRefused as refusal:
-        raise CatalogError(
-            f"the stored mask of {row['reference_id']!r} is damaged: {refusal.message}"
-        ) from None
-    legend = [
-        LegendEntry(
-            s["index"], s["label"], s["confidence"], s["area_fraction"], likeliest(s["class_pdf"])
-        )
-        for s in row["segments"]
-    ]
-    image = image_of(row["image_url"], row["manifest"], settings)
-    title = f"{row['reference_id']}  {row['model_run']}"
-    colours = colours_of(settings, (entry.label for entry in legend))
-    return overlay(mask, legend, image, title=title, longest_side=_LONGEST_SIDE, colours=colours)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segpipe.masks.png import PngError, read_header
 from segpipe.predictions.declarations import Declaration
 from segpipe.validation.rules import CATALOGUE, Evidence
 
@@ -26,8 +25,8 @@ _ABOUT_VALUES = frozenset(
         "PROBABILITY-MAP",
     }
 )
-# Rules about each Segment by itself: the pixels of those that violate them offend.
-_ABOUT_SEGMENTS = frozenset(
+#: Rules about each Segment by itself: the pixels of those that violate them offend.
+ABOUT_SEGMENTS = frozenset(
     {
         "LABEL-EMPTY",
         "LABEL-UNKNOWN",
@@ -41,10 +40,12 @@ _ABOUT_SEGMENTS = frozenset(
         "PDF-CONFIDENCE",
     }
 )
+# What is given for a mask by mistake; other decoders are not tried on data of others.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 #: Rules whose findings can be marked in a picture, whether a mask could be decoded or not.
 MARKED = (
     _ABOUT_VALUES
-    | _ABOUT_SEGMENTS
+    | ABOUT_SEGMENTS
     | {"INDEX-DUPLICATE", "VALUES-INTERPOLATED", "MASK-COLOUR", "MASK-ALPHA", "MASK-16BIT"}
 )
 
@@ -81,7 +82,7 @@ def _values(rule: str, evidence: Evidence) -> set[int | None]:
         indexes = [one.index for one in segments]
         return {one for one in indexes if indexes.count(one) > 1}
     check = CATALOGUE[rule].check
-    if rule not in _ABOUT_SEGMENTS or check is None:
+    if rule not in ABOUT_SEGMENTS or check is None:
         return set()
     return {
         one.index
@@ -118,18 +119,17 @@ def _of_refused(rule: str, data: bytes, max_pixels: int) -> Marks | None:
         return np.asarray((colours != colours[..., :1]).any(axis=2))
     if rule == "MASK-ALPHA" and samples.shape[2] in (2, 4):
         alpha = samples[..., -1]
-        return alpha != np.bincount(alpha.ravel(), minlength=256).argmax()
+        return np.asarray(alpha != np.bincount(alpha.ravel(), minlength=256).argmax())
     return None
 
 
 def undecoded(data: bytes, max_pixels: int) -> Image.Image | None:
     """The picture in a file that is no index mask; None where it is not a picture, or too large."""
     try:
-        header = read_header(data)
-        if header.width * header.height > max_pixels:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        if image.width * image.height > max_pixels:
             return None
-        image = Image.open(io.BytesIO(data))
         image.load()
         return image
-    except (PngError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

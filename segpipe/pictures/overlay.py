@@ -72,6 +72,7 @@ def overlay(
     title: str = "",
     longest_side: int = 420,
     marked: NDArray[np.bool_] | None = None,
+    outlined: NDArray[np.bool_] | None = None,
     colours: Mapping[str, Colour] | None = None,
 ) -> Image.Image:
     """The mask drawn over its image, segments outlined and numbered, with a legend to its right.
@@ -85,13 +86,14 @@ def overlay(
         title: drawn above the picture.
         longest_side: of the picture without legend, in pixels.
         marked: H x W bool; pixels to show in red, also where scaling would hide them.
+        outlined: H x W bool; pixels to draw a red line around.
         colours: label -> colour, the same as in related pictures; None for this picture only.
 
     Returns:
         RGB; mask and image are scaled down to ``longest_side``, and up to 320 pixels.
     """
     looks = looks_of(legend, colours)
-    blended = blend(mask, looks, image, longest_side, marked=marked)
+    blended = blend(mask, looks, image, longest_side, marked=marked, outlined=outlined)
     size = text_size(max(blended.values.shape))
     picture = Image.fromarray(blended.pixels.astype(np.uint8))
     _draw_numbers(picture, blended, {entry.index for entry in legend}, size)
@@ -101,7 +103,7 @@ def overlay(
     if marked is not None:
         unmarked = np.bincount(mask[~marked], minlength=256)
         swatch[(np.bincount(mask[marked], minlength=256) > 0) & (unmarked == 0)] = MARK
-    return _with_legend(picture, [*_legend_lines(legend, swatch)], title, size)
+    return framed(picture, [*_legend_lines(legend, swatch)], title, size)
 
 
 def looks_of(legend: Sequence[LegendEntry], colours: Mapping[str, Colour] | None = None) -> Looks:
@@ -194,7 +196,12 @@ def ring(
     return row, column
 
 
-def _with_legend(picture: Image.Image, lines: Sequence[Line], title: str, size: int) -> Image.Image:
+def framed(picture: Image.Image, lines: Sequence[Line], title: str, size: int) -> Image.Image:
+    """A picture with a title above it and a legend to its right.
+
+    Args:
+        size: of the text, in pixels.
+    """
     tall = line_height(size)
     top = round(1.35 * tall) if title else 0
     rows = max(_LEAST_LINES, (picture.height - size) // tall)
@@ -216,7 +223,7 @@ def _legend_lines(legend: Sequence[LegendEntry], swatch: NDArray[np.float32]) ->
         if entry.confidence is not None:
             parts.append(f"{entry.confidence:.2f}")
         if entry.area_fraction is not None:
-            parts.append(_percent(entry.area_fraction))
+            parts.append(percent(entry.area_fraction))
         yield Line(
             swatch[entry.index].tolist(),
             f"{entry.index} {entry.label}",
@@ -227,7 +234,8 @@ def _legend_lines(legend: Sequence[LegendEntry], swatch: NDArray[np.float32]) ->
             yield Line(None, "  ".join(f"{_cut(name)} {one:.2f}" for name, one in entry.likeliest))
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share of pixels in words that are never 0% for a pixel or more."""
     if 0 < share < 0.001:
         return "<0.1%"
     return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"

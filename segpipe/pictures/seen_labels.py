@@ -15,10 +15,12 @@ from segpipe.validation.validated import pieces
 
 # Labels that are looked for; a data set with more has none that pictures could tell apart.
 _MOST = 2_000
+# Labels stand among all else that is known of Segments: in larger catalogs they are not looked for.
+_MOST_PUBLISHED = 50_000
 
 
 def seen_labels(settings: Settings) -> list[str]:
-    """The labels of the validated partitions, sorted; of the catalog where there are none.
+    """The labels of the validated partitions, sorted; where there are none, of a small catalog.
 
     Partitions that cannot be read are left out.
 
@@ -49,6 +51,9 @@ def _labels_of(tables: Folder) -> set[str]:
 def _published(settings: Settings) -> set[str]:
     folder = settings.folder("catalog")
     catalog = Catalog(folder, settings.mask_store(), settings.dataset, settings.root)
+    table = catalog.table.open(None)
+    if table is None or table.count() > _MOST_PUBLISHED:
+        return set()
     found = catalog.predictions(columns=["segments"])["segments"]
     lists: pa.ChunkedArray = pc.list_flatten(found)
     return set(pc.unique(pc.struct_field(lists, "label")).to_pylist()) if len(lists) else set()

@@ -21,8 +21,9 @@ from segpipe.pictures.charts import confidence_histogram, entropy_histogram, lab
 from segpipe.pictures.contact_sheet import cached_sheets
 from segpipe.pictures.evaluation_charts import class_bars, confusion_matrix, reliability
 from segpipe.pictures.images import image_of
-from segpipe.pictures.overlay import LegendEntry, encoded, likeliest, overlay
+from segpipe.pictures.overlay import encoded, overlay
 from segpipe.pictures.palette import Colour
+from segpipe.pictures.version_picture import legend_of
 from segpipe.pipeline.file_links import file_link
 from segpipe.root import Root
 from segpipe.settings import Settings
@@ -155,12 +156,7 @@ def _picture(
 ) -> Image.Image:
     row = {name: batch.rows[name][place].as_py() for name in batch.rows.column_names}
     mask = decode_mask(settings.mask_store().read(row["mask_sha256"])).pixels
-    legend = [
-        LegendEntry(
-            s["index"], s["label"], s["confidence"], s["area_fraction"], likeliest(s["class_pdf"])
-        )
-        for s in batch.segments[place].as_py()
-    ]
+    legend = legend_of(batch.segments[place].as_py())
     image = image_of(row["image_url"], row["manifest"], settings)
     return overlay(np.asarray(mask), legend, image, title=row["reference_id"], colours=colours)
 

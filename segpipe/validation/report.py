@@ -180,6 +180,13 @@ def _example_lines(rule: RuleReport) -> Iterator[str]:
         yield f"    {example['message']}"
 
 
+def findings_of(tables: Folder) -> Iterator[dict[str, Any]]:
+    """All findings of a partition, those of rejected rows first: ``rule``, ``severity``,
+    ``message``, ``reference_id``, ``manifest`` and ``manifest_row`` of each."""
+    yield from _rejected_rows(tables)
+    yield from _noted_rows(tables)
+
+
 def _noted_rows(tables: Folder) -> Iterator[dict[str, Any]]:
     """The findings of accepted rows."""
     columns = ["reference_id", "manifest", "manifest_row", "findings"]

@@ -51,6 +51,7 @@ _LISTED_EVERY = 5.0
 # Of blocks that have to be made first: how long the first page waits for them.
 _FIRST_SECONDS = 0.25
 _MOST_NOTES = 20
+_READ_AGAIN = 30.0
 
 
 class Index:
@@ -68,11 +69,12 @@ class Index:
         # In order, so that rows sorted by rule stay in place while others are added.
         self._names.rules.numbers(sorted(CATALOGUE))
         self._snapshot: Snapshot | None = None
+        self._said: Sequence[str] = ()  # of partitions, in the snapshot
         self._ready = threading.Event()
         self._whole = threading.Event()
         self._building = threading.Lock()
         self._asked = threading.Lock()
-        self._checked = self._listed = 0.0
+        self._checked = self._listed = self._read_all = 0.0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -150,16 +152,21 @@ class Index:
         by_run: dict[tuple[str, str], list[Source]] = defaultdict(list)
         for source in found:
             by_run[source.dataset, source.model_run].append(source)
-        known = {} if before is None else {one.made_of: one for one in before.groups}
+        again = time.monotonic() - self._read_all > _READ_AGAIN
+        groups_before = () if before is None else before.groups
+        # What could not be read is tried again after a while, as where a network had failed.
+        known = {one.made_of: one for one in groups_before if not (one.notes and again)}
         if (
             before is not None
             and before.is_whole
             and set(known) == set(map(tuple, by_run.values()))
         ):
-            if before.version != version or before.notes != notes:
+            if before.version != version or self._said != notes:
+                self._said = notes
                 self._replace([*before.groups], version, partitions, notes)
             return
-        reading = _Reading(self.blocks, self._names, notes)
+        self._read_all, self._said = time.monotonic(), notes
+        reading = _Reading(self.blocks, self._names)
         if before is None:
             self._first(published, version, partitions, reading)
         groups = []
@@ -189,7 +196,7 @@ class Index:
                     _together(*whose, sources, reading.rows_of(sources), reading)
                     for whose, sources in _by_run(published[:count]).items()
                 ]
-                self._replace(groups, version, partitions, [words, *reading.notes], whole=False)
+                self._replace(groups, version, partitions, [words], whole=False)
                 patience *= 4
 
     def _replace(
@@ -201,6 +208,7 @@ class Index:
         *,
         whole: bool = True,
     ) -> None:
+        notes = [*notes, *(note for group in groups for note in group.notes)]
         more = len(notes) - _MOST_NOTES
         said = [shortened(note) for note in notes[:_MOST_NOTES]]
         if more > 0:
@@ -243,8 +251,9 @@ def _by_run(sources: Iterable[Source]) -> dict[tuple[str, str], list[Source]]:
 class _Reading:
     """Blocks as rows while an index is made; each is read once."""
 
-    def __init__(self, blocks: Blocks, names: Dictionaries, notes: list[str]) -> None:
-        self._blocks, self._names, self.notes = blocks, names, notes
+    def __init__(self, blocks: Blocks, names: Dictionaries) -> None:
+        self._blocks, self._names = blocks, names
+        self._notes: dict[Source, str] = {}
         self._rows: dict[Source, Rows | None] = {}
         self._bins: dict[Source, np.ndarray] = {}
 
@@ -260,10 +269,10 @@ class _Reading:
             if source.kind == PUBLISHED:
                 self._bins[source] = np.array(notes_of(block, BINS_KEY), np.int64)
         except SegpipeError as error:
-            self.notes.append(f"left out: {error}")
+            self._notes[source] = f"left out: {error}"
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             _logger.warning("%s cannot be read: %s", source.path, error)
-            self.notes.append(f"left out, as it cannot be read: {source.kind} {source.path}")
+            self._notes[source] = f"left out, as it cannot be read: {source.kind} {source.path}"
         self._rows[source] = rows
         return rows
 
@@ -271,6 +280,10 @@ class _Reading:
         """Sources that can be read, with their rows."""
         found = [(source, self.read(source)) for source in sources]
         return [(source, rows) for source, rows in found if rows is not None]
+
+    def notes_of(self, sources: Sequence[Source]) -> tuple[str, ...]:
+        """Words for those of some sources that could not be read."""
+        return tuple(self._notes[one] for one in sources if one in self._notes)
 
     def bins_of(self, sources: Sequence[Source]) -> np.ndarray:
         """The histogram of confidences of some sources."""
@@ -291,7 +304,8 @@ def _together(
 ) -> Group:
     rows = joined([rows for _, rows in parts])
     counted = [(source, len(rows)) for source, rows in parts]
-    return Group(dataset, model_run, tuple(sources), rows, counted, reading.bins_of(sources))
+    notes = reading.notes_of(sources)
+    return Group(dataset, model_run, tuple(sources), rows, counted, notes, reading.bins_of(sources))
 
 
 def _matched(

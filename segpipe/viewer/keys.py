@@ -53,11 +53,7 @@ def row_of(snapshot: Snapshot, key: str) -> tuple[int, bool]:
     Raises:
         RequestRefused: if there is none any more, or it is no key.
     """
-    value = decoded(key, "key")
-    fits = isinstance(value, list) and len(value) == 6 and isinstance(value[0], int)
-    if not fits or not all(isinstance(one, str) for one in value[1:]):
-        raise RequestRefused("the key is not one of this page: it is cut or changed")
-    kind, dataset, run, date, id, content = value
+    kind, dataset, run, date, id, content = parts_of(key)
     candidates = [
         row for row in snapshot.of_item(dataset, id)
         if snapshot.group_of(row).model_run == run
@@ -70,3 +66,17 @@ def row_of(snapshot: Snapshot, key: str) -> tuple[int, bool]:
     if candidates:
         return candidates[0], False
     raise RequestRefused(f"{id!r} of model run {run!r} is not there any more", 404)
+
+
+def parts_of(key: str) -> tuple[int, str, str, str, str, str]:
+    """What a key names: kind, dataset, model run, day, reference id, part of the fingerprint.
+
+    Raises:
+        RequestRefused: if it is no key.
+    """
+    value = decoded(key, "key")
+    fits = isinstance(value, list) and len(value) == 6 and isinstance(value[0], int)
+    if not fits or not all(isinstance(one, str) for one in value[1:]):
+        raise RequestRefused("the key is not one of this page: it is cut or changed")
+    kind, dataset, run, date, id, content = value
+    return kind, dataset, run, date, id, content

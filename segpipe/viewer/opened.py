@@ -6,7 +6,6 @@ import html
 import secrets
 import socket
 import threading
-import webbrowser
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -19,7 +18,7 @@ from segpipe.errors import SettingsError, StorageError
 from segpipe.root import Root
 from segpipe.viewer.refusal import RequestRefused
 from segpipe.viewer.selections import SELECTED, Chosen
-from segpipe.viewer.serving import address, configured
+from segpipe.viewer.serving import address, configured, open_in_browser
 from segpipe.viewer.viewer import Viewer
 
 _HOST = "127.0.0.1"
@@ -131,7 +130,7 @@ def browse(
             raise SettingsError(refused.words) from None
     found = Browsing(viewer, name)
     if open_page:
-        webbrowser.open(found.url)
+        open_in_browser(found.url)
     return found
 
 

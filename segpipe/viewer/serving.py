@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
+import threading
 import webbrowser
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import quote
 
 import uvicorn
@@ -52,7 +55,7 @@ def serve(
     tell(f"root   {redacted(opened.settings.root)}")
     tell(f"page   {url}")
     config = configured(viewer, host, port, token)
-    server = _Telling(config, (lambda: webbrowser.open(url)) if open_page else None)
+    server = _Telling(config, partial(open_in_browser, url) if open_page else None)
     server.run()
 
 
@@ -87,6 +90,13 @@ def address(host: str, port: int, token: str | None) -> str:
     """The page's address, with the token where it needs one."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")
+
+
+def open_in_browser(url: str) -> None:
+    """Open the page in this machine's browser; not in one that would take the terminal."""
+    graphical = sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    if graphical or os.environ.get("BROWSER"):
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 class _Telling(uvicorn.Server):

@@ -35,6 +35,7 @@ class Group:
 
     Attributes:
         sources: where they are from, in order, and how many are of each.
+        notes: what of it cannot be read, a sentence each.
         bins: counts of Segments' confidences of published predictions.
     """
 
@@ -43,6 +44,7 @@ class Group:
     made_of: tuple[Source, ...]
     rows: Rows
     sources: Sequence[tuple[Source, int]]
+    notes: tuple[str, ...] = ()
     bins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
 

@@ -26,7 +26,7 @@ from segpipe.viewer.filters import Filters, selected
 from segpipe.viewer.index import Index
 from segpipe.viewer.item import Items
 from segpipe.viewer.kept_files import KeptFiles, cache_place
-from segpipe.viewer.keys import key_of, row_of
+from segpipe.viewer.keys import key_of, parts_of, row_of
 from segpipe.viewer.listing import Listed, after, cursor_of, listed
 from segpipe.viewer.pictures import Pictures
 from segpipe.viewer.refusal import RequestRefused
@@ -282,14 +282,12 @@ class Viewer:
         """Keep a selection that the page sends.
 
         Raises:
-            RequestRefused: if it is none, or names rows that are not there.
+            RequestRefused: if it is none.
         """
-        snapshot = self.index.snapshot()
 
         def chosen(key: str) -> Chosen:
-            row, _ = row_of(snapshot, key)
-            run, date = snapshot.group_of(row).model_run, snapshot.date_of(row)
-            return Chosen(snapshot.rows.ids[row].as_py(), run, date)
+            _, _, run, date, id, _ = parts_of(key)
+            return Chosen(id, run, date)
 
         name, found = chosen_of(given, chosen)
         self.selections.save(name, found)

@@ -134,7 +134,9 @@ def test_show_prints_the_segments_and_writes_a_picture(
         "unet",
     ]
     both = Image.open(out).size
-    done = segpipe("show", "--root", landing.root, "--out", out, "--model-run", "unet", "a")
+    one = ("show", "--root", landing.root, "--out", out, "--model-run", "unet", "a")
+    assert_plain_error(segpipe(*one), "a.png is there already: name another file")
+    done = segpipe(*one, "--force")
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["a", "unet", "8", "x", "6"]
     assert [line.split()[:3] for line in lines[1:]] == [["0", "class", "0"], ["1", "class", "1"]]
@@ -151,7 +153,7 @@ def test_the_dataset_is_named_where_the_catalog_has_others_than_the_settings(
 ) -> None:
     """As on the root of `segpipe nucleus-server`, whose datasets its users make."""
     where = ("--root", landing.root)
-    picture = ("--out", tmp_path / "a.png")
+    picture = ("--force", "--out", tmp_path / "a.png")
     publish({"a": (0, 1)}, dataset="streets")
     assert segpipe("show", *where, *picture, "a").stdout.startswith("a  unet  ")  # the only one
     (landing.root / SETTINGS_FILE).write_text('dataset = "other"\n')

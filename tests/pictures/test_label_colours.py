@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,6 +103,16 @@ def test_named_colours_come_first_then_the_taxonomy_then_what_the_root_holds(
     assert given == ["road", "sky", *[f"{one} {n}" for one in ("ant", "zebra") for n in range(3)]]
     order = [hex_colour(one) for one in PALETTE]
     assert sorted(given, key=lambda label: order.index(every[label])) == given
+
+
+def test_labels_of_the_catalog_have_colours_where_the_partitions_tables_are_gone(
+    landing: LandingWriter, root: Root
+) -> None:
+    landing.manifest([landing.row("a", label="zebra")])
+    root.materialize(PARTITION)
+    root.publish(PARTITION)
+    shutil.rmtree(Path(root.settings.root, "validated"))
+    assert [*opened_anew(root).colours()] == ["zebra 0", "zebra 1", "zebra 2"]
 
 
 def test_a_colour_once_given_stays_whatever_comes_later(root: Root) -> None:

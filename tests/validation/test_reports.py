@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import html
 import io
 import json
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from segpipe import __version__ as segpipe_version
+from segpipe.pictures.report_rows import list_of_rows
 from segpipe.root import Root
 from segpipe.validation.report import ValidationReport
 from segpipe.validation.rules import CATALOGUE, Severity
@@ -85,11 +90,10 @@ def test_the_page_has_a_picture_per_rule_and_needs_nothing_else(mixed: Root) -> 
 def test_offending_pixels_are_marked_and_no_others(mixed: Root) -> None:
     page = Path(mixed.write_report_page(PARTITION)).read_text()
     picture = np.asarray(pictures(page)["VALUE-NO-SEGMENT"].convert("RGB"))
-    # The mask is 8 x 6, drawn below a title 23 pixels high; the legend beside it is taller.
-    red = (picture[23:, :8] == (230, 0, 60)).all(axis=2)
-    assert not red[6:].any()
-    red = red[:6]
-    assert red.tolist() == [[False] * 8] * 3 + [[True] * 8] * 3
+    # The mask is 8 x 6, drawn forty times as large below a title 23 pixels high.
+    red = (picture[23 : 23 + 240, :320] == (230, 0, 60)).all(axis=2)
+    assert not red[:120].any()
+    assert red[120:].mean() > 0.98  # but for a number
 
 
 def test_a_report_on_a_flawless_partition_says_so(landing: LandingWriter, root: Root) -> None:
@@ -159,3 +163,64 @@ def test_the_page_says_what_to_do_about_what_was_found(landing: LandingWriter, r
     page = Path(root.write_report_page(PARTITION)).read_text()
     (remedy,) = re.findall("<p class='remedy'>([^<]*)</p>", page)
     assert remedy.startswith("Set ignore_values = {0 = &quot;void&quot;} in the policy if its")
+
+
+def test_the_page_says_what_it_is_of_and_lists_every_row_with_a_link_to_its_item(
+    landing: LandingWriter, root: Root
+) -> None:
+    Path(root.settings.root, "segpipe.toml").write_text('browse_url = "http://look.example:8010"\n')
+    root = Root.open(root.settings.root)
+    landing.manifest(
+        [landing.row("good"), *({**landing.row(f"i{n} & co"), "width": 9} for n in range(5))]
+    )
+    root.materialize(PARTITION)
+    page = Path(root.write_report_page(PARTITION)).read_text()
+    head, listed = page.split("<section id='list'>")
+    for words in (
+        root.settings.root,
+        "unet",
+        PARTITION.date,
+        "predictions.parquet",
+        segpipe_version,
+    ):
+        assert html.escape(words) in head.split("<nav")[0]
+    assert "<a href='#SIZE-MISMATCH'>" in head
+    assert "3 of 5 shown" in head
+    rows = re.findall("<tr><td>SIZE-MISMATCH</td><td>(.*?)<br>", listed)
+    assert [re.sub("<[^>]*>", "", row) for row in rows] == [f"i{n} &amp; co" for n in range(5)]
+    address = html.unescape(re.findall('href="([^"]*)"', rows[4])[0])
+    query = parse_qs(urlsplit(address).query)
+    assert address.startswith("http://look.example:8010/item?")
+    assert query == {"dataset": ["default"], "id": ["i4 & co"], "run": ["unet"],
+                     "date": [PARTITION.date]}  # fmt: skip
+
+
+def test_hostile_text_stays_text_and_only_the_pages_own_script_may_run(
+    landing: LandingWriter, root: Root
+) -> None:
+    hostile = """</table></script><script>alert(1)</script><img src=x onerror='a"b'>"""
+    rows = [{**landing.row(f"{n}{hostile}", name=f"m{n}"), "width": 9} for n in range(4)]
+    other = {**landing.row("label", label=hostile), "segments": segment_cells((0, 1), hostile)}
+    landing.manifest([*rows, other])
+    root.materialize(PARTITION)
+    page = Path(root.write_report_page(PARTITION)).read_text()
+    assert page.count("<script") == 1
+    assert "onerror='" not in page
+    script = page.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall('Content-Security-Policy" content="([^"]*)"', page)
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_the_list_of_rows_is_bounded_and_says_how_many_it_leaves_out() -> None:
+    found = [
+        {"rule": rule, "severity": "reject", "reference_id": "a" * 10_000, "manifest": "m",
+         "manifest_row": n, "message": "b" * 10_000}
+        for rule in ("FILE-MISSING", "TOO-LARGE") for n in range(900)
+    ]  # fmt: skip
+    counts = {"FILE-MISSING": 900, "TOO-LARGE": 900}
+    text = "".join(list_of_rows(found, counts, lambda row: None))
+    assert text.count("<tr><td>FILE-MISSING") == text.count("<tr><td>TOO-LARGE") == 500
+    assert "1,000 lines of 1,800; the others are in the partition's tables" in text
+    assert len(text) < 600_000

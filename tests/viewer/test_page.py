@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -20,6 +25,7 @@ from segpipe.root import Root
 from segpipe.viewer.serving import token_for
 from tests.fixtures.command_line import segpipe as command
 from tests.fixtures.landing import LandingWriter
+from tests.fixtures.ports import free_port
 from tests.fixtures.s3_buckets import upload
 from tests.fixtures.s3_server import Bucket
 from tests.fixtures.viewed_root import FIRST, OTHER, SECOND, Get, Looking
@@ -239,7 +245,8 @@ def test_elsewhere_only_who_knows_the_token_is_answered(guarded: Looking) -> Non
     assert status("/?token=another-token-as-long") == 401
     assert status("/api/root", authorization="Bearer é".encode()) == 401
     assert status("/api/root", authorization=f"Bearer {TOKEN}") == 200
-    answer = guarded.get(f"//evil.example/?token={TOKEN}&run=unet", follow_redirects=False)
+    place = f"http://127.0.0.1:8010//evil.example/?token={TOKEN}&run=unet"
+    answer = guarded.get(place, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/evil.example/?run=unet")
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "samesite=lax" in cookie.lower()
@@ -353,3 +360,44 @@ def test_what_is_selected_in_the_page_is_unpublished_from_its_list(
     assert done.returncode == 0 and "1 predictions unpublished" in done.stdout
     left = root.catalog.predictions(FIRST.model_run)["reference_id"].to_pylist()
     assert "item-001" not in left and len(left) == 13
+
+
+def test_what_cannot_be_read_is_left_out_and_that_is_said(own: Root) -> None:
+    files = sorted((Path(own.settings.root) / "catalog/predictions").rglob("*.parquet"))
+    lost = [path for path in files if "model_run=unet" in str(path.parent)]
+    for path in lost:
+        path.write_bytes(b"damaged")
+    with Looking(own) as page:
+        found = page.get("/api/items").json()
+        assert {one["model_run"] for one in found["items"]} == {OTHER.model_run}
+        assert sum("left out" in note for note in found["notes"]) >= 1
+        assert "left out" in str(page.get("/api/root").json()["notes"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_command_serves_until_it_is_told_to_end(
+    viewed: Root, number: signal.Signals, status: int
+) -> None:
+    port = free_port()
+    given = ["browse", "--root", viewed.settings.root, "--port", str(port), "--no-open"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segpipe", *given], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        lines = [process.stderr.readline() for _ in range(2)]
+        assert f"http://127.0.0.1:{port}/" in lines[1]
+        for _ in range(200):
+            with suppress(requests.ConnectionError):
+                answer = requests.get(f"http://127.0.0.1:{port}/api/items", timeout=20)
+                break
+            time.sleep(0.05)
+        assert answer.json()["total"] > 0
+        taken = command(*given)
+        assert taken.returncode == 2 and "is taken" in taken.stderr
+        process.send_signal(number)
+        assert process.wait(20) == status
+    finally:
+        process.kill()
+        process.stderr.close()

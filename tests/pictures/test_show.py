@@ -1,0 +1,153 @@
+"""`segpipe show`: what there is of an item, whatever became of it, in words and as a picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segpipe.errors import SegpipeError
+from segpipe.manifests.partition import Partition
+from segpipe.pictures.blending import MARK
+from segpipe.pictures.item_picture import ShownItem
+from segpipe.root import Root
+from tests.fixtures.landing import PARTITION, LandingWriter
+
+NEXT = Partition("unet", "2026-01-06")
+OTHER = Partition("other", "2026-01-05")
+
+
+def red(item: ShownItem) -> int:
+    return int((np.asarray(item.picture) == MARK).all(axis=2).sum())
+
+
+@pytest.fixture
+def given(landing: LandingWriter, root: Root) -> Root:
+    """``a`` published, and another way on the next day; ``b`` and ``twice`` rejected."""
+    unexplained = {**landing.row("b", values=(0, 1, 7)), "segments": landing.row("c")["segments"]}
+    twice = [landing.row("twice", name="one"), landing.row("twice", (0, 1), name="two")]
+    colour = landing.row("colour")
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[20:40, 30:50] = (250, 10, 10)
+    Image.fromarray(picture).save(landing.folder(PARTITION) / "masks" / "colour.png")
+    sized = {**landing.row("sized"), "height": 12, "width": 16}
+    landing.manifest([landing.row("a"), landing.row("c"), unexplained, *twice, colour, sized])
+    landing.manifest([landing.row("a", (0, 2), NEXT)], NEXT)
+    landing.manifest([landing.row("a", (0, 1), OTHER), landing.row("d", (0, 1), OTHER)], OTHER)
+    Path(root.settings.root, "segpipe.toml").write_text("[policy]\nmax_rejection_rate = 0.9\n")
+    root = Root.open(root.settings.root)
+    for partition in (PARTITION, NEXT, OTHER):
+        root.materialize(partition)
+    root.publish(PARTITION)
+    return root
+
+
+def test_what_is_published_comes_first_then_what_was_validated_and_is_not(given: Root) -> None:
+    item = given.show("a")
+    assert [(one.model_run, one.outcome, one.date) for one in item.versions] == [
+        ("other", "validated", "2026-01-05"),
+        ("unet", "published", "2026-01-05"),
+        ("unet", "validated", "2026-01-06"),
+    ]
+    heads = [line for line in item.lines() if line.startswith("a ")]
+    assert heads == [
+        "a  other  2026-01-05: validated, not published  8 x 6",
+        "a  unet  8 x 6",
+        "a  unet  2026-01-06: validated, not published  8 x 6",
+    ]
+    assert len(item.rows) == 1
+    assert [one.date for one in given.show("a", "unet", "2026-01-06").versions] == ["2026-01-06"]
+    assert [one.outcome for one in given.show("c").versions] == ["published"]
+
+
+def test_a_rejected_item_is_shown_with_what_was_found_and_the_pixels_that_offend(
+    given: Root,
+) -> None:
+    item = given.show("b")
+    (version,) = item.versions
+    assert version.outcome == "rejected"
+    lines = list(item.lines())
+    assert lines[0] == (
+        "b  unet  2026-01-05: rejected, model_run=unet/date=2026-01-05/predictions.parquet row 2"
+    )
+    assert any("VALUE-NO-SEGMENT (reject): " in line for line in lines)
+    assert any(line.startswith("    -> ") for line in lines)
+    third = 320 * 80  # of the mask as it is drawn, without what the numbers and lines cover
+    assert red(item) > 0.7 * third
+    assert red(given.show("a")) == 0
+    plain = given.show("a", "unet", "2026-01-06").picture
+    assert item.picture.height > plain.height + 17, "the findings in words"
+
+
+def test_masks_that_cannot_be_decoded_and_those_of_another_size_have_a_picture(
+    given: Root,
+) -> None:
+    colour = np.asarray(given.show("colour").picture)
+    assert (colour == MARK).all(axis=2).sum() > 20 * 20 * 10, "the pixels with colours"
+    sizes = np.asarray(given.show("sized").picture)
+    rows, columns = np.nonzero((sizes == (213, 94, 0)).all(axis=2))
+    others = np.nonzero((sizes == (0, 114, 178)).all(axis=2))
+    big = rows > 60  # below the words
+    ratio = (np.ptp(others[1][others[0] > 60])) / np.ptp(columns[big])
+    assert 1.9 < ratio < 2.1, "mask and image to scale"
+
+
+def test_each_version_of_a_duplicate_is_shown(given: Root) -> None:
+    item = given.show("twice")
+    assert [one.manifest_row for one in item.versions] == [3, 4]
+    assert all(one.findings[0].rule == "REF-DUPLICATE" for one in item.versions)
+    top, below = np.split(np.asarray(item.picture), 2)
+    assert top.shape == below.shape
+    assert (top != below).any()
+
+
+def test_a_rejected_item_whose_manifest_is_gone_says_so(
+    given: Root, landing: LandingWriter
+) -> None:
+    for path in landing.folder(PARTITION).glob("*.parquet"):
+        path.unlink()
+    item = given.show("b")
+    assert red(item) == 0
+    assert item.picture.height > 50
+    assert item.versions[0].findings
+
+
+def test_of_a_manifest_that_was_written_again_no_other_items_row_is_shown(
+    given: Root, landing: LandingWriter
+) -> None:
+    landing.manifest([landing.row(f"new {n}", (0, 1)) for n in range(7)])
+    assert red(given.show("b")) == 0
+
+
+def test_two_model_runs_stand_side_by_side_with_their_difference(given: Root) -> None:
+    item = given.show("a", "unet", against="other")
+    lines = list(item.lines())
+    at = lines.index("unet against other:")
+    assert lines[at + 1 : at + 4] == [
+        "  50% of the pixels have another label",
+        "    33%  class 2 -> class 1",
+        "    17%  class 1 -> class 0",
+    ]
+    assert item.picture.width > 3 * 320
+    with pytest.raises(SegpipeError, match="no prediction for 'd' by model run 'unet'"):
+        given.show("d", "unet", against="other")
+    with pytest.raises(SegpipeError, match="name the first, --model-run"):
+        given.show("a", against="other")
+
+
+def test_a_picture_replaces_a_file_only_where_it_is_told_to(given: Root, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_text("mine")
+    with pytest.raises(SegpipeError, match=r"a\.png is there already: .*force"):
+        given.show("c").save(file)
+    assert file.read_text() == "mine"
+    given.show("c").save(file, force=True)
+    assert Image.open(file).size == given.show("c").picture.size
+
+
+def test_in_a_notebook_it_shows_itself_as_large_as_it_is_asked_for(given: Root) -> None:
+    png = given.show("c", longest_side=64)._repr_png_()
+    assert Image.open(io.BytesIO(png)).size == given.show("c", longest_side=64).picture.size
