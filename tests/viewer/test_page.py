@@ -404,3 +404,16 @@ def test_the_command_serves_until_it_is_told_to_end(
     finally:
         process.kill()
         process.stderr.close()
+
+
+def test_a_row_of_a_manifest_that_was_written_again_is_not_shown_as_another(own: Root) -> None:
+    landing = LandingWriter(Path(own.settings.root))
+    with Looking(own) as page:
+        params = {"outcome": "rejected", "text": "item-wrong"}
+        shown = page.get("/api/items", params=params).json()["items"][0]
+        landing.manifest([landing.row(f"new-{n}", (0,), SECOND) for n in range(9)], SECOND)
+        answer = page.get("/mask", params={"key": shown["key"]})
+        assert answer.status_code == 404 and "written again" in answer.json()["error"]
+        item = page.get("/api/item", params={"key": shown["key"]}).json()
+        assert item["predictions"][0]["mask"] is None
+        assert "written again" in item["predictions"][0]["row"]["row_words"]

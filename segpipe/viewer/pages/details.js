@@ -8,7 +8,11 @@ import { percent, time } from "./words.js";
  * @param {any} item the page
  */
 export function findings(item) {
-  const all = item.panes.flatMap(({ prediction }) => prediction.findings.map((finding) => ({ prediction, finding })));
+  const told = new Set(); // one finding about several rows is told once
+  const all = item.panes.flatMap(({ prediction }) => prediction.findings.map((finding) => ({ prediction, finding }))).filter(({ prediction, finding }) => {
+    const name = JSON.stringify([finding.rule, finding.message, prediction.model_run, finding.offending]);
+    return !told.has(name) && told.add(name);
+  });
   if (all.length === 0) return el("p", { class: "hint" }, "Nothing was found in these rows.");
   const several = item.panes.length > 1;
   return el("ul", { class: "findings" }, all.map(({ prediction, finding }) => el(
@@ -29,7 +33,7 @@ function marker(item, prediction, finding) {
 export function differences(item) {
   return item.panes.filter((pane) => pane.prediction.key !== item.base).map((pane) => {
     const found = pane.differing;
-    const name = data(pane.prediction.model_run);
+    const name = data(item.named(pane.prediction));
     if (found === null || found === undefined) {
       return el("p", {}, name, ": no difference can be shown; ", pane.mask === null ? "a mask is missing." : "their sizes differ.");
     }

@@ -64,6 +64,12 @@ export class Item {
     return this.app.colours.get(label)?.plain === true;
   }
 
+  /** What a prediction is called beside the others: its model run; of versions of a row, the row too. */
+  named({ model_run: run, manifest, manifest_row: row }) {
+    const several = this.known.predictions.filter((one) => one.model_run === run).length > 1;
+    return several && manifest ? `${run} · ${manifest.split("/").pop()} row ${row}` : run;
+  }
+
   visible(prediction, { label, index }) {
     return !this.hidden.has(label) && !this.hiddenSegments.has(`${prediction.key} ${index}`);
   }

@@ -87,7 +87,7 @@ export class Legend {
         el(
           "summary", {}, el("label", { onclick: (event) => event.stopPropagation() }, box, el("span", { class: "unseen" }, shown(`Show segment ${segment.index}`))),
           swatch(segment.colour, item.plain(segment.label)), el("span", {}, `index ${segment.index}`),
-          several && data(prediction.model_run, { class: "hint" }),
+          several && data(item.named(prediction), { class: "hint" }),
           el("span", { class: "count" }, segment.confidence === null ? percent(segment.area_fraction) : probability(segment.confidence)),
         ),
         facts(segment), segment.class_pdf?.length > 0 && pdf(segment.class_pdf),

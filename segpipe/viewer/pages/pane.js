@@ -30,7 +30,7 @@ export class Pane {
     this.element = el(
       "figure", { class: "pane", "data-key": prediction.key },
       el(
-        "figcaption", {}, data(prediction.model_run, { class: "pane-run" }), el("span", { class: "hint" }, shown(prediction.date)),
+        "figcaption", {}, data(item.named(prediction), { class: "pane-run" }), el("span", { class: "hint" }, shown(prediction.date)),
         el("span", { class: outcome === "rejected" ? "badge rejected" : "badge" }, shown(outcome)),
       ),
       el("div", { class: "stage" }, this.canvas, this.words),

@@ -56,9 +56,9 @@ export class Tools {
     const several = item.all.length > 1;
     this.runs.hidden = !several;
     this.comparing.hidden = !several;
-    const named = ({ prediction }) => `${prediction.model_run} ${prediction.date}`;
+    const named = ({ prediction }) => `${item.named(prediction)} ${prediction.date}`;
     fill(this.runs, several && item.all.map((pane) => button(
-      data(pane.prediction.model_run), () => item.togglePane(pane), { "aria-pressed": String(item.panes.includes(pane)), title: shown(named(pane)) },
+      data(item.named(pane.prediction)), () => item.togglePane(pane), { "aria-pressed": String(item.panes.includes(pane)), title: shown(named(pane)) },
     )));
     fill(
       this.against, el("option", { value: "" }, "nothing"),
