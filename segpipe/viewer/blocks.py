@@ -65,6 +65,7 @@ _SHOWN = [
         "entropy", "margin",
     )
 ]  # fmt: skip
+_DIGESTS = ("mask_path", "mask_sha256", "fingerprint")
 # Rows that are decoded before it is looked whether the one that is wanted is among them.
 _AT_ONCE = 1024
 _MEMBERS = ("label", "index", "confidence", "entropy", "area_fraction")
@@ -109,7 +110,8 @@ def catalog_block(folder: Folder, path: str) -> pa.Table:
 
 
 def catalog_row(folder: Folder, path: str, place: int) -> dict[str, Any]:
-    """One row of a data file of the catalog's table, with what is shown of its Segments.
+    """One row of a data file of the catalog's table, with what is shown of its Segments; without
+    the digests, which take longest to read and which its block holds.
 
     Args:
         place: of the row in the file; no row group but its own is read, and that only so far.
@@ -121,7 +123,11 @@ def catalog_row(folder: Folder, path: str, place: int) -> dict[str, Any]:
     with folder.open_input(path) as handle:
         file = pq.ParquetFile(handle)
         leaves = [file.schema.column(n).path for n in range(len(file.schema))]
-        columns = [leaf for leaf in leaves if leaf.split(".")[3:4] in ([], *_SHOWN)]
+        columns = [
+            leaf
+            for leaf in leaves
+            if leaf.split(".")[3:4] in ([], *_SHOWN) and leaf not in _DIGESTS
+        ]
         for group in range(file.metadata.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if place >= rows:

@@ -12,12 +12,13 @@ from segpipe.pictures.offending import MARKED
 from segpipe.predictions.view import View
 from segpipe.root import Root
 from segpipe.validation.rules import CATALOGUE
-from segpipe.viewer.blocks import place_key
+from segpipe.viewer.blocks import fingerprint_key, looked_up, place_key
 from segpipe.viewer.keys import key_of
 from segpipe.viewer.looked_up import LookedUp, manifest_row, receipt_text, segments_of
 from segpipe.viewer.pictures import Pictures
 from segpipe.viewer.row_pictures import WRITTEN_AGAIN
 from segpipe.viewer.snapshot import KIND_OF, Snapshot
+from segpipe.viewer.sources import Blocks
 
 _MOST_PREDICTIONS = 60
 # Predictions that are looked up at a time: most of that is waiting and decoding.
@@ -28,8 +29,8 @@ Json = dict[str, Any]
 class Items:
     """The items of a root, as the item page shows them."""
 
-    def __init__(self, root: Root, pictures: Pictures) -> None:
-        self._root, self._pictures = root, pictures
+    def __init__(self, root: Root, pictures: Pictures, blocks: Blocks) -> None:
+        self._root, self._pictures, self._blocks = root, pictures, blocks
         self._looked_up = LookedUp(root)
 
     def of(self, snapshot: Snapshot, dataset: str, reference_id: str) -> Json | None:
@@ -44,8 +45,8 @@ class Items:
         predictions, image = [], None
         shown = rows[:_MOST_PREDICTIONS]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            looked_up = list(pool.map(lambda row: self._prediction(snapshot, row), shown))
-        for made, whole in looked_up:
+            found_rows = list(pool.map(lambda row: self._prediction(snapshot, row), shown))
+        for made, whole in found_rows:
             predictions.append(made)
             if image is None and whole.get("image_url"):
                 image = made["key"], whole
@@ -87,10 +88,12 @@ class Items:
                 place = int(snapshot.rows.place[row])
                 published = self._looked_up.published(snapshot.source_of(row), place)
                 policy = self._root.settings.policies.of(group.model_run)
-                same = whole.get("fingerprint") == published["fingerprint"]
+                own = fingerprint_key(whole.get("fingerprint") or "")
+                same = own == int(snapshot.rows.key[row])
                 if not same and policy.publish_as is View.GIVEN:
                     whole = {}  # of another row of the item, which has not been published
-                whole = {**whole, **published}
+                digest = looked_up(self._blocks.of(snapshot.source_of(row)), place)["mask_sha256"]
+                whole = {**whole, **published, "mask_sha256": digest}
                 receipt = self._looked_up.receipt(group.dataset, published)
             findings = [
                 _finding(one, key, severity=one["severity"]) for one in whole.get("findings") or ()

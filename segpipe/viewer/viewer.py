@@ -58,7 +58,7 @@ class Viewer:
         self.rows = RowPictures(root, self.index, self.pictures)
         self.selections = Selections(KeptFiles(place / "selections", SELECTION_BYTES))
         self._carried, self._changes = CarriedColumns(root), Changes(root)
-        self._items = Items(root, self.pictures)
+        self._items = Items(root, self.pictures, self.index.blocks)
         self._colours: tuple[int, dict[str, Colour]] = (-1, {})
 
     def dataset(self, snapshot: Snapshot) -> str:
