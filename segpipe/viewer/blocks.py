@@ -229,7 +229,7 @@ def _flat(counts: NDArray[np.int64], members: pa.Table | None) -> Segments:
         if members is None or name not in members.column_names:
             return np.full(total, missing, kind)
         filled = pc.fill_null(members[name], missing if kind is np.float32 else int(missing))
-        return filled.to_numpy().astype(kind)
+        return np.asarray(filled.to_numpy(), kind)
 
     labels = pa.array([], pa.string()) if members is None else _one(members["label"])
     return Segments(

@@ -19,6 +19,7 @@ from segpipe.tables.schemas import VALIDATED
 from segpipe.validation.summary import VALIDATED_FILE
 from segpipe.viewer.blocks import fingerprint_keys
 from segpipe.viewer.refusal import RequestRefused
+from segpipe.viewer.rows import REJECTED
 from segpipe.viewer.snapshot import Snapshot
 from segpipe.viewer.sources import MaterializedPartition
 
@@ -90,8 +91,8 @@ class CarriedColumns:
                 if as_given and keys.size:  # else another row of the item has been published
                     own &= snapshot.rows.key[start:stop] == keys[at]
                 mask[start:stop] |= own
-        rejected = snapshot.rows.outcome == 4
-        return mask & ~rejected
+        mask[snapshot.rows.outcome == REJECTED] = False
+        return mask
 
     def _having(self, one: MaterializedPartition, name: str, value: str) -> _Having:
         """The items of a partition with a value in a column, and their keys."""

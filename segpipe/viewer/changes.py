@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from segpipe.errors import SegpipeError
 from segpipe.publishing.history import Version
 from segpipe.root import Root
+from segpipe.viewer.blocks import fingerprint_key
 from segpipe.viewer.rows import REPLACED
 from segpipe.viewer.snapshot import Snapshot
 
@@ -85,8 +86,6 @@ class Changes:
         self, ids: list[_Identity], version: int
     ) -> dict[str, tuple[int, Mapping[str, float]]]:
         """Reference id -> start of the fingerprint, and the share of each label."""
-        from segpipe.viewer.blocks import fingerprint_key
-
         rows = self._root.catalog.read_items(
             ids[0][0], ids[0][1], [one[2] for one in ids],
             ["reference_id", "fingerprint", "segments"], version=version,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -206,13 +207,13 @@ def selected(snapshot: Snapshot, filters: Filters, dataset: str) -> NDArray[np.b
     return mask
 
 
-def within(values: NDArray[np.generic], bounds: Range) -> NDArray[np.bool_]:
+def within(values: NDArray[Any], bounds: Range) -> NDArray[np.bool_]:
     """Of numbers, which lie within bounds; one that is missing does not.
 
     The bounds are rounded as the numbers are, so that a bound finds the number it was read from.
     """
     low, high = (np.float32(bound) for bound in bounds)
-    return (values >= low) & (values <= high)
+    return np.asarray((values >= low) & (values <= high))
 
 
 def _marked(total: int, at: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -238,15 +238,9 @@ class Index:
         counted += [(source, len(rows)) for (source, _), rows in zip(accepted, left, strict=True)]
         counted += [(source, len(rows)) for source, rows in rejected]
         rows = joined([whole, *left, *(rows for _, rows in rejected)])
-        return Group(
-            dataset,
-            model_run,
-            tuple(sources),
-            rows,
-            counted,
-            reading.notes_of(sources),
-            reading.bins_of(published),
-        )
+        notes = reading.notes_of(sources)
+        bins = reading.bins_of(published)
+        return Group(dataset, model_run, tuple(sources), rows, counted, notes, bins)
 
 
 def _by_run(sources: Iterable[Source]) -> dict[tuple[str, str], list[Source]]:

@@ -12,9 +12,11 @@ from segpipe.pictures.offending import MARKED
 from segpipe.predictions.view import View
 from segpipe.root import Root
 from segpipe.validation.rules import CATALOGUE
+from segpipe.viewer.blocks import place_key
 from segpipe.viewer.keys import key_of
 from segpipe.viewer.looked_up import LookedUp, manifest_row, receipt_text, segments_of
 from segpipe.viewer.pictures import Pictures
+from segpipe.viewer.row_pictures import WRITTEN_AGAIN
 from segpipe.viewer.snapshot import KIND_OF, Snapshot
 
 _MOST_PREDICTIONS = 60
@@ -113,8 +115,6 @@ class Items:
         return made, whole
 
     def _rejected(self, snapshot: Snapshot, row: int) -> tuple[Json, list[Json]]:
-        from segpipe.viewer.blocks import place_key
-
         group, date = snapshot.group_of(row), snapshot.date_of(row)
         key = key_of(snapshot, row)
         found = self._looked_up.rejected(
@@ -128,7 +128,7 @@ class Items:
         whole: Json = {name: own[0][name] for name in ("manifest", "manifest_row")} if own else {}
         try:
             if own:
-                whole |= self._declared(group.model_run, date, whole)
+                whole |= self._declared(group.model_run, date, own[0])
         except SegpipeError as error:
             whole["row_words"] = str(error)
         return whole, findings
@@ -138,6 +138,8 @@ class Items:
         evidence, _ = self._root.evidence(
             model_run, date, manifest=place["manifest"], row=place["manifest_row"]
         )
+        if (evidence.row.reference_id or "") != (place["reference_id"] or ""):
+            return {"row_words": WRITTEN_AGAIN}
         segments = [
             {
                 "index": one.index, "label": one.label or "", "confidence": one.confidence,

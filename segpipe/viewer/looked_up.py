@@ -17,7 +17,7 @@ from segpipe.pictures.overlay import LegendEntry, looks_of
 from segpipe.pictures.palette import Colour, hex_colour
 from segpipe.publishing.table_format import TABLE
 from segpipe.root import Root
-from segpipe.storage.files import Folder
+from segpipe.storage.files import Folder, folder_name
 from segpipe.tables.schemas import RECEIPTS, SEGMENTS, VALIDATED
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE
 from segpipe.viewer.blocks import catalog_row
@@ -73,14 +73,14 @@ class LookedUp:
         """The receipt of the run that published a row; None where it is not there any more."""
         if not row.get("run_id"):
             return None
-        partition = Partition(row["model_run"], row["partition"])
-        folder = self._root.receipts().folder(f"dataset={_named(dataset)}", *partition.folders)
-        name = f"{_named(row['run_id'])}.parquet"
         try:
-            if not folder.exists(name):
-                return None
+            partition = Partition(row["model_run"], row["partition"])
+            folder = self._root.receipts().folder(
+                f"dataset={folder_name(dataset)}", *partition.folders
+            )
+            name = f"{folder_name(row['run_id'])}.parquet"
             found = _rows_of(folder, name, row["reference_id"], RECEIPTS.names)
-        except SegpipeError:
+        except (SegpipeError, OSError, pa.ArrowException):
             return None
         return found[0] if found else None
 
@@ -99,7 +99,7 @@ class LookedUp:
             }  # fmt: skip
             if one.operation == "publish" and run and {"partition", "run_id"} <= {*one.notes}:
                 whose = {"model_run": run, "reference_id": reference_id, **one.notes}
-                receipt = self._receipt_of(dataset, whose)
+                receipt = self.receipt(dataset, whose)
                 if receipt is None:
                     continue
                 entry |= {name: receipt[name] for name in (
@@ -108,20 +108,8 @@ class LookedUp:
             found.append(entry)
         return found
 
-    def _receipt_of(self, dataset: str, whose: Mapping[str, Any]) -> Row | None:
-        try:
-            return self.receipt(dataset, whose)
-        except SegpipeError:
-            return None
-
     def _tables(self, model_run: str, date: str) -> Folder:
         return self._root.tables(Partition(model_run, date))
-
-
-def _named(name: str) -> str:
-    from segpipe.storage.files import folder_name
-
-    return folder_name(name)
 
 
 def _rows_of(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 from collections import OrderedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from segpipe.errors import SegpipeError
 from segpipe.masks.decoding import DecodedMask, decode_mask
+from segpipe.masks.orientation import ORIENTATION_TAG
 from segpipe.masks.refusal import MaskRefused
 from segpipe.root import Root
 from segpipe.viewer.refusal import RequestRefused
@@ -84,7 +86,7 @@ class Pictures:
             raise RequestRefused(str(error), 404) from None
 
     def image_size(self, url: str | None, manifest: str | None) -> tuple[int, int] | str:
-        """Width and height of an item's image as a browser shows it; words where there is none."""
+        """Width and height of an item's image as it is stored; words where there is none."""
         try:
             return _opened(self.image_bytes(url, manifest)).size
         except RequestRefused as refused:
@@ -106,7 +108,10 @@ class Pictures:
             return None
 
     def shown_image(self, url: str | None, manifest: str | None) -> tuple[bytes, str]:
-        """An item's image as a browser shows it, and its type: as stored where that is possible.
+        """An item's image for a browser, and its type: as stored where browsers show that.
+
+        Masks lie on images as they are stored; browsers turn an image as its EXIF data ask for,
+        and are kept from that.
 
         Raises:
             RequestRefused: why there is none.
@@ -114,7 +119,9 @@ class Pictures:
         data = self.image_bytes(url, manifest)
         kind = browser_type(data)
         if kind is not None:
-            return data, kind
+            straight = data if _is_straight(data) else without_orientation(data)
+            if straight is not None:
+                return straight, kind
         out = io.BytesIO()
         try:
             _opened(data).convert("RGB").save(out, format="PNG", compress_level=1)
@@ -131,8 +138,31 @@ def browser_type(data: bytes) -> str | None:
     return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
+def _is_straight(data: bytes) -> bool:
+    """Whether nothing in an image asks for it to be turned; whatever cannot be told does not."""
+    try:
+        return bool(Image.open(io.BytesIO(data)).getexif().get(ORIENTATION_TAG, 1) == 1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return True
+
+
+def without_orientation(data: bytes) -> bytes | None:
+    """A JPEG file whose EXIF data ask for no turning, its pixels untouched; None for others."""
+    start = data.find(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[start + 6 : start + 10])
+    if not data.startswith(b"\xff\xd8") or start < 0 or order is None:
+        return None
+    tag = struct.pack(f"{order}HHI", ORIENTATION_TAG, 3, 1)  # of one short number
+    place = data.find(tag, start)
+    if place < 0:
+        return None
+    value = place + len(tag)
+    changed = data[:value] + struct.pack(f"{order}H", 1) + data[value + 2 :]
+    return changed if _is_straight(changed) else None
+
+
 def _opened(data: bytes, draft: int | None = None) -> Image.Image:
-    """An image turned as its EXIF data say, as browsers do.
+    """An image as it is stored, as masks lie on it.
 
     Raises:
         RequestRefused: if it is none, or too large.
@@ -143,7 +173,7 @@ def _opened(data: bytes, draft: int | None = None) -> Image.Image:
             raise RequestRefused(f"the image has {image.width} x {image.height} pixels", 404)
         if draft is not None:
             image.draft("RGB", (draft, draft))
-        return ImageOps.exif_transpose(image)
+        return image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise RequestRefused("the image cannot be decoded", 404) from None
 

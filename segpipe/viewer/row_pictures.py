@@ -17,6 +17,7 @@ from segpipe.validation.rules import CATALOGUE, Evidence
 from segpipe.viewer.blocks import drawn_of, looked_up
 from segpipe.viewer.index import Index
 from segpipe.viewer.keys import row_of
+from segpipe.viewer.looked_up import LookedUp
 from segpipe.viewer.pictures import Pictures, grey_png
 from segpipe.viewer.refusal import RequestRefused
 from segpipe.viewer.snapshot import KIND_OF, Snapshot
@@ -25,6 +26,10 @@ from segpipe.viewer.thumbnails import ReadAgain, Shown
 _REJECTED = 2
 _MOST_PAIRS = 200
 NO_LABEL = ""
+#: Where a row of the tables is not in its place in the manifest any more.
+WRITTEN_AGAIN = (
+    "the manifest was written again since, and has another row there: materialize its partition"
+)
 
 
 class RowPictures:
@@ -119,7 +124,7 @@ class RowPictures:
         height, width = first.shape
         both = np.bincount((first.astype(np.uint16) << 8 | second).ravel(), minlength=65536)
         shares: dict[tuple[str, str], int] = {}
-        for value in np.flatnonzero(both):
+        for value in np.flatnonzero(both).tolist():
             pair = labels.get(value >> 8, NO_LABEL), others.get(value & 255, NO_LABEL)
             if pair[0] != pair[1]:
                 shares[pair] = shares.get(pair, 0) + int(both[value])
@@ -157,8 +162,6 @@ class RowPictures:
 
     def _accepted_place(self, snapshot: Snapshot, row: int) -> Mapping[str, Any]:
         """Where in its manifest a published or an accepted row stands."""
-        from segpipe.viewer.looked_up import LookedUp
-
         group, date = snapshot.group_of(row), snapshot.date_of(row)
         found = LookedUp(self._root).accepted(group.model_run, date, snapshot.rows.ids[row].as_py())
         if found is None:
@@ -172,12 +175,15 @@ class RowPictures:
         self, snapshot: Snapshot, row: int, place: Mapping[str, Any]
     ) -> tuple[Evidence, bytes]:
         try:
-            return self._root.evidence(
+            evidence, data = self._root.evidence(
                 snapshot.group_of(row).model_run, snapshot.date_of(row),
                 manifest=str(place["manifest"]), row=int(place["manifest_row"] or 0),
             )  # fmt: skip
         except SegpipeError as error:
             raise RequestRefused(str(error), 404) from None
+        if (evidence.row.reference_id or "") != (snapshot.rows.ids[row].as_py() or ""):
+            raise RequestRefused(WRITTEN_AGAIN, 404)
+        return evidence, data
 
 
 def _is_value(index: int | None) -> TypeGuard[int]:

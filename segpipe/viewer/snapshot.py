@@ -98,7 +98,7 @@ class Snapshot:
     @cached_property
     def order(self) -> NDArray[np.int32]:
         """The rows by reference id; those of an item as :attr:`rows` has them."""
-        return pc.array_sort_indices(self.rows.ids).to_numpy().astype(np.int32)
+        return np.asarray(pc.array_sort_indices(self.rows.ids).to_numpy(), np.int32)
 
     @cached_property
     def rank(self) -> NDArray[np.int32]:
@@ -153,7 +153,7 @@ class Snapshot:
         """The rows of an item."""
         same = pc.equal(self.rows.ids, pa.scalar(reference_id, pa.string()))
         found = np.flatnonzero(pc.fill_null(same, False).to_numpy(zero_copy_only=False))
-        return [int(row) for row in found if self.group_of(row).dataset == dataset]
+        return [row for row in found.tolist() if self.group_of(row).dataset == dataset]
 
     def identity(self, row: int) -> tuple[str, str, str, int, str, int]:
         """What orders rows: reference id, dataset, model run, kind, day, place."""
@@ -161,11 +161,11 @@ class Snapshot:
         kind = int(KIND_OF[rows.outcome[row]])
         date = "" if kind == 0 else self.names.dates.names[rows.date[row]]
         place = int(rows.place[row]) if kind else 0
-        return rows.ids[row].as_py(), group.dataset, group.model_run, kind, date, place
+        return str(rows.ids[row].as_py()), group.dataset, group.model_run, kind, date, place
 
     def date_of(self, row: int) -> str:
         """The day of a row's partition."""
-        return self.names.dates.names[self.rows.date[row]]
+        return self.names.dates.names[int(self.rows.date[row])]
 
     def outcome_of(self, row: int) -> str:
         """What became of a row."""

@@ -82,11 +82,11 @@ class Viewer:
         """What is in the root: model runs, days, labels with colours, rules, columns."""
         snapshot = self.index.snapshot()
         colours = self.colours(snapshot)
-        runs: dict[str, Json] = {}
+        runs: dict[tuple[str, str], Json] = {}
         for group in snapshot.groups:
             kinds = np.bincount(KIND_OF[group.rows.outcome], minlength=3)
             days = [snapshot.names.dates.names[n] for n in np.unique(group.rows.date)]
-            runs[group.model_run] = {
+            runs[group.dataset, group.model_run] = {
                 "name": group.model_run,
                 "dataset": group.dataset,
                 "published": int(kinds[0]),
@@ -95,8 +95,9 @@ class Viewer:
                 "days": days,
             }
         for one in snapshot.partitions:
-            if one.model_run in runs:
-                runs[one.model_run]["validated"] += one.summary.accepted
+            run = runs.get((self.root.settings.dataset, one.model_run))
+            if run is not None:
+                run["validated"] += one.summary.accepted
         for run in runs.values():
             run["days"] = sorted(run["days"])
         return {

@@ -65,18 +65,21 @@ def test_an_item_is_what_the_catalog_holds_pixel_for_pixel(
     assert {p["model_run"] for p in item["predictions"]} >= {FIRST.model_run, OTHER.model_run}
 
 
-def test_the_image_is_given_as_it_is_stored_and_measured_as_it_is_shown(
+def test_the_image_lies_under_the_mask_as_it_is_stored(
     viewed: Root, page: Looking, get: Get
 ) -> None:
     shown = card(get, run=OTHER.model_run, text="item-001")
     item = get("/api/item", key=shown["key"])
-    assert (item["image"]["width"], item["image"]["height"]) == (24, 32)  # turned by its EXIF data
+    assert (item["image"]["width"], item["image"]["height"]) == (32, 24)
     answer = page.get(item["image"]["url"])
-    folder = LandingWriter(Path(viewed.settings.root)).folder(OTHER)
-    assert answer.content == (folder / "picture.jpg").read_bytes()
     assert answer.headers["content-type"] == "image/jpeg"
-    without = get("/api/item", key=card(get, run="later", outcome="accepted", text="002")["key"])
-    assert without["image"] is None or without["image_words"] is None
+    folder = LandingWriter(Path(viewed.settings.root)).folder(OTHER)
+    stored = (folder / "picture.jpg").read_bytes()
+    # Its EXIF data ask for it to be turned, which browsers would do, and masks are not.
+    assert Image.open(io.BytesIO(stored)).getexif()[0x0112] == 6
+    assert Image.open(io.BytesIO(answer.content)).getexif()[0x0112] == 1
+    assert len(answer.content) == len(stored)
+    assert sum(a != b for a, b in zip(answer.content, stored, strict=True)) == 1
 
 
 def test_neighbours_follow_the_list_that_the_filters_make(get: Get) -> None:
@@ -401,3 +404,16 @@ def test_the_command_serves_until_it_is_told_to_end(
     finally:
         process.kill()
         process.stderr.close()
+
+
+def test_a_row_of_a_manifest_that_was_written_again_is_not_shown_as_another(own: Root) -> None:
+    landing = LandingWriter(Path(own.settings.root))
+    with Looking(own) as page:
+        params = {"outcome": "rejected", "text": "item-wrong"}
+        shown = page.get("/api/items", params=params).json()["items"][0]
+        landing.manifest([landing.row(f"new-{n}", (0,), SECOND) for n in range(9)], SECOND)
+        answer = page.get("/mask", params={"key": shown["key"]})
+        assert answer.status_code == 404 and "written again" in answer.json()["error"]
+        item = page.get("/api/item", params={"key": shown["key"]}).json()
+        assert item["predictions"][0]["mask"] is None
+        assert "written again" in item["predictions"][0]["row"]["row_words"]
