@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BROWSER := .venv/.browser
 AZURITE := .venv/.azurite
+AXE := .venv/.axe
 PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
@@ -19,7 +20,7 @@ help:
 	@echo "make test   the test suite"
 	@echo "make test-slow  the longer tests: kills, races, cuts of the power, interleavings, mutations"
 	@echo "make test-exhaustive  all cuts of the power, interleavings and hostile manifests: hours"
-	@echo "make test-browser  Dagster's pages on segpipe, in a real Chromium; keeps pictures of them"
+	@echo "make test-browser  segpipe's pages and Dagster's, in a real Chromium; keeps pictures of them"
 	@echo "make test-newest  a few tests with the newest Dagster 1.x, where that is not the pinned one"
 	@echo "make lint   formatting, lint, types, layers of imports, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
@@ -74,7 +75,14 @@ test-exhaustive: $(READY) $(AZURITE)
 # The files in which a mark stands: to collect all tests takes longer than to run a few.
 marked = $$(grep -rl 'mark\.$(1)\b' tests --include='test_*.py')
 
-test-browser: $(BROWSER)
+# Deque's checker of accessibility, for the tests; where there is none, they skip and say so.
+$(AXE): $(READY)
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --ignore-scripts --fetch-retries=1 --fetch-timeout=60000 \
+		--prefix .venv/axe axe-core@4.14.1 || echo "axe does not install here"; \
+	else echo "no npm here: the tests of accessibility skip"; fi
+	@touch $(AXE)
+
+test-browser: $(BROWSER) $(AXE)
 	$(BIN)/python -m pytest -m browser $(call marked,browser)
 
 test-newest: $(READY)

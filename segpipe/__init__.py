@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from segpipe.validation.report import ValidationReport
     from segpipe.validation.rules import CATALOGUE as RULES
     from segpipe.validation.summary import Summary
+    from segpipe.viewer.opened import Browsing, browse
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Browsing": "segpipe.viewer.opened",
     "Catalog": "segpipe.publishing.catalog",
     "Evaluation": "segpipe.evaluation.result",
     "ImportSummary": "segpipe.formats.importing",
@@ -64,6 +66,7 @@ _MODULES = {
     "Summary": "segpipe.validation.summary",
     "ValidationReport": "segpipe.validation.report",
     "View": "segpipe.predictions.view",
+    "browse": "segpipe.viewer.opened",
     "canonical_png": "segpipe.masks.encoding",
     "decode_mask": "segpipe.masks.decoding",
     "evaluate": "segpipe.evaluation.of_manifests",
@@ -79,6 +82,7 @@ _OTHER_NAMES = {"RULES": "CATALOGUE"}
 
 __all__ = [
     "RULES",
+    "Browsing",
     "Catalog",
     "Evaluation",
     "ImportSummary",
@@ -96,6 +100,7 @@ __all__ = [
     "ValidationReport",
     "View",
     "__version__",
+    "browse",
     "canonical_png",
     "decode_mask",
     "evaluate",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -184,6 +185,7 @@ class Root(JudgedRoot):
         date: DateLike = None,
         *,
         like: str | PathLike[str] | None = None,
+        reference_ids: Collection[str] | None = None,
         progress: Progress | None = None,
         left_out: Counter[str] | None = None,
     ) -> int:
@@ -196,6 +198,7 @@ class Root(JudgedRoot):
             date: only what this date's partition published.
             like: for COCO's formats, a COCO JSON file whose numbers for categories (by name) and
                 images (by reference id) are used.
+            reference_ids: only the predictions for these items.
             left_out: counts what the format cannot hold, by kind.
 
         Raises:
@@ -211,6 +214,7 @@ class Root(JudgedRoot):
             None if date is None else str(date),
             consolidation=self.consolidation(model_run, View.GIVEN),
             like=None if like is None else Path(like),
+            reference_ids=reference_ids,
             progress=progress,
             left_out=left_out,
         )

@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.s3_buckets",
     "tests.fixtures.stepping",
     "tests.fixtures.stores",
+    "tests.fixtures.viewed_root",
 ]
 
 

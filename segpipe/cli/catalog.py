@@ -9,6 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from segpipe.cli.console import put, say
+from segpipe.cli.options import read_ids
 from segpipe.errors import CatalogError, listed
 from segpipe.publishing.outcomes import new_run_id
 from segpipe.root import Root
@@ -87,10 +88,7 @@ def unpublish(
     """
     ids: list[str] | None = list(reference_ids) or None
     if ids_file is not None:
-        try:
-            ids = [*reference_ids, *filter(None, Path(ids_file).read_text("utf-8").splitlines())]
-        except (OSError, UnicodeDecodeError) as error:
-            raise CatalogError(f"{ids_file} cannot be read: {error}") from None
+        ids = [*reference_ids, *read_ids(ids_file)]
     with _remarks_said(_root(root).of_dataset(dataset)) as opened:
         before = opened.catalog.version()
         removed = opened.catalog.unpublish(

@@ -28,6 +28,7 @@ from segpipe.cli.options import dataset_option, model_run_option, root_option
     help="For COCO's formats: a JSON file, such as the ground truth, whose numbers for categories "
     "(by name) and images (by reference id) are used, so that both can be compared.",
 )
+@click.option("--ids", metavar="FILE", help="A text file with one reference id a line: only those.")
 @click.argument("out", type=click.Path(path_type=Path))
 def export(
     root: str,
@@ -36,6 +37,7 @@ def export(
     date: str | None,
     kind: str,
     like: Path | None,
+    ids: str | None,
     out: Path,
 ) -> int:
     """Write published predictions to the folder OUT in a format other tools read.
@@ -45,4 +47,4 @@ def export(
     """
     from segpipe.cli.exporting import export as export_predictions
 
-    return export_predictions(root, kind, model_run, date, out, like, dataset)
+    return export_predictions(root, kind, model_run, date, out, like, dataset, ids)

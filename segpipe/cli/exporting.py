@@ -6,7 +6,8 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-from segpipe.cli.console import put, step_progress
+from segpipe.cli.console import put, say, step_progress
+from segpipe.cli.options import read_ids
 from segpipe.root import Root
 
 
@@ -18,8 +19,10 @@ def export(
     out: Path,
     like: Path | None,
     dataset: str | None,
+    ids_file: str | None = None,
 ) -> int:
     """Export a model run's published predictions; returns the exit status."""
+    ids = None if ids_file is None else read_ids(ids_file)
     left_out = Counter[str]()
     with step_progress() as progress:
         written = (
@@ -31,11 +34,14 @@ def export(
                 model_run,
                 date,
                 like=like,
+                reference_ids=ids,
                 progress=lambda *rows: progress("exporting", *rows),
                 left_out=left_out,
             )
         )
     put(f"{written} predictions exported as {kind}: {out}")
+    if ids is not None and written < len(set(ids)):
+        say(f"{len(set(ids)) - written} of the {len(set(ids))} items had none")
     if left_out:
         put("left out: " + ", ".join(f"{n} {what}" for what, n in sorted(left_out.items())))
     put(

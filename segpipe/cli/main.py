@@ -112,6 +112,51 @@ def nucleus_server(
 
 
 @cli.command()
+@root_option
+@_address_options(
+    8010, "Address to listen on. Others than this machine's own need the token that is printed."
+)
+@click.option(
+    "--token",
+    metavar="TEXT",
+    help="What who looks has to know, 16 characters or more; better in the environment, "
+    "SEGPIPE_BROWSE_TOKEN. One is made where others can reach the page.",
+)
+@click.option(
+    "--open/--no-open", "open_page", default=True, help="Open the page in a browser; on by default."
+)
+def browse(root: str, host: str, port: int, token: str | None, open_page: bool) -> int:
+    """Serve a page to look at what is in a root: gallery, items, rejects, overview."""
+    from segpipe.cli.browse import run_browse
+
+    return run_browse(root, host, port, token, open_page=open_page)
+
+
+@cli.command()
+@root_option
+@model_run_option
+@click.option(
+    "--label", "labels", multiple=True, metavar="L", help="Only with this label; several."
+)
+@click.option("--rejected", is_flag=True, help="Rejected rows, with what was found in them.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.html")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Items in the file at most; what is left out is said in it.",
+)
+@click.option("--force", is_flag=True, help="Replace the file.")
+def gallery(root: str, model_run: str, out: Path, **options: Any) -> int:
+    """Write a model run's gallery and items as one HTML file that needs no server."""
+    from segpipe.cli.browse import run_gallery
+
+    return run_gallery(root, model_run, options.pop("labels"), out, options.pop("limit"), **options)
+
+
+@cli.command()
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 @click.option(
     "--out",

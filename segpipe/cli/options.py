@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from segpipe.errors import CatalogError
 
 ROOT_HELP = "Folder or URL that holds manifests/, validated/, masks/ and catalog/."
 
@@ -26,3 +30,15 @@ format_option = click.option(
     show_default=True,
     help="What to print.",
 )
+
+
+def read_ids(path: str) -> list[str]:
+    """The reference ids of a text file, one a line, as ``--ids`` takes them.
+
+    Raises:
+        CatalogError: if it cannot be read.
+    """
+    try:
+        return [*filter(None, Path(path).read_text("utf-8").splitlines())]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path} cannot be read: {error}") from None

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +81,14 @@ def published(
     model_run: str,
     date: str | None = None,
     progress: Progress | None = None,
+    reference_ids: Collection[str] | None = None,
 ) -> Iterator[Published]:
     """The published predictions of a model run, by reference id, a bounded number in memory.
 
     Args:
         date: of one partition, ``YYYY-MM-DD``; all partitions where None.
         progress: called after each prediction.
+        reference_ids: only those of these items; of all where None.
 
     Raises:
         SettingsError: if the model run has no published prediction there.
@@ -97,6 +99,13 @@ def published(
         where += f" AND partition = {quoted(date)}"
     version = catalog.version()
     ids = sorted(catalog.read(["reference_id"], where, version=version)["reference_id"].to_pylist())
+    if reference_ids is not None and ids:
+        wanted = {*reference_ids}
+        ids = [one for one in ids if one in wanted]
+        if not ids:
+            raise SettingsError(
+                f"none of the {len(wanted)} items is published by model run {model_run!r}"
+            )
     if not ids:
         known = catalog.read(["model_run"], version=version)["model_run"].unique().to_pylist()
         raise SettingsError(

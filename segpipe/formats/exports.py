@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def export_published(
     *,
     consolidation: Consolidation,
     like: Path | None = None,
+    reference_ids: Collection[str] | None = None,
     progress: Progress | None = None,
     left_out: Counter[str] | None = None,
 ) -> int:
@@ -52,6 +54,7 @@ def export_published(
         date: of one partition, ``YYYY-MM-DD``; all partitions where None.
         consolidation: decides which labels are things, where ``like`` does not.
         like: see :func:`segpipe.formats.exporting_coco.export_coco_panoptic`.
+        reference_ids: only those of these items; of all where None.
         progress: called after each prediction.
         left_out: counts what the format cannot hold, by kind.
 
@@ -65,7 +68,7 @@ def export_published(
     """
     if like is not None and kind not in (ExportFormat.COCO_PANOPTIC, ExportFormat.COCO_RESULTS):
         raise SettingsError(f"--like is for COCO's formats; {kind} has no numbers of its own")
-    predictions = published(catalog, dataset, model_run, date, progress)
+    predictions = published(catalog, dataset, model_run, date, progress, reference_ids)
     others = Counter[str]() if left_out is None else left_out
     if kind is ExportFormat.COCO_PANOPTIC:
         return export_coco_panoptic(predictions, out, consolidation, like)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from segpipe.loopback import host_of, is_loopback
 from segpipe.nucleus_server.bodies import Bodies, too_large
 from segpipe.nucleus_server.limits import Limits
 
@@ -23,16 +22,6 @@ UPLOADS = "/_blob/"
 def error_answer(status: int, words: str) -> JSONResponse:
     """An answer that says what is wrong."""
     return JSONResponse({"error": words}, status_code=status)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:
@@ -83,17 +72,10 @@ def _foreign(headers: Mapping[bytes, bytes]) -> Response | None:
     """The refusal of a request that was meant for another host, or comes from another's page."""
     for name, before in ((b"host", "//"), (b"origin", ""), (b"referer", "")):
         told = headers.get(name)
-        if told is not None and not is_loopback(_host_of(before + told.decode("latin-1"))):
+        if told is not None and not is_loopback(host_of(before + told.decode("latin-1"))):
             words = f"the {name.decode()} of the request is not this machine: without an API key "
             return error_answer(403, words + "only this machine is served")
     return None
-
-
-def _host_of(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 def _user(header: bytes) -> bytes:

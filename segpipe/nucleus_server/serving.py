@@ -12,10 +12,10 @@ from typing import Any, cast
 import uvicorn
 
 from segpipe.errors import SettingsError
+from segpipe.loopback import is_loopback
 from segpipe.nucleus_server.application import application
 from segpipe.nucleus_server.connections import BoundedProtocol, Connections
 from segpipe.nucleus_server.database import Database
-from segpipe.nucleus_server.guard import is_loopback
 from segpipe.nucleus_server.judging import Checks, Judging
 from segpipe.nucleus_server.limits import Limits
 from segpipe.root import Root

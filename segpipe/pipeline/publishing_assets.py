@@ -15,7 +15,7 @@ from segpipe.pipeline import checks, gaps, schemas
 from segpipe.pipeline.declarative_automation import when_validated
 from segpipe.pipeline.destinations import DestinationAsset
 from segpipe.pipeline.evaluation_assets import EVALUATION
-from segpipe.pipeline.file_links import file_link
+from segpipe.pipeline.file_links import browse_link, file_link
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
 from segpipe.pipeline.resources import NUCLEUS
@@ -150,6 +150,7 @@ def _published(
             "dagster/row_count": content.predictions,
             "receipts": file_link(root.settings, publication.receipts or ""),
             **_location_metadata(root, target),
+            **(browse_link(root.settings, partition) if target.destination == CATALOG else {}),
         },
         # Digest of what is published now: ignoring a changed prediction keeps the data version.
         data_version=dg.DataVersion(content.digest),

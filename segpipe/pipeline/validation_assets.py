@@ -15,7 +15,7 @@ from segpipe.manifests.partition import Partition
 from segpipe.pictures.label_colours import colours_of
 from segpipe.pictures.palette import Colour
 from segpipe.pipeline import checks, gaps, previews, schemas
-from segpipe.pipeline.file_links import file_link
+from segpipe.pipeline.file_links import browse_link, file_link
 from segpipe.pipeline.ground_truth_sensor import observation
 from segpipe.pipeline.partitions import partition_of
 from segpipe.pipeline.prefixed_root import Event, PrefixedRoot
@@ -214,9 +214,11 @@ def _validation_events(
     page = _report_page(root, partition, rewrite=not summary.reused)
     blocked: list[str] = []
     validated, labels = root.validated(partition), Labels.of(root, partition)
-    yield _masks_result(root, validated, summary, labels)
+    pages = browse_link(root.settings, partition)
+    yield _masks_result(root, validated, summary, labels, pages)
     yield _segments_result(root, validated, summary, labels)
-    yield _rejections_result(root, validated, summary, page)
+    pages = browse_link(root.settings, partition, "rejects")
+    yield _rejections_result(root, validated, summary, page, pages)
     for check in _check_results(root, partition, summary, labels):
         yield check
         if checks.blocks(check):
@@ -266,7 +268,11 @@ def _check_results(
 
 
 def _masks_result(
-    root: Root, validated: ValidatedPredictions, summary: Summary, labels: Labels
+    root: Root,
+    validated: ValidatedPredictions,
+    summary: Summary,
+    labels: Labels,
+    pages: Mapping[str, Any],
 ) -> dg.MaterializeResult[Any]:
     findings: dict[str, Any] = {f"findings/{rule}": n for rule, n in summary.findings.items()}
     compared = {f"ground_truth/{outcome}": n for outcome, n in summary.ground_truth.items()}
@@ -286,6 +292,7 @@ def _masks_result(
             "table": table_link(root, validated, VALIDATED_FILE),
             "dagster/uri": table_link(root, validated, VALIDATED_FILE),
             "masks": file_link(root.settings, root.masks.folder.url),
+            **pages,
         },
         data_version=dg.DataVersion(summary.validated_digest),
     )
@@ -313,7 +320,11 @@ def _segments_result(
 
 
 def _rejections_result(
-    root: Root, validated: ValidatedPredictions, summary: Summary, page: str
+    root: Root,
+    validated: ValidatedPredictions,
+    summary: Summary,
+    page: str,
+    pages: Mapping[str, Any],
 ) -> dg.MaterializeResult[Any]:
     rejections = previews.first_rejections(validated.rejected(most=20))
     return dg.MaterializeResult(
@@ -322,6 +333,7 @@ def _rejections_result(
             "rejected_rows": summary.rejected,
             "dagster/row_count": validated.rejected_rows,
             "report": file_link(root.settings, page),
+            **pages,
             **({} if rejections is None else {"first_rejections": rejections}),
             "table": table_link(root, validated, REJECTED_FILE),
             "dagster/uri": table_link(root, validated, REJECTED_FILE),

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 try:
     from playwright.sync_api import Browser, Page, expect
 
-    from tests.fixtures.browser import ARTEFACTS, Window, chromium, running_browser
+    from tests.fixtures.browser import ARTEFACTS, Window, running_browser
 except ModuleNotFoundError:
     if os.environ.get("SEGPIPE_BROWSER") == "required":
         raise
@@ -49,14 +49,8 @@ _STATUS_WORD = re.compile("|".join(_STATUS_WORDS.values()))
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; without it the tests skip, unless SEGPIPE_BROWSER says that it must be there."""
-    executable = chromium()
-    if executable is None:
-        words = "there is no Chromium: `apt-get install chromium`, or name it in SEGPIPE_CHROMIUM"
-        if os.environ.get("SEGPIPE_BROWSER") == "required":
-            pytest.fail(words)
-        pytest.skip(words)
-    with running_browser(executable) as running:
+    """Chromium."""
+    with running_browser() as running:
         yield running
 
 

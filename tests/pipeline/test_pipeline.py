@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,16 +337,24 @@ def test_places_are_links_where_the_settings_say_how_files_are_reached(
 ) -> None:
     landing.manifest([landing.row("a")])
 
-    def report() -> dg.MetadataValue:
+    def links() -> Mapping[str, dg.MetadataValue]:
         assert run_partition(Root.open(root.settings.root), PARTITION, instance=instance).run_id
         event = instance.get_latest_materialization_event(dg.AssetKey("rejected_predictions"))
         assert event is not None
         assert event.asset_materialization is not None
-        return event.asset_materialization.metadata["report"]
+        return event.asset_materialization.metadata
 
-    assert isinstance(report(), dg.PathMetadataValue)
-    (landing.root / "segpipe.toml").write_text('links = "https://files.example/streets/"\n')
-    found = report()
+    before = links()
+    assert isinstance(before["report"], dg.PathMetadataValue)
+    assert "browse" not in before
+    (landing.root / "segpipe.toml").write_text(
+        'links = "https://files.example/streets/"\nbrowse_url = "http://looking.example:8010/"\n'
+    )
+    after = links()
+    found, page = after["report"], after["browse"]
+    assert isinstance(page, dg.UrlMetadataValue)
+    query = "run=unet&from=2026-01-05&to=2026-01-05"
+    assert page.url == f"http://looking.example:8010/rejects?{query}"
     assert isinstance(found, dg.UrlMetadataValue)
     folders = "model_run%3Dunet/date%3D2026-01-05"
     assert found.url == f"https://files.example/streets/validated/{folders}/report.html"
