@@ -7,6 +7,7 @@ from dataclasses import replace
 from os import PathLike
 
 from segpipe.errors import (
+    EvaluationError,
     NothingLandedError,
     SettingsError,
     listed,
@@ -96,17 +97,21 @@ class EvaluatedRoot(ValidatedRoot):
         inputs = inputs_of(predictions.summary, truth.state)
         stored = None if force else store.stored()
         known = None if stored is None else stored.whole()
-        if known is not None and is_current(store, stored, inputs, truth):
+        if known is not None and is_current(store, stored, inputs, truth, predictions.folder):
             return replace(known, reused=known.outcomes[EVALUATED])
         max_pixels = settings.policies.of(model_run).max_pixels
-        result = evaluate_partition(
-            predictions,
-            Evaluating(truth, self.masks, store.conventions, max_pixels),
-            known,
-            workers=self._workers,
-            rows_per_chunk=settings.rows_per_chunk,
-            progress=progress,
-        )
+        try:
+            result = evaluate_partition(
+                predictions,
+                Evaluating(truth, self.masks, store.conventions, max_pixels),
+                known,
+                workers=self._workers,
+                rows_per_chunk=settings.rows_per_chunk,
+                progress=progress,
+            )
+        except EvaluationError:  # what is stored is of ground truth that is gone
+            store.forget()
+            raise
         settled = inputs if is_settled(result) else None
         store.write(result, truth.version, settled, anew=known is None)
         return result

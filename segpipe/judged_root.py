@@ -42,6 +42,12 @@ class JudgedRoot(EvaluatedRoot):
             NothingLandedError, EvaluationError, TableError: if it cannot be evaluated.
             CatalogError, StorageError: if something cannot be read, or not be written.
         """
+        try:
+            return self._leaderboard(model_run)
+        except TableError:  # a day may have been evaluated again meanwhile: its tables are others
+            return self._leaderboard(model_run)
+
+    def _leaderboard(self, model_run: str) -> tuple[DatasetEvaluation, Leaderboard]:
         truth = self._truth_beside(model_run)
         boundary = self.settings.requirements.boundary  # as the days are evaluated for their checks
         own = self._days(model_run, truth, boundary=boundary)
@@ -153,7 +159,7 @@ class JudgedRoot(EvaluatedRoot):
             store = self.evaluations(day, boundary=boundary)
             found = store.stored()
             inputs = inputs_of(Summary.read(self.tables(day)), truth.state)
-            if again or not is_current(store, found, inputs, truth):
+            if again or not is_current(store, found, inputs, truth, self.tables(day)):
                 self._evaluate(day, None, None, boundary=boundary, force=False)
                 found = store.stored()
             if found is None:
@@ -163,7 +169,7 @@ class JudgedRoot(EvaluatedRoot):
         def may_have(day: Partition, missing: Set[str]) -> bool:
             try:
                 return not missing.isdisjoint(validated_ids(self.tables(day)))
-            except StorageError:
+            except (StorageError, TableError):
                 return True  # whoever evaluates it says what is wrong
 
         landing = Landing(self.settings.folder("validated"))

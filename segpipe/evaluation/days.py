@@ -7,6 +7,7 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,7 +53,8 @@ class EvaluatedDay:
         """
         ids = self.evaluated if wanted is None else self.evaluated & wanted
         if self.is_whole and len(ids) == len(self.evaluated):
-            return Tally.of(self.stored.table("classes"))
+            with suppress(TableError):  # damaged; it follows from the other
+                return Tally.of(self.stored.table("classes"))
         return Tally.of(_of_items(self.stored.table("item_classes"), ids))
 
     def rows(self, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -63,7 +65,8 @@ class EvaluatedDay:
     def confusion(self) -> pa.Table:
         """CONFUSION: of the items that count."""
         if self.is_whole:
-            return self.stored.table("confusion")
+            with suppress(TableError):  # damaged; it follows from the other
+                return self.stored.table("confusion")
         return added_confusion(self.rows("item_confusion"))
 
 

@@ -31,11 +31,12 @@ from segpipe.masks.fast_path import expecting
 from segpipe.masks.refusal import MaskRefused
 from segpipe.names import shown
 from segpipe.predictions.prediction import Segment
+from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.ground_truth import GroundTruth, Truth
 from segpipe.validation.materialization import Progress
-from segpipe.validation.summary import VALIDATED_FILE, Summary
+from segpipe.validation.summary import REJECTED_FILE, VALIDATED_FILE, Summary
 from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 from segpipe.workers.chunks import Workers, seldom_collected
 
@@ -159,12 +160,31 @@ def validated_ids(folder: Folder) -> list[str]:
     """The items of a partition whose predictions were accepted; only ids are read.
 
     Raises:
-        StorageError: if the table cannot be read.
+        TableError: if the table is damaged.
+        StorageError: if it cannot be read.
     """
-    with folder.open_input(VALIDATED_FILE) as handle:
-        found: list[str] = pq.read_table(handle, columns=["reference_id"])[
-            "reference_id"
-        ].to_pylist()
+    return _ids(folder, VALIDATED_FILE)
+
+
+def rejected_ids(folder: Folder) -> list[str]:
+    """The items of those rejected rows that an evaluation looks at.
+
+    Raises:
+        TableError: if the table is damaged.
+        StorageError: if it cannot be read.
+    """
+    return list(dict.fromkeys(filter(None, _ids(folder, REJECTED_FILE, _REJECTED_AT_ONCE))))
+
+
+def _ids(folder: Folder, name: str, most: int | None = None) -> list[str]:
+    with storage_errors(f"reading {folder.shown}/{name}"), folder.open_input(name) as handle:
+        try:
+            table = pq.read_table(handle, columns=["reference_id"])
+        except pa.ArrowException as error:
+            raise TableError(
+                f"{folder.shown}/{name} is damaged ({error}): run its partition again with --force"
+            ) from None
+    found: list[str] = table["reference_id"][:most].to_pylist()
     return found
 
 

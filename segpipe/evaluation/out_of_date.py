@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from segpipe.errors import TableError
-from segpipe.evaluation.of_partition import validated_ids
+from segpipe.evaluation.of_partition import rejected_ids, validated_ids
 from segpipe.evaluation.stored import EvaluationStore, StoredEvaluation
 from segpipe.storage.files import Folder
 from segpipe.validation.ground_truth import GroundTruth
@@ -37,7 +37,7 @@ def changed_truth(store: EvaluationStore, validated: Folder, truth: VersionedTru
         inputs = stored.inputs
         if isinstance(inputs, Mapping) and inputs.get("truth") == truth.state:
             return None
-        same = _has_truth(stored, truth)
+        same = _has_truth(stored, truth, validated)
     else:
         same = not any(truth.fingerprints(validated_ids(validated)))
     return None if same else truth_version(validated, truth)
@@ -48,12 +48,14 @@ def is_current(
     stored: StoredEvaluation | None,
     inputs: Mapping[str, str],
     truth: GroundTruth,
+    validated: Folder,
 ) -> bool:
     """Whether a stored evaluation is what evaluating again would find; where other items' ground
     truth has changed, that is noted, so that the items are not looked at the next time.
 
     Args:
         inputs: of the evaluation, as they are now.
+        validated: the folder of the partition's validated tables.
 
     Raises:
         StorageError, CatalogError: if something cannot be read, or be noted.
@@ -65,7 +67,7 @@ def is_current(
     if stored.inputs.get("predictions") != inputs["predictions"]:
         return False
     try:
-        same = _has_truth(stored, truth)
+        same = _has_truth(stored, truth, validated)
     except TableError:
         return False
     if same:
@@ -73,13 +75,17 @@ def is_current(
     return same
 
 
-def _has_truth(stored: StoredEvaluation, truth: GroundTruth) -> bool:
-    """Whether an evaluation's items have the same ground truth now."""
+def _has_truth(stored: StoredEvaluation, truth: GroundTruth, validated: Folder) -> bool:
+    """Whether an evaluation's items have the same ground truth now, and rejected ones that it does
+    not hold have none.
+    """
     rows = stored.table("items", ["reference_id", "truth_fingerprint"])
     ids: list[str]
     before: list[str | None]
     ids, before = (rows[name].to_pylist() for name in rows.column_names)
-    return before == [*truth.fingerprints(ids)]
+    known = {*ids}
+    others = [id for id in rejected_ids(validated) if id not in known]
+    return before == [*truth.fingerprints(ids)] and not any(truth.fingerprints(others))
 
 
 def truth_version(validated: Folder, truth: GroundTruth) -> str:

@@ -97,13 +97,19 @@ def judge_quality(
         words = "it is of the model run that others are compared with"
         found[NO_REGRESSION] = Verdict(True, words, judged=False)
     else:
-        try:
+
+        def beside(compared: NoRegression) -> Verdict:
             before = baseline(compared, _evaluated(evaluation))
+            return _no_worse(evaluation, before, compared, required.min_items)
+
+        try:
+            try:
+                found[NO_REGRESSION] = beside(compared)
+            except TableError:  # a day may have been evaluated again meanwhile
+                found[NO_REGRESSION] = beside(compared)
         except (EvaluationError, NothingLandedError, TableError) as error:
             words = f"it cannot be compared with {shown(compared.against)}: {error}"
             found[NO_REGRESSION] = Verdict(False, words, judged=False)
-        else:
-            found[NO_REGRESSION] = _no_worse(evaluation, before, compared, required.min_items)
     return Quality(evaluation, "", found)
 
 

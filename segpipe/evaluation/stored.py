@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +32,8 @@ from segpipe.storage.files import Folder
 from segpipe.tables.schemas import FORMAT, FORMAT_KEY
 
 SUMMARY_FILE = "_evaluation.json"
+# Tables that no summary names are not removed before: another run may be about to name them.
+_ABOUT_TO_BE_NAMED = timedelta(hours=1)
 #: The folder, beside those of days, of a model run's evaluation over all of them.
 ALL_DAYS = "all-days"
 #: What an evaluation consists of; the other tables follow from these.
@@ -109,10 +112,9 @@ class StoredEvaluation:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the tables."""
-        return hashlib.sha256(
-            json.dumps(self.summary["tables"], sort_keys=True).encode()
-        ).hexdigest()
+        """SHA-256 (hex) of the tables but ``summary``, which has the version of the catalog."""
+        tables = {name: file for name, file in self.summary["tables"].items() if name != "summary"}
+        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,14 @@ class EvaluationStore:
         tables = {name: [getattr(evaluation, name)] for name in TABLES if name != "summary"}
         self._write(evaluation, catalog_version, tables, {"inputs": inputs}, anew=anew)
 
+    def forget(self) -> None:
+        """Have nothing stored any more.
+
+        Raises:
+            StorageError: if it cannot be removed.
+        """
+        self.place.remove(SUMMARY_FILE)
+
     def note_inputs(self, stored: StoredEvaluation, inputs: Mapping[str, str]) -> None:
         """Note that what is stored would be made of these inputs as well.
 
@@ -234,7 +244,8 @@ class EvaluationStore:
         *,
         anew: bool,
     ) -> None:
-        place = self.place
+        place, before = self.place, self.stored()
+        replaced = set() if before is None else {*dict(before.summary["tables"]).values()}
         names: dict[str, str] = {}
         for name, parts in {**tables, "summary": [found.summary(catalog_version)]}.items():
             data = _parquet(parts, TABLES[name])
@@ -256,9 +267,11 @@ class EvaluationStore:
             **more,
         }
         place.write(SUMMARY_FILE, _json(summary))
+        lately = datetime.now(UTC) - _ABOUT_TO_BE_NAMED
         for file in [*place.files()]:
             name = file.path.rpartition("/")[2]
-            if name.endswith(".parquet") and name not in names.values():
+            unnamed = name.endswith(".parquet") and name not in names.values()
+            if unnamed and (name in replaced or file.modified < lately):
                 place.remove(name)
 
 

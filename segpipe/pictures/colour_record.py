@@ -17,6 +17,7 @@ from pathlib import Path
 
 from segpipe.errors import StorageError
 from segpipe.pictures.palette import Colour, hex_colour, read_hex
+from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 
 #: The folder in the root.
@@ -34,11 +35,13 @@ class ColourRecord:
     Attributes:
         number: of the newest file that was read; 0 for none.
         table: label -> colour, in the order they were given.
+        looked: whether the root's tables were looked at for labels.
     """
 
     folder: Folder
     number: int = 0
     table: Table = field(default_factory=dict)
+    looked: bool = False
 
     def read(self) -> None:
         """Read what was given since.
@@ -74,7 +77,8 @@ class ColourRecord:
 
     def _put(self, table: Table) -> bool:
         text = json.dumps({label: hex_colour(colour) for label, colour in table.items()}, indent=0)
-        with tempfile.NamedTemporaryFile(prefix="segpipe-") as file:
+        doing = f"writing {self.folder.shown}"
+        with storage_errors(doing), tempfile.NamedTemporaryFile(prefix="segpipe-") as file:
             file.write(text.encode())
             file.flush()
             return self.folder.put_new(_name(self.number + 1), Path(file.name))

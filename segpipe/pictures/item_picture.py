@@ -18,7 +18,9 @@ from segpipe.pictures.comparison_pictures import Side, difference_words, side_by
 from segpipe.pictures.images import image_of
 from segpipe.pictures.item_versions import REFUSED, ItemVersion, ReadEvidence, versions_of
 from segpipe.pictures.legend import PAPER
+from segpipe.pictures.notes import with_notes
 from segpipe.pictures.overlay import encoded, likeliest
+from segpipe.pictures.text import text_size
 from segpipe.pictures.version_picture import VersionPictures
 from segpipe.predictions.class_pdf import KEYS
 from segpipe.predictions.metadata import metadata_json
@@ -29,6 +31,8 @@ from segpipe.storage.files import Folder
 
 #: Of the picture of each prediction, in pixels.
 LONGEST_SIDE = 640
+# Of all pictures together: those after that are counted.
+_MOST_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,14 @@ class ShownItem:
         """
         if self.against is not None:
             return self._compared[0]
-        return stacked([self._pictures.of(one) for one in self.versions])
+        drawn: list[Image.Image] = []
+        for number, one in enumerate(self.versions):
+            if sum(picture.width * picture.height for picture in drawn) > _MOST_PIXELS:
+                more = f"and {len(self.versions) - number} more: name a model run or a date"
+                drawn[-1] = with_notes(drawn[-1], [more], text_size(self.longest_side))
+                break
+            drawn.append(self._pictures.of(one))
+        return stacked(drawn)
 
     @cached_property
     def _compared(self) -> tuple[Image.Image, list[str]]:

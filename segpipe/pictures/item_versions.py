@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from segpipe.errors import TableError
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.predictions.view import View
@@ -149,13 +151,19 @@ def _rows(
     if not tables.exists(name):
         return
     with tables.open_input(name) as handle:
-        file = pq.ParquetFile(handle)
+        try:
+            file = pq.ParquetFile(handle)
+        except pa.ArrowException as error:
+            raise TableError(
+                f"{tables.shown}/{name} is damaged ({error}): run its partition again with --force"
+            ) from None
         there = [column for column in columns if column in file.schema_arrow.names]
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, ["reference_id"])["reference_id"]
             places = pc.indices_nonzero(pc.equal(ids, reference_id))
             if len(places):
-                yield from file.read_row_group(group, there).take(places).to_pylist()
+                for row in file.read_row_group(group, there).take(places).to_pylist():
+                    yield {**dict.fromkeys(columns), **row}  # an earlier segpipe wrote fewer
 
 
 def _finding(row: Mapping[str, Any]) -> ItemFinding:

@@ -64,8 +64,10 @@ def colours_of(settings: Settings, labels: Iterable[str] | None = None) -> dict[
     with _ONE_AT_A_TIME:
         record = _RECORDS.setdefault(settings.root, ColourRecord(settings.folder(COLOURS_FOLDER)))
         ordered = dict.fromkeys([*_in_taxonomies(settings), *(wanted or ())])
-        if not record.table or _new(ordered, record.table, chosen):
+        unasked = not record.table and (wanted is None or not record.looked)
+        if unasked or _new(ordered, record.table, chosen):
             _record(settings, record, ordered, chosen)
+            record.looked = True
         table = {**record.table, **chosen}
     return _of(table, table if wanted is None else wanted)
 

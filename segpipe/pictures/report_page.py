@@ -24,7 +24,7 @@ from segpipe.validation.rules import CATALOGUE, Severity
 
 _LONGEST_SIDE = 480
 _STYLE = """
-:root{color-scheme:light}
+:root{color-scheme:light}[hidden]{display:none!important}
 body{font:15px/1.5 system-ui,sans-serif;color:#1e1e1e;background:#fafaf8;max-width:62rem;
 margin:2rem auto;padding:0 1rem;overflow-wrap:break-word}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2.2rem 0 .2rem}

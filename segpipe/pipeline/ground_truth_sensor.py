@@ -48,12 +48,14 @@ class _Cursor:
     """How far the ground truth has been looked at.
 
     Attributes:
-        state: of the ground truth.
+        state: of the ground truth when this pass over the partitions began.
         after: the last partition that was looked at; None if all were.
+        again: partitions that could not be read.
     """
 
     state: str = ""
     after: Partition | None = None
+    again: tuple[Partition, ...] = ()
 
     @classmethod
     def of(cls, text: str | None) -> "_Cursor":
@@ -61,7 +63,8 @@ class _Cursor:
         try:
             given = json.loads(text or "")
             after = given["after"]
-            return cls(str(given["state"]), None if after is None else Partition(*after))
+            again = tuple(Partition(*one) for one in given.get("again", ()))
+            return cls(str(given["state"]), None if after is None else Partition(*after), again)
         except (SegpipeError, ValueError, KeyError, TypeError):
             return cls()
 
@@ -70,7 +73,8 @@ class _Cursor:
         """As Dagster keeps it."""
         after = self.after
         place = None if after is None else [after.model_run, after.date]
-        return json.dumps({"state": self.state, "after": place})
+        again = [[one.model_run, one.date] for one in self.again]
+        return json.dumps({"state": self.state, "after": place, "again": again})
 
 
 def changed_ground_truth(prefixed: PrefixedRoot) -> dg.SensorDefinition:
@@ -93,20 +97,31 @@ def changed_ground_truth(prefixed: PrefixedRoot) -> dg.SensorDefinition:
             truth, before = root.published_truth(), _Cursor.of(context.cursor)
             if before == _Cursor(truth.state):
                 return dg.SensorResult(skip_reason="the ground truth is as before")
-            after = before.after if before.state == truth.state else None
-            waiting = [one for one in _partitions(prefixed, root) if after is None or one > after]
-            changed, unreadable = _changed(root, truth, waiting[:_LOOKED_AT])
+            after = before.after
+            done = after is None and before.state == truth.state  # but for what could not be read
+            waiting = [
+                one for one in _partitions(prefixed, root)
+                if not done and (after is None or one > after)
+            ]  # fmt: skip
+            looked = [*dict.fromkeys([*waiting[:_LOOKED_AT], *before.again])]
+            changed, unreadable = _changed(root, truth, looked)
         if unreadable:
-            context.log.warning(f"{len(unreadable)} cannot be read: {listed(unreadable)}")
+            words = [f"{partition}: {error}" for partition, error in unreadable.items()]
+            context.log.warning(f"{len(words)} cannot be read: {listed(words)}")
         more = len(waiting) > _LOOKED_AT
-        cursor = _Cursor(truth.state, waiting[_LOOKED_AT - 1] if more else None)
+        # Where it changes during a pass, another pass follows.
+        cursor = _Cursor(
+            truth.state if after is None else before.state,
+            waiting[_LOOKED_AT - 1] if more else None,
+            tuple(unreadable)[:_LOOKED_AT],
+        )
         return dg.SensorResult(
             asset_events=[
                 event
                 for partition, version in changed.items()
                 for event in _events(prefixed, partition, version)
             ],
-            skip_reason=f"looked at {len(waiting[:_LOOKED_AT])} partitions: of {len(changed)} the "
+            skip_reason=f"looked at {len(looked)} partitions: of {len(changed)} the "
             f"ground truth has changed{'; more at the next tick' if more else ''}",
             cursor=cursor.text,
         )
@@ -146,16 +161,16 @@ def _partitions(prefixed: PrefixedRoot, root: Root) -> list[Partition]:
 
 def _changed(
     root: Root, truth: PublishedTruth, partitions: Sequence[Partition]
-) -> tuple[dict[Partition, str], list[str]]:
+) -> tuple[dict[Partition, str], dict[Partition, SegpipeError]]:
     """Partitions with the digest of their items' truth, which changed; and those that are not
     readable, with the reason."""
     changed: dict[Partition, str] = {}
-    unreadable: list[str] = []
+    unreadable: dict[Partition, SegpipeError] = {}
     for partition in partitions:
         try:
             version = root.changed_truth(partition, truth)
         except SegpipeError as error:
-            unreadable.append(f"{partition}: {error}")
+            unreadable[partition] = error
             continue
         if version is not None:
             changed[partition] = version

@@ -206,13 +206,13 @@ async def _thumb(pages: Pages, request: Request) -> Response:
         raise RequestRefused(f"size is {size}, expected {' or '.join(map(str, SIZES))}")
     key = _needed(request, "key")
     name, shown, colours = await pages.answer(pages.viewer.thumbnail, key, size)
-    thumbnails = pages.viewer.thumbnails
+    thumbnails, lasting = pages.viewer.thumbnails, _FOREVER if shown.lasting else _ASKED_AGAIN
     if f'"{name}"' in request.headers.get("if-none-match", ""):
-        return tagged(request, b"", "image/webp", name, _FOREVER)
+        return tagged(request, b"", "image/webp", name, lasting)
     data = await pages.answer(thumbnails.kept, name)
     if data is None:
         data = await pages.picture(request, thumbnails.made, shown, size, colours, name)
-    return tagged(request, data, "image/webp", name, _FOREVER)
+    return tagged(request, data, "image/webp", name, lasting)
 
 
 async def _mask(pages: Pages, request: Request) -> Response:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -124,11 +124,9 @@ def _cookie_name(scope: Scope) -> str:
 
 
 def _cookie(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
-    try:
-        found = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(_cookie_name(scope))
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
+    # Not by http.cookies, which stops at what another page of this machine has set oddly.
+    found = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
+    return found.get(_cookie_name(scope), "")
 
 
 def _add(message: MutableMapping[str, Any]) -> None:

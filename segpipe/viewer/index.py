@@ -51,6 +51,8 @@ _LISTED_EVERY = 5.0
 # Of blocks that have to be made first: how long the first page waits for them.
 _FIRST_SECONDS = 0.25
 _MOST_NOTES = 20
+# Requests that wait for all rows at a time; the others get those there are.
+_MOST_WAITING = 3
 _READ_AGAIN = 30.0
 
 
@@ -72,6 +74,7 @@ class Index:
         self._said: Sequence[str] = ()  # of partitions, in the snapshot
         self._ready = threading.Event()
         self._whole = threading.Event()
+        self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
         self._building = threading.Lock()
         self._asked = threading.Lock()
         self._checked = self._listed = self._read_all = 0.0
@@ -92,8 +95,12 @@ class Index:
         """
         self._renew_if_due()
         self._ready.wait()
-        if whole:
-            self._whole.wait(whole)
+        # Few may wait: the others are answered with what there is.
+        if whole and self._snapshot is not None and self._waiting.acquire(blocking=False):
+            try:
+                self._whole.wait(whole)
+            finally:
+                self._waiting.release()
         found = self._snapshot
         if found is None:
             self.renew()

@@ -33,8 +33,13 @@ class Items:
         self._root, self._pictures, self._blocks = root, pictures, blocks
         self._looked_up = LookedUp(root)
 
-    def of(self, snapshot: Snapshot, dataset: str, reference_id: str) -> Json | None:
+    def of(
+        self, snapshot: Snapshot, dataset: str, reference_id: str, asked: int | None = None
+    ) -> Json | None:
         """An item with all its predictions; None where there is none.
+
+        Args:
+            asked: a row that is among them, whatever number there is.
 
         Raises:
             SegpipeError: if a table cannot be read.
@@ -44,6 +49,8 @@ class Items:
             return None
         predictions, image = [], None
         shown = rows[:_MOST_PREDICTIONS]
+        if asked is not None and asked not in shown:
+            shown = [asked, *shown[:-1]]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found_rows = list(pool.map(lambda row: self._prediction(snapshot, row), shown))
         for made, whole in found_rows:
@@ -112,7 +119,7 @@ class Items:
             "findings": findings,
             "manifest": whole.get("manifest"),
             "manifest_row": whole.get("manifest_row"),
-            "row": manifest_row(whole),
+            "row": manifest_row(whole, self._root.settings.root),
             "receipt": receipt_text(receipt),
         }
         return made, whole

@@ -18,6 +18,7 @@ from segpipe.pictures.palette import Colour, hex_colour
 from segpipe.publishing.table_format import TABLE
 from segpipe.root import Root
 from segpipe.storage.files import Folder, folder_name
+from segpipe.storage.sources import recorded
 from segpipe.tables.schemas import RECEIPTS, SEGMENTS, VALIDATED
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE
 from segpipe.viewer.blocks import catalog_row
@@ -26,6 +27,8 @@ from segpipe.viewer.sources import Source
 _MOST_VERSIONS = 200
 _MOST_CELL = 2_000
 _TOP = 5
+_UNREADABLE = (SegpipeError, OSError, pa.ArrowException)
+_URLS = ("mask_url", "image_url")
 Row = dict[str, Any]
 
 
@@ -56,18 +59,25 @@ class LookedUp:
         return {**row, "dataset": source.dataset, "model_run": source.model_run}
 
     def accepted(self, model_run: str, date: str, reference_id: str) -> Row | None:
-        """A row of a partition's validated table, with its Segments; None where there is none."""
+        """A row of a partition's validated table, with its Segments; None where there is none, or
+        the tables cannot be read, which the index tells."""
         folder = self._tables(model_run, date)
-        rows = _rows_of(folder, VALIDATED_FILE, reference_id)
-        if not rows:
+        try:
+            rows = _rows_of(folder, VALIDATED_FILE, reference_id)
+            if not rows:
+                return None
+            row: Row = rows[0]
+            row["segments"] = _rows_of(folder, SEGMENTS_FILE, reference_id, SEGMENTS.names[3:])
+        except _UNREADABLE:
             return None
-        row: Row = rows[0]
-        row["segments"] = _rows_of(folder, SEGMENTS_FILE, reference_id, SEGMENTS.names[3:])
         return row
 
     def rejected(self, model_run: str, date: str, reference_id: str) -> list[Row]:
-        """The findings of a partition's rejected rows of an item."""
-        return _rows_of(self._tables(model_run, date), REJECTED_FILE, reference_id)
+        """The findings of a partition's rejected rows of an item; none if they cannot be read."""
+        try:
+            return _rows_of(self._tables(model_run, date), REJECTED_FILE, reference_id)
+        except _UNREADABLE:
+            return []
 
     def receipt(self, dataset: str, row: Mapping[str, Any]) -> Row | None:
         """The receipt of the run that published a row; None where it is not there any more."""
@@ -80,7 +90,7 @@ class LookedUp:
             )
             name = f"{folder_name(row['run_id'])}.parquet"
             found = _rows_of(folder, name, row["reference_id"], RECEIPTS.names)
-        except (SegpipeError, OSError, pa.ArrowException):
+        except _UNREADABLE:
             return None
         return found[0] if found else None
 
@@ -127,10 +137,11 @@ def _rows_of(
         for group in range(file.metadata.num_row_groups):
             spans = file.metadata.row_group(group).column(place).statistics
             outside = spans is not None and spans.has_min_max and isinstance(spans.min, str)
-            if outside and not spans.min <= reference_id <= spans.max:
+            # Rejected rows without an id have null, which statistics do not count.
+            if reference_id and outside and not spans.min <= reference_id <= spans.max:
                 continue
             ids = file.read_row_group(group, columns=["reference_id"])["reference_id"]
-            at = pc.equal(ids, reference_id)
+            at = pc.equal(pc.fill_null(ids, ""), reference_id)
             if pc.any(at).as_py():
                 rows = file.read_row_group(group, columns=wanted)
                 found += rows.filter(at).to_pylist()
@@ -168,11 +179,16 @@ def _likeliest(pdf: Any) -> list[list[Any]]:
     return [[name, share] for name, share in pairs[:_TOP]]
 
 
-def manifest_row(row: Mapping[str, Any]) -> dict[str, str]:
-    """What the validated table has of a row of the manifest, as text: URL, carried columns."""
+def manifest_row(row: Mapping[str, Any], root: str) -> dict[str, str]:
+    """What the validated table has of a row of the manifest, as text: URL, carried columns.
+
+    Args:
+        row: of a table; of a rejected one the manifest's, whose URLs may hold a secret.
+        root: URL of the root.
+    """
     hidden = {*VALIDATED.names, "segments"} - {"annotation_id", "mask_url", "image_url", "bytes"}
     return {
-        name: _text(value)
+        name: _text(recorded(value, root) if name in _URLS else value)
         for name, value in row.items()
         if name not in hidden and value is not None
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeGuard
 
@@ -25,6 +26,7 @@ from segpipe.viewer.thumbnails import ReadAgain, Shown
 
 _REJECTED = 2
 _MOST_PAIRS = 200
+_COUNTED_AT_ONCE = 1 << 20  # pixels; numpy counts a copy of eight bytes each
 NO_LABEL = ""
 #: Where a row of the tables is not in its place in the manifest any more.
 WRITTEN_AGAIN = (
@@ -81,7 +83,10 @@ class RowPictures:
 
     def thumbnail(self, key: str, size: int, colours: Mapping[str, Colour]) -> tuple[str, Shown]:
         """The name of a row's thumbnail, and what it shows."""
-        shown = self.shown(*self.row(key))
+        snapshot = self._index.snapshot()
+        row, same = row_of(snapshot, key)
+        shown = self.shown(snapshot, row)
+        shown = replace(shown, lasting=same and shown.read_again is None)
         return shown.name(size, colours), shown
 
     def mask(self, key: str) -> bytes:
@@ -122,7 +127,10 @@ class RowPictures:
             sizes = " and ".join(f"{one.shape[1]} x {one.shape[0]}" for one in (first, second))
             raise RequestRefused(f"masks of {sizes} pixels cannot be compared")
         height, width = first.shape
-        both = np.bincount((first.astype(np.uint16) << 8 | second).ravel(), minlength=65536)
+        both, lines = np.zeros(65536, np.int64), max(1, _COUNTED_AT_ONCE // width)
+        for top in range(0, height, lines):
+            pairs = first[top : top + lines].astype(np.uint16) << 8 | second[top : top + lines]
+            both += np.bincount(pairs.ravel(), minlength=65536)
         shares: dict[tuple[str, str], int] = {}
         for value in np.flatnonzero(both).tolist():
             pair = labels.get(value >> 8, NO_LABEL), others.get(value & 255, NO_LABEL)

@@ -54,10 +54,12 @@ class Selections:
             )
         if len(chosen) > _MOST:
             raise RequestRefused(f"{len(chosen)} are selected, at most {_MOST} can be kept")
+        data = orjson.dumps([list(one) for one in chosen])
+        kept = name != SELECTED and self._kept.put(_file(name), data) is not None
         with self._lock:
-            self._known[name] = tuple(chosen)
-        if name != SELECTED:  # that is of the page that is open
-            self._kept.put(_file(name), orjson.dumps([list(one) for one in chosen]))
+            self._known.pop(name, None)  # of a file, another server may write a newer one
+            if not kept:  # of the page that is open; or the disk is full
+                self._known[name] = tuple(chosen)
 
     def of(self, name: str) -> tuple[Chosen, ...]:
         """The selection of a name.
@@ -72,7 +74,10 @@ class Selections:
         data = self._kept.get(_file(name))
         if data is None:
             raise RequestRefused(f"there is no selection {shortened(name, 60)!r}", 404)
-        return tuple(Chosen(*one) for one in orjson.loads(data))
+        try:
+            return tuple(Chosen(*one) for one in orjson.loads(data))
+        except (ValueError, TypeError):  # a damaged file
+            raise RequestRefused(f"there is no selection {shortened(name, 60)!r}", 404) from None
 
 
 def _file(name: str) -> str:
@@ -92,7 +97,8 @@ def of_selection(snapshot: Snapshot, chosen: Sequence[Chosen]) -> NDArray[np.boo
             runs = np.array([group.model_run == run for group in snapshot.groups], bool)
             own = own & np.repeat(runs, np.diff(snapshot.group_starts))
         if date is not None:
-            own = own & (snapshot.rows.date == (snapshot.names.dates.known(date) or 0))
+            number = snapshot.names.dates.known(date)
+            own = own & (False if number is None else snapshot.rows.date == number)
         mask |= own
     return mask
 

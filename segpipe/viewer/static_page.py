@@ -25,8 +25,6 @@ MOST_ITEMS, MOST_BYTES = 200, 24 * 2**20
 _LARGE_IMAGE, _LONGEST_SIDE, _QUALITY = 300_000, 1600, 85
 _THUMBNAIL = 320
 _PAGE = 200
-# Seconds that the root's rows may take to be read.
-_PATIENCE = 3600.0
 Json = dict[str, Any]
 #: Keeps a picture of a kind, and returns its name.
 Put = Callable[[str, str, bytes], str]
@@ -67,7 +65,7 @@ def static_page(
         SegpipeError: if a table of the root cannot be read.
     """
     viewer = Viewer(root)
-    viewer.index.snapshot(whole=_PATIENCE)
+    viewer.index.renew()
     found = viewer.items(filters, 1, None)
     if not found["total"]:
         raise SettingsError(
@@ -113,8 +111,13 @@ class _Content:
         if len(self.cards) >= self.most_items:
             return False
         key = card["key"]
-        item = self.viewer.item(key, {}, Filters())
-        [prediction] = [one for one in item["predictions"] if one["key"] == key]
+        try:
+            item = self.viewer.item(key, {}, Filters())
+        except RequestRefused:  # not there any more, or published otherwise meanwhile
+            return True
+        prediction = next((one for one in item["predictions"] if one["key"] == key), None)
+        if prediction is None:
+            return True
         item["predictions"] = [prediction]
         history = item["history"]
         item["history"] = [one for one in history if one["model_run"] == card["model_run"]]

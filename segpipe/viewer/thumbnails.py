@@ -53,6 +53,7 @@ class Shown:
         drawn: index and label of the mask's Segments.
         read_again: reads a rejected row's files, of which nothing is stored.
         state: what tells the row from a later one in the same place, where nothing is stored.
+        lasting: whether the row's key will always show this.
     """
 
     mask: str | None
@@ -61,6 +62,7 @@ class Shown:
     drawn: Sequence[tuple[int, str]]
     read_again: Callable[[], ReadAgain] | None = field(default=None, compare=False)
     state: Sequence[str] = ()
+    lasting: bool = field(default=True, compare=False)
 
     def name(self, size: int, colours: Mapping[str, Colour]) -> str:
         """A digest of all that the thumbnail is made of."""

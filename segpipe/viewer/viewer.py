@@ -216,7 +216,7 @@ class Viewer:
         """
         snapshot = self.index.snapshot()
         dataset, reference_id, row = self._named(snapshot, key, whose)
-        found = self._items.of(snapshot, dataset, reference_id)
+        found = self._items.of(snapshot, dataset, reference_id, row)
         if found is None:
             raise RequestRefused(f"there is nothing of {reference_id!r}", 404)
         found["key"] = None if row is None else key_of(snapshot, row)

@@ -34,7 +34,7 @@ def test_without_a_query_views_columns_types_and_examples_are_listed(
     lines = done.stdout.splitlines()
     for view in VIEWS:
         assert [line for line in lines if line.startswith(f"{view}: ")]
-    assert [line.split() for line in lines].count(["confidence", "DOUBLE"]) == 3
+    assert [line.split() for line in lines].count(["confidence", "DOUBLE"]) == 5
     for example in EXAMPLES:
         (command,) = (line.strip() for line in lines if line.endswith(f"--example {example}"))
         given = command.removeprefix("segpipe ").split()

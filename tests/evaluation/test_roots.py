@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import segpipe
-from segpipe.errors import EvaluationError, SettingsError
+from segpipe.errors import EvaluationError, SettingsError, TableError
 from segpipe.evaluation.stored import TABLES
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
@@ -168,6 +168,56 @@ def test_a_rejected_prediction_is_missing_and_the_rule_is_told(
     done = invoked("evaluate", "--root", landing.root, "--model-run", "unet", "--all")
     assert done.return_value == 1
     assert "7 items: 5 evaluated, 1 no ground truth, 1 no prediction" in done.output
+
+
+def test_a_rejected_item_counts_as_missing_once_its_ground_truth_is_published(
+    root: Root, landing: LandingWriter
+) -> None:
+    given = PREDICTED["item 1"]
+    unexplained = Scene(given.pixels, tuple(one for one in given.segments if one.index != 3))
+    land(landing, RUN, {**PREDICTED, "late": unexplained})
+    root.materialize(RUN)
+    assert root.evaluate(RUN).outcomes["no prediction"] == 0
+    land(landing, TRUTH, {**TRUE, "late": TRUE["item 1"]})
+    root.materialize(TRUTH)
+    root.publish(TRUTH)
+    changed = root.evaluate(RUN)
+    assert (changed.reused, changed.outcomes["no prediction"]) == (6, 1)
+
+
+def test_ground_truth_that_is_taken_back_leaves_no_evaluation(
+    root: Root, landing: LandingWriter
+) -> None:
+    root.evaluate(RUN)
+    root.catalog.unpublish("labels", TRUTH.date)
+    for _ in range(2):
+        with pytest.raises(EvaluationError, match="nothing could be evaluated"):
+            root.evaluate(RUN)
+    assert not [*landing.root.glob("evaluations/model_run=unet/**/_evaluation.json")]
+    assert root.changed_truth(RUN, root.published_truth()) is None
+
+
+def test_tables_that_another_run_is_about_to_name_stay(root: Root, landing: LandingWriter) -> None:
+    found = root.evaluate(RUN)
+    store = root.evaluations(RUN)
+    before = store.digest()
+    (summary,) = landing.root.glob("evaluations/model_run=unet/date=2026-01-05/*/_evaluation.json")
+    first = summary.read_bytes()
+    store.write(found, 99)  # of another version of the catalog: another run's
+    assert store.digest() == before
+    other = json.loads(summary.read_text())["tables"]
+    summary.write_bytes(first)
+    store.write(found, 100)
+    assert (summary.parent / other["summary"]).exists()
+
+
+def test_a_damaged_validated_table_is_told_by_name_not_by_a_traceback(
+    root: Root, landing: LandingWriter
+) -> None:
+    (table,) = landing.root.glob("validated/model_run=unet/date=2026-01-05/validated.parquet")
+    table.write_bytes(b"")
+    with pytest.raises(TableError, match=r"validated.parquet is damaged .* run its partition"):
+        root.changed_truth(RUN, root.published_truth())
 
 
 def test_of_an_item_on_several_days_the_last_one_counts(root: Root, landing: LandingWriter) -> None:

@@ -179,5 +179,6 @@ def test_metadata_that_are_no_pdf_are_shown_as_they_are(tmp_path: Path) -> None:
     root.materialize(FIRST)
     root.publish(FIRST.model_run, FIRST.date)
     assert json.loads(list(root.show("a").lines())[1].split("%")[1]) == {"pose": "left"}
-    assert list(root.show("b").lines())[1].endswith('100.0 %  {"pdf":"report.pdf"}')
-    assert len(list(root.show("b").lines())) == 2
+    _, segment, finding, _ = root.show("b").lines()
+    assert segment.endswith('100.0 %  {"pdf":"report.pdf"}')
+    assert finding.startswith("  EMPTY-MASK")

@@ -233,3 +233,14 @@ def test_a_policys_colours_are_those_of_the_page_on_a_single_manifest(
     data = page.read_text().split("base64,")[1].split("'")[0]
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
     assert np.abs(picture[40, 20] - np.array(as_drawn((0, 160, 0)))).max() <= 1
+
+
+def test_where_all_colours_are_named_the_roots_tables_are_looked_at_once(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(root.settings.root, "segpipe.toml").write_text('[policy.colours]\nroad = "#ff0000"\n')
+    named, looked = opened_anew(root), list[object]()
+    monkeypatch.setattr(module, "seen_labels", lambda settings: looked.append(settings) or [])
+    for _ in range(3):
+        assert named.colours(["road", "background"])["road"] == "#ff0000"
+    assert len(looked) == 1

@@ -73,6 +73,19 @@ def test_what_is_published_comes_first_then_what_was_validated_and_is_not(given:
     assert [one.outcome for one in given.show("c").versions] == ["published"]
 
 
+def test_pictures_beyond_a_bound_are_counted(given: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = given.show("a").picture
+    monkeypatch.setattr("segpipe.pictures.item_picture._MOST_PIXELS", 1000)
+    assert whole.height / 3 < given.show("a").picture.height < whole.height
+
+
+def test_a_damaged_table_is_told_by_name(copied: LandingWriter) -> None:
+    for path in copied.root.glob("validated/**/rejected.parquet"):
+        path.write_bytes(b"torn")
+    with pytest.raises(SegpipeError, match=r"rejected\.parquet is damaged"):
+        Root.open(copied.root).show("a")
+
+
 def test_a_rejected_item_is_shown_with_what_was_found_and_the_pixels_that_offend(
     given: Root,
 ) -> None:

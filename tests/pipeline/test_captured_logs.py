@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
 from segpipe.pipeline.captured_logs import CapturedLogs, with_captured_logs
+from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
 from tests.fixtures.landing import PARTITION, LandingWriter
@@ -59,19 +59,22 @@ def test_what_is_printed_is_shown_while_the_step_runs_and_a_closed_terminal_is_n
 
 
 def test_a_run_starts_no_process_for_it(
-    landing: LandingWriter, root: Root, instance: dg.DagsterInstance, monkeypatch: Any
+    landing: LandingWriter, root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     landing.manifest([landing.row("a")])
-    monkeypatch.setattr(subprocess, "Popen", None)
-    run = run_partition(root, PARTITION, instance=instance).run_id
-    logs = instance.compute_log_manager
-    assert isinstance(logs, CapturedLogs)
-    (captured,) = [
-        event.dagster_event.logs_captured_data
-        for event in instance.all_logs(run)
-        if event.dagster_event_type is dg.DagsterEventType.LOGS_CAPTURED and event.dagster_event
-    ]
-    assert logs.is_capture_complete([run, "compute_logs", captured.file_key])
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    with open_instance(root.settings.root) as instance:
+        monkeypatch.setattr(subprocess, "Popen", None)
+        run = run_partition(root, PARTITION, instance=instance).run_id
+        logs = instance.compute_log_manager
+        assert isinstance(logs, CapturedLogs)
+        captured = {
+            event.dagster_event.logs_captured_data.file_key
+            for event in instance.all_logs(run)
+            if event.dagster_event_type is dg.DagsterEventType.LOGS_CAPTURED and event.dagster_event
+        }
+        assert captured
+        assert all(logs.is_capture_complete([run, "compute_logs", key]) for key in captured)
 
 
 def test_another_class_that_the_settings_name_is_used_as_it_is(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_whole_version_that_is_not_confirmed_yet_counts_and_is_confirmed_by_wh
     assert not list(log(unconfirmed).glob("*.torn"))
 
 
-@pytest.mark.parametrize(("earlier", "damage"), pairwise([*ENTRY.values(), half]))
+@pytest.mark.parametrize(("earlier", "damage"), [*pairwise([*ENTRY.values(), half])])
 def test_two_torn_newest_versions_are_set_aside_together(
     root: Root, publish: Any, damage: Damage, earlier: Damage, provenance: MakeProvenance
 ) -> None:

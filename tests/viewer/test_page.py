@@ -19,10 +19,12 @@ import requests
 from PIL import Image
 
 import segpipe
-from segpipe.errors import SettingsError
+from segpipe.errors import SegpipeError, SettingsError
 from segpipe.masks.decoding import decode_mask
 from segpipe.root import Root
+from segpipe.viewer.filters import Filters
 from segpipe.viewer.serving import token_for
+from segpipe.viewer.static_page import static_page
 from tests.fixtures.command_line import segpipe as command
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.ports import free_port
@@ -417,3 +419,58 @@ def test_a_row_of_a_manifest_that_was_written_again_is_not_shown_as_another(own:
         item = page.get("/api/item", params={"key": shown["key"]}).json()
         assert item["predictions"][0]["mask"] is None
         assert "written again" in item["predictions"][0]["row"]["row_words"]
+
+
+def test_rejected_rows_show_no_secret_of_their_urls_and_have_a_page_without_an_id_too(
+    tmp_path: Path,
+) -> None:
+    landing = LandingWriter(tmp_path / "root")
+    signed = "https://127.0.0.1:9/a.png?X-Amz-Signature=abc123"
+    wrong = landing.row("a", (0, 7), image_url=signed)
+    wrong["segments"] = wrong["segments"][:1]
+    nameless = {**landing.row("b"), "reference_id": None}
+    landing.manifest([wrong, *[nameless] * 62])
+    root = Root.open(tmp_path / "root")
+    root.materialize("unet", "2026-01-05")
+    with Looking(root) as page:
+        shown = page.get("/api/items", params={"outcome": "rejected", "limit": 100}).json()["items"]
+        assert len(shown) == 63
+        for one in shown:
+            item = page.get("/api/item", params={"key": one["key"]})
+            assert "abc123" not in item.text
+            (its,) = [each for each in item.json()["predictions"] if each["key"] == one["key"]]
+            assert [finding["rule"] for finding in its["findings"]] == one["rules"] != []
+            assert its["manifest_row"] is not None
+    html = static_page(root, Filters(runs=("unet",), outcomes=("rejected",))).html.decode()
+    assert "REF-EMPTY" in html and "abc123" not in html
+
+
+def test_a_damaged_table_of_a_partition_costs_no_page_of_what_is_published(own: Root) -> None:
+    with Looking(own) as page:
+        shown = page.get("/api/items").json()["items"][0]
+        for path in Path(own.settings.root, "validated").rglob("validated.parquet"):
+            path.write_bytes(b"damaged")
+        item = page.get("/api/item", params={"key": shown["key"]})
+        assert item.status_code == 200
+        (its,) = [one for one in item.json()["predictions"] if one["key"] == shown["key"]]
+        assert len(its["segments"]) == shown["segments"]
+
+
+def test_a_selection_of_a_day_that_is_not_there_selects_nothing(own: Root) -> None:
+    ids = [("item-001", FIRST.model_run, "2031-01-01")]
+    with segpipe.browse(own, ids, open_page=False) as opened:
+        session = requests.Session()
+        place = session.get(opened.url, allow_redirects=False).headers["location"]
+        query = dict(parse_qsl(urlsplit(place).query))
+        base = opened.url.partition("/?")[0]
+        assert session.get(f"{base}/api/items", params=query).json()["total"] == 0
+
+
+def test_a_catalog_that_cannot_be_read_is_said_at_once(own: Root) -> None:
+    (log,) = Path(own.settings.root, "catalog").rglob("_delta_log")
+    for path in log.glob("*.json"):
+        path.write_bytes(b"damaged")
+    begun = time.monotonic()
+    with pytest.raises(SegpipeError):
+        static_page(own, Filters(runs=("unet",)))
+    assert time.monotonic() - begun < 20
