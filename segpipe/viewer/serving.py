@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import html
 import os
 import secrets
 import sys
+import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 import uvicorn
@@ -96,7 +100,20 @@ def open_in_browser(url: str) -> None:
     """Open the page in this machine's browser; not in one that would take the terminal."""
     graphical = sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     if graphical or os.environ.get("BROWSER"):
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        place = url if "token=" not in url else _leading_to(url)
+        threading.Thread(target=webbrowser.open, args=(place,), daemon=True).start()
+
+
+def _leading_to(url: str) -> str:
+    """Address of a file, for this user alone, that leads to the page: whoever is on this machine
+    can see the arguments of a browser, and the token would be among them."""
+    handle, path = tempfile.mkstemp(prefix="segpipe-", suffix=".html")
+    atexit.register(Path(path).unlink, missing_ok=True)
+    with os.fdopen(handle, "w") as file:
+        address = html.escape(url)
+        file.write(f'<meta http-equiv="refresh" content="0;url={address}"><a href="{address}">'
+                   "segpipe</a>\n")  # fmt: skip
+    return Path(path).as_uri()
 
 
 class _Telling(uvicorn.Server):

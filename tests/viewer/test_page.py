@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -23,9 +24,10 @@ from segpipe.errors import SegpipeError, SettingsError
 from segpipe.masks.decoding import decode_mask
 from segpipe.root import Root
 from segpipe.viewer.filters import Filters
-from segpipe.viewer.serving import token_for
+from segpipe.viewer.serving import open_in_browser, token_for
 from segpipe.viewer.static_page import static_page
 from tests.fixtures.command_line import segpipe as command
+from tests.fixtures.interface import wait_for
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.ports import free_port
 from tests.fixtures.s3_buckets import upload
@@ -474,3 +476,20 @@ def test_a_catalog_that_cannot_be_read_is_said_at_once(own: Root) -> None:
     with pytest.raises(SegpipeError):
         static_page(own, Filters(runs=("unet",)))
     assert time.monotonic() - begun < 20
+
+
+def test_the_token_is_not_among_the_arguments_of_the_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, called = tmp_path / "opened", tmp_path / "browser"
+    called.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    called.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{called} %s")
+    url = f"http://127.0.0.1:8010/?token={TOKEN}&run=a"
+    open_in_browser(url)
+    wait_for("the browser", lambda: opened.exists() or None, 20)
+    place = opened.read_text().strip()
+    assert TOKEN not in place
+    file = Path(urlsplit(place).path)
+    assert file.stat().st_mode & 0o077 == 0
+    assert escape(url) in file.read_text()
