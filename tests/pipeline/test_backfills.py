@@ -9,6 +9,7 @@ import pytest
 
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.build import JOB
+from segpipe.pipeline.dataset_evaluation import OF_DATASET
 from segpipe.publishing.outcomes import Outcome
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
@@ -81,7 +82,9 @@ def test_backfills_with_gaps_and_with_update_on_or_off_publish_exactly_what_they
         interface.backfill(KEYS[1:2], **update),
         interface.job_backfill(JOB, KEYS[2:3], **update),
     ]
-    run = interface.launch(OTHER.date, OTHER.model_run, {}, **update)  # from the launchpad
+    # From the launchpad; the other group has other partitions.
+    grid = [name for name in interface.assets() if name != OF_DATASET]
+    run = interface.launch(OTHER.date, OTHER.model_run, {}, grid, **update)
     assert interface.end_of_run(run) == "SUCCESS"
     for begun in begun_at_once:
         assert interface.end_of_backfill(begun, 300) == "COMPLETED_SUCCESS"
