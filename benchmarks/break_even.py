@@ -40,7 +40,7 @@ def break_even_table(divisor: int = 1) -> str:
                 continue
             ways = _WAYS if pixels <= _MOST_PIXELS else (_AT_ONCE, _ITSELF)
             least = dict.fromkeys(ways, float("inf"))
-            for _ in range(_ROUNDS):
+            for _ in range(max(1, _ROUNDS // divisor)):
                 for way in ways:
                     least[way] = min(least[way], _seconds(way, count, shape))
             ratio = least[_ITSELF] / min(least[way] for way in ways if way != _ITSELF)
