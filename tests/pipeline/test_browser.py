@@ -289,12 +289,14 @@ def test_a_partition_with_too_many_rejections_is_blocked_and_its_pages_say_so(
     assert window.all_troubles() == []
 
 
-@pytest.mark.parametrize("end", [Interface.stop, Interface.terminate], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("end", "status"), [(Interface.stop, 0), (Interface.terminate, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
 def test_whoever_ends_segpipe_dev_ends_all_it_started(
-    end: Callable[[Interface], int], tmp_path: Path
+    end: Callable[[Interface], int], status: int, tmp_path: Path
 ) -> None:
     (tmp_path / "root").mkdir()
     interface = Interface(tmp_path / "root", tmp_path / "dagster_home", tmp_path / "log")
     assert "none yet" in (tmp_path / "log").read_text()
-    assert end(interface) == 0, (tmp_path / "log").read_text()
+    assert end(interface) == status, (tmp_path / "log").read_text()
     assert "Dagster services shut down" in (tmp_path / "log").read_text()

@@ -16,18 +16,15 @@ pytest.importorskip("playwright")
 def test_rows_are_filtered_by_rule_and_text_and_hostile_text_runs_nothing(
     landing: LandingWriter, root: Root
 ) -> None:
-    from tests.fixtures.browser import ARTEFACTS, chromium, running_browser
+    from tests.fixtures.browser import ARTEFACTS, running_browser
 
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium")
     hostile = "<img src=x onerror='document.title=1'><script>document.title=2</script>"
     rows = [{**landing.row(f"{n} {hostile}", name=f"m{n}"), "width": 9} for n in range(5)]
     gone = [{**landing.row(f"gone {n}"), "mask_url": "masks/nowhere.png"} for n in range(4)]
     landing.manifest([*rows, *gone])
     root.materialize(PARTITION)
     page_file = Path(root.write_report_page(PARTITION))
-    with running_browser(executable) as browser:
+    with running_browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         troubles: list[str] = []
         page.on("console", lambda message: troubles.append(message.text))
