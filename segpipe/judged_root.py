@@ -13,7 +13,7 @@ from segpipe.evaluation.of_partition import check_against, inputs_of, validated_
 from segpipe.evaluation.out_of_date import changed_truth, is_current, truth_version
 from segpipe.evaluation.quality import Quality, judge_quality
 from segpipe.evaluation.requirements import NoRegression
-from segpipe.evaluation.stored import ALL_DAYS, EvaluationStore, StoredEvaluation
+from segpipe.evaluation.stored import ALL_DAYS, EvaluationStore, StoredEvaluation, once_more
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.publishing.ground_truth import PublishedTruth
@@ -42,10 +42,7 @@ class JudgedRoot(EvaluatedRoot):
             NothingLandedError, EvaluationError, TableError: if it cannot be evaluated.
             CatalogError, StorageError: if something cannot be read, or not be written.
         """
-        try:
-            return self._leaderboard(model_run)
-        except TableError:  # a day may have been evaluated again meanwhile: its tables are others
-            return self._leaderboard(model_run)
+        return once_more(lambda: self._leaderboard(model_run))
 
     def _leaderboard(self, model_run: str) -> tuple[DatasetEvaluation, Leaderboard]:
         truth = self._truth_beside(model_run)

@@ -12,6 +12,7 @@ from segpipe.evaluation.days import EvaluatedDays
 from segpipe.evaluation.requirements import NoRegression, Requirements
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED
+from segpipe.evaluation.stored import once_more
 from segpipe.evaluation.tally import Tally
 from segpipe.names import shown
 
@@ -97,16 +98,11 @@ def judge_quality(
         words = "it is of the model run that others are compared with"
         found[NO_REGRESSION] = Verdict(True, words, judged=False)
     else:
-
-        def beside(compared: NoRegression) -> Verdict:
-            before = baseline(compared, _evaluated(evaluation))
-            return _no_worse(evaluation, before, compared, required.min_items)
-
+        ids, least = _evaluated(evaluation), required.min_items
         try:
-            try:
-                found[NO_REGRESSION] = beside(compared)
-            except TableError:  # a day may have been evaluated again meanwhile
-                found[NO_REGRESSION] = beside(compared)
+            found[NO_REGRESSION] = once_more(
+                lambda: _no_worse(evaluation, baseline(compared, ids), compared, least)
+            )
         except (EvaluationError, NothingLandedError, TableError) as error:
             words = f"it cannot be compared with {shown(compared.against)}: {error}"
             found[NO_REGRESSION] = Verdict(False, words, judged=False)

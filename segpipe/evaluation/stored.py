@@ -6,10 +6,10 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +31,7 @@ from segpipe.evaluation.uncertainty import CALIBRATION
 from segpipe.storage.files import Folder
 from segpipe.tables.schemas import FORMAT, FORMAT_KEY
 
+Result = TypeVar("Result")
 SUMMARY_FILE = "_evaluation.json"
 # Tables that no summary names are not removed before: another run may be about to name them.
 _ABOUT_TO_BE_NAMED = timedelta(hours=1)
@@ -115,6 +116,19 @@ class StoredEvaluation:
         """SHA-256 (hex) of the tables but ``summary``, which has the version of the catalog."""
         tables = {name: file for name, file in self.summary["tables"].items() if name != "summary"}
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+
+
+def once_more(work: Callable[[], Result]) -> Result:
+    """What reads stored evaluations; again where a table is missing, since a day may have been
+    evaluated again meanwhile, and its tables have other names then.
+
+    Raises:
+        TableError: if it is missing the second time.
+    """
+    try:
+        return work()
+    except TableError:
+        return work()
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from segpipe.errors import StorageError
 from segpipe.pictures.palette import Colour, hex_colour, read_hex
-from segpipe.storage.failures import storage_errors
 from segpipe.storage.files import Folder
 
 #: The folder in the root.
@@ -77,11 +74,7 @@ class ColourRecord:
 
     def _put(self, table: Table) -> bool:
         text = json.dumps({label: hex_colour(colour) for label, colour in table.items()}, indent=0)
-        doing = f"writing {self.folder.shown}"
-        with storage_errors(doing), tempfile.NamedTemporaryFile(prefix="segpipe-") as file:
-            file.write(text.encode())
-            file.flush()
-            return self.folder.put_new(_name(self.number + 1), Path(file.name))
+        return self.folder.write_new(_name(self.number + 1), text.encode())
 
     def _newest(self) -> int:
         """The highest number, from the one known: files are numbered without gaps."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,15 +186,11 @@ class ShownItem:
         if force:
             folder.write(target.name, encoded(self.picture))
             return
-        if not target.exists():
-            with tempfile.NamedTemporaryFile(prefix="segpipe-") as made:
-                made.write(encoded(self.picture))
-                made.flush()
-                if folder.put_new(target.name, Path(made.name)):
-                    return
-        raise SettingsError(
-            f"{file} is there already: name another file, or replace it with force=True (--force)"
-        )
+        if target.exists() or not folder.write_new(target.name, encoded(self.picture)):
+            raise SettingsError(
+                f"{file} is there already: name another file, or replace it with force=True "
+                "(--force)"
+            )
 
     def _repr_png_(self) -> bytes:
         return encoded(self.picture)

@@ -6,17 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from segpipe.errors import TableError
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.predictions.view import View
 from segpipe.publishing.catalog import Catalog
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder
+from segpipe.tables.item_rows import rows_of_item
 from segpipe.tables.schemas import REJECTED, SEGMENTS, VALIDATED
 from segpipe.validation.rules import CATALOGUE, Evidence
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, SUMMARY_FILE, VALIDATED_FILE
@@ -147,23 +143,9 @@ def _in_partition(
 def _rows(
     tables: Folder, name: str, columns: list[str], reference_id: str
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a table that are about an item."""
-    if not tables.exists(name):
-        return
-    with tables.open_input(name) as handle:
-        try:
-            file = pq.ParquetFile(handle)
-        except pa.ArrowException as error:
-            raise TableError(
-                f"{tables.shown}/{name} is damaged ({error}): run its partition again with --force"
-            ) from None
-        there = [column for column in columns if column in file.schema_arrow.names]
-        for group in range(file.num_row_groups):
-            ids = file.read_row_group(group, ["reference_id"])["reference_id"]
-            places = pc.indices_nonzero(pc.equal(ids, reference_id))
-            if len(places):
-                for row in file.read_row_group(group, there).take(places).to_pylist():
-                    yield {**dict.fromkeys(columns), **row}  # an earlier segpipe wrote fewer
+    """The rows of a table that are about an item, with all columns."""
+    for row in rows_of_item(tables, name, reference_id, columns):
+        yield {**dict.fromkeys(columns), **row}  # an earlier segpipe wrote fewer
 
 
 def _finding(row: Mapping[str, Any]) -> ItemFinding:

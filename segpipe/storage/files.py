@@ -312,6 +312,18 @@ class Folder:
             self.filesystem.put_file(str(source), target)
             return True
 
+    def write_new(self, name: str, data: bytes) -> bool:
+        """Write a file, unless there is one of that name; whether it was written. See ``put_new``.
+
+        Raises:
+            StorageError: if it cannot be written; nothing is left behind then.
+        """
+        doing = f"writing {self.shown}/{name}"
+        with storage_errors(doing), tempfile.NamedTemporaryFile(prefix="segpipe-") as made:
+            made.write(data)
+            made.flush()
+            return self.put_new(name, Path(made.name))
+
     def each(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """``work`` on every item, in order; several at once where each waits for a network.
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from segpipe.errors import CatalogError, SegpipeError
 from segpipe.manifests.partition import Partition
@@ -19,6 +17,7 @@ from segpipe.publishing.table_format import TABLE
 from segpipe.root import Root
 from segpipe.storage.files import Folder, folder_name
 from segpipe.storage.sources import recorded
+from segpipe.tables.item_rows import rows_of_item
 from segpipe.tables.schemas import RECEIPTS, SEGMENTS, VALIDATED
 from segpipe.validation.summary import REJECTED_FILE, SEGMENTS_FILE, VALIDATED_FILE
 from segpipe.viewer.blocks import catalog_row
@@ -63,11 +62,11 @@ class LookedUp:
         the tables cannot be read, which the index tells."""
         folder = self._tables(model_run, date)
         try:
-            rows = _rows_of(folder, VALIDATED_FILE, reference_id)
+            rows = rows_of_item(folder, VALIDATED_FILE, reference_id)
             if not rows:
                 return None
             row: Row = rows[0]
-            row["segments"] = _rows_of(folder, SEGMENTS_FILE, reference_id, SEGMENTS.names[3:])
+            row["segments"] = rows_of_item(folder, SEGMENTS_FILE, reference_id, SEGMENTS.names[3:])
         except _UNREADABLE:
             return None
         return row
@@ -75,7 +74,7 @@ class LookedUp:
     def rejected(self, model_run: str, date: str, reference_id: str) -> list[Row]:
         """The findings of a partition's rejected rows of an item; none if they cannot be read."""
         try:
-            return _rows_of(self._tables(model_run, date), REJECTED_FILE, reference_id)
+            return rows_of_item(self._tables(model_run, date), REJECTED_FILE, reference_id or None)
         except _UNREADABLE:
             return []
 
@@ -89,7 +88,7 @@ class LookedUp:
                 f"dataset={folder_name(dataset)}", *partition.folders
             )
             name = f"{folder_name(row['run_id'])}.parquet"
-            found = _rows_of(folder, name, row["reference_id"], RECEIPTS.names)
+            found = rows_of_item(folder, name, row["reference_id"], RECEIPTS.names)
         except _UNREADABLE:
             return None
         return found[0] if found else None
@@ -120,32 +119,6 @@ class LookedUp:
 
     def _tables(self, model_run: str, date: str) -> Folder:
         return self._root.tables(Partition(model_run, date))
-
-
-def _rows_of(
-    folder: Folder, name: str, reference_id: str, columns: Sequence[str] | None = None
-) -> list[Row]:
-    """The rows of a Parquet file that are about an item; row groups without any are not read."""
-    if not folder.exists(name):
-        return []
-    found: list[Row] = []
-    with folder.open_input(name) as handle:
-        file = pq.ParquetFile(handle)
-        has = file.schema_arrow.names
-        wanted = None if columns is None else [one for one in columns if one in has]
-        place = [file.schema.column(n).path for n in range(len(file.schema))].index("reference_id")
-        for group in range(file.metadata.num_row_groups):
-            spans = file.metadata.row_group(group).column(place).statistics
-            outside = spans is not None and spans.has_min_max and isinstance(spans.min, str)
-            # Rejected rows without an id have null, which statistics do not count.
-            if reference_id and outside and not spans.min <= reference_id <= spans.max:
-                continue
-            ids = file.read_row_group(group, columns=["reference_id"])["reference_id"]
-            at = pc.equal(pc.fill_null(ids, ""), reference_id)
-            if pc.any(at).as_py():
-                rows = file.read_row_group(group, columns=wanted)
-                found += rows.filter(at).to_pylist()
-    return found
 
 
 def segments_of(row: Mapping[str, Any], colours: Mapping[str, Colour]) -> list[Row]:

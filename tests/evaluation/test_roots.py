@@ -218,6 +218,8 @@ def test_a_damaged_validated_table_is_told_by_name_not_by_a_traceback(
     table.write_bytes(b"")
     with pytest.raises(TableError, match=r"validated.parquet is damaged .* run its partition"):
         root.changed_truth(RUN, root.published_truth())
+    root.materialize(RUN, force=True)
+    assert root.changed_truth(RUN, root.published_truth()) is not None
 
 
 def test_of_an_item_on_several_days_the_last_one_counts(root: Root, landing: LandingWriter) -> None:

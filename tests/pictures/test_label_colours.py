@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,6 +181,11 @@ def test_a_damaged_record_is_told_and_costs_no_picture(root: Root) -> None:
     Path(root.settings.root, "colours/00001.json").write_text('{"car": "pink"}')
     with pytest.warns(UserWarning, match=r"colours/00001\.json is damaged: remove it"):
         assert opened_anew(root).colours(["car"]) == {"car": hex_colour(PALETTE[0])}
+    Path(root.settings.root, "colours/00001.json").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert opened_anew(root).colours(["car"]) == {"car": hex_colour(PALETTE[0])}
+    assert opened_anew(root).colours() == {"car": hex_colour(PALETTE[0])}
 
 
 def test_hostile_labels_have_colours_and_the_record_stays_small(root: Root) -> None:

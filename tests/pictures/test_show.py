@@ -82,8 +82,12 @@ def test_pictures_beyond_a_bound_are_counted(given: Root, monkeypatch: pytest.Mo
 def test_a_damaged_table_is_told_by_name(copied: LandingWriter) -> None:
     for path in copied.root.glob("validated/**/rejected.parquet"):
         path.write_bytes(b"torn")
-    with pytest.raises(SegpipeError, match=r"rejected\.parquet is damaged"):
-        Root.open(copied.root).show("a")
+    root = Root.open(copied.root)
+    with pytest.raises(SegpipeError, match=r"rejected\.parquet is damaged .* with --force"):
+        root.show("a")
+    for partition in (PARTITION, NEXT, OTHER):
+        root.materialize(partition, force=True)
+    assert len(root.show("a").versions) == 3
 
 
 def test_a_rejected_item_is_shown_with_what_was_found_and_the_pixels_that_offend(
