@@ -105,6 +105,7 @@ class _Content:
     size: int = 0
     smaller: int = 0
     undrawn: int = 0
+    changed: int = 0
 
     def take(self, card: Json) -> bool:
         """Put an item in; False where there is no room for it and those after it."""
@@ -113,10 +114,9 @@ class _Content:
         key = card["key"]
         try:
             item = self.viewer.item(key, {}, Filters())
-        except RequestRefused:  # not there any more, or published otherwise meanwhile
-            return True
-        prediction = next((one for one in item["predictions"] if one["key"] == key), None)
-        if prediction is None:
+            prediction = next(one for one in item["predictions"] if one["key"] == key)
+        except (RequestRefused, StopIteration):
+            self.changed += 1  # not there any more, or published otherwise meanwhile
             return True
         item["predictions"] = [prediction]
         history = item["history"]
@@ -175,13 +175,15 @@ class _Content:
     def notes(self, total: int) -> Iterator[str]:
         """What is left out."""
         shown = len(self.cards)
-        if shown < total:
+        if shown + self.changed < total:
             why = "items" if shown == self.most_items else "bytes of pictures"
             limit = self.most_items if shown == self.most_items else self.most_bytes
             yield (
                 f"{shown:,} of {total:,} predictions, by reference id: this file holds at most "
                 f"{limit:,} {why}"
             )
+        if self.changed:
+            yield f"{self.changed:,} were changed or taken back while this file was made: left out"
         if self.smaller:
             yield (
                 f"{self.smaller:,} large images are shown with a longest side of "

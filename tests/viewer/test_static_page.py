@@ -15,7 +15,9 @@ import pytest
 from segpipe.errors import SettingsError
 from segpipe.root import Root
 from segpipe.viewer.filters import Filters
+from segpipe.viewer.refusal import RequestRefused
 from segpipe.viewer.static_page import static_page
+from segpipe.viewer.viewer import Viewer
 from tests.fixtures.command_line import invoked
 
 _DATA = re.compile(r'<script type="application/json" id="segpipe-data">(.*?)</script>', re.DOTALL)
@@ -92,3 +94,22 @@ def test_every_module_of_the_page_is_in_the_file_once(html: str) -> None:
     )
     assert sorted(re.findall(r"const module_(\w+) = \(\(\)", html)) == modules
     assert not re.findall(r"^(?:import|export) ", html, re.MULTILINE)
+
+
+def test_what_is_taken_back_while_the_file_is_made_is_counted(
+    viewed: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = static_page(viewed, Filters(runs=("unet",)))
+    item, asked = Viewer.item, list[object]()
+
+    def gone_at_first(self: Viewer, *given: Any) -> Any:
+        asked.append(given)
+        if len(asked) == 1:
+            raise RequestRefused("there is no such row any more", 404)
+        return item(self, *given)
+
+    monkeypatch.setattr(Viewer, "item", gone_at_first)
+    page = static_page(viewed, Filters(runs=("unet",)))
+    assert (page.shown, page.total) == (whole.shown - 1, whole.total)
+    new = [note for note in page.notes if note not in whole.notes]
+    assert new == ["1 were changed or taken back while this file was made: left out"]
