@@ -104,7 +104,7 @@ class Browsing:
 
 def browse(
     root: Root | str | PathLike[str],
-    ids: Iterable[str | tuple[str, str]] | None = None,
+    ids: Iterable[str | tuple[str, str] | tuple[str, str, str]] | None = None,
     *,
     open_page: bool = True,
 ) -> Browsing:
@@ -112,7 +112,8 @@ def browse(
 
     Args:
         root: opened, or its path or URL.
-        ids: reference ids, or pairs of reference id and model run; None for all.
+        ids: reference ids, each alone, with its model run, or with model run and day, as
+            ``selected`` has them; None for all.
         open_page: whether the browser is opened; otherwise open ``url`` yourself.
 
     Raises:
