@@ -23,6 +23,7 @@ from segpipe.masks.decoding import decode_mask
 from segpipe.viewer.filters import Filters
 from segpipe.viewer.opened import Browsing, browse
 from segpipe.viewer.static_page import static_page
+from tests.fixtures.processes import wait_until
 from tests.viewer.browsed_root import (
     DAY,
     HOSTILE,
@@ -194,7 +195,8 @@ def test_cards_are_selected_by_clicks_and_keys_and_python_reads_them(
         page.keyboard.press("Enter")
     expect(page.get_by_text("Kept 3 items as “to look at”")).to_be_visible()
     page.keyboard.press("Escape")
-    assert [one.id for one in page_of_root.selected] == ids
+    # The page tells what is selected once nothing was clicked for a moment.
+    assert wait_until(lambda: [one.id for one in page_of_root.selected] == ids)
     visit.show("/?ids=to+look+at", "3 predictions")
     page.keyboard.press("Escape")
     expect(page.locator(".selection-bar")).to_be_hidden()
