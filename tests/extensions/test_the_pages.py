@@ -1,31 +1,43 @@
-"""What the pages say can be followed: links lead somewhere, named files exist, examples run."""
+"""What the pages say can be followed: links lead somewhere, and named files exist."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import segpipe
-from tests.fixtures.landing import LandingWriter
-
 PROJECT = Path(__file__).resolve().parents[2]
-PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
+PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 
 
 def _text(page: Path) -> str:
     return page.read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def _anchors(page: Path) -> set[str]:
+    """What the headings of a page are linked by, on GitHub and on the site."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```", "", _text(page), flags=re.M | re.S), re.M
+    )
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@PAGE
 def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", _text(page))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@PAGE
+def test_every_anchor_of_a_link_is_a_heading_of_its_page(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", _text(page))
+    inside = [(page.parent / link if link else page, to) for link, to in links if "://" not in link]
+    assert [f"{one.name}#{to}" for one, to in inside if to not in _anchors(one)] == []
+
+
+@PAGE
 def test_every_file_of_segpipe_a_page_names_exists(page: Path) -> None:
     named = re.findall(r"`(segpipe/[\w./]+)`", _text(page))
     assert [name for name in named if not (PROJECT / name).exists()] == []
@@ -35,13 +47,3 @@ def test_every_package_is_on_the_page_on_architecture() -> None:
     page = _text(PROJECT / "docs" / "architecture.md")
     packages = {path.parent.name for path in (PROJECT / "segpipe").glob("*/__init__.py")}
     assert {name for name in packages if f"`{name}`" not in page} == set()
-
-
-def test_the_front_door_of_the_readme_publishes_what_has_landed(landing: LandingWriter) -> None:
-    partition = segpipe.Partition("street-unet-v1", "2026-01-05")
-    landing.manifest([landing.row("frame-0001", partition=partition)], partition)
-    blocks = re.findall(r"```python\n(.*?)```", _text(PROJECT / "README.md"), re.DOTALL)
-    (code,) = [block for block in blocks if "Root.open" in block]
-    names: dict[str, Any] = {}
-    exec(code.replace('"ROOT"', repr(str(landing.root))), names)
-    assert names["predictions"]["reference_id"].tolist() == ["frame-0001"]
