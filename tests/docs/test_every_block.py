@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tests.fixtures.places import PROJECT
 
 PAGES = pages()
 NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
-_SLOW = [page for page in PAGES if "<!-- block: slow:" in page.read_text("utf-8")]
+_SLOW_BLOCKS = re.compile(r"<!-- blocks?: (\w+ )?slow:")
+_SLOW = [page for page in PAGES if _SLOW_BLOCKS.search(page.read_text("utf-8"))]
 
 
 def run_page(
