@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from datetime import date
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from segpipe.demo.landing import write_demo_landing
 from segpipe.formats.opening import FORMATS
-from segpipe.root import Root
 from tests.fixtures.command_line import invoked
 from tests.fixtures.places import PROJECT
 
@@ -41,14 +38,13 @@ def test_what_the_readme_types_after_make_demo_is_about_the_root_that_make_demo_
 def test_the_picture_of_the_readme_is_drawn_by_the_command_it_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_demo_landing(tmp_path / "demo", until=date(2026, 1, 7))
-    root = Root.open(str(tmp_path / "demo"))
-    for partition in root.partitions():
-        root.materialize(partition)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    # Colours are given in the order in which labels come, and the day stands in the picture.
+    invoked("demo", "--root", "demo", "--until", "2026-01-07")
     (command,) = re.findall(r"^<!-- segpipe (show .+) -->$", README, re.MULTILINE)
     (place,) = re.findall(r"!\[[^]]+\]\((\S+)\)", README)
-    (tmp_path / place).parent.mkdir()
-    monkeypatch.chdir(tmp_path)
+    Path(place).parent.mkdir()
     invoked(*shlex.split(command))
     assert (PROJECT / place).stat().st_size < 150_000
     with Image.open(PROJECT / place) as kept, Image.open(place) as drawn:
