@@ -109,16 +109,20 @@ def _print_rejections(root: Root) -> None:
 
 
 def _print_next_steps(root: str, day: str) -> None:
-    program = sys.argv[0] if sys.argv[0].startswith(".venv") else "segpipe"
+    first = ""
+    if sys.argv[0].startswith(".venv"):  # by make
+        first = "\n  . .venv/bin/activate\n      once in each shell, which finds `segpipe` then"
     example = f"model_run=street-unet-v1/date={day}"
     rejected = f"{root}/validated/{example}/{REJECTED_FILE}"
     put_lines(f"""
-next:
-  {program} dev --root {root}
-      the asset graph, the partitions and their pictures, in a browser
-  {program} run --root {root} --model-run street-unet-v1 --date {day}
+next:{first}
+  segpipe browse --root {root}
+      the predictions and what was rejected, in a browser
+  segpipe dev --root {root}
+      Dagster: the asset graph, the partitions and their checks, in a browser
+  segpipe run --root {root} --model-run street-unet-v1 --date {day}
       publish a partition again: nothing changes
-  {program} validate {root}/manifests/{example}/predictions.parquet
+  segpipe validate {root}/manifests/{example}/predictions.parquet
       the same checks without Dagster, on any manifest
   {root}/catalog/predictions
       the published table (Delta Lake); rejected rows: {rejected}""")

@@ -1,0 +1,110 @@
+"""The folder that a page's blocks run in: a demo root and manifests, made once and copied."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from segpipe import ManifestWriter
+from segpipe.demo.scenes import seed_example
+from tests.fixtures.command_line import segpipe
+
+#: The demo's days are those that the pages name: 2026-01-05 to 2026-01-07.
+UNTIL = date(2026, 1, 7)
+#: Names of the root in the pages, and where its manifests are not in a root.
+_ROOTS = ("ROOT", "demo")
+_MANIFESTS = ("predictions.parquet", "run.parquet", "gt.parquet")
+#: Words of commands that stand for others, unless a page says what they are.
+WORDS = {
+    "M": "street-unet-v1",
+    "MODEL_RUN": "street-unet-v1",
+    "A": "street-unet-v1",
+    "B": "street-unet-v2",
+    "D": "2026-01-05",
+    "DATE": "2026-01-05",
+    "YYYY-MM-DD": "2026-01-05",
+    "REFERENCE_ID": "street-1-001",
+    "ITEM": "street-1-001",
+}
+
+
+@pytest.fixture(scope="session")
+def laid_out(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder with what `segpipe demo` makes, as ``ROOT``, and a manifest with its masks in it.
+
+    All processes of the tests share one.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "pages"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / _MANIFESTS[0]).exists():
+            _make(folder)
+    return folder
+
+
+def _make(folder: Path) -> None:
+    home = folder / "home"
+    home.mkdir(parents=True)
+    done = segpipe("demo", "--root", folder / "ROOT", "--until", UNTIL, DAGSTER_HOME=str(home))
+    assert done.returncode == 0, done.stderr
+    scene = seed_example()
+    with ManifestWriter(folder / "other", WORDS["M"], WORDS["D"], inline=True) as writer:
+        writer.add(scene.reference_id, scene.mask, list(scene.segments))
+    (written,) = (folder / "other").rglob("*.parquet")
+    written.rename(folder / _MANIFESTS[0])
+
+
+class PageFolder:
+    """The folder of one page.
+
+    Attributes:
+        path: where it is; commands and code run in it.
+        words: words of commands -> what they stand for.
+        variables: what the page's commands have set.
+        ports: ports that the page names -> free ones.
+    """
+
+    def __init__(self, path: Path, laid_out: Path, page: str) -> None:
+        self.path, self._laid_out, self._page = path, laid_out, page
+        self.words = dict(WORDS)
+        self.variables: dict[str, str] = {}
+        self.ports: dict[int, int] = {}
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Make it as it is at the page's beginning."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.mkdir(parents=True)
+        for name in _ROOTS:
+            if re.search(rf"\b{name}\b", self._page):
+                shutil.copytree(self._laid_out / "ROOT", self.path / name)
+        for name in _MANIFESTS:
+            if name in self._page:
+                shutil.copy(self._laid_out / _MANIFESTS[0], self.path / name)
+
+    def spoken(self, text: str) -> str:
+        """A text of the page with the ports that are served instead of those it names."""
+        for named, free in self.ports.items():
+            text = re.sub(rf"(127\.0\.0\.1|localhost):{named}\b", rf"\1:{free}", text)
+        return text
+
+
+@contextmanager
+def page_folder(
+    path: Path, laid_out: Path, page: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PageFolder]:
+    """The folder of a page, which is the current one meanwhile."""
+    folder = PageFolder(path / "page", laid_out, page)
+    monkeypatch.chdir(folder.path)
+    monkeypatch.setenv("BROWSER", "true")  # the program that opens nothing
+    (path / "dagster_home").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(path / "dagster_home"))
+    monkeypatch.delenv("SEGPIPE_ROOT", raising=False)
+    yield folder
