@@ -11,17 +11,19 @@ export DAGSTER_HOME := $(CURDIR)/dagster_home
 # Compiled Python is kept, whatever the shell says: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev test test-slow test-exhaustive test-browser test-newest prepare \
-	lint lint-types lint-code lint-definitions bench bench-peers performance clean
+.PHONY: help demo dev dist test test-slow test-exhaustive test-browser test-newest test-pythons \
+	prepare lint lint-types lint-code lint-definitions bench bench-peers performance clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
 	@echo "make dev    Dagster's UI and daemon on the demo data"
+	@echo "make dist   segpipe's wheel and source distribution, into dist/"
 	@echo "make test   the test suite"
 	@echo "make test-slow  the longer tests: kills, races, cuts of the power, interleavings, mutations"
 	@echo "make test-exhaustive  all cuts of the power, interleavings and hostile manifests: hours"
 	@echo "make test-browser  segpipe's pages and Dagster's, in a real Chromium; keeps pictures of them"
 	@echo "make test-newest  a few tests with the newest Dagster 1.x, where that is not the pinned one"
+	@echo "make test-pythons  the wheel, the demo and some tests with every Python that is found"
 	@echo "make lint   formatting, lint, types, layers of imports, Dagster's own validation"
 	@echo "make bench  measure, as ratios to baselines in the same run"
 	@echo "make bench-peers  the same beside other libraries"
@@ -41,6 +43,10 @@ dev: $(READY)
 	@test -d $(DEMO) || $(BIN)/segpipe demo --root $(DEMO)
 	$(BIN)/segpipe dev --root $(DEMO)
 
+# The backend that builds them is pinned as well.
+dist: $(READY)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --outdir dist .
+
 # Tests write files and sync them: in memory, where there is room for it.
 IN_MEMORY := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 8e6 {print "PYTEST_DEBUG_TEMPROOT=/dev/shm"}')
 PYTEST := $(IN_MEMORY) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
@@ -59,7 +65,7 @@ prepare: $(READY) $(AZURITE)
 		tests/masks/test_boundaries.py tests/masks/test_co_occurrence.py tests/predictions/test_pdf_column.py
 
 test: $(READY) $(AZURITE)
-	$(PYTEST) -m "not slow and not browser and not newest"
+	$(PYTEST) -m "not slow and not browser and not newest and not pythons"
 
 # Three at a time on two cores: they wait much, for Dagster's daemons, for retries and for kills.
 test-slow: $(READY) $(AZURITE)
@@ -87,6 +93,9 @@ test-browser: $(BROWSER) $(AXE)
 
 test-newest: $(READY)
 	$(BIN)/python -m pytest -m newest $(call marked,newest)
+
+test-pythons: $(READY)
+	$(BIN)/python -m pytest -m pythons $(call marked,pythons)
 
 lint: lint-types lint-code lint-definitions
 
@@ -122,4 +131,4 @@ performance: $(READY) $(PEERS)
 	$(BIN)/python -m benchmarks --peers .venv-peers/bin/python --write
 
 clean:
-	rm -rf .venv .venv-peers demo
+	rm -rf .venv .venv-peers demo dist build

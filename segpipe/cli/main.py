@@ -23,6 +23,7 @@ from segpipe.cli.options import (
     model_run_option,
     root_option,
 )
+from segpipe.extras import require
 from segpipe.publishing.destinations import DESTINATIONS
 
 _WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
@@ -256,6 +257,7 @@ def run(root: str, **options: Any) -> int:
     Several are run one after the other; one that fails does not stop the others, and the same
     command again is quick with those that are done.
     """
+    require("dagster", "`segpipe run` needs", "dagster")
     from segpipe.cli.run import RunOptions
     from segpipe.cli.run import run as run_partitions
 
@@ -272,6 +274,7 @@ def run(root: str, **options: Any) -> int:
 )
 def register(root: str, key_prefix: Sequence[str]) -> None:
     """Make Dagster know the model runs that have landed, so that they can be backfilled."""
+    require("dagster", "`segpipe register` needs", "dagster")
     from segpipe.cli.dev import register_model_runs
 
     register_model_runs(root, key_prefix)
@@ -282,6 +285,7 @@ def register(root: str, key_prefix: Sequence[str]) -> None:
 @_address_options(3000)
 def dev(root: str, port: int, host: str) -> int:
     """Start Dagster's UI and daemon on a root."""
+    require("dagster", "`segpipe dev` needs")
     from segpipe.cli.dev import run_dev
 
     return run_dev(root, host, port)
