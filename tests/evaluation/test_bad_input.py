@@ -143,7 +143,6 @@ def test_millions_of_pairs_of_noise_are_evaluated_some_at_a_time(
     assert sizes == [2, 1]  # of 24,000 pairs each
 
 
-@pytest.mark.realdata
 def test_the_errors_of_the_references_are_refused_or_counted_as_they_say() -> None:
     said = references()["errors"]["runs"]["pred"]["items"]
     given = {"gt": manifest("errors", "gt"), "predictions": manifest("errors", "pred")}

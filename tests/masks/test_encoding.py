@@ -77,7 +77,7 @@ def test_files_of_masks_are_smaller_than_pillows() -> None:
 
 
 @pytest.mark.realdata
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the research data is not here")
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the research data are not beside this checkout")
 @pytest.mark.parametrize(
     "masks", ["camvid/**/*.png", "cityscapes/**/*labelIds.png", "davis17_results/**/*.png",
               "labelme/**/*.png", "membrane/**/*.png", "cocostuff/**/*.png", "ade20k/**/*.png"],
