@@ -98,7 +98,7 @@ def unpublish(
             raise CatalogError(_nothing_matched(opened, model_run, date, ids))
     put(f"{removed} predictions unpublished")
     if ids is not None and removed < len(set(ids)):
-        say(f"{len(set(ids)) - removed} of the {len(set(ids))} items had none")
+        say(f"{len(set(ids)) - removed} of the {len(set(ids))} items had no prediction there")
     put(f"undo it with: segpipe restore --root {shlex.quote(root)} {before}")
 
 
@@ -126,7 +126,7 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
         done = opened.vacuum(retention_hours, dry_run=dry_run)
     verb = "would be removed (--no-dry-run does it)" if dry_run else "removed"
     if opened.settings.masks:
-        put("masks are left alone: the store was named apart, and others may use it")
+        put("masks are left alone: segpipe.toml names a place for them, and other roots may use it")
     put(
         f"{done.table_files} table files and {done.mask_files} masks, {done.temporary_files} "
         f"temporary files of killed runs ({done.bytes / 1e6:.1f} MB) {verb}"
@@ -149,8 +149,8 @@ def upgrade(root: str, dry_run: bool) -> None:
         f"its Segments {'would get' if dry_run else 'got'} {gained}, null in the "
         f"{found.predictions} predictions published so far; no file is rewritten"
     )
-    put("segpipe unpublish and a run fill them, for those whose metadata hold the values")
-    put("older versions of segpipe cannot read it then")
+    put("to fill them from the metadata of predictions, unpublish those and run their days again")
+    put("once it is upgraded, older versions of segpipe cannot read it")
     if not dry_run:
         put(f"undo it with: segpipe restore --root {shlex.quote(root)} {found.before}")
 

@@ -6,6 +6,7 @@ come from other people's files.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from segpipe.errors import StorageError, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.text import Text
 
 #: Called with a step's name, the number of rows done and of all rows.
 StepProgress = Callable[[str, int, int], None]
@@ -42,6 +44,32 @@ def put(line: str = "") -> None:
         raise OutputClosed from None
     except OSError as error:
         raise _unwritable(error) from None
+
+
+def put_styled(line: Text) -> None:
+    """Print a line of a result with its styles, where standard output is a terminal that has them.
+
+    What is in it has to be escaped already; it is not wrapped.
+
+    Raises:
+        OutputClosed, StorageError: see :func:`put`.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(line, soft_wrap=True)
+    try:
+        print(captured.get().rstrip("\n"))
+    except BrokenPipeError:
+        raise OutputClosed from None
+    except OSError as error:
+        raise _unwritable(error) from None
+
+
+def output_width() -> int:
+    """Columns of the terminal of standard output; 80 where there is none."""
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def put_lines(text: object) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from segpipe.cli.ending import Arguments
 from segpipe.cli.options import format_option, model_run_option, root_option
 
 _boundary_option = click.option(
@@ -13,7 +14,7 @@ _boundary_option = click.option(
 )
 
 
-@click.command()
+@click.command(cls=Arguments, short_help="Compare predictions with ground truth: IoU, PQ.")
 @root_option
 @model_run_option
 @click.option("--date", metavar="YYYY-MM-DD", help="The day; or --all.")
@@ -21,7 +22,7 @@ _boundary_option = click.option(
 @click.option(
     "--against",
     metavar="M",
-    help="The model run that is true; [evaluation] ground_truth of segpipe.toml by default.",
+    help="Model run to take as ground truth; by default [evaluation] ground_truth of segpipe.toml.",
 )
 @_boundary_option
 @click.option(
@@ -35,25 +36,31 @@ _boundary_option = click.option(
     help="Print the summary that panopticapi's or cityscapesScripts' readers expect instead.",
 )
 def evaluate(root: str, **options: Any) -> int:
-    """Compare validated predictions with published ground truth: IoU, PQ, calibration."""
+    """Compare validated predictions with published ground truth: IoU, PQ, calibration.
+
+    \b
+    Examples:
+      segpipe evaluate --root ROOT --model-run M --all --against truth
+      segpipe evaluate --root ROOT --model-run M --date 2026-01-05 --format json
+    """
     from segpipe.cli.evaluating import EvaluateOptions, run_evaluate
 
     return run_evaluate(root, EvaluateOptions(**options))
 
 
-@click.command()
+@click.command(cls=Arguments, short_help="Say which of two model runs is better, and where.")
 @root_option
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @click.option("--date", metavar="YYYY-MM-DD", help="One day; every day by default.")
-@click.option("--all", "everything", is_flag=True, help="Every day that has landed, as by default.")
+@click.option("--all", "everything", is_flag=True, help="Every day that has landed; the default.")
 @click.option(
     "--against",
     metavar="M",
-    help="The model run that is true; [evaluation] ground_truth of segpipe.toml by default.",
+    help="Model run to take as ground truth; by default [evaluation] ground_truth of segpipe.toml.",
 )
 @click.option(
-    "--agreement", is_flag=True, help="How far both agree, also where ground truth is named."
+    "--agreement", is_flag=True, help="Say how far both agree, even where ground truth is named."
 )
 @_boundary_option
 @click.option(
@@ -63,7 +70,13 @@ def evaluate(root: str, **options: Any) -> int:
     metavar="NAME",
     help="The number whose largest changes are listed.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the intervals' resamples.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Seed of the random resampling behind the intervals; 0 by default.",
+)
 @click.option(
     "--pictures", metavar="DIR", help="Write pictures of the largest changes to a folder."
 )
@@ -72,6 +85,11 @@ def compare(root: str, **options: Any) -> int:
     """Compare model run B with A: what is better and worse, on the items that both have.
 
     Without ground truth: how far they agree.
+
+    \b
+    Examples:
+      segpipe compare --root ROOT A B
+      segpipe compare --root ROOT A B --agreement --pictures changes
     """
     from segpipe.cli.evaluating import CompareOptions, run_compare
 

@@ -10,16 +10,17 @@ from segpipe.cli.ending import Arguments
 from segpipe.cli.options import dataset_option, model_run_option, root_option
 
 
-@click.command(cls=Arguments)
+@click.command(cls=Arguments, short_help="Write published predictions in another format.")
 @root_option
 @dataset_option
 @model_run_option
-@click.option("--date", metavar="YYYY-MM-DD", help="One partition; all by default.")
+@click.option("--date", metavar="YYYY-MM-DD", help="Only this day; all by default.")
 @click.option(
     "--as",
     "kind",
     type=click.Choice(["coco-panoptic", "mask-folder", "coco-results", "label-studio", "yolo-seg"]),
     required=True,
+    help="The format to write.",
 )
 @click.option(
     "--like",
@@ -42,8 +43,13 @@ def export(
 ) -> int:
     """Write published predictions to the folder OUT in a format other tools read.
 
-    Of coco-panoptic and mask-folder, what is imported again is the same prediction; the others hold
-    instances alone, and what they leave out is counted.
+    coco-panoptic and mask-folder hold everything: imported again, it is the same prediction. The
+    other formats hold instances alone; what they leave out is counted.
+
+    \b
+    Examples:
+      segpipe export --root ROOT --model-run M --as coco-panoptic out
+      segpipe export --root ROOT --model-run M --as coco-results --like gt.json out
     """
     from segpipe.cli.exporting import export as export_predictions
 

@@ -41,7 +41,7 @@ def export(
         )
     put(f"{written} predictions exported as {kind}: {out}")
     if ids is not None and written < len(set(ids)):
-        say(f"{len(set(ids)) - written} of the {len(set(ids))} items had none")
+        say(f"{len(set(ids)) - written} of the {len(set(ids))} items had no prediction there")
     if left_out:
         put("left out: " + ", ".join(f"{n} {what}" for what, n in sorted(left_out.items())))
     put(

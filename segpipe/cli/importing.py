@@ -21,11 +21,13 @@ _Option = Callable[[Command], Command]
 
 _COMMON_OPTIONS = [
     click.argument("source", type=click.Path(path_type=Path), metavar="SOURCE"),
-    click.option("--root", required=True, metavar="DIR", help="Folder or URL of the root."),
-    click.option("--model-run", required=True, metavar="M"),
+    click.option("--root", required=True, metavar="ROOT", help="Folder or URL of the root."),
+    click.option("--model-run", required=True, metavar="M", help="Name of the model run."),
     click.option("--date", metavar="YYYY-MM-DD", help="The partition's day; today by default."),
     click.option(
-        "--name", metavar="NAME", help="Of the manifest file; made of format and SOURCE by default."
+        "--name",
+        metavar="NAME",
+        help="Name of the manifest file; by default made of format and SOURCE.",
     ),
     click.option(
         "--replace", is_flag=True, help="Replace a manifest of that name from another source."
@@ -33,7 +35,9 @@ _COMMON_OPTIONS = [
     click.option(
         "--workers",
         type=click.IntRange(0),
-        help="Who work on the masks at a time; one per processor by default.",
+        metavar="N",
+        help="Processes that work on masks at a time. By default, or with 0, one per processor, at "
+        "most 8.",
     ),
 ]
 
@@ -112,7 +116,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": click.Choice(["annotations", "predictions"]),
         "default": "annotations",
         "show_default": True,
-        "help": "Whose regions of a task.",
+        "help": "Whose regions of a task to import: the annotators' or a model's.",
     },
     "task": {
         "param_decls": ("--task",),
@@ -149,12 +153,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "strip_prefix": {
         "param_decls": ("--strip-prefix",),
         "default": "",
-        "help": "Taken off file names for reference ids.",
+        "metavar": "TEXT",
+        "help": "What to take off the beginning of file names to make reference ids of them.",
     },
     "strip_suffix": {
         "param_decls": ("--strip-suffix",),
         "default": "",
-        "help": "The same at the end, such as _mask.",
+        "metavar": "TEXT",
+        "help": "What to take off the end of file names, such as _mask.",
     },
 }
 _CATEGORIES = {
@@ -205,12 +211,15 @@ _OF_FORMAT: dict[tuple[str, str], dict[str, Any]] = {
 def import_group(context: click.Context, guess: Path | None) -> int | None:
     """Write a manifest, and its masks, from predictions in another format.
 
-    What cannot be read is refused with the reason and shows up in the rejected table when the
-    partition is run; everything else goes through. Importing the same SOURCE again replaces its
-    manifest; other sources stand beside it.
+    What cannot be read is refused, and its reason is in the rejected table once the day is run;
+    everything else goes through. Importing the same SOURCE again replaces its manifest; those of
+    other sources stay beside it.
 
     \b
-    segpipe import --guess DIR
+    Examples:
+      segpipe import --guess DIR
+      segpipe import mask-folder DIR --root ROOT --model-run M --labels labels.csv
+      segpipe import mask-folder --help
     """
     if context.invoked_subcommand is not None:
         if guess is not None:

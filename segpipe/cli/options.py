@@ -8,20 +8,18 @@ import click
 
 from segpipe.errors import CatalogError
 
-ROOT_HELP = "Folder or URL that holds manifests/, validated/, masks/ and catalog/."
+ROOT_HELP = "Folder or URL of the root, which holds manifests/, validated/, masks/ and catalog/."
 
-root_option = click.option(
-    "--root",
-    required=True,
-    help=ROOT_HELP,
-)
+root_option = click.option("--root", required=True, metavar="ROOT", help=ROOT_HELP)
 dataset_option = click.option(
     "--dataset",
     metavar="NAME",
-    help="As the catalog names it; by default that of segpipe.toml or, if it names none, the only "
-    "one there is.",
+    help="Dataset, as the catalog names it. By default the one that segpipe.toml names or, if it "
+    "names none, the only one in the catalog.",
 )
-model_run_option = click.option("--model-run", required=True, metavar="M")
+model_run_option = click.option(
+    "--model-run", required=True, metavar="M", help="Name of the model run."
+)
 format_option = click.option(
     "--format",
     "output",

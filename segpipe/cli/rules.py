@@ -35,4 +35,5 @@ def explain_rule(id: str) -> None:
     put(f"  example:     {rule.example}")
     put(f"  what to do:  {rule.remedy}")
     if rule.yields_to:
-        put(f"  silent where one of these explains it better: {', '.join(sorted(rule.yields_to))}")
+        better = ", ".join(sorted(rule.yields_to))
+        put(f"  not reported where one of these explains it better: {better}")

@@ -41,7 +41,7 @@ from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 from segpipe.workers.chunks import Workers, seldom_collected
 
 #: The reason of items whose mask has to come back before they can be evaluated.
-GONE = "its mask is not in the store any more, or another one: run its partition again"
+GONE = "its mask in the store is missing or was changed: run its partition again"
 _REJECTED_AT_ONCE = 100_000
 
 

@@ -159,7 +159,7 @@ class VersionPictures:
         fits = [one is None or one.shape == mask.shape for one in (marked.filled, marked.outlined)]
         if not all(fits):
             marked = Marked()
-            notes.append("nothing is marked: the mask's file is another by now")
+            notes.append("nothing is marked: the mask's file was changed since")
         legend = legend_of(row["segments"])
         picture = overlay(
             mask,

@@ -40,10 +40,11 @@ class DailySchedule(dg.Model, dg.Resolvable):
         Field(description="Sensors and schedule run unless they are switched off in the UI."),
     ] = None
     daily_at: Annotated[
-        str | None, Field(description="When the day before is requested, HH:MM.")
+        str | None, Field(description="When a run of the day before is requested, HH:MM.")
     ] = None
     time_zone: Annotated[
-        str | None, Field(description="Of that time and of the days, such as Europe/Berlin.")
+        str | None,
+        Field(description="Time zone of daily_at and of the days, such as Europe/Berlin."),
     ] = None
 
 
@@ -75,10 +76,10 @@ class SegpipeRoot(dg.Component, dg.Model, dg.Resolvable):
     ] = ()
     owners: Annotated[
         Sequence[str] | None,
-        Field(description="Of all assets: e-mail addresses, and teams such as team:vision."),
+        Field(description="Owners of all assets: e-mail addresses, and teams such as team:vision."),
     ] = None
-    group: Annotated[str | None, Field(description="Of all assets.")] = None
-    tags: Annotated[Mapping[str, str] | None, Field(description="Of all assets.")] = None
+    group: Annotated[str | None, Field(description="Group of all assets.")] = None
+    tags: Annotated[Mapping[str, str] | None, Field(description="Tags of all assets.")] = None
     schedule: Annotated[
         DailySchedule | None, Field(description="When runs start by themselves.")
     ] = None

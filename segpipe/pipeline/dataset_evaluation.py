@@ -30,9 +30,9 @@ def dataset_evaluation_asset(prefixed: PrefixedRoot) -> dg.AssetsDefinition:
         OF_DATASET,
         kinds={"parquet"},
         skippable=True,
-        description="All days of a model run beside ground truth, the last one of an item "
-        "counting, and its standing at that moment among the dataset's other model runs, on the "
-        "items that all of them have. following_assets requests it once its days were evaluated.",
+        description="All days of a model run compared with ground truth (of an item on several "
+        "days, the last counts), and its rank among the dataset's other model runs on the items "
+        "that all of them have. following_assets requests it once its days were evaluated.",
         metadata={"dagster/column_schema": schemas.evaluated_items},
         automation_condition=when_days_evaluated(prefixed.key(EVALUATION)),
         code_version=code_version(),

@@ -11,8 +11,8 @@ from segpipe.evaluation.requirements import Requirements
 
 _MEANINGS = {
     QUALITY: "At least min_items items are evaluated, with numbers of at least those of min.",
-    NO_REGRESSION: "On the items of both, the metric is not further than the tolerance below that "
-    "of the model run no_regression names.",
+    NO_REGRESSION: "On the items that both have, the metric is at most the tolerance lower than "
+    "that of the model run that no_regression names.",
 }
 
 

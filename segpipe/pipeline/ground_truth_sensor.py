@@ -88,8 +88,8 @@ def changed_ground_truth(prefixed: PrefixedRoot) -> dg.SensorDefinition:
             if prefixed.root.settings.automatic
             else dg.DefaultSensorStatus.STOPPED
         ),
-        description="Looks whether ground truth was published, replaced or taken back, and reports "
-        "the partitions that were not evaluated with it.",
+        description="Looks whether ground truth was published, replaced or unpublished, and "
+        "reports the partitions that were not evaluated with it.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         with dagster_failures():

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -49,28 +50,51 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def dagster_home(root: str) -> Path:
-    """The folder of the instance, created on first use.
+@dataclass(frozen=True)
+class HomePlace:
+    """Where Dagster's home is.
+
+    Attributes:
+        path: absolute; the folder may not be there yet.
+        why: what decided it, as the end of a sentence.
+    """
+
+    path: Path
+    why: str
+
+
+def home_place(root: str) -> HomePlace:
+    """Where the home of a root is, whether or not it is there.
 
     It is ``DAGSTER_HOME``; else ``dagster_home`` in the working directory, if that has a
     ``dagster.yaml``; else ``dagster_home`` in the root.
+
+    Raises:
+        SettingsError: for a remote root if ``DAGSTER_HOME`` is not set.
+    """
+    configured = os.environ.get("DAGSTER_HOME")
+    if configured:
+        return HomePlace(Path(configured).expanduser().absolute(), "DAGSTER_HOME names it")
+    if (Path("dagster_home") / CONFIGURATION).is_file():
+        return HomePlace(
+            Path("dagster_home").absolute(), f"the working folder has dagster_home/{CONFIGURATION}"
+        )
+    if "://" in root:
+        raise SettingsError(
+            "Dagster keeps its runs on a local disk: set DAGSTER_HOME to a folder for them"
+        )
+    return HomePlace(Path(root).absolute() / "dagster_home", "nothing else is named: in the root")
+
+
+def dagster_home(root: str) -> Path:
+    """The folder of the instance, see :func:`home_place`, created on first use.
 
     Raises:
         SettingsError: for a remote root if ``DAGSTER_HOME`` is not set, and for a ``dagster.yaml``
             that cannot be used.
         StorageError: if the folder cannot be created.
     """
-    configured = os.environ.get("DAGSTER_HOME")
-    if configured:
-        home = Path(configured).expanduser().absolute()
-    elif (Path("dagster_home") / CONFIGURATION).is_file():
-        home = Path("dagster_home").absolute()
-    elif "://" in root:
-        raise SettingsError(
-            "Dagster keeps its runs on a local disk: set DAGSTER_HOME to a folder for them"
-        )
-    else:
-        home = Path(root).absolute() / "dagster_home"
+    home = home_place(root).path
     with home_failures(home):
         home.mkdir(parents=True, exist_ok=True)
         _configure(home / CONFIGURATION)

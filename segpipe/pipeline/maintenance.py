@@ -33,7 +33,7 @@ class MaintainConfig(dg.Config):
     retention_hours: int = Field(
         default=168,
         ge=0,
-        description="What versions of the catalog younger than this need is not deleted.",
+        description="Files that a version younger than so many hours needs are kept.",
     )
 
 

@@ -29,17 +29,17 @@ class RootResource(dg.ConfigurableResource[Any]):
 
     root: str = Field(description="Folder or URL that holds manifests/ and segpipe.toml.")
     workers: int = Field(
-        default=0, ge=0, description="Who work on a step's masks; 0 for one per processor."
+        default=0, ge=0, description="Processes that work on a step's masks; 0: one per processor."
     )
     scheduler: str = Field(
-        default="", description="A Dask scheduler whose workers do it instead, tcp://host:8786."
+        default="", description="Dask scheduler whose workers do that instead, tcp://host:8786."
     )
 
 
 class AlertHook(dg.ConfigurableResource[Any]):
     """The web hook that failed runs are posted to."""
 
-    url: str = Field(default="", description="Its address, which may be a secret.")
+    url: str = Field(default="", description="Address of the web hook; it may be a secret.")
 
 
 class NucleusAccess(dg.ConfigurableResource[Any]):

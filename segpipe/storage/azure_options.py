@@ -85,8 +85,8 @@ def azure_options(
         options["AZURE_SKIP_SIGNATURE"] = "true"
     elif kind is None and endpoint and endpoint.startswith("http://"):
         raise SettingsError(
-            f"who asks {endpoint} is told by account_key or sas_token: identities of Azure go "
-            "over https alone"
+            f"{endpoint} needs account_key or sas_token in storage_options: identities of Azure "
+            "are sent over https alone"
         )
     filesystem = {k: v for k, v in given.items() if k not in ("connection_string", *_NAMES)}
     filesystem |= _filesystem(account, endpoint, kind, values)
@@ -214,7 +214,7 @@ def _account(url: str, values: Mapping[str, str]) -> tuple[str, str | None]:
     account = name or values.get("account_name") or _account_of(endpoint)
     if not account:
         raise SettingsError(
-            "which account of Azure's a container is in is not said: set "
+            "the container's storage account at Azure is not named: set "
             f"AZURE_STORAGE_ACCOUNT_NAME or {_STRING}, or write "
             f"abfss://container@account.dfs.{_PUBLIC}/..."
         )
@@ -239,6 +239,6 @@ def _check_variables(kind: str | None, said: _Said, environment: Mapping[str, st
         in_the_way.append(_STRING)
     if in_the_way:
         raise SettingsError(
-            f"storage_options says who asks Azure, and so does {in_the_way[0]} in the "
-            "environment, which the libraries take first: unset it, or leave it to it"
+            f"storage_options has credentials for Azure, but the libraries take {in_the_way[0]} "
+            "from the environment first: unset it, or remove those in storage_options"
         )

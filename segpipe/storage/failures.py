@@ -163,9 +163,9 @@ def library_words(error: Exception) -> str:
         return refused_words(int(refused[1]) if refused[1] else None)
     if "Invalid table version" in text:
         return (
-            "the commits before are not found: the store lists keys from the first one on, "
-            "wherever it is asked to begin, as emulators do (Azurite is known as one only with "
-            "AccountKey)"
+            "earlier commits are not found, because the store lists keys from the first one on, "
+            "wherever it is asked to begin, as emulators do. Name Azurite with its AccountKey, by "
+            "which it is known as one"
         )
     if number is None:
         return (text.splitlines() or [type(error).__name__])[0]

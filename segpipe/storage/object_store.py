@@ -436,6 +436,6 @@ def _lead_to_emulator(options: Mapping[str, str]) -> None:
     other = os.environ.setdefault(EMULATOR_PLACE, place).rstrip("/")
     if other != place:
         raise SettingsError(
-            f"an emulator of Azure's is named at {place}, and another at {other} by "
-            f"{EMULATOR_PLACE} or before in this process, which can use one: name the same"
+            f"two emulators of Azure are named, and a process can use one: {place}, and {other} by "
+            f"{EMULATOR_PLACE} or earlier in this process. Name the same"
         )

@@ -183,7 +183,10 @@ class _Content:
                 f"{limit:,} {why}"
             )
         if self.changed:
-            yield f"{self.changed:,} were changed or taken back while this file was made: left out"
+            yield (
+                f"{self.changed:,} were changed or unpublished while this file was made, and are "
+                "left out"
+            )
         if self.smaller:
             yield (
                 f"{self.smaller:,} large images are shown with a longest side of "

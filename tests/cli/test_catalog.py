@@ -82,7 +82,7 @@ def test_unpublish_tells_the_command_that_undoes_it(
     )
     done = segpipe(*given, "a", "nowhere")
     assert (done.stdout.splitlines()[0], done.stderr) == (
-        "1 predictions unpublished", "1 of the 2 items had none\n"
+        "1 predictions unpublished", "1 of the 2 items had no prediction there\n"
     )  # fmt: skip
     assert_plain_error(segpipe(*given, "--ids", tmp_path / "nope.txt"), "nope.txt")
 

@@ -120,7 +120,7 @@ def test_an_upgrade_rewrites_no_file_and_is_undone_by_the_command_it_says(earlie
 
 def test_the_nulls_that_an_upgrade_leaves_are_filled_as_it_says(earlier: Root) -> None:
     done = segpipe("upgrade", "--root", earlier.settings.root, "--no-dry-run")
-    assert "segpipe unpublish and a run fill them" in done.stdout
+    assert "unpublish those and run their days again" in done.stdout
     earlier.materialize(PARTITION)
     assert earlier.publish(PARTITION, update=True).outcomes["unchanged"] == 2
     assert [one["class_pdf"] for one in segments_of(earlier, "a")] == [None, None]

@@ -112,4 +112,4 @@ def test_what_is_taken_back_while_the_file_is_made_is_counted(
     page = static_page(viewed, Filters(runs=("unet",)))
     assert (page.shown, page.total) == (whole.shown - 1, whole.total)
     new = [note for note in page.notes if note not in whole.notes]
-    assert new == ["1 were changed or taken back while this file was made: left out"]
+    assert new == ["1 were changed or unpublished while this file was made, and are left out"]

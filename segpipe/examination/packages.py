@@ -1,0 +1,182 @@
+"""Installed packages: whether they are there, what the extras bring, and versions out of bounds."""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+from collections import deque
+from collections.abc import Iterator
+from functools import cached_property
+
+from packaging.markers import UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from segpipe.errors import listed
+from segpipe.examination.check import Check, note, ok, problem, warning
+
+_OWN = "segpipe"
+#: Extra -> what it brings. Those for working on segpipe itself are left out.
+EXTRAS = {
+    "dagster": "segpipe run, dev and register: the Dagster project",
+    "dg": "Dagster's command dg, and the component segpipe.SegpipeRoot",
+    "fast": "compiled code for masks, about three times as fast",
+    "query": "segpipe query and Root.sql: SQL on a root",
+    "coco": "importing polygons",
+    "s3": "roots and masks at s3:// URLs",
+    "gcs": "roots and masks at gs:// URLs",
+    "azure": "roots and masks at az:// and abfss:// URLs",
+    "dask": "validating on other machines, through a Dask scheduler",
+    "nucleus": "publishing to Scale Nucleus, and segpipe nucleus-server",
+}
+
+
+class Installation:
+    """What is installed beside segpipe, and what its metadata asks for."""
+
+    def __init__(self) -> None:
+        self._own = metadata.distribution(_OWN)
+
+    @cached_property
+    def _requirements(self) -> list[Requirement]:
+        return _requirements(self._own)
+
+    @property
+    def extras(self) -> list[str]:
+        """The extras this version has, of those that bring something to users."""
+        there = self._own.metadata.get_all("Provides-Extra") or []
+        return [name for name in EXTRAS if name in there]
+
+    def base(self) -> list[Requirement]:
+        """What segpipe needs whatever is done with it."""
+        return [one for one in self._requirements if _applies(one, "")]
+
+    def of_extra(self, extra: str) -> list[Requirement]:
+        """What an extra brings besides."""
+        return [
+            one
+            for one in self._requirements
+            if _applies(one, extra) and not _applies(one, "") and one.name != _OWN
+        ]
+
+
+def own_version() -> list[Check]:
+    """The version of segpipe, and of what it cannot do without."""
+    try:
+        installation = Installation()
+    except metadata.PackageNotFoundError:
+        step = "install it where this Python finds it; in its checkout:"
+        return [warning("segpipe", "it runs without being installed", step, "pip install -e .")]
+    checks = [ok("segpipe", metadata.version(_OWN))]
+    base = installation.base()
+    missing = [one.name for one in base if version_of(one.name) is None]
+    wrong = [words for one in base if (words := _out_of_bounds(one))]
+    if missing:
+        found = f"not installed: {listed(missing)}"
+        checks.append(problem("base", found, "install what is missing", "pip install segpipe"))
+    if wrong:
+        step = "install versions that segpipe is tested with"
+        checks.append(warning("base", "; ".join(wrong), step, "pip install segpipe"))
+    if not missing and not wrong:
+        checks.append(ok("base", f"{len(base)} packages, of versions segpipe is tested with"))
+    return checks
+
+
+def extras() -> Iterator[Check]:
+    """What each extra brings, and whether it is installed."""
+    try:
+        installation = Installation()
+    except metadata.PackageNotFoundError:
+        return
+    for extra in installation.extras:
+        yield _extra(extra, installation.of_extra(extra))
+
+
+def conflicts() -> Iterator[Check]:
+    """Packages that segpipe needs, and that do not fit each other.
+
+    Such as s3fs, which wants fsspec of its own version: pip installs one over the other if it is
+    told to.
+    """
+    try:
+        installation = Installation()
+    except metadata.PackageNotFoundError:
+        return
+    roots = [*installation.base()]
+    for extra in installation.extras:
+        roots += installation.of_extra(extra)
+    found: list[str] = []
+    names: dict[str, None] = {}
+    waiting = deque(canonicalize_name(one.name) for one in roots)
+    while waiting:
+        name = waiting.popleft()
+        if name in names:
+            continue
+        names[name] = None
+        try:
+            needed = _requirements(metadata.distribution(name))
+        except metadata.PackageNotFoundError:
+            continue
+        for one in needed:
+            if not _applies(one, ""):
+                continue
+            if words := _out_of_bounds(one):
+                found.append(f"{name} {version_of(name)}: {words}")
+            waiting.append(canonicalize_name(one.name))
+    if found:
+        step = "install versions that fit each other"
+        wanted = ",".join(one for one in installation.extras if _is_whole(installation, one))
+        asked = f"'segpipe[{wanted}]'" if wanted else _OWN
+        command = f"pip install --upgrade --upgrade-strategy eager {asked}"
+        yield warning("versions", listed(found, 3), step, command)
+
+
+def version_of(name: str) -> str | None:
+    """The version of a package; None where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _extra(extra: str, needed: list[Requirement]) -> Check:
+    command = f"pip install 'segpipe[{extra}]'"
+    missing = [one.name for one in needed if version_of(one.name) is None]
+    wrong = [words for one in needed if (words := _out_of_bounds(one))]
+    there = [f"{one.name} {version_of(one.name)}" for one in needed if version_of(one.name)]
+    brings = EXTRAS[extra]
+    if missing:
+        among = f" (installed: {', '.join(there)})" if there else ""
+        return note(extra, f"not installed; it brings {brings}{among}", "if you need it", command)
+    if wrong:
+        step = "install the version that segpipe is tested with"
+        return warning(extra, f"{brings}; {'; '.join(wrong)}", step, command)
+    return ok(extra, f"{brings} ({', '.join(there)})")
+
+
+def _is_whole(installation: Installation, extra: str) -> bool:
+    return all(version_of(one.name) for one in installation.of_extra(extra))
+
+
+def _out_of_bounds(requirement: Requirement) -> str | None:
+    """What is wrong with a package's version; None where it fits, or the package is not there."""
+    version = version_of(requirement.name)
+    if version is None or requirement.specifier.contains(version, prereleases=True):
+        return None
+    return f"{requirement.name} is {version}, expected {requirement.specifier}"
+
+
+def _requirements(distribution: metadata.Distribution) -> list[Requirement]:
+    found = []
+    for text in distribution.requires or ():
+        try:
+            found.append(Requirement(text))
+        except InvalidRequirement:  # of somebody's older package
+            continue
+    return found
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    try:
+        return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+    except UndefinedEnvironmentName:
+        return False
