@@ -103,6 +103,7 @@ def terminal(
     landing: LandingWriter, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Terminal:
     monkeypatch.delenv("SEGPIPE_ROOT", raising=False)
+    monkeypatch.chdir(landing.root.parent)
     landing.root.mkdir()
     return Terminal(landing, capsys)
 
