@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 
 import segpipe
 from segpipe.cli.ending import status_of
 from segpipe.cli.exit_status import SOME_REJECTED, UNUSABLE
 from segpipe.cli.main import cli
+from segpipe.cli.ports import check_free
 from segpipe.manifests.partition import Partition
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.places import PROJECT
+from tests.fixtures.ports import free_port
 
 PAGE = (PROJECT / "docs" / "how-to" / "troubleshooting.md").read_text("utf-8")
 #: Every message that the page quotes in a heading.
@@ -140,24 +145,24 @@ def destination_without_its_table(terminal: Terminal) -> tuple[str, Callable[[],
 
 def model_run_that_is_not_there(terminal: Terminal) -> tuple[str, Callable[[], object]]:
     terminal.day("a")
-    status, words = terminal("run --root ROOT --model-run unett --date 2026-01-05")
-    assert (status, "the nearest there is unet" in words.replace("'", "")) == (UNUSABLE, True), (
-        words
-    )
-    return words, lambda: segpipe.Root.open(terminal.root).manifest("unet", "2026-01-05")
+    with pytest.raises(segpipe.SegpipeError) as refused:
+        segpipe.Root.open(terminal.root).materialize("unett", "2026-01-05")
+    assert "the nearest there is" in str(refused.value)
+    return str(refused.value), terminal.materialize
 
 
 def day_that_is_not_there(terminal: Terminal) -> tuple[str, Callable[[], object]]:
     terminal.day("a")
-    status, words = terminal("run --root ROOT --model-run unet --date 2026-01-06")
-    assert (status, "the nearest there is 2026-01-05" in words.replace("'", "")) == (UNUSABLE, True)
-    return words, lambda: segpipe.Root.open(terminal.root).manifest("unet", "2026-01-05")
+    with pytest.raises(segpipe.SegpipeError) as refused:
+        segpipe.Root.open(terminal.root).materialize("unet", "2026-01-06")
+    assert "2026-01-05" in str(refused.value).partition("the nearest there is")[2]
+    return str(refused.value), terminal.materialize
 
 
 def day_in_another_spelling(terminal: Terminal) -> tuple[str, Callable[[], object]]:
-    terminal.day("a")
-    _, words = terminal("run --root ROOT --model-run unet --date 5.1.2026")
-    return words, lambda: Partition("unet", "2026-01-05")
+    with pytest.raises(segpipe.SegpipeError) as refused:
+        Partition("unet", "5.1.2026")
+    return str(refused.value), lambda: Partition("unet", "2026-01-05")
 
 
 def file_that_is_no_parquet(terminal: Terminal) -> tuple[str, Callable[[], object]]:
@@ -262,8 +267,6 @@ def version_that_is_not_there(terminal: Terminal) -> tuple[str, Callable[[], obj
 
 def name_that_is_taken(terminal: Terminal) -> tuple[str, Callable[[], object]]:
     def deliver(**how: bool) -> None:
-        import numpy as np
-
         given = {"model_run": PARTITION.model_run, "date": PARTITION.date}
         with segpipe.ManifestWriter(terminal.root, **given, **how) as writer:
             writer.add("a", np.zeros((6, 8), np.uint8), [segpipe.Segment("road", 0)])
@@ -275,21 +278,14 @@ def name_that_is_taken(terminal: Terminal) -> tuple[str, Callable[[], object]]:
 
 
 def port_that_is_taken(terminal: Terminal) -> tuple[str, Callable[[], object]]:
-    import socket
-
-    from segpipe.cli.ports import check_free
-    from tests.fixtures.ports import free_port
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        status, words = terminal("dev --root ROOT --port", port)
+        status, words = terminal("browse --root ROOT --no-open --port", port)
         assert status == UNUSABLE
     return words, lambda: check_free("127.0.0.1", free_port())
 
 
 def foreign_table(terminal: Terminal) -> tuple[str, Callable[[], object]]:
-    from deltalake import write_deltalake
-
     write_deltalake(str(terminal.root / "catalog" / "predictions"), pa.table({"n": [1]}))
     status, words = terminal("history --root ROOT")
     assert status == UNUSABLE
