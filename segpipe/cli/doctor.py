@@ -71,8 +71,8 @@ def _sections(examination: Examination, *, said: bool) -> Iterator[Section]:
     """The library's sections, and Dagster's home."""
     for section in examination.sections():
         if said and section.title == "Settings":
-            words = f"{redacted(str(examination.root))}, which {_ROOT_VARIABLE} names"
-            section.checks.insert(0, ok("root", words))
+            named = f"names the root: {redacted(str(examination.root))}"
+            section.checks.insert(0, ok(_ROOT_VARIABLE, named))
         yield section
     if examination.root is not None:
         yield examination.without_secrets(

@@ -148,7 +148,9 @@ def _records(home: Path) -> Iterator[Check]:
 
 
 def _revision(file: Path) -> str | None:
-    address = f"{file.absolute().as_uri()}?mode=ro"
+    # To read a file that nobody has open must not leave the files beside it that a reader makes.
+    mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
+    address = f"{file.absolute().as_uri()}?{mode}"
     with closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
         rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     return str(rows[0][0]) if rows else None

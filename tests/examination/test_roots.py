@@ -46,7 +46,7 @@ def test_a_published_root_is_as_it_should_be_and_is_left_as_it_was(published: Pa
 
 
 def test_every_check_that_is_not_ok_says_what_to_do(landing: LandingWriter) -> None:
-    landing.manifest([landing.row("a")], LATER)
+    landing.manifest([landing.row("a", partition=LATER)], LATER)
     (landing.root / "manifests" / "unet").mkdir()
     settings_of(landing.root, 'items = "gone.txt"')
     for check in examined(landing.root):
@@ -190,7 +190,7 @@ def test_a_catalog_of_an_older_format_is_upgraded_by_the_advised_command(tmp_pat
 def test_a_catalog_with_many_small_files_is_optimized_by_the_advised_command(
     published: Path, landing: LandingWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    landing.manifest([landing.row("c")], LATER)
+    landing.manifest([landing.row("c", partition=LATER)], LATER)
     root = Root.open(published)
     root.materialize(LATER)
     root.publish(LATER)
@@ -204,11 +204,11 @@ def test_a_catalog_with_many_small_files_is_optimized_by_the_advised_command(
 def test_a_damaged_catalog_is_mended_by_the_command_that_is_advised(
     published: Path, landing: LandingWriter, tmp_path: Path
 ) -> None:
-    landing.manifest([landing.row("c")], LATER)
+    landing.manifest([landing.row("c", partition=LATER)], LATER)
     root = Root.open(published)
     root.materialize(LATER)
     root.publish(LATER)
-    entry = published / "catalog" / "predictions" / "_delta_log" / f"{1:020d}.json"
+    entry = published / "catalog" / "predictions" / "_delta_log" / f"{2:020d}.json"
     entry.write_bytes(entry.read_bytes()[:40])
     check = the(examined(published), "catalog")
     assert check.level is Level.PROBLEM
