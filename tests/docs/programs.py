@@ -34,7 +34,7 @@ _SERVING_WITHIN = 60.0  # seconds
 #: Commands of segpipe that go on until they are ended -> their port.
 _SERVING = {"browse": 8010, "nucleus-server": 8000}
 #: Those of which 1 says that the demo's defects were found.
-_FINDS_DEFECTS = {"run", "validate"}
+_FINDS_DEFECTS = {"compare", "evaluate", "run", "validate"}
 # `--option=value` and `NAME=value`.
 _OPTION = re.compile(r"((?:--)?[\w-]+=)(.*)", re.DOTALL)
 _PIP_WITH_VALUE = {

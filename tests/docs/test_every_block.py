@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from tests.fixtures.places import PROJECT
 
 PAGES = pages()
 NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
-_SLOW = [page for page in PAGES if "<!-- block: slow:" in page.read_text("utf-8")]
+_SLOW_PAGE = re.compile(r"<!--\s*page: slow: .+-->")
+_SLOW = [
+    page for page in PAGES if re.search(r"<!--\s*(page|block): slow: ", page.read_text("utf-8"))
+]
 
 
 def run_page(
@@ -25,6 +29,8 @@ def run_page(
     """Run the blocks of a page, also those below one that fails; what is wrong with each."""
     wrong: list[str] = []
     text = path.read_text("utf-8")
+    if _SLOW_PAGE.search(text) and not slow:
+        return []
     with page_folder(folder, laid_out, text, monkeypatch) as prepared, ExitStack() as ends:
         page = Page(Running(prepared, ends))
         try:
