@@ -89,10 +89,11 @@ class PageFolder:
 
     def lay_out(self) -> None:
         """Make it as it is at the page's beginning."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.path.mkdir(parents=True)
+        self.path.mkdir(exist_ok=True)
+        for inside in self.path.iterdir():  # the folder itself is where commands run
+            shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
         for name in _ROOTS:
-            if re.search(rf"\b{name}\b", self._page):
+            if re.search(rf"\b{name}\b", self._page) or (name == "ROOT" and "```sql" in self._page):
                 shutil.copytree(self._laid_out / "ROOT", self.path / name)
         for name in _MANIFESTS:
             if name in self._page:
@@ -118,7 +119,7 @@ def page_folder(
     folder = PageFolder(path / "page", laid_out, page)
     monkeypatch.chdir(folder.path)
     monkeypatch.setenv("BROWSER", "true")  # the program that opens nothing
-    (path / "dagster_home").mkdir()
+    (path / "dagster_home").mkdir(exist_ok=True)
     monkeypatch.setenv("DAGSTER_HOME", str(path / "dagster_home"))
     monkeypatch.delenv("SEGPIPE_ROOT", raising=False)
     yield folder
