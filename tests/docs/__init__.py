@@ -20,5 +20,6 @@ A comment before a block says what readers need not see::
     answer = 42
     -->                                       code of that language, run and not shown
 
-``<!-- blocks: python run by tests/PATH.py -->`` says the same of all blocks of a language below it.
+``<!-- blocks: python run by tests/PATH.py -->`` says the same of all blocks of a language below it;
+``<!-- page: slow: REASON -->`` that the whole page runs with `make test-slow`.
 """

@@ -75,8 +75,7 @@ def run_block(block: Block, page: Page) -> None:
         _check_what_can_be(block)
         return
     if "where" in block.said:
-        pairs = (one.split("=", 1) for one in block.said["where"].split())
-        page.running.folder.words.update(pairs)
+        page.running.folder.say(block.said["where"])
     if "fresh" in block.said:
         page.running.folder.lay_out()
     if block.said.keys() & _INTO_FILES:
@@ -246,7 +245,10 @@ def _run_settings(block: Block, page: Page) -> None:
     """They are settings of a root, also with those that stand in comments."""
     folder = page.running.folder.path / "settings"
     folder.mkdir(exist_ok=True)
-    for text in (block.text, _COMMENTED.sub("", block.text)):
+    said = block.text
+    for word, meant in page.running.folder.said.items():
+        said = said.replace(f'"{word}"', f'"{meant}"')
+    for text in (said, _COMMENTED.sub("", said)):
         (folder / SETTINGS_FILE).write_text(text, "utf-8")
         try:
             Settings.load(str(folder))

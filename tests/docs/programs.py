@@ -34,9 +34,9 @@ _SERVING_WITHIN = 60.0  # seconds
 #: Commands of segpipe that go on until they are ended -> their port.
 _SERVING = {"browse": 8010, "nucleus-server": 8000}
 #: Those of which 1 says that the demo's defects were found.
-_FINDS_DEFECTS = {"run", "validate"}
-# `--option=value` and `NAME=value`.
-_OPTION = re.compile(r"((?:--)?[\w-]+=)(.*)", re.DOTALL)
+_FINDS_DEFECTS = {"compare", "evaluate", "run", "validate"}
+# What may stand for something else behind an equals sign.
+_PLACE = re.compile(r"(?<==)[^=/]+(?=/|$)")
 _PIP_WITH_VALUE = {
     "-r", "-c", "-t", "-f", "-d", "--requirement", "--constraint", "--target", "--find-links",
     "--dest", "--python",
@@ -136,14 +136,13 @@ def bound(command: Command, running: Running) -> Command:
     known = {**os.environ, **folder.variables}
 
     def value(word: str) -> str:
+        if " " not in word:  # also in `--option=M` and `model_run=M/date=D`
+            word = _PLACE.sub(lambda one: folder.words.get(one[0], one[0]), word)
         return folder.words.get(word) or expanded(word, known)
 
     def words() -> Iterator[str]:
-        for word in _plain(command.words):
-            if option := _OPTION.fullmatch(word):
-                yield option[1] + value(option[2])
-            else:
-                yield from sorted(glob.glob(word)) or [value(word)]
+        for word in map(value, _plain(command.words)):
+            yield from sorted(glob.glob(word)) or [word]
 
     given = {name: value(word) for name, word in command.assigned.items()}
     return replace(command, words=list(words()), assigned=given)

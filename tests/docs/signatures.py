@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import segpipe
@@ -80,27 +82,35 @@ class _Calls(ast.NodeVisitor):
             member = inspect.getattr_static(self.found(node.value), node.attr, _UNKNOWN)
             if member is _UNKNOWN and isinstance(self.found(node.value), types.ModuleType):
                 member = getattr(self.found(node.value), node.attr, _UNKNOWN)  # imported when used
-            return _returned(member.fget) if isinstance(member, property) else member
+            if isinstance(member, (property, cached_property)):
+                return _returned(getattr(member, "fget", None) or member.func)
+            return getattr(member, "__func__", member)
         if isinstance(node, ast.Call):
             called = self.found(node.func)
-            return called if inspect.isclass(called) else _returned(called)
+            if inspect.isclass(called):
+                return called
+            kind = _returned(called)
+            own = kind is typing.Self and isinstance(node.func, ast.Attribute)
+            return self.found(node.func.value) if own else kind
         return _UNKNOWN
 
 
 def _returned(function: Any) -> Any:
     """The class a function says it returns."""
-    function = getattr(function, "__func__", function)
     try:
         kind = typing.get_type_hints(function).get("return", _UNKNOWN)
     except (NameError, TypeError):
         return _UNKNOWN
-    return kind if inspect.isclass(kind) else _UNKNOWN
+    return kind if inspect.isclass(kind) or kind is typing.Self else _UNKNOWN
 
 
 def _has(owner: Any, name: str) -> bool:
-    fields = getattr(owner, "__annotations__", {}) if inspect.isclass(owner) else {}
-    # What is set in __init__ alone cannot be known.
-    return name in fields or hasattr(owner, name) or inspect.isclass(owner)
+    if hasattr(owner, name) or not inspect.isclass(owner):
+        return hasattr(owner, name)
+    classes = [one for one in owner.__mro__ if _is_of_segpipe(one)]
+    fields = {field for one in classes for field in inspect.get_annotations(one)}
+    set_there = rf"self\.{name}\b[^\n]* = |self\.{name}, |, self\.{name}\b"
+    return name in fields or any(re.search(set_there, inspect.getsource(one)) for one in classes)
 
 
 def _is_of_segpipe(found: Any) -> bool:
@@ -110,7 +120,7 @@ def _is_of_segpipe(found: Any) -> bool:
 
 def _bind(called: Callable[..., Any], node: ast.Call) -> None:
     """Give a function the arguments of a call; a TypeError says what does not fit."""
-    signature = inspect.signature(getattr(called, "__func__", called))
+    signature = inspect.signature(called)
     positional: list[object] = [one for one in node.args if not isinstance(one, ast.Starred)]
     named = {one.arg: one.value for one in node.keywords if one.arg}
     open_ended = len(positional) < len(node.args) or len(named) < len(node.keywords)

@@ -17,8 +17,9 @@ from tests.fixtures.places import PROJECT
 
 PAGES = pages()
 NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
-_SLOW_BLOCKS = re.compile(r"<!-- blocks?: (\w+ )?slow:")
-_SLOW = [page for page in PAGES if _SLOW_BLOCKS.search(page.read_text("utf-8"))]
+_SLOW_PAGE = re.compile(r"<!--\s*page: slow: .+-->")
+_SOME_SLOW = re.compile(r"<!--\s*(page|blocks?): (\w+ )?slow: ")
+_SLOW = [page for page in PAGES if _SOME_SLOW.search(page.read_text("utf-8"))]
 
 
 def run_page(
@@ -27,6 +28,8 @@ def run_page(
     """Run the blocks of a page, also those below one that fails; what is wrong with each."""
     wrong: list[str] = []
     text = path.read_text("utf-8")
+    if _SLOW_PAGE.search(text) and not slow:
+        return []
     with page_folder(folder, laid_out, text, monkeypatch) as prepared, ExitStack() as ends:
         page = Page(Running(prepared, ends))
         try:

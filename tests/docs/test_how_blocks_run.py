@@ -38,7 +38,7 @@ def run(tmp_path: Path, laid_out: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     [
         ("'''\nls\n'''", ["page.md:2", "nameless", "```sh", "not run: REASON"]),
         ("'''rust\nfn\n'''", ["page.md:2", "`rust`", "```python"]),
-        ("    indented", ["page.md:1", "code by indentation", "```LANGUAGE"]),
+        ("A list\n\n    indented", ["page.md:3", "code by indentation", "```LANGUAGE"]),
         ("'''sh\n\nfrobnicate x\n'''", ["page.md:2", "line 3", "`frobnicate`", "not run: REASON"]),
         ("'''sh\nsegpipe run --date [D]\n'''", ["page.md:2", "`[D]`", "as they stand"]),
         ("'''sh\nsegpipe rules --frob\n'''", ["line 2", "status 2, expected 0", "No such option"]),
@@ -88,7 +88,8 @@ def test_a_block_that_does_not_work_is_told(run: Run, block: str, words: list[st
     [
         ("segpipe.tea()", "segpipe has no tea"),
         ("from segpipe import tea", "segpipe has no tea"),
-        ("writer.add('a', mask, [], tea=1)", "unexpected keyword argument 'tea'"),
+        ("writer.add('a', mask)", "missing a required argument: 'segments'"),
+        ("segpipe.Segment('a', 1, tea=2)", "unexpected keyword argument 'tea'"),
         ("segpipe.Root.open()", "missing a required argument"),
         ("segpipe.Root.open('R').materialise('m')", "Root has no materialise"),
         ("root.catalog.predictions(tea=1)", "'tea'"),
