@@ -43,7 +43,7 @@ nitpicky = True
 # Annotations are written out in full; what is not of segpipe's interface has no page here.
 nitpick_ignore_regex = [
     (r"py:(class|meth|data|func)", r"\w+\..*"),
-    ("py:class", r"NDArray|Sources|\w+\[.*"),
+    ("py:class", "NDArray|Sources"),
 ]
 smartquotes = False  # `--option` stays what it is
 
@@ -136,9 +136,26 @@ def _readable(
         ]
 
 
+def _parsable(
+    app: Sphinx,
+    what: str,
+    name: str,
+    thing: object,
+    options: object,
+    signature: str | None,
+    back: str,
+) -> tuple[str, str] | None:
+    """Defaults as they are written: a signature with another ``repr`` is cut at every comma."""
+    if signature is None:
+        return None
+    enums_by_name = re.sub(r"<(\w+\.\w+): [^<>]*>", r"\1", signature)
+    return re.sub(r"<[^<>]*>", "...", enums_by_name), back
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.connect("doctree-read", _dashes)
     app.connect("doctree-read", _folders_as_text)
     app.connect("missing-reference", _exported)
+    app.connect("autodoc-process-signature", _parsable)
     app.connect("autodoc-process-docstring", _readable, priority=600)

@@ -58,7 +58,6 @@ def test_every_command_and_every_option_is_in_the_reference() -> None:
             section = page.partition("# `segpipe import`\n")[2].partition("\n### ")[0] + section
         options = [one for one in command.params if isinstance(one, click.Option)]
         names = [name for one in options for name in (*one.opts, *one.secondary_opts)]
-        assert [one.name for one in options if not (one.help or "").endswith(".")] == [], path
         assert [name for name in names if not re.search(rf"^\|.*`.*{name}\b", section, re.M)] == []
 
 

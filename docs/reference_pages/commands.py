@@ -19,7 +19,8 @@ from segpipe.cli.main import cli
 #: Exit status -> what it means.
 STATUSES = {
     ALL_ACCEPTED: "All was done, and every row was accepted.",
-    SOME_REJECTED: "Some rows were rejected; the others went through.",
+    SOME_REJECTED: "Some rows were rejected; the others went through. Or `segpipe doctor` "
+    "found a problem.",
     UNUSABLE: "Input, settings or storage cannot be used, or a gate refused to publish. One line "
     "says what was found, what was expected and what to do.",
     UNEXPECTED: "An unexpected error, whose details are in a file that the message names.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from inspect import cleandoc
+from textwrap import dedent
 
 _COMMAND = "python -m docs.reference_pages"
 #: Below the title of each page.
@@ -28,11 +29,18 @@ def _plain(text: str) -> str:
 
 
 def paragraphs(help: str) -> Iterable[str]:
-    """The paragraphs of a command's help; one that click does not wrap is a block of code."""
+    """The paragraphs of a command's help; one that click does not wrap is a block of code, but for
+    a first line that announces it.
+    """
     for part in cleandoc(help).split("\n\n"):
-        verbatim = part.lstrip().startswith(_VERBATIM)
-        lines = part.replace(_VERBATIM, "").strip("\n")
-        yield f"```\n{cleandoc(lines)}\n```" if verbatim else prose(part)
+        if not part.lstrip().startswith(_VERBATIM):
+            yield prose(part)
+            continue
+        lines = part.replace(_VERBATIM, "").strip("\n").splitlines()
+        if lines[0].endswith(":"):
+            yield lines.pop(0).strip()
+        code = dedent("\n".join(lines))
+        yield f"```\n{code}\n```"
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

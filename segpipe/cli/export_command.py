@@ -20,7 +20,6 @@ from segpipe.cli.options import dataset_option, model_run_option, root_option
     "kind",
     type=click.Choice(["coco-panoptic", "mask-folder", "coco-results", "label-studio", "yolo-seg"]),
     required=True,
-    help="The format.",
 )
 @click.option(
     "--like",

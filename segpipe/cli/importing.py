@@ -22,7 +22,7 @@ _Option = Callable[[Command], Command]
 _COMMON_OPTIONS = [
     click.argument("source", type=click.Path(path_type=Path), metavar="SOURCE"),
     click.option("--root", required=True, metavar="DIR", help="Folder or URL of the root."),
-    click.option("--model-run", required=True, metavar="M", help="Name of the model run."),
+    click.option("--model-run", required=True, metavar="M"),
     click.option("--date", metavar="YYYY-MM-DD", help="The partition's day; today by default."),
     click.option(
         "--name", metavar="NAME", help="Of the manifest file; made of format and SOURCE by default."

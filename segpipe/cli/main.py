@@ -27,17 +27,8 @@ from segpipe.publishing.destinations import DESTINATIONS
 
 _WORKERS_HELP = "Who work on the masks at a time; one per processor by default."
 
-_dry_run_option = click.option(
-    "--dry-run/--no-dry-run",
-    default=True,
-    show_default=True,
-    help="Only say what would be done; --no-dry-run does it.",
-)
 
-
-def _address_options(
-    port: int, host_help: str = "Address to listen on."
-) -> Callable[[Command], Command]:
+def _address_options(port: int, host_help: str | None = None) -> Callable[[Command], Command]:
     """``--port`` with its default, and ``--host``."""
 
     def add(command: Command) -> Command:
@@ -45,9 +36,7 @@ def _address_options(
             command
         )
         ports = click.IntRange(1, 65535)
-        return click.option(
-            "--port", type=ports, default=port, show_default=True, help="Port to listen on."
-        )(command)
+        return click.option("--port", type=ports, default=port, show_default=True)(command)
 
     return add
 
@@ -150,13 +139,7 @@ def browse(root: str, host: str, port: int, token: str | None, open_page: bool) 
     "--label", "labels", multiple=True, metavar="L", help="Only with this label; several."
 )
 @click.option("--rejected", is_flag=True, help="Rejected rows, with what was found in them.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FILE.html",
-    help="The file to write.",
-)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.html")
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -359,14 +342,8 @@ def unpublish(
 
 @cli.command()
 @root_option
-@click.option(
-    "--retention-hours",
-    type=click.IntRange(0),
-    default=168,
-    show_default=True,
-    help="How many hours back versions stay complete, to be read and restored.",
-)
-@_dry_run_option
+@click.option("--retention-hours", type=click.IntRange(0), default=168, show_default=True)
+@click.option("--dry-run/--no-dry-run", default=True, show_default=True)
 def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
     """Delete what no version within the retention needs, and what killed runs left behind."""
     from segpipe.cli.catalog import vacuum as vacuum_catalog
@@ -376,7 +353,7 @@ def vacuum(root: str, retention_hours: int, dry_run: bool) -> None:
 
 @cli.command()
 @root_option
-@_dry_run_option
+@click.option("--dry-run/--no-dry-run", default=True, show_default=True)
 def upgrade(root: str, dry_run: bool) -> None:
     """Upgrade a catalog that an older segpipe wrote, so that it can be published to; undoable."""
     from segpipe.cli.catalog import upgrade as upgrade_catalog

@@ -21,9 +21,7 @@ dataset_option = click.option(
     help="As the catalog names it; by default that of segpipe.toml or, if it names none, the only "
     "one there is.",
 )
-model_run_option = click.option(
-    "--model-run", required=True, metavar="M", help="Name of the model run."
-)
+model_run_option = click.option("--model-run", required=True, metavar="M")
 format_option = click.option(
     "--format",
     "output",

@@ -12,7 +12,7 @@ import segpipe
 from tests.fixtures.landing import LandingWriter
 
 PROJECT = Path(__file__).resolve().parents[2]
-PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
+PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
 
 
 def _text(page: Path) -> str:
