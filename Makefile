@@ -5,14 +5,15 @@ READY := .venv/.ready
 BROWSER := .venv/.browser
 AZURITE := .venv/.azurite
 AXE := .venv/.axe
+DOCS := .venv/.docs
 PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 # Compiled Python is kept, whatever the shell says: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev dist test test-slow test-exhaustive test-browser test-newest test-pythons \
-	prepare lint lint-types lint-code lint-definitions bench bench-peers performance clean
+.PHONY: help demo dev dist test test-slow test-exhaustive test-browser test-newest test-pythons prepare \
+	lint lint-types lint-code lint-definitions docs docs-links bench bench-peers performance clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
@@ -25,6 +26,7 @@ help:
 	@echo "make test-newest  a few tests with the newest Dagster 1.x, where that is not the pinned one"
 	@echo "make test-pythons  the wheel, the demo and some tests with every Python that is found"
 	@echo "make lint   formatting, lint, types, layers of imports, Dagster's own validation"
+	@echo "make docs   the documentation as a site, in site/; a link that leads nowhere is an error"
 	@echo "make bench  measure, as ratios to baselines in the same run"
 	@echo "make bench-peers  the same beside other libraries"
 	@echo "make performance  the same, into docs/performance.md"
@@ -107,9 +109,23 @@ lint-code: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m segpipe.queries.tables_page --check docs/tables.md
+	$(BIN)/python -m docs.reference_pages --check
 
 lint-definitions: $(READY)
 	SEGPIPE_ROOT=$(DEMO) $(BIN)/dagster definitions validate -w workspace.yaml --log-level warning
+
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $(DOCS)
+
+# Links between pages, and to parts of them, are checked; those to other sites by `docs-links`, which
+# needs the network.
+docs: $(DOCS)
+	$(BIN)/sphinx-build --builder html --conf-dir docs --jobs 2 --quiet --fail-on-warning --keep-going . site
+	@echo "site/index.html"
+
+docs-links: $(DOCS)
+	$(BIN)/sphinx-build --builder linkcheck --conf-dir docs --doctree-dir site/.doctrees --quiet . site/links
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
@@ -131,4 +147,4 @@ performance: $(READY) $(PEERS)
 	$(BIN)/python -m benchmarks --peers .venv-peers/bin/python --write
 
 clean:
-	rm -rf .venv .venv-peers demo dist build
+	rm -rf .venv .venv-peers demo dist build site
