@@ -20,7 +20,7 @@ import segpipe
 import segpipe.pipeline
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
-_PAGES = {"docs", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"}
+_PAGES = {"docs", "examples", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"}
 
 project = "segpipe"
 author = "segpipe's authors"
@@ -35,7 +35,10 @@ extensions = [
 ]
 root_doc = "docs/index"
 source_suffix = {".md": "markdown"}
-exclude_patterns = sorted({"site", *(path.name for path in _CHECKOUT.iterdir())} - _PAGES)
+exclude_patterns = [
+    *sorted({"site", *(path.name for path in _CHECKOUT.iterdir())} - _PAGES),
+    "examples/policies",
+]
 templates_path = ["_templates"]
 # A page that is gone from a list is told by what links to it; one in no list is still an error.
 suppress_warnings = ["toc.not_readable"]
