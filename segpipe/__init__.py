@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from segpipe.validation.summary import Summary
     from segpipe.viewer.opened import Browsing, browse
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "Browsing": "segpipe.viewer.opened",
