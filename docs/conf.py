@@ -80,6 +80,7 @@ html_theme_options = {
         "color-brand-content": "#7db8e0",
     },
 }
+highlight_language = "text"  # of blocks that name none: commands, folders, what is printed
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 

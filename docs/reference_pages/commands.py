@@ -109,7 +109,7 @@ def _row(param: click.Parameter, context: click.Context) -> tuple[str, str, str]
 
 def _range(option: click.Option) -> str:
     kind = option.type
-    if not isinstance(kind, click.IntRange):
+    if not isinstance(kind, click.IntRange) or not (kind.min or kind.max):
         return ""
     if kind.max is None:
         return f" At least {kind.min}."
