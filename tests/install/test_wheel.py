@@ -53,7 +53,7 @@ def test_the_wheel_has_the_package_s_files_and_nothing_beside(built: Distributio
     with zipfile.ZipFile(built.wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == wanted
-    assert {"segpipe/viewer/pages/page.js", "segpipe/pipeline/workspace.yaml"} <= held
+    assert {"segpipe/viewer/pages/main.js", "segpipe/pipeline/workspace.yaml"} <= held
 
 
 def test_the_source_distribution_holds_every_file_of_the_checkout(built: Distributions) -> None:
