@@ -103,6 +103,7 @@ lint: lint-types lint-code lint-definitions
 
 lint-types: $(READY)
 	$(BIN)/mypy
+	MYPYPATH=examples/dagster_project/src $(BIN)/mypy --allow-any-generics -p street_labelling
 
 lint-code: $(READY)
 	$(BIN)/ruff format --check .

@@ -150,12 +150,10 @@ def test_the_commands_of_its_page_do_what_they_say(project: Path) -> None:
         r"```\n(export .*?)```", (project / "README.md").read_text(), re.DOTALL
     )
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    # As `pip install --editable .` would: the project and segpipe can be imported.
-    importable = os.pathsep.join([str(project / "src"), *sys.path])
     done = subprocess.run(
         ["bash", "-euc", commands],
         cwd=project,
-        env={**os.environ, "PATH": path, "PYTHONPATH": importable, "COLUMNS": "200"},
+        env={**os.environ, "PATH": path, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,

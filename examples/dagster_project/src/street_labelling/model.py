@@ -55,7 +55,8 @@ class NearestColour:
         differences = _smoothed(image, self.blur) - self.colours[:, None, None]
         logits = -(differences**2).sum(-1) / (2 * _SPREAD**2)
         likely = np.exp(logits - logits.max(0))
-        return likely / likely.sum(0)
+        shares: NDArray[np.float64] = likely / likely.sum(0)
+        return shares
 
     def save(self, file: Path) -> None:
         """Write it as JSON."""

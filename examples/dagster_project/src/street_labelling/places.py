@@ -1,6 +1,7 @@
 """Where this project keeps things, and the partitions it shares with segpipe."""
 
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 
@@ -19,7 +20,9 @@ LABELLING = PROJECT / "labelling"
 #: A partition is a day and a model run, as segpipe's.
 GRID = partitions_of(Settings.load(str(ROOT)), PREFIX)
 DAYS = GRID.get_partitions_def_for_dimension("date")
-MODEL_RUNS = GRID.get_partitions_def_for_dimension("model_run")
+MODEL_RUNS = cast(
+    dg.DynamicPartitionsDefinition, GRID.get_partitions_def_for_dimension("model_run")
+)
 
 
 def day_and_model_run(context: dg.AssetExecutionContext) -> tuple[str, str]:
