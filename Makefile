@@ -5,24 +5,28 @@ READY := .venv/.ready
 BROWSER := .venv/.browser
 AZURITE := .venv/.azurite
 AXE := .venv/.axe
+DOCS := .venv/.docs
 PEERS := .venv-peers/.ready
 DEMO ?= demo
 export DAGSTER_HOME := $(CURDIR)/dagster_home
 # Compiled Python is kept, whatever the shell says: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev test test-slow test-exhaustive test-browser test-newest prepare \
-	lint lint-types lint-code lint-definitions bench bench-peers performance clean
+.PHONY: help demo dev dist test test-slow test-exhaustive test-browser test-newest test-pythons prepare \
+	lint lint-types lint-code lint-definitions docs docs-links bench bench-peers performance clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
 	@echo "make dev    Dagster's UI and daemon on the demo data"
+	@echo "make dist   segpipe's wheel and source distribution, into dist/"
 	@echo "make test   the test suite"
 	@echo "make test-slow  the longer tests: kills, races, cuts of the power, interleavings, mutations"
 	@echo "make test-exhaustive  all cuts of the power, interleavings and hostile manifests: hours"
 	@echo "make test-browser  segpipe's pages and Dagster's, in a real Chromium; keeps pictures of them"
 	@echo "make test-newest  a few tests with the newest Dagster 1.x, where that is not the pinned one"
+	@echo "make test-pythons  the wheel, the demo and some tests with every Python that is found"
 	@echo "make lint   formatting, lint, types, layers of imports, Dagster's own validation"
+	@echo "make docs   the documentation as a site, in site/; a link that leads nowhere is an error"
 	@echo "make bench  measure, as ratios to baselines in the same run"
 	@echo "make bench-peers  the same beside other libraries"
 	@echo "make performance  the same, into docs/performance.md"
@@ -40,6 +44,10 @@ demo: $(READY)
 dev: $(READY)
 	@test -d $(DEMO) || $(BIN)/segpipe demo --root $(DEMO)
 	$(BIN)/segpipe dev --root $(DEMO)
+
+# The backend that builds them is pinned as well.
+dist: $(READY)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --outdir dist .
 
 # Tests write files and sync them: in memory, where there is room for it.
 IN_MEMORY := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 8e6 {print "PYTEST_DEBUG_TEMPROOT=/dev/shm"}')
@@ -59,7 +67,7 @@ prepare: $(READY) $(AZURITE)
 		tests/masks/test_boundaries.py tests/masks/test_co_occurrence.py tests/predictions/test_pdf_column.py
 
 test: $(READY) $(AZURITE)
-	$(PYTEST) -m "not slow and not browser and not newest"
+	$(PYTEST) -m "not slow and not browser and not newest and not pythons"
 
 # Three at a time on two cores: they wait much, for Dagster's daemons, for retries and for kills.
 test-slow: $(READY) $(AZURITE)
@@ -88,6 +96,9 @@ test-browser: $(BROWSER) $(AXE)
 test-newest: $(READY)
 	$(BIN)/python -m pytest -m newest $(call marked,newest)
 
+test-pythons: $(READY)
+	$(BIN)/python -m pytest -m pythons $(call marked,pythons)
+
 lint: lint-types lint-code lint-definitions
 
 lint-types: $(READY)
@@ -98,9 +109,23 @@ lint-code: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m segpipe.queries.tables_page --check docs/tables.md
+	$(BIN)/python -m docs.reference_pages --check
 
 lint-definitions: $(READY)
 	SEGPIPE_ROOT=$(DEMO) $(BIN)/dagster definitions validate -w workspace.yaml --log-level warning
+
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $(DOCS)
+
+# Links between pages, and to parts of them, are checked; those to other sites by `docs-links`, which
+# needs the network.
+docs: $(DOCS)
+	$(BIN)/sphinx-build --builder html --conf-dir docs --jobs 2 --quiet --fail-on-warning --keep-going . site
+	@echo "site/index.html"
+
+docs-links: $(DOCS)
+	$(BIN)/sphinx-build --builder linkcheck --conf-dir docs --doctree-dir site/.doctrees --quiet . site/links
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
@@ -122,4 +147,4 @@ performance: $(READY) $(PEERS)
 	$(BIN)/python -m benchmarks --peers .venv-peers/bin/python --write
 
 clean:
-	rm -rf .venv .venv-peers demo
+	rm -rf .venv .venv-peers demo dist build site

@@ -75,13 +75,13 @@ def _figures(
     return "\n\n".join(
         [
             heading,
-            f"### Goals\n\n{goals_table(all_goals)}",
-            f"### End to end, one thread, x decode\n\n{whole_table(measured)}",
+            f"## Goals\n\n{goals_table(all_goals)}",
+            f"## End to end, one thread, x decode\n\n{whole_table(measured)}",
             *tables,
-            f"### Others on the same organic masks\n\n{peers_table(peers, compared)}",
-            f"### Stages, organic 640 x 480\n\n{_APART}\n\n{stage_table(small)}",
-            f"### Stages of all, x decode: {FAST}\n\n{stages_of_all(measured, FAST)}",
-            f"### Stages of all, x decode: {REFERENCE}\n\n{stages_of_all(measured, REFERENCE)}",
+            f"## Others on the same organic masks\n\n{peers_table(peers, compared)}",
+            f"## Stages, organic 640 x 480\n\n{_APART}\n\n{stage_table(small)}",
+            f"## Stages of all, x decode: {FAST}\n\n{stages_of_all(measured, FAST)}",
+            f"## Stages of all, x decode: {REFERENCE}\n\n{stages_of_all(measured, REFERENCE)}",
         ]
     )
 
@@ -96,11 +96,11 @@ def _other_tables(divisor: int) -> tuple[list[Goal], list[str]]:
     one, many = measure_ranges(divisor)
     _say("opening the fast path")
     return [*form_goals(*forms), *import_goals(imports), *range_goals(one, many)], [
-        f"### Other forms of PNG, decoded, measured and ready to store\n\n{forms_table(*forms)}",
-        f"### Imports and the writer, one worker\n\n{imports_table(imports)}",
-        f"### Ranges of small partitions, a process for all\n\n{range_table(one)}",
-        f"### Workers\n\n{workers_table(many)}",
-        f"### Opening the fast path\n\n{break_even_table(divisor)}",
+        f"## Other forms of PNG, decoded, measured and ready to store\n\n{forms_table(*forms)}",
+        f"## Imports and the writer, one worker\n\n{imports_table(imports)}",
+        f"## Ranges of small partitions, a process for all\n\n{range_table(one)}",
+        f"## Workers\n\n{workers_table(many)}",
+        f"## Opening the fast path\n\n{break_even_table(divisor)}",
     ]
 
 

@@ -7,11 +7,11 @@
     root = segpipe.Root.open("ROOT")
     root.materialize("street-unet-v1", "2026-01-05")
     root.publish("street-unet-v1", "2026-01-05")
-    root.catalog.predictions(model_run="street-unet-v1").to_pandas()
+    root.catalog.predictions(model_run="street-unet-v1")  # an Arrow table
 
 What is named below is all that a user imports, besides ``segpipe.pipeline``, the Dagster project,
-which is the only part that imports Dagster; ``SegpipeRoot`` is its component. Names are imported
-when first used, so that ``import segpipe`` costs next to nothing.
+which is the only part that imports Dagster and needs ``segpipe[dagster]``; ``SegpipeRoot`` is its
+component. Names are imported when first used, so that ``import segpipe`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _MODULES = {
     "SegmentationPrediction": "segpipe.predictions.prediction",
     "Segment": "segpipe.predictions.prediction",
     "SegpipeError": "segpipe.errors",
-    "SegpipeRoot": "segpipe.pipeline.component",
+    "SegpipeRoot": "segpipe.pipeline",
     "Settings": "segpipe.settings",
     "Summary": "segpipe.validation.summary",
     "ValidationReport": "segpipe.validation.report",

@@ -25,6 +25,10 @@ class SettingsError(SegpipeError, ValueError):
     """A setting is missing, unknown or out of range."""
 
 
+class NotInstalledError(SettingsError, ImportError):
+    """What was asked for needs a package of an extra that is not installed."""
+
+
 class ManifestError(SegpipeError, ValueError):
     """A manifest *file* cannot be used. Bad rows never raise this: they are rejected."""
 

@@ -14,6 +14,7 @@ from segpipe.errors import SettingsError, nearest
 from segpipe.evaluation.requirements import Requirements, read_evaluation
 from segpipe.publishing.destinations import CATALOG, DESTINATIONS, DestinationEntry
 from segpipe.publishing.nucleus.settings import NucleusSettings
+from segpipe.settings_keys import DAGSTER_KEYS, ROOT_KEYS, TABLES
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_url, local_path
 from segpipe.storage.mask_store import MaskStore
@@ -258,31 +259,19 @@ def _absolute(url: str) -> str:
     return os.path.abspath(path if is_url(url) else os.path.expanduser(path))
 
 
-_TABLES = ("policy", "model_runs", "metadata", "nucleus", "evaluation", "dagster")
-_KINDS: dict[str, tuple[type, str]] = {
-    "dataset": (str, "text"),
-    "manifests": (str, "a URL"),
-    "validated": (str, "a URL"),
-    "views": (str, "a URL"),
-    "masks": (str, "a URL"),
-    "catalog": (str, "a URL"),
-    "allowed_roots": (list, "a list of URLs"),
-    "storage_options": (dict, "a table"),
-    "first_date": (date, "a date such as 2026-01-31, without quotes"),
-    "last_date": (date, "a date such as 2026-01-31, without quotes"),
-    "missing_manifest": (str, '"skip" or "fail"'),
-    "maintenance": (str, '"report" or "clean"'),
-    "rows_per_chunk": (int, "a positive whole number"),
-    "workers": (int, "a whole number, 0 for one per processor"),
-    "scheduler": (str, "the address of a Dask scheduler, such as tcp://host:8786"),
-    "publish_rows": (int, "a positive whole number"),
-    "single_publisher": (bool, "true or false"),
-    "time_zone": (str, "the name of a time zone, such as Europe/Berlin"),
-    "daily_at": (str, "a time as HH:MM, such as 06:00"),
-    "automatic": (bool, "true or false"),
-    "destinations": (list, "a list of " + " and ".join(f'"{name}"' for name in DESTINATIONS)),
-    "links": (str, "an address such as https://files.example/segpipe"),
-    "browse_url": (str, "an address such as http://looking.example:8010"),
+_TABLES = tuple(table.name.partition(".")[0] for table in TABLES if table.name)
+# Top-level keys whose value is no text.
+_KINDS: dict[str, type] = {
+    "allowed_roots": list,
+    "storage_options": dict,
+    "first_date": date,
+    "last_date": date,
+    "rows_per_chunk": int,
+    "workers": int,
+    "publish_rows": int,
+    "single_publisher": bool,
+    "automatic": bool,
+    "destinations": list,
 }
 
 
@@ -332,10 +321,10 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
     for key, value in given.items():
         if key in _TABLES:
             continue
-        if key not in _KINDS:
-            hint = nearest(key, [*_KINDS, *_TABLES])
+        if key not in ROOT_KEYS:
+            hint = nearest(key, [*ROOT_KEYS, *_TABLES])
             raise SettingsError(f"{shown}: unknown key {key!r}{hint}")
-        kind, words = _KINDS[key]
+        kind, words = _KINDS.get(key, str), ROOT_KEYS[key].expected
         fits = isinstance(value, kind) and not isinstance(value, datetime)
         fits = fits and isinstance(value, bool) == (kind is bool)
         if kind is int and fits:
@@ -375,27 +364,18 @@ def _labels(given: object, shown: str) -> dict[str, Any]:
     def texts(value: object) -> bool:
         return all(isinstance(one, str) for one in value) if isinstance(value, list) else False
 
-    kinds: dict[str, tuple[Callable[[Any], bool], str]] = {
-        "owners": (
-            lambda value: texts(value) and all(map(_OWNER.fullmatch, value)),
-            'a list of e-mail addresses and teams, such as "team:vision"',
-        ),
-        "group": (
-            lambda value: isinstance(value, str) and _GROUP.fullmatch(value) is not None,
-            "a name of letters, digits and underscores",
-        ),
-        "tags": (
-            lambda value: isinstance(value, Mapping) and texts([*value.values()]),
-            "a table of texts",
-        ),
+    kinds: dict[str, Callable[[Any], bool]] = {
+        "owners": lambda value: texts(value) and all(map(_OWNER.fullmatch, value)),
+        "group": lambda value: isinstance(value, str) and _GROUP.fullmatch(value) is not None,
+        "tags": lambda value: isinstance(value, Mapping) and texts([*value.values()]),
     }
     for key, value in given.items():
         if key not in kinds:
             raise SettingsError(
                 f"{shown}: unknown key {key!r} in [dagster]{nearest(key, [*kinds])}"
             )
-        fits, words = kinds[key]
-        if not fits(value):
+        if not kinds[key](value):
+            words = DAGSTER_KEYS[key].expected
             raise SettingsError(f"{shown}: {key} is {value!r} in [dagster], expected {words}")
     found = dict(given)
     return {**found, "owners": tuple(found["owners"])} if "owners" in found else found

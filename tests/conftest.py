@@ -13,7 +13,7 @@ pytest_plugins = [
     "tests.fixtures.nucleus_endpoint",
     "tests.fixtures.published_days",
     "tests.fixtures.publishing_process",
-    "tests.fixtures.real_data",
+    "tests.fixtures.data_sets",
     "tests.fixtures.recording",
     "tests.fixtures.s3_buckets",
     "tests.fixtures.stepping",

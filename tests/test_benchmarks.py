@@ -63,7 +63,7 @@ def test_figures_are_put_between_their_marks_and_the_prose_stays(
     assert written.startswith(f"prose\n{begin}\n\nMeasured on ")
     assert written.endswith(f"\n{end}\nmore prose\n")
     assert "of before" not in written
-    assert "### Stages" in written
+    assert "## Stages" in written
     assert "its environment is not there" in written  # a peer that cannot run is not left out
     assert all(peer in written for peer in (*process.PEERS, *figures.ABSENT))
     ElementTree.parse(tmp_path / "performance.svg")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from segpipe.errors import StorageError, printable
@@ -110,7 +111,7 @@ def say(line: str = "") -> None:
 @contextmanager
 def step_progress(title: str = "") -> Iterator[StepProgress]:
     """Show the progress of each step: a bar on a terminal, otherwise a line every few seconds."""
-    if sys.stderr.isatty():
+    if _shows_bars():
         yield from _bar(title)
     else:
         yield _lines(title)
@@ -145,7 +146,7 @@ class RangeProgress:
 @contextmanager
 def range_progress(total: int) -> Iterator[RangeProgress]:
     """Show the progress of ``total`` partitions: a bar on a terminal, else lines now and then."""
-    if sys.stderr is not None and sys.stderr.isatty():
+    if _shows_bars():
         with _progress() as progress:
             bar = progress.add_task("", total=total)
             yield RangeProgress(
@@ -158,6 +159,11 @@ def range_progress(total: int) -> Iterator[RangeProgress]:
         yield RangeProgress(
             lambda words, done: lines(f"{words or 'done'}; partitions", done, total)
         )
+
+
+def _shows_bars() -> bool:
+    # Rich comes with Dagster; the library alone does without its four packages.
+    return sys.stderr is not None and sys.stderr.isatty() and find_spec("rich") is not None
 
 
 def _progress() -> Progress:

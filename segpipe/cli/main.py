@@ -34,6 +34,7 @@ from segpipe.cli.options import (
     model_run_option,
     root_option,
 )
+from segpipe.extras import require
 from segpipe.publishing.destinations import DESTINATIONS
 
 _WORKERS_HELP = (
@@ -386,6 +387,7 @@ def run(root: str, **options: Any) -> int:
       segpipe run --root ROOT --date 2026-01-05..2026-01-11 --dry-run
       segpipe run --root ROOT --all
     """
+    require("dagster", "`segpipe run` needs", "dagster")
     from segpipe.cli.run import RunOptions
     from segpipe.cli.run import run as run_partitions
 
@@ -403,6 +405,7 @@ def run(root: str, **options: Any) -> int:
 )
 def register(root: str, key_prefix: Sequence[str]) -> None:
     """Make Dagster know the model runs that have landed, so that they can be backfilled."""
+    require("dagster", "`segpipe register` needs", "dagster")
     from segpipe.cli.dev import register_model_runs
 
     register_model_runs(root, key_prefix)
@@ -418,6 +421,7 @@ def dev(root: str, port: int, host: str) -> int:
     Example:
       segpipe dev --root ROOT --port 3000
     """
+    require("dagster", "`segpipe dev` needs")
     from segpipe.cli.dev import run_dev
 
     return run_dev(root, host, port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segpipe.cli.console import say
 from segpipe.cli.ports import check_free
-from segpipe.errors import SettingsError
+from segpipe.nucleus_server.serving import serve_nucleus
 
 
 def run_nucleus_server(
@@ -20,14 +20,6 @@ def run_nucleus_server(
     Raises:
         SettingsError: if packages the endpoint needs are not installed, or the port is taken.
     """
-    try:
-        import python_multipart  # noqa: F401
-
-        from segpipe.nucleus_server.serving import serve_nucleus
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"the endpoint needs {error.name}: pip install 'segpipe[nucleus]'"
-        ) from None
     check_free(host, port)
     serve_nucleus(
         root,

@@ -1,4 +1,4 @@
-"""Writing the demo data: images, masks and manifests as two model runs would write them."""
+"""Writing the demo data: images, labels, and manifests as two model runs would write them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from segpipe.demo.labels import panoptic_json, panoptic_png
 from segpipe.demo.scenes import Scene, draw_scene, predicted, seed_example
 from segpipe.predictions.prediction import Segment
 
@@ -96,14 +97,15 @@ def demo_dates(until: date | None = None) -> tuple[str, ...]:
 def write_demo_landing(
     root: Path, seed: int = 20260105, items_per_day: int = 40, until: date | None = None
 ) -> DemoLanding:
-    """Write images, masks and manifests below a root; equal arguments give equal files, whose
-    content does not depend on the days.
+    """Write images, their labels, and masks and manifests below a root; equal arguments give equal
+    files, whose content does not depend on the days.
 
     Nothing else below the root is changed, except that the mask file that is meant to be missing
     is removed.
 
     Args:
-        root: the folder; ``images`` and ``manifests`` are created in it.
+        root: the folder; ``images``, ``labels`` (see ``segpipe.demo.labels``) and ``manifests`` are
+            created in it.
         seed: of the random generators.
         items_per_day: dataset items per day, at least 4; both model runs predict all of them.
         until: the last of the three days; None for yesterday.
@@ -116,6 +118,7 @@ def write_demo_landing(
         raise ValueError(f"items_per_day is {items_per_day}, expected at least {_LEAST_ITEMS}")
     rows = 0
     defects: list[Defect] = []
+    drawn: list[Scene] = []
     dates = demo_dates(until)
     for day in range(_DAYS):
         rng = np.random.default_rng([seed, day])
@@ -124,6 +127,8 @@ def write_demo_landing(
             scenes[0] = seed_example()
         for scene in scenes:
             _write(root / "images" / f"{scene.reference_id}.jpg", _jpeg(scene.image))
+            _write(root / "labels" / f"{scene.reference_id}.png", panoptic_png(scene))
+        drawn += scenes
         for position, (model_run, skill) in enumerate(MODEL_RUNS.items()):
             own = np.random.default_rng([seed, day, position])
             partition = _Partition(root, model_run, day, dates[day])
@@ -133,6 +138,7 @@ def write_demo_landing(
                 partition.add(scene if example else predicted(scene, own, skill))
             defects += partition.add_defects()
             rows += partition.write(as_json=position == 1)
+    _write(root / "labels" / "panoptic.json", panoptic_json(drawn))
     return DemoLanding(rows, tuple(defects), dates)
 
 

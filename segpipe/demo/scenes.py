@@ -15,7 +15,7 @@ from segpipe.demo.canvas import Canvas, View, soft_noise
 from segpipe.demo.streets import street_across, street_along
 from segpipe.predictions.prediction import Segment
 
-_THINGS = frozenset({"Person", "Car", "Bird", "Handbag", "Tree"})
+THINGS = frozenset({"Person", "Car", "Bird", "Handbag", "Tree"})
 _SMALL = {"Bird", "Handbag"}
 # A segment with fewer visible pixels is a remnant of occlusion, and is removed.
 _LEAST_PIXELS = 24
@@ -69,7 +69,7 @@ def draw_scene(
         metadata: dict[str, object] = {"confidence": round(float(rng.beta(9, 2)), 2)}
         if old in poses:
             metadata["pose"] = poses[old]
-        if label in _THINGS and new in at_border:
+        if label in THINGS and new in at_border:
             metadata["truncated"] = True
         segments.append(Segment(label, new, metadata))
     return Scene(reference_id, canvas.photograph(rng), mask, tuple(segments))
@@ -133,7 +133,7 @@ def predicted(scene: Scene, rng: np.random.Generator, skill: float) -> Scene:
     mask = scene.mask
     areas = np.bincount(mask.ravel(), minlength=256)
     for segment in scene.segments:
-        small = segment.label in _SMALL or (segment.label in _THINGS and areas[segment.index] < 400)
+        small = segment.label in _SMALL or (segment.label in THINGS and areas[segment.index] < 400)
         if small and rng.random() < 0.5 * (1 - skill):
             mask = _without(mask, segment.index)
     mask = _displaced(mask, rng, 4.5 * (1 - skill))

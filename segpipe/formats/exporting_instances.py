@@ -17,7 +17,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from segpipe.errors import SettingsError
+from segpipe.extras import require
 from segpipe.formats.brush_runs import encode_brush
 from segpipe.formats.exporting import Published, atomic_folder
 from segpipe.formats.exporting_coco import CocoIds
@@ -50,15 +50,13 @@ def export_coco_results(
         The number of predictions.
 
     Raises:
-        SettingsError: if ``like`` cannot be used, or pycocotools is not installed.
+        SettingsError: if ``like`` cannot be used.
+        NotInstalledError: if pycocotools is not.
         StorageError: if a file cannot be written, or the folder is not empty.
     """
-    try:
-        from pycocotools import mask as coco
-    except ImportError:
-        raise SettingsError(
-            "compressed RLE needs a package that is not installed: install segpipe[coco]"
-        ) from None
+    require("coco", "COCO's compressed run lengths need")
+    from pycocotools import mask as coco
+
     ids = CocoIds.of(like, consolidation)
     images, count = [], 0
     with atomic_folder(out) as folder:

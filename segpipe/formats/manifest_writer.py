@@ -254,7 +254,7 @@ class ManifestWriter(OutputWriter):
         """Write the row of a prediction whose mask is in ``masks``.
 
         Args:
-            cells: :func:`row_cells` with ``mask_url``.
+            cells: those of ``row_cells``, with ``mask_url``.
             carried: values of further columns.
 
         Raises:

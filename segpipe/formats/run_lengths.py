@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segpipe.errors import SettingsError
+from segpipe.extras import require
 from segpipe.formats.json_values import brief, number
 from segpipe.masks.run_lengths import RunLengthError, RunLengths, read_run_lengths
 
@@ -26,7 +26,7 @@ def read_segmentation(cell: object, height: int | None, width: int | None) -> Ru
 
     Raises:
         RunLengthError: if it is malformed, or does not fit its size.
-        SettingsError: if polygons need a package that is not installed.
+        NotInstalledError: if there are polygons, and the extra ``coco`` is not installed.
     """
     if isinstance(cell, Mapping):
         return read_run_lengths(cell)
@@ -45,12 +45,9 @@ def _from_polygons(cell: Sequence[object], height: int, width: int) -> RunLength
         raise RunLengthError(f"the outline of the polygons is {outline:,.0f} pixels long")
     if not cell:
         raise RunLengthError("there are no polygons")
-    try:
-        from pycocotools import mask as coco
-    except ImportError:
-        raise SettingsError(
-            "polygons need a package that is not installed: install segpipe[coco]"
-        ) from None
+    require("coco", "polygons need")
+    from pycocotools import mask as coco
+
     merged = coco.merge(coco.frPyObjects(list(cell), height, width))
     return read_run_lengths({"size": [height, width], "counts": merged["counts"].decode("ascii")})
 

@@ -6,10 +6,12 @@ and lists and structs are assembled from their child columns, which is faster.
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from segpipe.manifests.plain_types import is_text, plain_array
@@ -78,7 +80,54 @@ def _values(column: pa.Array) -> list[Any]:
     elif pa.types.is_string(kind) or (_is_number(kind) and not column.null_count):
         made: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
         return made
+    elif pa.types.is_temporal(kind) and getattr(kind, "unit", "") == "ns":
+        return _in_nanoseconds(column)
     return list(column.to_pylist())
+
+
+def _in_nanoseconds(column: pa.Array) -> list[Any]:
+    """Times, or durations without what is below a microsecond.
+
+    pyarrow makes something of them where pandas is installed, and fails where it is not.
+    """
+    kind = column.type
+    if pa.types.is_time(kind):
+        return list(column.to_pylist())
+    numbers = column.cast(pa.int64()).fill_null(0).to_numpy()
+    micros, more = np.divmod(numbers, 1000)
+    is_time = pa.types.is_timestamp(kind)
+    plain = pa.timestamp("us", kind.tz) if is_time else pa.duration("us")
+    values = pa.array(micros, pa.int64()).view(plain).to_pylist()
+    if is_time:
+        for place in more.nonzero()[0].tolist():
+            values[place] = NanosecondTime.of(values[place], int(more[place]))
+    return _with_nulls(values, column)
+
+
+class NanosecondTime(datetime):
+    """A time that Python has no type for; its text has nine digits of a second.
+
+    Attributes:
+        nanosecond: beyond the microsecond, 0 to 999.
+    """
+
+    nanosecond: int
+
+    @classmethod
+    def of(cls, time: datetime, nanosecond: int) -> NanosecondTime:
+        """A time and what is below its microsecond."""
+        made = cls.combine(time.date(), time.timetz())
+        made.nanosecond = nanosecond
+        return made
+
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        """ISO 8601, always whole."""
+        text = super().isoformat(sep, "microseconds")
+        end = len("2026-01-05T12:00:00.123456")
+        return f"{text[:end]}{self.nanosecond:03}{text[end:]}"
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return NanosecondTime.of, (datetime.combine(self.date(), self.timetz()), self.nanosecond)
 
 
 def _with_nulls(values: list[Any], column: pa.Array) -> list[Any]:

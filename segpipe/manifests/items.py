@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -200,9 +201,7 @@ def reference_id_hashes(ids: pa.Array) -> NDArray[np.uint64]:
     Returns:
         uint64 of shape (N,).
     """
-    from pandas.util import hash_array  # takes 0.3 s to import, and is not always needed
-
-    hashes: NDArray[np.uint64] = hash_array(
-        np.asarray(ids.to_numpy(zero_copy_only=False), dtype=object)
-    )
-    return hashes
+    # As quick as what pandas has, and the library alone does without its 80 MB.
+    hash = partial(hashlib.blake2b, digest_size=8, usedforsecurity=False)
+    digests = (hash(id.encode()).digest() for id in ids.to_numpy(zero_copy_only=False))
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)

@@ -12,12 +12,13 @@ import pyarrow.ipc
 
 from segpipe.manifests.cells import readable_text
 from segpipe.manifests.columns import FINDINGS_COLUMN, SEGMENT_COLUMNS, SIZE_COLUMNS, TEXT_COLUMNS
+from segpipe.manifests.held_masks import MASK_COLUMN
 from segpipe.manifests.manifest import Manifest
 from segpipe.manifests.row_sizes import TooLarge
 from segpipe.manifests.rows import ManifestBatch
 from segpipe.storage.failures import storage_errors
 
-_COLUMNS = (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, *SEGMENT_COLUMNS)
+_COLUMNS = (*TEXT_COLUMNS, *SIZE_COLUMNS, FINDINGS_COLUMN, *SEGMENT_COLUMNS, MASK_COLUMN)
 _ROWS_AT_ONCE = 1024
 
 

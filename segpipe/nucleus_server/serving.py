@@ -12,6 +12,7 @@ from typing import Any, cast
 import uvicorn
 
 from segpipe.errors import SettingsError
+from segpipe.extras import require
 from segpipe.loopback import is_loopback
 from segpipe.nucleus_server.application import application
 from segpipe.nucleus_server.connections import BoundedProtocol, Connections
@@ -74,8 +75,10 @@ def serve(serving: Serving, tell: Callable[[str], None] = print) -> None:
 
     Raises:
         SettingsError: for a remote root, and for an address others can reach without a key.
+        NotInstalledError: if what reads uploads is not.
         StorageError: if the root cannot be used.
     """
+    require("nucleus", "the endpoint needs", "python_multipart")
     root = Root.open(serving.root)
     place = root.settings.root
     if "://" in place:

@@ -46,6 +46,8 @@ _LINES, _LEGEND = 40, 190
 # Size and line height of the text.
 _TEXT, _LINE = 12, 17
 _ROWS_AT_ONCE = 500
+# Of a row no more: what it carries may have no value in Python.
+_COLUMNS_READ = ("reference_id", "mask_sha256", "image_url", "manifest")
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def _chosen(
 
 
 def _cell(batch: PredictionBatch, position: int, settings: Settings) -> Cell:
-    row = {name: batch.rows[name][position].as_py() for name in batch.rows.column_names}
+    row = {name: batch.rows[name][position].as_py() for name in _COLUMNS_READ}
     segments = batch.segments[position].as_py()
     pixels: Counter[str] = Counter()
     for segment in segments:

@@ -41,6 +41,8 @@ DIFFERENCES: Mapping[str, Colour] = {
 _RIGHT, _MISSED, _HALLUCINATED, _CONFUSED, _VOID = range(len(DIFFERENCES))
 _ITEMS = 4
 _ROWS_AT_ONCE = 500
+# Of a row no more: what it carries may have no value in Python.
+_COLUMNS_READ = ("reference_id", "mask_sha256", "image_url", "manifest")
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,8 @@ def _rows(
     for batch in predictions.batches(_ROWS_AT_ONCE):
         wanted = pc.is_in(batch.rows["reference_id"], value_set=pa.array(ids, pa.string()))
         cells = batch.segments.filter(wanted.combine_chunks())
-        for row, own in zip(batch.rows.filter(wanted).to_pylist(), cells.to_pylist(), strict=True):
+        rows = batch.rows.select([*_COLUMNS_READ]).filter(wanted)
+        for row, own in zip(rows.to_pylist(), cells.to_pylist(), strict=True):
             id = row["reference_id"]
             try:
                 if id not in truths:

@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from segpipe.extras import require
+
 if TYPE_CHECKING:
     from segpipe.pipeline.build import build_definitions, partitions_of
     from segpipe.pipeline.component import SegpipeRoot
@@ -48,4 +50,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'segpipe.pipeline' has no attribute {name!r}")
+    require("dagster", f"segpipe.pipeline.{name} needs", "dagster")
     return getattr(import_module(_MODULES[name]), name)

@@ -126,7 +126,7 @@ def partition_key(partition: PartitionLike, date: DateLike = None) -> dg.MultiPa
     """Dagster's key of a partition, ``DATE|MODEL_RUN``.
 
     Args:
-        partition: the model run's name, together with ``date``; or a :class:`Partition`.
+        partition: the model run's name, together with ``date``; or a :class:`segpipe.Partition`.
         date: ``YYYY-MM-DD``, or a date.
 
     Raises:

@@ -33,6 +33,8 @@ from segpipe.validation.validated import PredictionBatch, ValidatedPredictions
 
 #: A partition's contact sheet as a file, and the newest of all partitions, where links lead there.
 PICTURE_FILE = "_predictions.jpg"
+# Of a row no more: what it carries may have no value in Python.
+_COLUMNS_READ = ("reference_id", "mask_sha256", "image_url", "manifest")
 
 
 def sheets(
@@ -155,7 +157,7 @@ def preview(
 def _picture(
     batch: PredictionBatch, place: int, settings: Settings, colours: Mapping[str, Colour]
 ) -> Image.Image:
-    row = {name: batch.rows[name][place].as_py() for name in batch.rows.column_names}
+    row = {name: batch.rows[name][place].as_py() for name in _COLUMNS_READ}
     mask = decode_mask(settings.mask_store().read(row["mask_sha256"])).pixels
     legend = legend_of(batch.segments[place].as_py())
     image = image_of(row["image_url"], row["manifest"], settings)

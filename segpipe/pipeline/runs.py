@@ -88,7 +88,7 @@ def run_partition(
     """Materialize one partition through Dagster, in this process.
 
     Args:
-        partition: the model run's name, together with ``date``; or a :class:`Partition`.
+        partition: the model run's name, together with ``date``; or a :class:`segpipe.Partition`.
         date: ``YYYY-MM-DD``, or a date.
         instance: where Dagster records the run; None for the instance that ``segpipe run`` uses.
         update: replace published predictions that differ.

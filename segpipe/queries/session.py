@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from segpipe.errors import QueryError, SettingsError, nearest
+from segpipe.errors import QueryError, nearest
+from segpipe.extras import require
 from segpipe.publishing.table_format import quoted
 from segpipe.queries.views import EVALUATIONS, VERSIONED, VIEWS, Sources, Views, identifier
 from segpipe.storage.redaction import SECRETS
@@ -220,14 +221,11 @@ def engine() -> Iterator[DuckDBPyConnection]:
     """DuckDB in memory, locked.
 
     Raises:
-        SettingsError: if it is not installed, with the extra that brings it.
+        NotInstalledError: with the extra that brings it.
     """
-    try:
-        import duckdb
-    except ImportError:
-        raise SettingsError(
-            "queries need DuckDB, which is not installed: pip install 'segpipe[query]'"
-        ) from None
+    require("query", "queries need")
+    import duckdb
+
     with ExitStack() as stack:
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="segpipe-query-"))
         connection = stack.enter_context(
@@ -248,7 +246,7 @@ def opened(sources: Sources, sql: str, version: int | None = None) -> Iterator[Q
 
     Raises:
         QueryError: if it is not one SELECT, or names what is not there.
-        SettingsError: if DuckDB is not installed.
+        NotInstalledError: if DuckDB is not.
         CatalogError, StorageError: if a view cannot be read.
     """
     with engine() as connection:
@@ -273,7 +271,7 @@ def columns(sources: Sources, version: int | None = None) -> dict[str, list[tupl
     """View -> its columns and their types, in SQL's words.
 
     Raises:
-        SettingsError: if DuckDB is not installed.
+        NotInstalledError: if DuckDB is not.
         CatalogError, StorageError: if a view cannot be read.
     """
     with engine() as connection:

@@ -25,8 +25,8 @@ from segpipe.storage.local_paths import is_file_url, local_path
 from segpipe.storage.object_store import (
     check_store_url,
     filesystem_options,
-    missing_packages,
     open_object_store,
+    require_packages,
 )
 from segpipe.storage.redaction import SECRETS, redacted
 from segpipe.storage.store_options import one_scheme
@@ -62,8 +62,7 @@ def open_filesystem(
         # Not as a URL: a file's name may hold whatever URLs give a meaning to.
         return LocalFileSystem(), os.path.abspath(os.path.expanduser(url))
     check_store_url(url)
-    if words := missing_packages(url):
-        raise SettingsError(words)
+    require_packages(url)
     scheme, separator, rest = one_scheme(url).partition("://")
     url = f"{scheme.lower()}{separator}{rest}"
     options = filesystem_options(url, storage_options or {})

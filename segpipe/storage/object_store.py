@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib.util import find_spec
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from segpipe.errors import SettingsError
+from segpipe.extras import require
 from segpipe.storage.azure_options import EMULATOR, EMULATOR_PLACE
 from segpipe.storage.failures import (
     MACHINE_SERVICE,
@@ -288,8 +288,7 @@ def open_object_store(
         SettingsError: if the packages for it are missing, or its options cannot be used.
     """
     given = storage_options or {}
-    if scheme_of(url) and (words := missing_packages(url)):
-        raise SettingsError(words)
+    require_packages(url)
     options = object_store_options(url, given)
     if options is None:
         return None
@@ -316,18 +315,14 @@ def check_store_url(url: str) -> None:
         )
 
 
-_PACKAGES = {"s3": ("s3fs", "obstore"), "gs": ("gcsfs", "obstore"), "az": ("adlfs", "obstore")}
+def require_packages(url: str) -> None:
+    """Raise an error if packages for a store's URL are not installed; no other URL needs any here.
 
-
-def missing_packages(url: str) -> str | None:
-    """What to install for a store's URL; None where nothing is missing, or it is no store's."""
-    scheme = scheme_of(url)
-    if not scheme or all(map(find_spec, _PACKAGES[scheme])):
-        return None
-    return (
-        f"{redacted(url)} needs packages that are not installed: pip install "
-        f"'segpipe[{extra_of(scheme)}]'"
-    )
+    Raises:
+        NotInstalledError: with the extra that brings them.
+    """
+    if scheme := scheme_of(url):
+        require(extra_of(scheme), f"{redacted(url)} needs")
 
 
 _ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "ALLOW_HTTP")

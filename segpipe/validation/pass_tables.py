@@ -27,7 +27,7 @@ from segpipe.validation.rules.rows import DUPLICATE_MASK, REF_DUPLICATE
 from segpipe.validation.summary import Summary
 
 #: Part of every digest: increment it when the same masks may give different tables.
-CODE_VERSION = "9"
+CODE_VERSION = "10"
 # The last column of rows until they are written: what is equal for masks of equal pixels.
 _PIXELS = pa.field("pixels", pa.string())
 _DUPLICATE_COLUMNS = ("reference_id", "fingerprint", "manifest", "manifest_row")

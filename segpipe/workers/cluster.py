@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from segpipe import __version__
 from segpipe.errors import ChunkError, SettingsError
+from segpipe.extras import require
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -39,8 +40,9 @@ def map_cluster(
 
     Raises:
         ChunkError: if a chunk ended several workers, or no worker is left and none comes.
-        SettingsError: if the cluster cannot be used.
+        SettingsError: if the cluster cannot be used, or Dask is not installed.
     """
+    require("dask", f"a scheduler is set, {scheduler}: to ask it needs")
     from distributed import KilledWorker
 
     with _client(scheduler) as client:
@@ -91,13 +93,8 @@ def _awaited(client: Any, chunk: object, future: Any) -> Any:
 @contextmanager
 def _client(scheduler: str) -> Iterator[Any]:
     """A client of a cluster that has workers; pending futures are released when the block ends."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise SettingsError(
-            "a Dask scheduler is set, but the package for it is not installed: install "
-            "segpipe[dask]"
-        ) from None
+    from distributed import Client
+
     try:
         client = Client(scheduler, timeout=_CONNECT_SECONDS, name="segpipe", set_as_default=False)
     except (OSError, ValueError) as error:

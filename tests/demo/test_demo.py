@@ -13,6 +13,8 @@ from PIL import Image
 
 from segpipe.demo.landing import DemoLanding, write_demo_landing
 from segpipe.demo.scenes import draw_scene, predicted, seed_example
+from segpipe.formats.importing import import_masks
+from segpipe.manifests.partition import Partition
 from segpipe.root import Root
 from tests.fixtures.command_line import segpipe
 
@@ -143,3 +145,32 @@ def test_the_demo_refuses_a_root_with_other_settings(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "choose another --root" in done.stderr
     assert (tmp_path / "segpipe.toml").read_text() == 'dataset = "mine"\n'
+
+
+def test_the_labels_are_what_the_images_show_and_import_as_ground_truth(
+    demo: tuple[Path, DemoLanding], tmp_path: Path
+) -> None:
+    folder, _ = demo
+    done = import_masks(
+        "coco-panoptic",
+        folder / "labels",
+        root=tmp_path,
+        model_run="labels",
+        date="2026-01-05",
+        annotations=folder / "labels" / "panoptic.json",
+    )
+    assert (done.imported, done.refused) == (3 * 8, 0)
+    root = Root.open(str(tmp_path))
+    summary = root.materialize(Partition("labels", "2026-01-05"))
+    assert (summary.accepted, summary.findings) == (3 * 8, {})
+    table = pq.read_table(
+        Path(root.tables(Partition("labels", "2026-01-05")).path) / "segments.parquet",
+        columns=["label", "area_px"],
+        filters=[("reference_id", "=", "seed-street")],
+        partitioning=None,
+    )
+    scene = seed_example()
+    areas = np.bincount(scene.mask.ravel()).tolist()
+    assert [tuple(row.values()) for row in table.to_pylist()] == [
+        (segment.label, areas[segment.index]) for segment in scene.segments
+    ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import segpipe
@@ -55,6 +56,19 @@ def test_an_item_without_a_prediction_is_an_error_that_says_what_can_be_done(
     assert "1 items are evaluated as if nothing had been predicted: 'b': there is none" in repr(
         missed
     )
+
+
+def test_masks_in_rows_are_evaluated_as_those_in_files(tmp_path: Path) -> None:
+    gt = write_manifest(tmp_path / "gt.parquet", {"a": halves(), "b": halves()})
+    run = write_manifest(tmp_path / "run.parquet", {"b": halves("cat"), "a": halves()})
+    in_files = segpipe.evaluate(gt=gt, predictions=run, workers=1)
+    for path in (gt, run):
+        table = pq.read_table(path)
+        masks = [(tmp_path / url).read_bytes() for url in table["mask_url"].to_pylist()]
+        pq.write_table(table.drop_columns("mask_url").append_column("mask", [masks]), path)
+    in_rows = segpipe.evaluate(gt=gt, predictions=run, workers=1)
+    assert in_rows.headline["mIoU"] == in_files.headline["mIoU"]
+    assert in_rows.classes.equals(in_files.classes)
 
 
 def test_items_without_ground_truth_are_counted_and_not_evaluated(tmp_path: Path) -> None:
@@ -143,7 +157,6 @@ def test_millions_of_pairs_of_noise_are_evaluated_some_at_a_time(
     assert sizes == [2, 1]  # of 24,000 pairs each
 
 
-@pytest.mark.realdata
 def test_the_errors_of_the_references_are_refused_or_counted_as_they_say() -> None:
     said = references()["errors"]["runs"]["pred"]["items"]
     given = {"gt": manifest("errors", "gt"), "predictions": manifest("errors", "pred")}

@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from segpipe.masks.contours import contour, contour_agreement
 from segpipe.masks.decoding import decode_mask
 from segpipe.predictions.prediction import Segment
-from tests.fixtures.references import FOLDER, references
+from tests.fixtures.references import REAL_FOLDER, folder_of, references
 from tests.fixtures.scenes_of_pairs import Scene, evaluated
 
 EVERY = 9
 
 
+def things(folder: Path, side: str) -> dict[str, NDArray[np.bool_]]:
+    """Frame -> where its things are, crowds left out; H x W bool."""
+    found = {}
+    for row in pq.read_table(folder / f"{side}.parquet").to_pylist():
+        described = {one["index"]: one["metadata"] for one in json.loads(row["segments"])}
+        indexes = [
+            i for i, one in described.items() if one.get("isthing") and not one.get("iscrowd")
+        ]
+        pixels = decode_mask((folder / row["mask_url"]).read_bytes()).pixels
+        found[row["reference_id"]] = np.isin(pixels, indexes)
+    return found
+
+
+def test_f_of_frames_with_known_mistakes_is_that_of_davis() -> None:
+    said = references()["tiny_video"]["runs"]["pred"]["foreground_J_F"]
+    folder = folder_of("tiny_video")
+    truth, found = things(folder, "gt"), things(folder, "pred")
+    compared = 0
+    for sequence, one in said.items():
+        for frame, (_, expected) in enumerate(one["per_frame_J_F"]):
+            name = f"{sequence}-{frame:02d}"
+            agreement = contour_agreement(truth[name], found[name])
+            assert agreement == pytest.approx(expected, abs=1e-9), name
+            compared += 1
+    assert compared == len(truth) == 66
+
+
 @pytest.mark.realdata
-def test_f_of_frames_is_that_of_davis() -> None:
+@pytest.mark.skipif(
+    not REAL_FOLDER.is_dir(), reason="the research data are not beside this checkout"
+)
+def test_f_of_real_frames_is_that_of_davis() -> None:
     runs = references()["davis"]["runs"]
     for sequence, frames in runs["osvos"]["per_frame_object_1"].items():
         for frame, _, said in frames[::EVERY]:
             name = f"{sequence}-{frame:05d}.png"
             truth, found = (
-                decode_mask((FOLDER / "davis" / side / name).read_bytes()).pixels == 1
+                decode_mask((REAL_FOLDER / "davis" / side / name).read_bytes()).pixels == 1
                 for side in ("gt", "osvos")
             )
             assert contour_agreement(truth, found) == pytest.approx(said, abs=1e-9), name

@@ -82,13 +82,10 @@ def test_panoptic_predictions_are_the_pngs_of_a_folder_and_predictions_json(tmp_
         open_source("detectron2", where, category_ids="dataset")
 
 
-@pytest.mark.realdata
-def test_real_results_are_the_same_per_image_counted_from_0(
-    tmp_path: Path, real_data: Path
-) -> None:
-    truth = real_data / "coco_rle" / "gt_20.json"
-    results = json.loads((real_data / "coco_rle" / "results_20.json").read_text())
-    shutil.copy(real_data / "coco_rle" / "results_20.json", tmp_path / "results.json")
+def test_results_are_the_same_per_image_counted_from_0(tmp_path: Path, data_sets: Path) -> None:
+    truth = data_sets / "coco_rle" / "gt_20.json"
+    results = json.loads((data_sets / "coco_rle" / "results_20.json").read_text())
+    shutil.copy(data_sets / "coco_rle" / "results_20.json", tmp_path / "results.json")
     ids = sorted(one["id"] for one in json.loads(truth.read_text())["categories"])
     per_image: dict[int, list[dict[str, Any]]] = {}
     for one in results:

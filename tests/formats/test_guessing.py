@@ -107,17 +107,16 @@ def kinds(place: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(one.kind, dict(one.options)) for one in guesses(place)]
 
 
-@pytest.mark.realdata
-def test_real_folders_are_recognised(real_data: Path) -> None:
-    sample = real_data / "coco_panoptic" / "sample_data"
+def test_folders_of_data_sets_are_recognised(data_sets: Path) -> None:
+    sample = data_sets / "coco_panoptic" / "sample_data"
     for folder, expected in (
         ("davis17_results", ("mask-folder", {"objects": "object"})),
         ("membrane", ("mask-folder", {"values": ["255=1"]})),
         ("coco_panoptic/sample_data/panoptic_examples_2ch_format",
          ("coco-panoptic", {"two_channel": True})),
     ):  # fmt: skip
-        assert expected in kinds(real_data / folder), folder
+        assert expected in kinds(data_sets / folder), folder
     (first, *_) = kinds(sample)
     assert first[0] == "coco-panoptic"
-    (results, *_) = guesses(real_data / "coco_rle")
+    (results, *_) = guesses(data_sets / "coco_rle")
     assert (results.kind, bool(results.read)) == ("coco-results", True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,18 @@ from segpipe import ManifestWriter
 from segpipe.errors import ManifestError
 from segpipe.manifests.partition import Partition
 from segpipe.root import Root
+from tests.docs.blocks import blocks_of
 from tests.fixtures import model_outputs as outputs
 from tests.fixtures.model_outputs import CASES, ID2LABEL, INSTANCES, MASKS, PAINTED, SCORES
 from tests.fixtures.places import PROJECT
 from tests.fixtures.tensors import tensor
 
 PARTITION = Partition("m", "2026-01-05")
-PAGE = (PROJECT / "docs" / "model-outputs.md").read_text("utf-8")
-SECTIONS = [part.partition("\n") for part in re.split(r"^##+ ", PAGE, flags=re.MULTILINE)[1:]]
 #: Heading -> the block of Python below it.
 BLOCKS = {
-    heading: code
-    for heading, _, text in SECTIONS
-    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    block.heading: block.text
+    for block in blocks_of(PROJECT / "docs" / "model-outputs.md")
+    if block.language == "python"
 }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
@@ -14,7 +14,6 @@ from pycocotools import mask as coco
 from segpipe.errors import SettingsError
 from segpipe.formats.opening import open_source
 from tests.fixtures.imports import areas, imported, judged, read, rules, save, write
-from tests.fixtures.places import REAL_DATA
 
 
 def rows(*samples: tuple[int, ...]) -> np.ndarray:
@@ -123,23 +122,20 @@ def test_kitti_step_has_class_and_instance_and_crowds_without_one(tmp_path: Path
     assert other.segments[0].label == "boat"
 
 
-@pytest.mark.realdata
-def test_real_tracks_come_back_from_all_three_forms(tmp_path: Path) -> None:
-    """Frames of BDD100K's MOTS, written as each toolkit writes them."""
-    data = REAL_DATA.parent / "evaluation" / "bdd_mots"
-    if not data.is_dir():
-        pytest.skip("the evaluation data are not beside this checkout")
-    said: dict[str, Any] = json.loads((data / "pred.json").read_text())
+def test_tracks_come_back_from_all_three_forms(data_sets: Path, tmp_path: Path) -> None:
+    """A frame's objects (of research data: BDD100K's), written as each toolkit writes them."""
+    pairs = data_sets.parent / "evaluation"
+    data = next(pairs / name for name in ("bdd_mots", "street") if (pairs / name).is_dir())
+    said = {
+        row["reference_id"]: json.loads(row["segments"])
+        for row in pq.read_table(data / "pred.parquet").to_pylist()
+    }
     names = ("pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
     whole = {}
     for item in sorted(said)[:1]:
         mask = np.asarray(Image.open(data / "pred" / f"{item}.png"))
-        kinds = {s["index"]: s["label"] for s in said[item]["segments"] if s["label"] in names}
-        bits, ids, step = (
-            np.zeros((*mask.shape, 4), np.uint8),
-            np.zeros(mask.shape, np.uint16),
-            None,
-        )
+        kinds = {s["index"]: s["label"] for s in said[item] if s["label"] in names}
+        bits, ids = np.zeros((*mask.shape, 4), np.uint8), np.zeros(mask.shape, np.uint16)
         step = np.zeros((*mask.shape, 3), np.uint8)
         for index, label in kinds.items():
             where = mask == index

@@ -61,10 +61,9 @@ def test_what_a_form_does_not_take_is_told(tmp_path: Path, categories: Path) -> 
         open_source("coco-panoptic", tmp_path, annotations=categories, strip_suffix="_x")
 
 
-@pytest.mark.realdata
-def test_both_forms_of_panopticapis_sample_have_the_same_regions(real_data: Path) -> None:
-    sample = real_data / "coco_panoptic" / "sample_data"
-    categories = real_data / "coco_panoptic" / "panoptic_coco_categories.json"
+def test_both_forms_of_a_sample_have_the_same_regions(data_sets: Path) -> None:
+    sample = data_sets / "coco_panoptic" / "sample_data"
+    categories = data_sets / "coco_panoptic" / "panoptic_coco_categories.json"
     two = read(
         "coco-panoptic", sample / "panoptic_examples_2ch_format",
         two_channel=True, categories=categories,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pyarrow as pa
@@ -45,6 +46,22 @@ def test_segments_are_what_they_are_in_arrow_also_in_a_part_of_a_column(
     rows = data.draw(st.integers(0, len(cells)))
     assert cells_of(column) == column.to_pylist() == cells
     assert cells_of(column.slice(first, rows)) == cells[first : first + rows]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_times_in_nanoseconds_are_whole_whether_pandas_is_installed_or_not(
+    zone: str | None,
+) -> None:
+    numbers = [0, 1, -1, 1767614400123456789, None, 1767614400123456000]
+    column = pa.array(numbers, pa.int64()).cast(pa.timestamp("ns", zone))
+    made = cells_of(column)
+    with_pandas = [None if one is None else one.isoformat() for one in column.to_pylist()]
+    assert [None if one is None else one.isoformat() for one in made] == with_pandas
+    assert made[3].isoformat()[:29] in (
+        "2026-01-05T12:00:00.123456789", "2026-01-05T13:00:00.123456789",
+    )  # fmt: skip
+    copied = pickle.loads(pickle.dumps(made))
+    assert [str(one) for one in copied] == [str(one) for one in made]
 
 
 @pytest.mark.parametrize(

@@ -22,19 +22,15 @@ import requests
 from PIL import Image
 
 from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
-from tests.fixtures.places import REAL_DATA
+from tests.fixtures.places import TEST_DATA
 
-pytestmark = pytest.mark.realdata
-
-_CAPTURED = REAL_DATA.parent / "nucleus" / "requests.jsonl"
+_CAPTURED = TEST_DATA / "nucleus" / "requests.jsonl"
 _IDS = re.compile(r"\b(?:ds|prj|job|run|di|ann)_[0-9a-f]{20}\b|https?://127\.0\.0\.1:\d+/_blob/\w+")
 #: Not part of the API served here.
 _ELSEWHERE = ("calculateEvaluationMetrics",)
 
 
 def captured() -> list[dict[str, Any]]:
-    if not _CAPTURED.is_file():
-        pytest.skip("the folder of captured requests is not beside this checkout")
     return [json.loads(line) for line in _CAPTURED.read_text().splitlines()]
 
 

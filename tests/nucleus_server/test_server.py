@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +34,6 @@ from tests.fixtures.nucleus_world import (
     raw,
     world,
 )
-from tests.fixtures.places import PROJECT
 from tests.fixtures.thoroughness import at_most
 
 __all__ = ["world"]  # a fixture
@@ -406,17 +404,3 @@ def test_an_endpoint_killed_while_uploading_loses_nothing_it_answered(tmp_path: 
 @pytest.mark.timeout(1200)
 def test_an_endpoint_killed_many_times_loses_nothing_it_answered(tmp_path: Path) -> None:
     kill_while_uploading(tmp_path, at_most(25, 100))
-
-
-def test_the_documented_client_works_as_it_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = PROJECT / "docs" / "nucleus.md"
-    (code,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    Image.fromarray(striped_mask((0, 1), 480, 640)).save(tmp_path / "a.png")
-    monkeypatch.chdir(tmp_path)
-    with RunningEndpoint(tmp_path / "root", key=None) as endpoint:
-        exec(code.replace("http://127.0.0.1:8000", endpoint.url), {})
-        (row,) = Root.open(str(endpoint.root)).catalog.read().to_pylist()
-    assert (row["dataset"], row["model_run"], row["reference_id"]) == ("streets", "unet@1", "a")
-    assert [s["confidence"] for s in row["segments"]] == [None, 0.9]

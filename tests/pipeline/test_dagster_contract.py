@@ -7,10 +7,12 @@ Each warning that segpipe silences is given here: where it went away, so can the
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +27,14 @@ from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.asset_backfill import AssetBackfillData
 from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
+from dagster._daemon.backfill import execute_backfill_iteration_loop
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import serialize_value
 
 from segpipe.pipeline import build_definitions
+from segpipe.pipeline.prompt_scheduler import PromptScheduler
 from segpipe.pipeline.run_launcher import _DEFINITIONS, _LOADED, ForkedRunLauncher
 from segpipe.root import Root
 from segpipe.settings import ROOT_VARIABLE
@@ -85,6 +91,26 @@ def test_an_output_with_the_metadata_of_an_observation_is_no_materialization(
     result = dg.materialize([above, below], instance=instance)
     made = {event.asset_key for event in result.get_asset_materialization_events()}
     assert made == {dg.AssetKey("below")}
+
+
+def test_the_daemon_s_loop_waits_as_long_as_the_scheduler_of_the_instance_says(
+    instance: dg.DagsterInstance,
+) -> None:
+    class Waits(threading.Event):
+        asked: float | None = None
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.asked = timeout
+            return True
+
+    waits = Waits()
+    with WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context:
+        turns = execute_backfill_iteration_loop(context, logging.getLogger("daemon"), waits)
+        while waits.asked is None:
+            next(turns)
+    # Dagster's own constant is 30.
+    assert isinstance(instance.scheduler, PromptScheduler)
+    assert 4 < waits.asked <= instance.scheduler.backfill_interval_seconds == 5
 
 
 def test_a_backfill_has_the_fields_that_cells_are_taken_out_of() -> None:

@@ -21,9 +21,9 @@ from segpipe.errors import CatalogError, QueryError, SegpipeError
 from segpipe.manifests.partition import Partition
 from segpipe.queries.views import VIEWS
 from segpipe.root import Root
+from tests.fixtures.data_sets import camvid_rows
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.published_days import NEXT_DAY
-from tests.fixtures.real_data import camvid_rows
 
 OTHER_RUN = Partition("dee'p %20/net", "2026-01-05")
 SEGMENTS_OF = "SELECT reference_id, label FROM segments"
@@ -312,13 +312,12 @@ def test_a_query_leaves_no_file_behind(two_runs: Root, tmp_path: Path, monkeypat
     assert {*os.listdir(tmp_path)} == before
 
 
-@pytest.mark.realdata
-def test_areas_of_real_masks_are_those_that_were_counted_without_segpipe(
-    root: Root, landing: LandingWriter, real_data: Path, real_facts: dict[str, Any]
+def test_areas_of_masks_are_those_that_were_counted_without_segpipe(
+    root: Root, landing: LandingWriter, data_sets: Path, all_facts: dict[str, Any]
 ) -> None:
-    facts = real_facts["camvid_val"]
-    rows = camvid_rows(facts, real_data)
-    (landing.root / "segpipe.toml").write_text(f"allowed_roots = ['{real_data}']\n")
+    facts = all_facts["camvid_val"]
+    rows = camvid_rows(facts, data_sets)
+    (landing.root / "segpipe.toml").write_text(f"allowed_roots = ['{data_sets}']\n")
     root = Root.open(str(landing.root))
     landing.manifest(rows)
     root.materialize(PARTITION)

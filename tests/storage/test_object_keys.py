@@ -78,7 +78,7 @@ def test_packages_that_are_missing_are_named_as_segpipes_extra(
     missing = {"gcsfs", "adlfs", "s3fs"}
     known = importlib.util.find_spec
     monkeypatch.setattr(
-        "segpipe.storage.object_store.find_spec",
+        "segpipe.extras.find_spec",
         lambda name: None if name in missing else known(name),
     )
     for scheme, extra in (("gs", "gcs"), ("abfs", "azure"), ("GS", "gcs"), ("s3", "s3")):

@@ -23,6 +23,7 @@ from segpipe.publishing.ground_truth import PublishedTruth
 from segpipe.root import Root
 from segpipe.validation.summary import Summary
 from tests.fixtures.command_line import segpipe
+from tests.fixtures.data_sets import HAS_REAL_DATA
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.places import REAL_DATA
 
@@ -402,21 +403,22 @@ def test_dagster_shows_the_warning_and_what_was_compared(
     assert "another size" in str(metadata["warnings"])
 
 
-# --- real predictions and their truth
+# --- predictions and their truth
 
-_EVALUATION = REAL_DATA.parent / "evaluation"
 _REAL = """bdd_mots bdd_panoptic camvid cityscapes coco_panoptic davis_frames deeplab_photos
     scalabel_semantic"""
 
 
-@pytest.mark.realdata
-@pytest.mark.parametrize("name", _REAL.split())
-def test_real_predictions_are_not_warned_of_and_their_truth_under_another_name_is(
-    landing: LandingWriter, name: str
+@pytest.mark.parametrize(
+    "name",
+    ["street"]
+    + [pytest.param(name, marks=pytest.mark.realdata) for name in _REAL.split() if HAS_REAL_DATA],
+)
+def test_predictions_are_not_warned_of_and_their_truth_under_another_name_is(
+    landing: LandingWriter, made_data: Path, name: str
 ) -> None:
-    folder = _EVALUATION / name
-    if not folder.is_dir():
-        pytest.skip("the evaluation sets are not beside this checkout")
+    data = made_data if name == "street" else REAL_DATA
+    folder = data.parent / "evaluation" / name
     root = opened(landing, f"allowed_roots = ['{folder}']\nworkers = 1\n{SETTING}")
 
     def landed(file: str, partition: Partition) -> Summary:

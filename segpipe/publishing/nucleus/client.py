@@ -21,7 +21,7 @@ from typing import Any
 
 import requests
 
-from segpipe.errors import SettingsError
+from segpipe.extras import require
 from segpipe.publishing.nucleus.failures import Redactor, ServiceFailed, most_severe
 
 # Concurrent calls of the client break each other, and in the main thread it patches asyncio
@@ -106,17 +106,14 @@ def sdk() -> ModuleType:
     """The SDK, imported on first use.
 
     Raises:
-        SettingsError: if it is not installed.
+        NotInstalledError: with the extra that brings it.
     """
     with _IMPORT:
         root = logging.getLogger()
         before = list(root.handlers)
-        try:
-            import nucleus
-        except ModuleNotFoundError as error:
-            raise SettingsError(
-                f"publishing to Nucleus needs {error.name}: pip install 'segpipe[nucleus]'"
-            ) from None
+        require("nucleus", "publishing to Nucleus needs", "nucleus")
+        import nucleus
+
         for handler in list(root.handlers):
             if handler not in before:
                 root.removeHandler(handler)

@@ -70,7 +70,7 @@ class NucleusSettings:
         if "dataset_id" not in given:
             raise SettingsError(f"{shown}: [nucleus] needs the dataset_id, ds_... at Nucleus")
         for key, value in given.items():
-            fits, words = _KINDS[key]
+            fits, words = KINDS[key]
             if not fits(value):
                 raise SettingsError(f"{shown}: {key} in [nucleus] is {value!r}, expected {words}")
         return cls(**given)
@@ -102,7 +102,8 @@ def _matches(pattern: str) -> Callable[[object], bool]:
     return fits
 
 
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+#: Key of the table -> whether a value fits, and what is expected of it.
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset_id": (_matches(r"[A-Za-z0-9_-]+"), "the id of a dataset, ds_..."),
     "model": (_text, "text"),
     "model_name": (_text, "text"),

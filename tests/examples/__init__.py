@@ -1,0 +1,1 @@
+"""The examples in ``examples/`` do what they say."""
