@@ -6,6 +6,7 @@ come from other people's files.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -13,16 +14,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from segpipe.errors import StorageError, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from rich.text import Text
 
 #: Called with a step's name, the number of rows done and of all rows.
 StepProgress = Callable[[str, int, int], None]
+
+#: How a piece of a line is shown, in the words of ``click.style``: ``{"fg": "red"}``.
+Style = dict[str, Any]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -38,33 +43,39 @@ def put(line: str = "") -> None:
         OutputClosed: if its reader has gone.
         StorageError: if it is a file that cannot be written.
     """
+    _print(printable(line))
+
+
+def _print(line: str) -> None:
     try:
-        print(printable(line))
+        print(line)
     except BrokenPipeError:
         raise OutputClosed from None
     except OSError as error:
         raise _unwritable(error) from None
 
 
-def put_styled(line: Text) -> None:
-    """Print a line of a result with its styles, where standard output is a terminal that has them.
-
-    What is in it has to be escaped already; it is not wrapped.
+def put_styled(*pieces: tuple[str, Style]) -> None:
+    """Print a line of a result, with the styles of its pieces where a terminal shows them.
 
     Raises:
         OutputClosed, StorageError: see :func:`put`.
     """
-    from rich.console import Console
+    coloured = _shows_colours()
+    texts = [
+        click.style(printable(text), **style) if coloured and style else printable(text)
+        for text, style in pieces
+    ]
+    _print("".join(texts).rstrip())
 
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        console.print(line, soft_wrap=True)
-    try:
-        print(captured.get().rstrip("\n"))
-    except BrokenPipeError:
-        raise OutputClosed from None
-    except OSError as error:
-        raise _unwritable(error) from None
+
+def _shows_colours() -> bool:
+    """Whether styles are wanted: NO_COLOR and FORCE_COLOR are what users know of other tools."""
+    if os.environ.get("NO_COLOR") or sys.stdout is None:
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def output_width() -> int:

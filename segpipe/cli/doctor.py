@@ -8,26 +8,25 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from segpipe import __version__
-from segpipe.cli.console import finish_output, output_width, put, put_styled
+from segpipe.cli.console import Style, finish_output, output_width, put, put_styled
 from segpipe.cli.exit_status import ALL_ACCEPTED, SOME_PROBLEMS
 from segpipe.errors import printable
 from segpipe.examination.check import Check, Level, Section, note, ok, worst
 from segpipe.examination.examination import Examination
+from segpipe.extras import install_command, missing_of
 from segpipe.storage.redaction import redacted
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-_STYLES = {
-    Level.OK: "green",
-    Level.NOTE: "cyan",
-    Level.WARNING: "yellow",
-    Level.PROBLEM: "bold red",
+_STYLES: dict[Level, Style] = {
+    Level.OK: {"fg": "green"},
+    Level.NOTE: {"fg": "cyan"},
+    Level.WARNING: {"fg": "yellow"},
+    Level.PROBLEM: {"fg": "red", "bold": True},
 }
+_PLAIN: Style = {}
+_BOLD: Style = {"bold": True}
+_Line = list[tuple[str, Style]]
 # As segpipe.settings has it, which is loaded later.
 _ROOT_VARIABLE = "SEGPIPE_ROOT"
 _LEVEL_WIDTH = max(map(len, Level))
@@ -81,10 +80,9 @@ def _sections(examination: Examination, *, said: bool) -> Iterator[Section]:
 
 
 def _dagster(examination: Examination, root: str) -> list[Check]:
-    if find_spec("dagster") is None:
+    if missing_of("dagster"):
         found = "not installed; segpipe run, dev and register need it, and nothing else does"
-        command = "pip install 'segpipe[dagster]'"
-        return [note("Dagster", found, "if you need them", command)]
+        return [note("Dagster", found, "if you need them", install_command("dagster"))]
 
     def looked_at() -> Iterator[Check]:
         from segpipe.pipeline.home_examination import home
@@ -120,51 +118,44 @@ def _summary(checks: list[Check], root: str | None) -> str:
 
 
 def _print_section(section: Section) -> None:
-    from rich.text import Text
-
     if not section.checks:
         return
-    put_styled(Text(section.title, "bold"))
+    put_styled((section.title, _BOLD))
     widest = max(len(printable(check.name)) for check in section.checks)
     for check in section.checks:
         for line in _lines(check, widest):
-            put_styled(line)
+            put_styled(*line)
     put()
 
 
-def _lines(check: Check, widest: int) -> Iterator[Text]:
+def _lines(check: Check, widest: int) -> Iterator[_Line]:
     """The lines of a check: level, name and what was found; below it the next step."""
-    from rich.text import Text
-
     beside = 2 + _LEVEL_WIDTH + 2 + widest + 2
     width = output_width()
     indent = beside if width - beside >= _NARROWEST else 2 + _LEVEL_WIDTH + 2
     found = _wrapped(printable(check.found), width - indent)
-    level = Text(f"  {check.level:<{_LEVEL_WIDTH}}  ", _STYLES[check.level])
-    name = Text(f"{printable(check.name):<{widest}}  ")
+    level = (f"  {check.level:<{_LEVEL_WIDTH}}  ", _STYLES[check.level])
     if indent == beside and found:
-        yield Text.assemble(level, name, found.pop(0))
+        yield [level, (f"{printable(check.name):<{widest}}  {found.pop(0)}", _PLAIN)]
     else:
-        yield Text.assemble(level, printable(check.name))
+        yield [level, (check.name, _PLAIN)]
     for line in found:
-        yield Text(" " * indent + line)
+        yield [(" " * indent + line, _PLAIN)]
     if check.next_step:
         yield from _next_step(check, indent, width)
 
 
-def _next_step(check: Check, indent: int, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
+def _next_step(check: Check, indent: int, width: int) -> Iterator[_Line]:
     command, step = printable(check.command), printable(check.next_step).rstrip(":")
     step = f"{step}:" if command else step
     if command and indent + 3 + len(step) + 1 + len(command) <= width:
-        yield Text.assemble(" " * indent, ("-> ", "bold"), f"{step} ", (command, "bold"))
+        yield [(f"{' ' * indent}-> {step} ", _PLAIN), (command, _BOLD)]
         return
     for number, line in enumerate(_wrapped(step, width - indent - 3)):
         arrow = "-> " if number == 0 else "   "
-        yield Text.assemble(" " * indent, (arrow, "bold"), line)
+        yield [(f"{' ' * indent}{arrow}{line}", _PLAIN)]
     if command:  # never broken: it is to be copied
-        yield Text.assemble(" " * (indent + 3), (command, "bold"))
+        yield [(" " * (indent + 3), _PLAIN), (command, _BOLD)]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

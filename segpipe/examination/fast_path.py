@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from segpipe.examination.check import Check, note, ok, problem, warning
+from segpipe.extras import install_command
 from segpipe.masks import fast_path
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.encoding import canonical_png
@@ -17,7 +18,7 @@ from segpipe.masks.measures import Measures, measure_decoded
 _PACKAGES = ("deflate", "numba")
 _HEIGHT, _WIDTH, _TIMES = 480, 640, 20
 _NAME = "fast path"
-_INSTALL = "pip install 'segpipe[fast]'"
+_INSTALL = install_command("fast")
 
 
 def compiled_code() -> Check:

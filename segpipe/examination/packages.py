@@ -13,10 +13,11 @@ from packaging.utils import canonicalize_name
 
 from segpipe.errors import listed
 from segpipe.examination.check import Check, note, ok, problem, warning
+from segpipe.extras import install_command
 
 _OWN = "segpipe"
 #: Extra -> what it brings. Those for working on segpipe itself are left out.
-EXTRAS = {
+BROUGHT = {
     "dagster": "segpipe run, dev and register: the Dagster project",
     "dg": "Dagster's command dg, and the component segpipe.SegpipeRoot",
     "fast": "compiled code for masks, about three times as fast",
@@ -27,6 +28,7 @@ EXTRAS = {
     "azure": "roots and masks at az:// and abfss:// URLs",
     "dask": "validating on other machines, through a Dask scheduler",
     "nucleus": "publishing to Scale Nucleus, and segpipe nucleus-server",
+    "pandas": "data frames of tables: .to_pandas()",
 }
 
 
@@ -44,7 +46,7 @@ class Installation:
     def extras(self) -> list[str]:
         """The extras this version has, of those that bring something to users."""
         there = self._own.metadata.get_all("Provides-Extra") or []
-        return [name for name in EXTRAS if name in there]
+        return [name for name in BROUGHT if name in there]
 
     def base(self) -> list[Requirement]:
         """What segpipe needs whatever is done with it."""
@@ -52,11 +54,15 @@ class Installation:
 
     def of_extra(self, extra: str) -> list[Requirement]:
         """What an extra brings besides."""
-        return [
-            one
-            for one in self._requirements
-            if _applies(one, extra) and not _applies(one, "") and one.name != _OWN
-        ]
+        needed = []
+        for one in self._requirements:
+            if not _applies(one, extra) or _applies(one, ""):
+                continue
+            if one.name == _OWN:  # another extra, which this one stands on
+                needed += [own for other in sorted(one.extras) for own in self.of_extra(other)]
+            else:
+                needed.append(one)
+        return needed
 
 
 def own_version() -> list[Check]:
@@ -125,8 +131,8 @@ def conflicts() -> Iterator[Check]:
     if found:
         step = "install versions that fit each other"
         wanted = ",".join(one for one in installation.extras if _is_whole(installation, one))
-        asked = f"'segpipe[{wanted}]'" if wanted else _OWN
-        command = f"pip install --upgrade --upgrade-strategy eager {asked}"
+        asked = install_command(wanted) if wanted else f"pip install {_OWN}"
+        command = f"{asked} --upgrade --upgrade-strategy eager"
         yield warning("versions", listed(found, 3), step, command)
 
 
@@ -139,11 +145,11 @@ def version_of(name: str) -> str | None:
 
 
 def _extra(extra: str, needed: list[Requirement]) -> Check:
-    command = f"pip install 'segpipe[{extra}]'"
+    command = install_command(extra)
     missing = [one.name for one in needed if version_of(one.name) is None]
     wrong = [words for one in needed if (words := _out_of_bounds(one))]
     there = [f"{one.name} {version_of(one.name)}" for one in needed if version_of(one.name)]
-    brings = EXTRAS[extra]
+    brings = BROUGHT[extra]
     if missing:
         among = f" (installed: {', '.join(there)})" if there else ""
         return note(extra, f"not installed; it brings {brings}{among}", "if you need it", command)

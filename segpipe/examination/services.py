@@ -9,6 +9,7 @@ from dataclasses import replace
 from segpipe.errors import DestinationError
 from segpipe.examination.check import Check, ok, problem, segpipe_command
 from segpipe.examination.packages import version_of
+from segpipe.extras import install_command
 from segpipe.publishing.destinations import DESTINATIONS, NUCLEUS
 from segpipe.publishing.nucleus.settings import KEY_VARIABLE
 from segpipe.settings import Settings
@@ -32,7 +33,7 @@ def nucleus(settings: Settings) -> Check:
         step = 'write a table [nucleus] with dataset_id = "ds_..." into segpipe.toml'
         return problem(NUCLEUS, "there is no table [nucleus] in segpipe.toml", step, again)
     if version_of("scale-nucleus") is None:
-        command = "pip install 'segpipe[nucleus]'"
+        command = install_command("nucleus")
         return problem(NUCLEUS, "its client is not installed", "install it", command)
     if not os.environ.get(KEY_VARIABLE):
         found = f"the API key is not set ({KEY_VARIABLE} in the environment)"

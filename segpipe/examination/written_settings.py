@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from segpipe.errors import SegpipeError, nearest
 from segpipe.examination.check import Check, ok, problem, segpipe_command, warning
 from segpipe.examination.packages import version_of
+from segpipe.extras import install_command
 from segpipe.manifests.items import ItemList
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE, Settings
@@ -78,7 +79,7 @@ def scheduler(settings: Settings) -> Iterator[Check]:
         return
     if version_of("distributed") is None:
         found = f"{settings.scheduler} needs packages that are not installed"
-        yield problem("scheduler", found, "install them", "pip install 'segpipe[dask]'")
+        yield problem("scheduler", found, "install them", install_command("dask"))
         return
     place = urlsplit(settings.scheduler)
     try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from segpipe.examination.check import Level
 from segpipe.examination.fast_path import compiled_code
-from segpipe.examination.packages import EXTRAS, conflicts, extras, own_version
+from segpipe.examination.packages import BROUGHT, conflicts, extras, own_version
+from segpipe.extras import EXTRAS
 from tests.fixtures.examined import the
 from tests.fixtures.places import PROJECT
 
@@ -73,6 +73,4 @@ def test_a_fast_path_that_cannot_be_loaded_is_told_with_its_reason(tmp_path: Pat
 
 
 def test_every_extra_for_users_is_explained() -> None:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    of_developers = {"all", "browser", "dev", "docs"}
-    assert set(project["optional-dependencies"]) - of_developers <= set(EXTRAS)
+    assert set(BROUGHT) == set(EXTRAS)

@@ -248,7 +248,7 @@ def test_what_is_no_store_has_no_options_of_one(url: str) -> None:
             "az://c/x",
             {"account_name": "a", "sas_token": "SECRET"},
             {"AZURE_STORAGE_ACCOUNT_KEY": "SECRET"},
-            "so does AZURE_STORAGE_ACCOUNT_KEY in the environment",
+            "take AZURE_STORAGE_ACCOUNT_KEY from the environment",
         ),
         ("az://c/x", {}, {"AZURE_STORAGE_ENDPOINT": f"{HTTP}/a"}, "account_key or sas_token"),
         ("gs://b/x", {"token": "ya29.SECRET"}, {}, "`token` .* names no file"),
@@ -320,7 +320,7 @@ def test_two_emulators_of_azures_in_one_process_are_refused(
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", EMULATOR)
     assert Folder("az://c/x").path == "c/x"
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", EMULATOR.replace(":9/", ":8/"))
-    with pytest.raises(SettingsError, match=r"at http://127.0.0.1:8, and another at .*:9"):
+    with pytest.raises(SettingsError, match=r"http://127.0.0.1:8, and .*:9 by"):
         Folder("az://c/x")
 
 
