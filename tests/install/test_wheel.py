@@ -78,7 +78,9 @@ def test_the_library_alone_takes_the_demo_from_manifests_to_a_page(base: Environ
     assert "pip install 'segpipe[dagster]'" in printed
     demo = base.elsewhere / "demo"
     again = assert_done(base.segpipe("demo", "--root", "demo"))
-    assert [row.split()[-2] for row in again.splitlines() if row.startswith("street-")] == ["0"] * 6
+    assert [row.split()[-2] for row in again.splitlines() if row.startswith("model_run=")] == [
+        "0"
+    ] * 6
 
     manifest = demo / LANDED / "predictions.parquet"
     checked = assert_done(base.segpipe("validate", manifest, "--html", "page.html"), 1)
