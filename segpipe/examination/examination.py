@@ -86,12 +86,13 @@ def _library() -> Check:
     """Whether the library can be loaded, with all that it stands on."""
     try:
         importlib.import_module(_LIBRARY)
-    except ImportError as error:
-        package = (error.name or "segpipe").partition(".")[0]
+    except Exception as error:  # packages of versions that do not fit fail in ways of their own
+        package = (getattr(error, "name", None) or "segpipe").partition(".")[0]
         words = " ".join(str(error).split())[:300]
         step = "install that package anew"
         command = f"pip install --force-reinstall {package}"
-        return problem("library", f"segpipe cannot be loaded: {words}", step, command)
+        found = f"segpipe cannot be loaded: {type(error).__name__}: {words}"
+        return problem("library", found, step, command)
     return ok("library", "loaded")
 
 

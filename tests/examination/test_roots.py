@@ -201,6 +201,7 @@ def test_a_catalog_with_many_small_files_is_optimized_by_the_advised_command(
     assert wrong(examined(published)) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_catalog_is_mended_by_the_command_that_is_advised(
     published: Path, landing: LandingWriter, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_settings_that_miss_something_are_moved_away_and_written_anew(
     assert levels(examined(home.parent)) == {Level.OK}
 
 
+@pytest.mark.slow
 def test_records_of_an_earlier_dagster_are_brought_up_to_date(home: Path) -> None:
     with sqlite3.connect(home / "schedules" / "schedules.db") as records:
         records.execute("UPDATE alembic_version SET version_num = ?", [_EARLIER])
