@@ -18,8 +18,8 @@ from tests.fixtures.places import PROJECT
 PAGES = pages()
 NAMES = [str(page.relative_to(PROJECT)) for page in PAGES]
 _SLOW_PAGE = re.compile(r"<!--\s*page: slow: .+-->")
-_SOME_SLOW = re.compile(r"<!--\s*(page|blocks?): (\w+ )?slow: ")
-_SLOW = [page for page in PAGES if _SOME_SLOW.search(page.read_text("utf-8"))]
+_HAS_SLOW = re.compile(r"<!--\s*(page|block|blocks): (\w+ )?slow: ")
+_SLOW = [page for page in PAGES if _HAS_SLOW.search(page.read_text("utf-8"))]
 
 
 def run_page(
