@@ -12,14 +12,15 @@ export DAGSTER_HOME := $(CURDIR)/dagster_home
 # Compiled Python is kept, whatever the shell says: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev dist test test-slow test-exhaustive test-browser test-newest test-pythons prepare \
-	lint lint-types lint-code lint-definitions docs docs-links bench bench-peers performance clean
+.PHONY: help demo dev dist test coverage test-slow test-exhaustive test-browser test-newest test-pythons \
+	prepare lint lint-types lint-code lint-definitions docs docs-links bench bench-peers performance clean
 
 help:
 	@echo "make demo   generate a small data set and publish it, end to end"
 	@echo "make dev    Dagster's UI and daemon on the demo data"
 	@echo "make dist   segpipe's wheel and source distribution, into dist/"
 	@echo "make test   the test suite"
+	@echo "make coverage  the library's part of them, and how much of it they run; see test-artefacts/coverage"
 	@echo "make test-slow  the longer tests: kills, races, cuts of the power, interleavings, mutations"
 	@echo "make test-exhaustive  all cuts of the power, interleavings and hostile manifests: hours"
 	@echo "make test-browser  segpipe's pages and Dagster's, in a real Chromium; keeps pictures of them"
@@ -66,8 +67,20 @@ prepare: $(READY) $(AZURITE)
 	$(BIN)/python -m pytest -q tests/masks/test_fast_path.py tests/masks/test_scores.py \
 		tests/masks/test_boundaries.py tests/masks/test_co_occurrence.py tests/predictions/test_pdf_column.py
 
-test: $(READY) $(AZURITE)
-	$(PYTEST) -m "not slow and not browser and not newest and not pythons"
+FAST := not slow and not browser and not newest and not pythons
+# The tests whose packages `make coverage` measures: of the library without its commands, its pages
+# and Dagster, whose tests start processes. To trace a line costs more than to run it.
+MEASURED := evaluation formats manifests masks predictions tables validation views
+
+# With COVERAGE=1 as two runs, the measured part first; no test runs twice.
+test: $(READY) $(AZURITE) $(if $(COVERAGE),coverage)
+	$(PYTEST) -m "$(FAST)" $(if $(COVERAGE),$(MEASURED:%=--ignore=tests/%))
+
+# Fewer lines and branches than this share is a failure: code came without tests, or tests went.
+FLOOR := 93
+coverage: $(READY) $(AZURITE)
+	$(PYTEST) -m "$(FAST)" $(MEASURED:%=tests/%) --cov --cov-report=term --cov-report=html \
+		--cov-fail-under=$(FLOOR)
 
 # Three at a time on two cores: they wait much, for Dagster's daemons, for retries and for kills.
 test-slow: $(READY) $(AZURITE)
