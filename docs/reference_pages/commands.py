@@ -73,8 +73,8 @@ def _subcommands(group: click.Group, context: click.Context) -> Iterator[str]:
     first = commands[0][1]
     shared = [_row(one, context) for one in first.params if isinstance(one, click.Option)]
     for _, command in commands[1:]:
-        own = [_row(one, context) for one in command.params if isinstance(one, click.Option)]
-        shared = [row for row in shared if row in own]
+        rows = [_row(one, context) for one in command.params if isinstance(one, click.Option)]
+        shared = [row for row in shared if row in rows]
     yield "Every format takes:"
     yield table(_OPTIONS_HEAD, shared)
     for name, command in commands:
