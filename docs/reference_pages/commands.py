@@ -30,6 +30,7 @@ STATUSES = {
 _HEAD = f"""# Commands
 
 {MADE}
+<!-- blocks: sh not run: examples of the help; their commands and options are checked -->
 
 `segpipe COMMAND --help` says the same in a terminal. `--debug`, before or after the command, shows
 the traceback of an error.
@@ -91,7 +92,7 @@ def _described(
     command: click.Command, context: click.Context, params: list[click.Parameter]
 ) -> Iterator[str]:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    yield f"```\n{usage}\n```"
+    yield f"```text\n{usage}\n```"
     yield from paragraphs(command.help or "")
     options = [one for one in params if isinstance(one, click.Option) and not one.hidden]
     if options:

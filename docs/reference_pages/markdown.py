@@ -11,6 +11,8 @@ _COMMAND = "python -m docs.reference_pages"
 #: Below the title of each page.
 MADE = f"<!-- Made by `{_COMMAND}`; `make lint` checks it. -->"
 
+# The words behind an example, which are no part of the command.
+_REMARK, _COMMENT = re.compile(r"(?<=\S)( {2,})(?=[a-z])"), r"\1# "
 _CODE = re.compile(r"(`[^`]*`)")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _SPECIAL = re.compile(r"[*<>\\]|(?<!\w)_|_(?!\w)|\](?=\()")
@@ -40,7 +42,8 @@ def paragraphs(help: str) -> Iterable[str]:
         if lines[0].endswith(":"):
             yield lines.pop(0).strip()
         code = dedent("\n".join(lines))
-        yield f"```\n{code}\n```"
+        runs = code.startswith("segpipe ") and "..." not in code
+        yield f"```sh\n{_REMARK.sub(_COMMENT, code)}\n```" if runs else f"```text\n{code}\n```"
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -258,6 +258,8 @@ def parse(command: click.Command, words: Sequence[str], name: str = "") -> None:
         context = command.make_context(name or command.name or "", rest)
         while isinstance(command, click.Group):
             left = [*context._protected_args, *context.args]
+            if not left and command.invoke_without_command:  # `segpipe import --guess DIR`
+                return
             found, inner, rest = command.resolve_command(context, left)
             assert inner is not None and found is not None
             command = inner
