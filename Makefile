@@ -135,7 +135,7 @@ $(DOCS): $(READY)
 # Links between pages, and to parts of them, are checked; those to other sites by `docs-links`, which
 # needs the network.
 docs: $(DOCS)
-	$(BIN)/sphinx-build --builder html --conf-dir docs --jobs 2 --quiet --fail-on-warning --keep-going . site
+	$(BIN)/sphinx-build --builder html --conf-dir docs --jobs 2 --quiet --fail-on-warning --keep-going --fresh-env --write-all . site
 	@echo "site/index.html"
 
 docs-links: $(DOCS)

@@ -96,7 +96,7 @@ ROOT_KEYS: Mapping[str, Key] = {
     ),
     "rows_per_chunk": Key(_POSITIVE, "manifest rows that a worker takes at a time"),
     "workers": Key(
-        "a whole number, 0 for one per processor",
+        "a whole number, 0 for one per processor and at most 8",
         "how many processes of this machine work on the masks of a step",
     ),
     "scheduler": Key(

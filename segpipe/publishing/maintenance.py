@@ -166,7 +166,10 @@ def unpublish(
         CatalogError: if neither items nor a partition are given.
     """
     if reference_ids == [] or (reference_ids is None and not partition):
-        raise CatalogError("name the items or the partition to unpublish")
+        raise CatalogError(
+            "nothing says what to unpublish: give reference ids, on the command line or by --ids "
+            "FILE, or the day of a partition, by --date"
+        )
     removed = 0
     ids = None if reference_ids is None else list(dict.fromkeys(reference_ids))
     for start in range(0, 1 if ids is None else len(ids), _IDS_AT_ONCE):  # none for an empty list

@@ -58,7 +58,7 @@ def test_unpublish_tells_the_command_that_undoes_it(
 ) -> None:
     before = rows_of(two_days)
     given = ("unpublish", "--root", landing.root, "--model-run", "unet")
-    assert_plain_error(segpipe(*given), "name the items or the partition")
+    assert_plain_error(segpipe(*given), "nothing says what to unpublish")
     assert rows_of(two_days) == before
 
     ids = tmp_path / "ids.txt"

@@ -46,8 +46,11 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     own = tmp_path_factory.getbasetemp()
     folder = (own if worker_id == "master" else own.parent) / "pages"
     with FileLock(folder.with_suffix(".lock")):
-        if not (folder / _MANIFESTS[0]).exists():
-            _make(folder)
+        if not folder.exists():
+            begun = folder.with_suffix(".begun")  # what failed half-way is begun anew
+            shutil.rmtree(begun, ignore_errors=True)
+            _make(begun)
+            begun.rename(folder)
     return folder
 
 

@@ -71,7 +71,10 @@ def test_the_wheel_the_demo_and_a_part_of_the_tests_with(
         shutil.rmtree(sources / "segpipe")
         tests = ["-m", "pytest", "-q", "-x", "-n", "2", "-p", "no:cacheprovider", *PART]
         marks = "not slow and not browser and not newest and not pythons"
-        code = f"cd {sources} && exec {made.python} {' '.join(tests)} -m '{marks}'"
-        done = made.run("sh", "-c", code, PIP_CONSTRAINT=str(CONSTRAINTS))
+        go_there = (
+            f"import os, sys; os.chdir({str(sources)!r}); os.execv(sys.executable, sys.argv[1:])"
+        )
+        command = [made.python, "-c", go_there, made.python, *tests, "-m", marks]
+        done = made.run(*command, seconds=1500, PIP_CONSTRAINT=str(CONSTRAINTS))
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
         print(version, done.stdout.splitlines()[-1])

@@ -110,9 +110,12 @@ def test_the_library_alone_takes_the_demo_from_manifests_to_a_page(base: Environ
                 return server.poll() is not None
             return True
 
-        assert wait_until(answers, 60)
-        server.terminate()
-        _, said = server.communicate(timeout=30)
+        try:
+            assert wait_until(answers, 60)
+            server.terminate()
+            _, said = server.communicate(timeout=30)
+        finally:
+            server.kill()
     assert "<html" in page[0], said
     assert server.returncode == 143
 
@@ -122,15 +125,21 @@ def test_the_library_alone_takes_the_demo_from_manifests_to_a_page(base: Environ
     assert refused.stderr.endswith("pip install 'segpipe[dagster]'\n")
 
 
-def test_what_a_message_says_installs_the_extra(base: Environment) -> None:
-    assert_done(base.segpipe("demo", "--root", "demo", "--until", "2026-01-07"))
+def test_what_a_message_says_installs_the_extra(built: Distributions) -> None:
+    with environment() as made:
+        made.install(str(built.wheel))
+        _follow_the_advice(made)
+
+
+def _follow_the_advice(made: Environment) -> None:
+    assert_done(made.segpipe("demo", "--root", "demo", "--until", "2026-01-07"))
     query = ["query", "--root", "demo", "--format", "csv", "SELECT count(*) AS n FROM predictions"]
-    refused = base.segpipe(*query)
+    refused = made.segpipe(*query)
     assert refused.returncode == 2
     advised = re.search(r"pip install '(segpipe\[query\])'$", refused.stderr.strip())
     assert advised is not None, refused.stderr
-    base.install(advised[1])
-    assert assert_done(base.segpipe(*query)).split() == ["n", "234"]
+    made.install(advised[1])
+    assert assert_done(made.segpipe(*query)).split() == ["n", "234"]
 
 
 def test_with_dagster_the_demo_runs_through_it(built: Distributions) -> None:

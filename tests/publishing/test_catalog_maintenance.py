@@ -300,7 +300,7 @@ def test_unpublishing_nothing_in_particular_is_refused(
     two_days: Root, named: dict[str, Any]
 ) -> None:
     before = rows_of(two_days)
-    with pytest.raises(CatalogError, match="name the items or the partition"):
+    with pytest.raises(CatalogError, match="nothing says what to unpublish"):
         unpublish(two_days.catalog, "default", "unet", "u", **named)
     assert rows_of(two_days) == before
 
