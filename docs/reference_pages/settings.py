@@ -37,7 +37,8 @@ HOLDERS: Mapping[str, type] = {
 _ENVIRONMENT = {
     ROOT_VARIABLE: "The root of the Dagster project, where no command names it.",
     "DAGSTER_HOME": "The folder of Dagster's records. Without it `segpipe run` and `segpipe dev` "
-    "use `dagster_home` of the working folder if it holds a `dagster.yaml`, else one inside the root.",
+    "use `dagster_home` of the working folder if it holds a `dagster.yaml`, else one inside the "
+    "root.",
     "SEGPIPE_ALERT_URL": "The web hook that the sensor `failed_runs` posts to.",
     "SEGPIPE_BROWSE_TOKEN": "What who looks at `segpipe browse` has to know, instead of `--token`.",
     "SEGPIPE_NUCLEUS_KEY": "The API key that `segpipe nucleus-server` asks for.",

@@ -3,7 +3,8 @@
 Dagster looks at them every 30 seconds, a constant without a setting: a backfill begins half a
 minute after it was asked for, and ends as late in the UI. The daemon reads the constant when its
 loop of backfills begins, after the instance was loaded and this class with it. It is changed in the
-daemon's process alone, and where a Dagster no longer has it, backfills are looked at as often as
+daemon's process alone, where it is also how often automation conditions are looked at that have no
+sensor, of which segpipe has none. Where a Dagster no longer has it, backfills are looked at as often as
 that Dagster does.
 """
 
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import Field, IntSource
+from dagster import DagsterInvariantViolationError, Field, IntSource
 from dagster._core.scheduler import DagsterDaemonScheduler
 
 _KEY = "backfill_interval_seconds"
@@ -31,6 +32,10 @@ class PromptScheduler(DagsterDaemonScheduler):
 
     def __init__(self, backfill_interval_seconds: int = _DEFAULT, **settings: Any) -> None:
         super().__init__(**settings)
+        if backfill_interval_seconds < 1:  # the daemon would do nothing else
+            raise DagsterInvariantViolationError(
+                f"{_KEY} of the scheduler is {backfill_interval_seconds}, at least 1 is needed"
+            )
         self.backfill_interval_seconds = backfill_interval_seconds
         # Loaded by the daemon, before its instance, and by processes that never start its loops.
         controller = sys.modules.get(_CONTROLLER)

@@ -140,6 +140,6 @@ def test_polygons_say_what_to_install_where_it_is_not(
     source = CocoResults.open(
         tmp_path / "polygons.json", truth, truth, Overlaps.SCORE, Over256.REFUSE, empty=False
     )
-    with pytest.raises(SettingsError, match=r"install segpipe\[coco\]"):
+    with pytest.raises(SettingsError, match=r"pip install 'segpipe\[coco\]'"):
         list(source.predictions())
     assert imported(tmp_path, apart(3), Over256.REFUSE).mask is not None  # runs need nothing

@@ -115,6 +115,13 @@ def test_importing_segpipe_imports_no_other_package(alone: RunAlone) -> None:
     assert {one for one in loaded if one in packages_distributions()} <= {"_distutils_hack"}
 
 
+def test_all_names_of_segpipe_can_be_taken_at_once(alone: RunAlone) -> None:
+    code = (
+        "from segpipe import *; import inspect, segpipe; inspect.getmembers(segpipe); print(Root)"
+    )
+    assert_done(alone("-c", code))
+
+
 def test_the_writer_needs_neither_the_catalog_nor_a_server() -> None:
     code = "import sys; from segpipe import ManifestWriter, Segment; print(*sys.modules)"
     done = subprocess.run(

@@ -113,6 +113,11 @@ def test_the_daemon_s_loop_waits_as_long_as_the_scheduler_of_the_instance_says(
     assert 0 <= waits.asked <= instance.scheduler.backfill_interval_seconds == 5
 
 
+def test_a_daemon_that_would_do_nothing_but_look_at_backfills_is_refused() -> None:
+    with pytest.raises(dg.DagsterError, match="at least 1"):
+        PromptScheduler(backfill_interval_seconds=0)
+
+
 def test_a_backfill_has_the_fields_that_cells_are_taken_out_of() -> None:
     assert {"target_subset", "requested_subset", "requested_runs_for_target_roots"} <= {
         *AssetBackfillData._fields
