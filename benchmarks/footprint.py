@@ -22,7 +22,7 @@ PAGE = _PROJECT / "docs" / "install.md"
 _BEGIN = "<!-- figures: python -m benchmarks.footprint --write -->"
 _END = "<!-- end of figures -->"
 #: Extras that are not for users.
-_OURS = ("browser", "dev")
+_OURS = ("browser", "dev", "docs")
 _MEGA = 1_000_000
 
 
