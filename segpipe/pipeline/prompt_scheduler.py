@@ -4,8 +4,8 @@ Dagster looks at them every 30 seconds, a constant without a setting: a backfill
 minute after it was asked for, and ends as late in the UI. The daemon reads the constant when its
 loop of backfills begins, after the instance was loaded and this class with it. It is changed in the
 daemon's process alone, where it is also how often it looks at automation conditions that have no
-sensor, of which segpipe has none. Where a Dagster no longer has it, backfills are looked at as often
-as that Dagster does.
+sensor, of which segpipe has none. Where a Dagster no longer has it, backfills are looked at as
+often as that Dagster does.
 """
 
 from __future__ import annotations
