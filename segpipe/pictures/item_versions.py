@@ -29,7 +29,7 @@ class ItemFinding:
 
     Attributes:
         severity: ``reject``, ``warn`` or ``convert``.
-        remedy: what to do; empty where nothing is to be done.
+        remedy: what to do; empty where nothing is to be done, or the message ends with it.
     """
 
     rule: str
@@ -151,9 +151,5 @@ def _rows(
 def _finding(row: Mapping[str, Any]) -> ItemFinding:
     known = CATALOGUE.get(row["rule"])
     remedy = row.get("remedy") or (known.remedy if known is not None else "")
-    return ItemFinding(
-        row["rule"],
-        row["severity"],
-        row["message"],
-        "" if row["severity"] == "convert" else remedy,
-    )
+    is_said = row["severity"] == "convert" or remedy.rstrip(".").lower() in row["message"].lower()
+    return ItemFinding(row["rule"], row["severity"], row["message"], "" if is_said else remedy)
