@@ -87,12 +87,16 @@ def _library() -> Check:
     try:
         importlib.import_module(_LIBRARY)
     except Exception as error:  # packages of versions that do not fit fail in ways of their own
-        package = (getattr(error, "name", None) or "segpipe").partition(".")[0]
+        # Of an error of another kind, `name` is an attribute or a variable.
+        module = error.name if isinstance(error, ImportError) else None
+        package = packages.package_of(module) if module else None
         words = " ".join(str(error).split())[:300]
-        step = "install that package anew"
-        command = f"pip install --force-reinstall {package}"
         found = f"segpipe cannot be loaded: {type(error).__name__}: {words}"
-        return problem("library", found, step, command)
+        if package is None or package == "segpipe":
+            step, command = "install it anew, with all that it needs", ()
+        else:
+            step, command = "install that package anew", (package,)
+        return problem("library", found, step, packages.install_anew_command(*command, alone=True))
     return ok("library", "loaded")
 
 

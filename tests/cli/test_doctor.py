@@ -115,12 +115,15 @@ def test_few_open_files_are_raised_by_the_advised_command() -> None:
 
 def test_a_package_that_cannot_be_loaded_is_a_problem_and_no_crash(tmp_path: Path) -> None:
     in_front = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    (tmp_path / "deltalake.py").write_text("raise ImportError('no libssl.so.3', name='deltalake')")
+    (tmp_path / "PIL.py").write_text("raise ImportError('no libjpeg.so.8', name='PIL')")
     done = as_json(**in_front)
     assert done.returncode == 1
     check = check_of(done, "library")
-    assert "no libssl.so.3" in check["found"]
-    assert check["command"] == "pip install --force-reinstall deltalake"
+    assert "no libjpeg.so.8" in check["found"]
+    assert check["command"].startswith("pip install --force-reinstall --no-deps 'pillow<")
+    (tmp_path / "PIL.py").write_text("None.libjpeg")  # `name` of that error is no package's
+    command = check_of(as_json(**in_front), "library")["command"]
+    assert command == "pip install --force-reinstall segpipe"
 
 
 _AS_NOBODY = """
