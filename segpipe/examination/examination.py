@@ -92,11 +92,9 @@ def _library() -> Check:
         package = packages.package_of(module) if module else None
         words = " ".join(str(error).split())[:300]
         found = f"segpipe cannot be loaded: {type(error).__name__}: {words}"
-        if package is None or package == "segpipe":
-            step, command = "install it anew, with all that it needs", ()
-        else:
-            step, command = "install that package anew", (package,)
-        return problem("library", found, step, packages.install_anew_command(*command, alone=True))
+        names = [package] if package and package != "segpipe" else []
+        step = "install that package anew" if names else "install it anew, with all that it needs"
+        return problem("library", found, step, packages.install_anew_command(*names, alone=True))
     return ok("library", "loaded")
 
 

@@ -78,7 +78,7 @@ def _broken(package: str, error: Exception) -> Check:
 def _compiles_nothing() -> bool:
     import numba
 
-    return bool(numba.config.DISABLE_JIT)
+    return bool(getattr(numba.config, "DISABLE_JIT", False))
 
 
 def _is_kept() -> bool:
