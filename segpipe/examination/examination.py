@@ -87,12 +87,14 @@ def _library() -> Check:
     try:
         importlib.import_module(_LIBRARY)
     except Exception as error:  # packages of versions that do not fit fail in ways of their own
-        package = (getattr(error, "name", None) or "segpipe").partition(".")[0]
+        # Of an error of another kind, `name` is an attribute or a variable.
+        module = error.name if isinstance(error, ImportError) else None
+        package = packages.package_of(module) if module else None
         words = " ".join(str(error).split())[:300]
-        step = "install that package anew"
-        command = f"pip install --force-reinstall {package}"
         found = f"segpipe cannot be loaded: {type(error).__name__}: {words}"
-        return problem("library", found, step, command)
+        names = [package] if package and package != "segpipe" else []
+        step = "install that package anew" if names else "install it anew, with all that it needs"
+        return problem("library", found, step, packages.install_anew_command(*names, alone=True))
     return ok("library", "loaded")
 
 

@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from segpipe.examination.check import Check, note, ok, problem, warning
+from segpipe.examination.packages import install_anew_command
 from segpipe.extras import install_command
 from segpipe.masks import fast_path
 from segpipe.masks.decoding import decode_mask
@@ -32,9 +33,15 @@ def compiled_code() -> Check:
             return note(_NAME, "not used: masks are read by Pillow", "if you need it", _INSTALL)
         except Exception as error:  # as where NumPy is newer than numba knows
             return _broken(package, error)
+    if _compiles_nothing():
+        found = "numba compiles nothing (NUMBA_DISABLE_JIT): masks take longer than by Pillow"
+        return warning(_NAME, found, "let it compile", "unset NUMBA_DISABLE_JIT")
+    try:
+        importlib.import_module("segpipe.masks.kernel")
+    except Exception as error:
+        return _broken("numba", error)
+    fast_path.load_fast_path()
     data = canonical_png(_blocks())
-    if not fast_path.load_fast_path():
-        return problem(_NAME, "it is installed and cannot be loaded", "install it anew", _INSTALL)
     fast = decode_mask(data)
     compiled, measures = fast.kernel_measures is not None, measure_decoded(fast)
     with fast_path.disabled():
@@ -61,7 +68,17 @@ def compiled_code() -> Check:
 def _broken(package: str, error: Exception) -> Check:
     words = " ".join(str(error).split())[:200]
     found = f"{package} is installed and cannot be loaded ({type(error).__name__}: {words})"
-    return warning(_NAME, f"{found}: masks are read by Pillow", "install it anew", _INSTALL)
+    # NumPy with it: numba is for some versions of it alone.
+    command = install_anew_command(*_PACKAGES, "numpy", alone=False)
+    if isinstance(error, fast_path.LOAD_ERRORS):
+        return warning(_NAME, f"{found}: masks are read by Pillow", "install it anew", command)
+    return problem(_NAME, f"{found}: reading many masks fails", "install it anew", command)
+
+
+def _compiles_nothing() -> bool:
+    import numba
+
+    return bool(getattr(numba.config, "DISABLE_JIT", False))
 
 
 def _is_kept() -> bool:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from segpipe.errors import CatalogError, OtherFormatError
 from segpipe.examination.check import Check, counted, note, ok, problem, segpipe_command, warning
 from segpipe.examination.room import size_words
+from segpipe.extras import install_command, missing_of
 from segpipe.manifests.layout import UNFINISHED_FOLDER, Unread, listed
 from segpipe.manifests.partition import Partition
 from segpipe.publishing.table_format import format_of
@@ -41,9 +42,18 @@ def manifests(root: Root) -> Iterator[Check]:
         runs = len({one.model_run for one in landed.partitions})
         found = f"{counted(len(landed.partitions), 'partition')} of {counted(runs, 'model run')}"
         found += f" landed, {done:,} validated"
-        left = len(landed.partitions) - done - len(landed.empty)
-        retired = all(root.settings.policies.retired(one.model_run) for one in landed.partitions)
-        if left > 0 and not retired:
+        left = [
+            one
+            for one in landed.partitions
+            if "/".join(one.folders) not in validated
+            and one not in landed.empty
+            and not root.settings.policies.retired(one.model_run)
+        ]
+        if left and missing_of("dagster", ["dagster"]):
+            step = "validate and publish what is left: Root.materialize and Root.publish in Python"
+            step += ", or segpipe run, for which is needed:"
+            yield note("manifests", found, step, install_command("dagster"))
+        elif left:
             command = segpipe_command("run", root.settings.root, "--all")
             yield note("manifests", found, "validate and publish what is left", command)
         else:

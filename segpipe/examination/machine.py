@@ -46,12 +46,8 @@ def system() -> Check:
     return ok("system", name)
 
 
-def processors(root_settings: str = "segpipe.toml") -> Check:
-    """How many processors there are for workers.
-
-    Args:
-        root_settings: the file in which ``workers`` is set, for the next step.
-    """
+def processors() -> Check:
+    """How many processors there are for workers."""
     workers = default_workers()
     allowed = processors_allowed()
     found = f"{os.cpu_count() or 1}; {workers} workers by default"
@@ -60,7 +56,7 @@ def processors(root_settings: str = "segpipe.toml") -> Check:
         return note(
             "processors",
             f"{found}, though this container may use {allowed:g} of them",
-            f"write this line into {root_settings}: workers = {most}",
+            f"write this line into segpipe.toml: workers = {most}",
         )
     return ok("processors", found)
 
@@ -73,6 +69,9 @@ def memory() -> Check:
     workers = default_workers()
     needed = _MAIN_BYTES + (workers * _WORKER_BYTES if workers > 1 else 0)
     found = f"{size_words(free)} free{words}"
+    if free < needed and workers == 1:
+        step = "end what else takes memory, or have more given"
+        return warning("memory", f"{found}; a run takes about {size_words(needed)}", step)
     if free < needed:
         most = max(1, (free - _MAIN_BYTES) // _WORKER_BYTES)
         return warning(

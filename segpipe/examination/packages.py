@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata as metadata
+import shlex
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
 
 from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from segpipe.errors import listed
@@ -51,6 +53,10 @@ class Installation:
     def base(self) -> list[Requirement]:
         """What segpipe needs whatever is done with it."""
         return [one for one in self._requirements if _applies(one, "")]
+
+    def own(self) -> list[Requirement]:
+        """What segpipe needs, and what each extra brings besides."""
+        return [*self.base(), *(one for name in self.extras for one in self.of_extra(name))]
 
     def of_extra(self, extra: str) -> list[Requirement]:
         """What an extra brings besides."""
@@ -107,27 +113,11 @@ def conflicts() -> Iterator[Check]:
         installation = Installation()
     except metadata.PackageNotFoundError:
         return
-    roots = [*installation.base()]
-    for extra in installation.extras:
-        roots += installation.of_extra(extra)
-    found: list[str] = []
-    names: dict[str, None] = {}
-    waiting = deque(canonicalize_name(one.name) for one in roots)
-    while waiting:
-        name = waiting.popleft()
-        if name in names:
-            continue
-        names[name] = None
-        try:
-            needed = _requirements(metadata.distribution(name))
-        except metadata.PackageNotFoundError:
-            continue
-        for one in needed:
-            if not _applies(one, ""):
-                continue
-            if words := _out_of_bounds(one):
-                found.append(f"{name} {version_of(name)}: {words}")
-            waiting.append(canonicalize_name(one.name))
+    found = [
+        f"{name} {version_of(name)}: {words}"
+        for name, one in _needed_by_others(installation)
+        if (words := _out_of_bounds(one))
+    ]
     if found:
         step = "install versions that fit each other"
         wanted = ",".join(one for one in installation.extras if _is_whole(installation, one))
@@ -136,12 +126,59 @@ def conflicts() -> Iterator[Check]:
         yield warning("versions", listed(found, 3), step, command)
 
 
+def install_anew_command(*names: str, alone: bool) -> str:
+    """What installs packages anew, in versions that fit segpipe and all else it needs.
+
+    Args:
+        names: of packages; where there are none, segpipe and all that it needs.
+        alone: leave what they need as it is.
+    """
+    try:
+        installation = Installation()
+        bounds = [*installation.own(), *(one for _, one in _needed_by_others(installation))]
+    except metadata.PackageNotFoundError:
+        bounds = []
+    wanted = []
+    for name in names:
+        fitting = SpecifierSet()
+        for one in bounds:
+            if canonicalize_name(one.name) == canonicalize_name(name):
+                fitting &= one.specifier
+        wanted.append(f"{name}{fitting}")
+    options = ["--force-reinstall", *(["--no-deps"] if alone and names else [])]
+    return shlex.join(["pip", "install", *options, *(wanted or [_OWN])])
+
+
+def package_of(module: str) -> str | None:
+    """The installed package that brings a module, such as ``pillow`` for ``PIL``; None if none."""
+    return next(iter(metadata.packages_distributions().get(module.partition(".")[0], [])), None)
+
+
 def version_of(name: str) -> str | None:
     """The version of a package; None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _needed_by_others(installation: Installation) -> Iterator[tuple[str, Requirement]]:
+    """What is needed by the packages that segpipe needs, and by those that they need."""
+    seen: set[str] = set()
+    waiting = deque(canonicalize_name(one.name) for one in installation.own())
+    while waiting:
+        name = waiting.popleft()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            needed = _requirements(metadata.distribution(name))
+        except metadata.PackageNotFoundError:
+            continue
+        for one in needed:
+            if _applies(one, ""):
+                yield name, one
+                waiting.append(canonicalize_name(one.name))
 
 
 def _extra(extra: str, needed: list[Requirement]) -> Check:

@@ -78,7 +78,7 @@ def probed(folder: Folder) -> Probe:
     """
     probe = Probe(f"{PREFIX}{uuid.uuid4().hex}")
     try:
-        _list(folder)
+        check_listed(folder)
         probe.listed = True
         with _removing(folder, probe):
             _write(folder, probe)
@@ -93,7 +93,12 @@ def probed(folder: Folder) -> Probe:
     return probe
 
 
-def _list(folder: Folder) -> None:
+def check_listed(folder: Folder) -> None:
+    """List a folder.
+
+    Raises:
+        StorageError: if it cannot be listed.
+    """
     if folder.objects is not None:
         try:
             folder.objects.names(folder.path, 1)

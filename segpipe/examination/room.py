@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 _TIGHT_BYTES, _NO_BYTES = 500_000_000, 65_536
 _TIGHT_FILES = 10_000
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "beegfs")
+
+_MOUNTS = Path("/proc/self/mountinfo")
+# As the kernel writes spaces, tabs, line ends and backslashes in it.
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
 
 @dataclass(frozen=True)
@@ -76,22 +81,27 @@ class FileSystem:
         return self.kind in _NETWORK or self.kind.startswith("fuse.")
 
 
-def file_system_of(folder: str) -> FileSystem:
-    """The file system of a folder that exists."""
+def file_system_of(folder: str, mounts: Path = _MOUNTS) -> FileSystem:
+    """The file system of a folder that exists.
+
+    Args:
+        mounts: the kernel's list of what is mounted where, as proc_pid_mountinfo(5) has it.
+    """
     if not sys.platform.startswith("linux"):
         return FileSystem("")
     try:
-        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+        # Names of folders are bytes, of whatever encoding.
+        lines = mounts.read_bytes().split(b"\n")
     except OSError:
         return FileSystem("")
-    place, kind, longest = os.path.realpath(folder), "", -1
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        mount = before.split(" ")[4].encode().decode("unicode_escape")
-        inside = place == mount or place.startswith(mount.rstrip("/") + "/")
+    place, kind, longest = os.fsencode(os.path.realpath(folder)), b"", -1
+    for line in filter(None, lines):
+        before, _, after = line.partition(b" - ")
+        mount = _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), before.split(b" ")[4])
+        inside = place == mount or place.startswith(mount.rstrip(b"/") + b"/")
         if inside and len(mount) >= longest:  # of several at one place, the last is seen
-            kind, longest = after.split(" ")[0], len(mount)
-    return FileSystem(kind)
+            kind, longest = after.split(b" ")[0], len(mount)
+    return FileSystem(os.fsdecode(kind))
 
 
 def size_words(count: int) -> str:

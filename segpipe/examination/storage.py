@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
-from itertools import chain, islice
+import stat
+from collections import deque
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 
-from segpipe.examination.check import Check, note, ok, problem, segpipe_command, warning
-from segpipe.examination.patience import Patience
-from segpipe.examination.probing import PREFIX, Probe, check_reachable, probed
+from segpipe.errors import NotInstalledError, SettingsError, StorageError
+from segpipe.examination.check import (
+    Check,
+    Level,
+    counted,
+    note,
+    ok,
+    problem,
+    segpipe_command,
+    warning,
+    worst,
+)
+from segpipe.examination.patience import LONGER, Patience
+from segpipe.examination.probing import PREFIX, Probe, check_listed, check_reachable, probed
 from segpipe.examination.room import file_system_of, room_of
-from segpipe.settings import Settings
+from segpipe.extras import install_command
+from segpipe.settings import SETTINGS_FILE, Settings
 from segpipe.storage.files import Folder
+from segpipe.storage.local_paths import is_file_url
 from segpipe.storage.redaction import redacted
+from segpipe.storage.store_options import extra_of, scheme_of
 
 PLACES = ("manifests", "validated", "views", "masks", "catalog", "sent", "evaluations")
 #: Clocks that differ by more are told; ages are counted in days, and requests signed by the minute.
 _SKEW_SECONDS = 60
 # A disk takes a hundredth of this.
 _SLOW_SECONDS = 1.0
-_FOLDERS_LOOKED_AT = 5_000
+# Of a place, with its files: of each folder, a network's disk is asked by itself.
+_ENTRIES_LOOKED_AT = 20_000
+_FOLDERS_LOOKED_AT = 2_000
+_ROOT = "root"
 
 
 def root_place(root: str) -> Check | None:
@@ -53,21 +72,26 @@ def root_place(root: str) -> Check | None:
 
 def places(settings: Settings, patience: Patience) -> Iterator[Check]:
     """Each place of a root that is there, tried out; places that are as the root are not named."""
-    root = Folder(settings.root, settings.storage_options if "://" in settings.root else None)
-    tried = {root.path}
-    yield from _tried("root", root, settings, patience)
-    for name in PLACES:
-        folder = settings.folder(name)
-        apart = bool(getattr(settings, name, ""))
-        if folder.path in tried or (not apart and not folder.is_local):
-            continue
-        if not apart and not os.path.lexists(folder.path):
-            continue  # it will be made in the root
-        tried.add(folder.path)
-        found = list(_tried(name, folder, settings, patience))
+    opened: dict[str, Folder] = {}
+    sound: list[str] = []
+    for name in (_ROOT, *PLACES):
+        apart = _is_apart(name, settings)
+        if not apart and _ROOT not in sound:
+            continue  # what is below a root that does not answer is not waited for as well
+        found = _tried(name, settings, opened, patience)
+        if worst(found) is not Level.PROBLEM:
+            sound.append(name)
         # Of a folder below the root, what is wrong with it alone is worth a line.
         yield from found if apart else [one for one in found if one.next_step]
-    yield from _foreign(settings)
+    if _ROOT in sound:
+        folders = {name: opened[name] for name in sound if name in opened}
+        yield from patience.checks(
+            "owners",
+            lambda: _foreign(settings, folders),
+            LONGER,
+            silence="see that it is mounted and its server is up",
+            command=segpipe_command("doctor", settings.root),
+        )
 
 
 def allowed_roots(settings: Settings) -> Iterator[Check]:
@@ -80,15 +104,62 @@ def allowed_roots(settings: Settings) -> Iterator[Check]:
             yield warning("allowed_roots", f"{url} {there}", step, again)
 
 
-def _tried(name: str, folder: Folder, settings: Settings, patience: Patience) -> Iterator[Check]:
+def _tried(
+    name: str, settings: Settings, opened: MutableMapping[str, Folder], patience: Patience
+) -> list[Check]:
+    """What is found of a place.
+
+    Args:
+        opened: the places tried before; takes this one, unless it is one of them or is not there.
+    """
+    url = settings.root if name == _ROOT else getattr(settings, name, "") or settings.root
     silence = "see that it is mounted and its server is up"
-    if not folder.is_local:
+    if "://" in url and not is_file_url(url):
         silence = "see that the endpoint is right and can be reached from here"
-    silence += f"; a file {PREFIX}... may have been left there"
+    if not _is_read_alone(name, settings):
+        silence += f"; a file {PREFIX}... may have been left there"
     again = segpipe_command("doctor", settings.root)
-    yield from patience.checks(
-        name, lambda: _looked_at(name, folder, settings), silence=silence, command=again
-    )
+
+    # Opened in there as well: some ask a network for credentials, and a dead mount for anything.
+    def looked_at() -> Iterator[Check]:
+        try:
+            folder = _opened(name, settings)
+        except SettingsError as error:
+            yield _unopened(name, url, error, settings)
+            return
+        if any(folder.path == one.path for one in opened.values()):
+            return
+        if not _is_apart(name, settings) and not (folder.is_local and os.path.lexists(folder.path)):
+            return  # it is, or will be made, in the root
+        opened[name] = folder
+        yield from _looked_at(name, folder, settings)
+
+    return patience.checks(name, looked_at, silence=silence, command=again)
+
+
+def _is_apart(name: str, settings: Settings) -> bool:
+    """Whether it is the root, or a place that the settings name."""
+    return name == _ROOT or bool(getattr(settings, name, ""))
+
+
+def _is_read_alone(name: str, settings: Settings) -> bool:
+    """Whether it is a landing of its own: somebody else's, who may take any file for a delivery."""
+    return name == "manifests" and bool(settings.manifests)
+
+
+def _opened(name: str, settings: Settings) -> Folder:
+    if name != _ROOT:
+        return settings.folder(name)
+    return Folder(settings.root, settings.storage_options if "://" in settings.root else None)
+
+
+def _unopened(name: str, url: str, error: SettingsError, settings: Settings) -> Check:
+    if isinstance(error, NotInstalledError) and (scheme := scheme_of(url)):
+        return problem(name, str(error), "install them:", install_command(extra_of(scheme)))
+    step = f"correct {name} in {redacted(settings.root)}/{SETTINGS_FILE}, then look again"
+    if name == _ROOT:
+        step = "correct --root, then look again"
+    return problem(name, str(error), step, segpipe_command("doctor", settings.root))
 
 
 def _looked_at(name: str, folder: Folder, settings: Settings) -> Iterator[Check]:
@@ -102,14 +173,21 @@ def _looked_at(name: str, folder: Folder, settings: Settings) -> Iterator[Check]
             yield from _not_there(name, folder)
         return
     check_reachable(folder)
+    step = "have the rights given to list and read it, then look again"
+    if _is_read_alone(name, settings):
+        try:
+            check_listed(folder)
+        except StorageError as error:
+            yield problem(name, str(error), step, again)
+        else:
+            yield ok(name, f"{folder.shown}: listed; not written to")
+        return
     probe = probed(folder)
-    reads_only = name == "manifests"
     if not probe.listed:
-        step = "have the rights given to list and read it, then look again"
         yield problem(name, probe.failure, step, again)
         return
     if probe.read_only and folder.is_local:
-        yield _read_only(name, folder, reads_only=reads_only)
+        yield _read_only(name, folder)
         return
     if probe.read_only:
         found = f"{folder.shown} can be read, and not written: {probe.failure}"
@@ -202,38 +280,68 @@ def _not_there(name: str, folder: Folder) -> Iterator[Check]:
         yield problem(name, f"{folder.shown} is not there, and cannot be made", step, command)
 
 
-def _read_only(name: str, folder: Folder, *, reads_only: bool) -> Check:
+def _read_only(name: str, folder: Folder) -> Check:
     found = f"{folder.shown} can be read, and not written"
     if _is_mounted_read_only(folder.path):
         found += ": its disk is mounted read-only"
         command = f"sudo mount -o remount,rw {shlex.quote(_mount_of(folder.path))}"
     else:
         found += f": it belongs to {_owner(folder.path)}"
-        command = f"sudo chown -R {_user()} {shlex.quote(folder.path)}"
-    if reads_only:
+        command = _giving_back(folder.path, folder.path)
+    if name == "manifests":
         return note(name, found, "enough to read manifests; for segpipe import:", command)
     step = "enough for history, show, query, export and browse; to run and publish:"
     return note(name, found, step, command)
 
 
-def _foreign(settings: Settings) -> Iterator[Check]:
+def _foreign(settings: Settings, folders: Mapping[str, Folder]) -> Iterator[Check]:
     """Folders in the places of a writable root that cannot be written, as after a run with sudo."""
     if "://" in settings.root or not os.access(settings.root, os.W_OK):
-        return
-    found = []
-    for name in PLACES:
-        folder = settings.folder(name)
-        if not folder.is_local or name == "manifests" or not os.access(folder.path, os.W_OK):
+        return  # of a root that cannot be written, that has been said
+    for name, folder in folders.items():
+        if name in (_ROOT, "manifests") or not folder.is_local:
             continue
-        walked = chain.from_iterable(
-            [os.path.join(place, one) for one in names] for place, names, _ in os.walk(folder.path)
-        )
-        found += [one for one in islice(walked, _FOLDERS_LOOKED_AT) if not os.access(one, os.W_OK)]
-    if found:
-        step = "give them to the user that runs segpipe"
-        command = f"sudo chown -R {_user()} {shlex.quote(settings.root)}"
-        words = f"{len(found)} folders cannot be written, such as {found[0]}, of {_owner(found[0])}"
-        yield problem("owners", words, step, command)
+        if not os.access(folder.path, os.W_OK):
+            continue  # and so of a place
+        found = [one for one in _folders_below(folder.path) if not os.access(one, os.W_OK)]
+        if found:
+            words = f"{counted(len(found), 'folder')} cannot be written, such as {found[0]}, of "
+            step = "give them to the user that runs segpipe"
+            command = _giving_back(found[0], folder.path)
+            yield problem(f"{name}, owners", words + _owner(found[0]), step, command)
+
+
+def _folders_below(top: str) -> Iterator[str]:
+    """The folders among the first entries below one, those nearest to it first."""
+    waiting, folders, entries = deque([top]), 0, 0
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.popleft()) as found:
+            for entry in found:
+                entries += 1
+                if entries > _ENTRIES_LOOKED_AT or folders >= _FOLDERS_LOOKED_AT:
+                    return
+                if entry.is_dir(follow_symlinks=False):
+                    folders += 1
+                    waiting.append(entry.path)
+                    yield entry.path
+
+
+def _giving_back(found: str, place: str) -> str:
+    """The command after which a place can be written.
+
+    Args:
+        found: a folder in it, or itself, that cannot be written.
+    """
+    chosen = shlex.quote(place)
+    try:
+        status = os.stat(found)
+        own, closed = status.st_uid == os.getuid(), not status.st_mode & stat.S_IWUSR
+    except (OSError, AttributeError):
+        own, closed = False, False
+    if own:
+        return f"chmod -R u+w {chosen}"
+    given = f"sudo chown -R {_user()} {chosen}"
+    return f"{given} && chmod -R u+w {chosen}" if closed else given
 
 
 def _owner(path: str) -> str:

@@ -28,6 +28,8 @@ from segpipe.masks.runs import KernelMeasures, Runs, max_listed_runs
 
 #: Pixels of masks for which loading the packages takes as long as it saves: 330 of 640 x 480.
 PIXELS_WORTH_LOADING = 100_000_000
+#: What packages raise that are not installed, or whose compiled libraries are not to be found.
+LOAD_ERRORS = (ImportError, OSError)
 # Above this ratio of compressed to raw size, a mask has too many runs to list.
 _MAX_COMPRESSION_RATIO = 1 / 8
 
@@ -88,7 +90,7 @@ def meet(pixels: int) -> None:
 
 
 def load_fast_path() -> bool:
-    """Load the packages, once per process; returns whether they are installed."""
+    """Load the packages, once per process; returns whether they are there and can be loaded."""
     global _packages, _tried
     with _lock:
         if not _tried:
@@ -97,7 +99,7 @@ def load_fast_path() -> bool:
                 import deflate
 
                 from segpipe.masks import kernel
-            except ImportError:
+            except LOAD_ERRORS:
                 return False
             _packages = _Packages(deflate.zlib_decompress, deflate.DeflateError, kernel)
     return _packages is not None

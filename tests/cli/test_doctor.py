@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +115,20 @@ def test_few_open_files_are_raised_by_the_advised_command() -> None:
 
 def test_a_package_that_cannot_be_loaded_is_a_problem_and_no_crash(tmp_path: Path) -> None:
     in_front = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    (tmp_path / "deltalake.py").write_text("raise ImportError('no libssl.so.3', name='deltalake')")
+    (tmp_path / "PIL.py").write_text("raise ImportError('no libjpeg.so.8', name='PIL')")
     done = as_json(**in_front)
     assert done.returncode == 1
     check = check_of(done, "library")
-    assert "no libssl.so.3" in check["found"]
-    assert check["command"] == "pip install --force-reinstall deltalake"
+    assert "no libjpeg.so.8" in check["found"]
+    assert check["command"].startswith("pip install --force-reinstall --no-deps 'pillow<")
+    (tmp_path / "PIL.py").write_text("None.libjpeg")  # `name` of that error is no package's
+    command = check_of(as_json(**in_front), "library")["command"]
+    assert command == "pip install --force-reinstall segpipe"
 
 
 _AS_NOBODY = """
-import os, sys
+import json, os, sys
+from dataclasses import asdict
 from segpipe.examination.patience import Patience
 from segpipe.examination.known_secrets import KnownSecrets
 from segpipe.examination.root_examination import RootExamination
@@ -134,23 +139,70 @@ if os.geteuid() == 0:
     os.setuid(65_534)
 sections = {one.title: one for one in RootExamination(
     sys.argv[1], Patience(), KnownSecrets()).sections()}
-(check,) = sections["Storage"].checks
-print(check.level, check.found, check.command, sep="|")
+print(json.dumps([asdict(one) for one in sections["Storage"].checks]))
 """
 
 
-def test_a_root_of_another_user_can_be_read_and_is_told() -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that nobody can look into, and write to."""
     if not hasattr(os, "geteuid"):
         pytest.skip("no users on this system")
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "root"
-        root.mkdir()
-        Path(folder).chmod(0o755)
-        root.chmod(0o755 if os.geteuid() == 0 else 0o555)
-        said = subprocess.check_output(
-            [sys.executable, "-c", _AS_NOBODY, str(root)], cwd=PROJECT, text=True
-        )
-    level, found, command = said.strip().split("|")
-    assert level == "note"
-    assert "can be read, and not written: it belongs to user" in found
-    assert command == f'sudo chown -R "$(id -un)" {root}'
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+def as_nobody(root: Path) -> list[dict[str, str]]:
+    """What is said of the storage of a root to nobody; where that cannot be, to this user."""
+    said = subprocess.check_output(
+        [sys.executable, "-c", _AS_NOBODY, str(root)], cwd=PROJECT, text=True
+    )
+    checks: list[dict[str, str]] = json.loads(said)
+    return checks
+
+
+def made_by_nobody(folder: Path, mode: int = 0o755) -> Path:
+    folder.mkdir()
+    folder.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(folder, 65_534, 65_534)
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a folder of another user")
+def test_a_root_of_another_user_can_be_read_and_is_told(open_folder: Path) -> None:
+    root = open_folder / "root"
+    root.mkdir()
+    root.chmod(0o755)
+    (check,) = as_nobody(root)
+    assert check["level"] == "note"
+    assert "can be read, and not written: it belongs to user" in check["found"]
+    assert check["command"] == f'sudo chown -R "$(id -un)" {root}'
+
+
+def test_a_root_that_its_own_user_may_not_write_to_is_opened_by_the_advised_command(
+    open_folder: Path,
+) -> None:
+    root = made_by_nobody(open_folder / "root", 0o555)
+    (check,) = as_nobody(root)
+    assert check["level"] == "note"
+    assert check["command"] == f"chmod -R u+w {root}"
+    subprocess.run(["bash", "-c", check["command"]], check=True)
+    assert "written" in as_nobody(root)[0]["found"]
+    assert as_nobody(root)[0]["level"] == "ok"
+
+
+def test_a_folder_that_cannot_be_written_is_mended_where_it_was_found(open_folder: Path) -> None:
+    root, catalog = made_by_nobody(open_folder / "root"), made_by_nobody(open_folder / "catalog")
+    (root / "segpipe.toml").write_text(f'catalog = "{catalog}"\n')
+    inside = made_by_nobody(catalog / "predictions", 0o555)
+    (check,) = [one for one in as_nobody(root) if one["level"] == "problem"]
+    assert check["name"] == "catalog, owners"
+    assert check["command"] == f"chmod -R u+w {catalog}"
+    subprocess.run(["bash", "-c", check["command"]], check=True)
+    assert {one["level"] for one in as_nobody(root)} == {"ok"}
+    if os.geteuid() == 0:
+        os.chown(inside, 0, 0)
+        (check,) = [one for one in as_nobody(root) if one["level"] == "problem"]
+        assert check["command"] == f'sudo chown -R "$(id -un)" {catalog}'

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from segpipe.examination.check import Level
 from segpipe.examination.fast_path import compiled_code
-from segpipe.examination.packages import BROUGHT, conflicts, extras, own_version
+from segpipe.examination.packages import (
+    BROUGHT,
+    conflicts,
+    extras,
+    install_anew_command,
+    own_version,
+    package_of,
+)
 from segpipe.extras import EXTRAS
 from tests.fixtures.examined import the
 from tests.fixtures.places import PROJECT
@@ -58,18 +68,60 @@ def test_the_fast_path_gives_what_pillow_and_numpy_give() -> None:
     assert "same results" in compiled_code().found
 
 
-def test_a_fast_path_that_cannot_be_loaded_is_told_with_its_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("raised", "level", "loaded", "consequence"),
+    [
+        ("ImportError('Numba needs NumPy 2.3 or less')", "warning", "False", "read by Pillow"),
+        ("OSError('no libllvmlite.so')", "warning", "False", "read by Pillow"),
+        ("AttributeError('np.long')", "problem", "AttributeError", "reading many masks fails"),
+    ],
+)
+def test_a_fast_path_that_cannot_be_loaded_is_told_with_its_reason(
+    tmp_path: Path, raised: str, level: str, loaded: str, consequence: str
+) -> None:
     pytest.importorskip("deflate")
-    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less')")
+    (tmp_path / "numba.py").write_text(f"raise {raised}")
     asked = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from segpipe.examination.fast_path import compiled_code\n"
-        "check = compiled_code(); print(check.level, check.found, check.command)"
+        "check = compiled_code(); print(check.level, check.found, check.command, sep='|')\n"
+        "from segpipe.masks.fast_path import load_fast_path\n"
+        "try: print(load_fast_path())\n"
+        "except Exception as error: print(type(error).__name__)"
     )
     said = subprocess.check_output([sys.executable, "-c", asked], cwd=PROJECT, text=True)
-    assert said.startswith("warning numba is installed and cannot be loaded")
-    assert "Numba needs NumPy 2.3 or less" in said
-    assert said.endswith("pip install 'segpipe[fast]'\n")
+    check, really = said.splitlines()
+    assert check.startswith(f"{level}|numba is installed and cannot be loaded")
+    assert raised.split("'")[1] in check
+    assert consequence in check
+    assert really == loaded
+    command = check.rpartition("|")[2]
+    assert command.startswith("pip install --force-reinstall 'deflate<1,>=0.8' 'numba<1,>=0.61'")
+    assert "numpy<" in command  # within numba's bounds
+
+
+def test_numba_that_compiles_nothing_is_told_and_mended_by_the_advised_command() -> None:
+    pytest.importorskip("numba")
+    asked = "from segpipe.examination.fast_path import compiled_code; c = compiled_code()"
+    python = f"{shlex.quote(sys.executable)} -c '{asked}; print(c.level, c.command)'"
+
+    def said(script: str) -> str:
+        return subprocess.check_output(["bash", "-c", script], cwd=PROJECT, text=True)
+
+    level, _, command = said(f"NUMBA_DISABLE_JIT=1 {python}").strip().partition(" ")
+    assert (level, command) == ("warning", "unset NUMBA_DISABLE_JIT")
+    assert said(f"export NUMBA_DISABLE_JIT=1; {command}; {python}") == "ok \n"
+
+
+def test_a_broken_package_is_installed_anew_by_its_name_and_within_bounds() -> None:
+    assert (package_of("PIL._imaging"), package_of("yaml")) == ("pillow", "PyYAML")
+    assert package_of("no_such_module") is None
+    command, *options, pillow = shlex.split(install_anew_command("pillow", alone=True))
+    assert [command, *options] == ["pip", "install", "--force-reinstall", "--no-deps"]
+    bounds = Requirement(pillow).specifier
+    assert bounds.contains(version("pillow"))
+    assert not bounds.contains("10.4") and not bounds.contains("14.0")
+    assert install_anew_command(alone=True) == "pip install --force-reinstall segpipe"
 
 
 def test_every_extra_for_users_is_explained() -> None:

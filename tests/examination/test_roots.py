@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -160,6 +161,36 @@ def test_what_a_dead_writer_left_is_removed_by_the_advised_command(published: Pa
     follow(check)
     assert wrong(examined(published)) == []
     assert (day / "predictions.parquet").is_file()
+
+
+def test_what_is_left_is_not_hidden_by_a_validated_day_whose_manifest_went_away(
+    published: Path, landing: LandingWriter
+) -> None:
+    landing.manifest([landing.row("c", partition=LATER)], LATER)
+    (manifest,) = landing.folder(PARTITION).glob("*.parquet")
+    manifest.unlink()
+    check = the(examined(published), "manifests")
+    assert (check.level, check.next_step) == (Level.NOTE, "validate and publish what is left")
+
+
+def test_a_day_of_a_retired_model_run_is_not_left_to_run(
+    published: Path, landing: LandingWriter
+) -> None:
+    old = Partition("old", "2026-01-06")
+    landing.manifest([landing.row("c", partition=old)], old)
+    assert the(examined(published), "manifests").level is Level.NOTE
+    settings_of(published, "[model_runs.old]\nretired = true\n")
+    assert the(examined(published), "manifests").level is Level.OK
+
+
+def test_what_is_left_is_run_in_python_or_with_dagster_once_it_is_installed(
+    landing: LandingWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing.manifest([landing.row("a")])
+    monkeypatch.setitem(sys.modules, "dagster", None)
+    check = the(examined(landing.root), "manifests")
+    assert "Root.materialize and Root.publish" in check.next_step
+    assert check.command == "pip install 'segpipe[dagster]'"
 
 
 @pytest.mark.slow
