@@ -18,7 +18,7 @@ from segpipe.settings_keys import DAGSTER_KEYS, ROOT_KEYS, TABLES
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_url, local_path
 from segpipe.storage.mask_store import MaskStore
-from segpipe.storage.redaction import redacted
+from segpipe.storage.redaction import redacted, told
 from segpipe.storage.sources import AllowedRoots
 from segpipe.storage.toml import parse_toml
 from segpipe.validation.rules.policy import Policies
@@ -201,7 +201,7 @@ class Settings:
         """
         if scheduler and not _is_scheduler(scheduler):
             expected = "the address of a Dask scheduler, such as tcp://host:8786"
-            raise SettingsError(f"scheduler is {scheduler!r}, expected {expected}")
+            raise SettingsError(f"scheduler is {told(scheduler)}, expected {expected}")
         return replace(
             self,
             workers=self.workers if workers is None else workers,
@@ -336,7 +336,9 @@ def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
         if kind is str and fits:
             fits = _CHECKS.get(key, _is_text)(value)
         if not fits:
-            raise SettingsError(f"{shown}: {key} is {value!r}, expected {words}")
+            # All of the options may be credentials, in whatever form they were written.
+            said = type(value).__name__ if key == "storage_options" else told(value)
+            raise SettingsError(f"{shown}: {key} is {said}, expected {words}")
         settings[key] = tuple(value) if kind is list else value
     return settings
 
@@ -359,7 +361,7 @@ _GROUP = re.compile(r"[A-Za-z0-9_]+")
 def _labels(given: object, shown: str) -> dict[str, Any]:
     """What the table ``[dagster]`` says of the assets."""
     if not isinstance(given, Mapping):
-        raise SettingsError(f"{shown}: dagster is {given!r}, expected a table [dagster]")
+        raise SettingsError(f"{shown}: dagster is {told(given)}, expected a table [dagster]")
 
     def texts(value: object) -> bool:
         return all(isinstance(one, str) for one in value) if isinstance(value, list) else False

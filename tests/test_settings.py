@@ -189,6 +189,30 @@ def test_a_wrong_setting_is_named_with_what_was_expected(
     assert said in problem(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'storage_options = "key=AKIA;secret=hunter2"',
+        'storage_options = ["hunter2"]',
+        'browse_url = "https://u:hunter2@host/x"',
+        'browse_url = "https:u:hunter2@host/x"',
+        'scheduler = "tcp://u:a/hunter2@host:8786"',
+        'links = "https://host/x?sig=hunter2"',
+        'links = ["https://u:hunter2@host/x"]',
+        'scheduler = "tcp://u:hunter2@host:8786"',
+        'masks = { secret = "hunter2" }',
+        'nucleus = "https://u:hunter2@host/"',
+        '[nucleus]\ndataset_id = "ds_a"\nendpoint = "https://u:hunter2@host/"',
+        '[nucleus]\ndataset_id = "ds_a"\nmasks_url = "s3://u:hunter2@host/"',
+    ],
+)
+def test_what_is_said_of_a_wrong_setting_holds_no_credentials(tmp_path: Path, text: str) -> None:
+    said = problem(tmp_path, text)
+    assert "hunter2" not in said
+    assert "expected" in said
+    assert "host" in said or "host" not in text
+
+
 def test_ground_truth_is_a_model_run_or_a_list_of_them_and_none_unless_it_is_named(
     tmp_path: Path,
 ) -> None:

@@ -80,16 +80,20 @@ def _sections(examination: Examination, *, said: bool) -> Iterator[Section]:
 
 
 def _dagster(examination: Examination, root: str) -> list[Check]:
-    if missing_of("dagster"):
+    if missing_of("dagster", ["dagster"]):
         found = "not installed; segpipe run, dev and register need it, and nothing else does"
         return [note("Dagster", found, "if you need them", install_command("dagster"))]
+    checks = []
+    if missing_of("dagster", ["dagster_webserver"]):
+        found = "not installed; segpipe dev needs it, and nothing else does"
+        checks.append(note("Dagster's UI", found, "if you need it", install_command("dagster")))
 
     def looked_at() -> Iterator[Check]:
         from segpipe.pipeline.home_examination import home
 
         return home(root)
 
-    return examination.patience.checks(
+    return checks + examination.patience.checks(
         "Dagster", looked_at, _DAGSTER_SECONDS, silence="see that the disk of its home is there"
     )
 

@@ -15,16 +15,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from segpipe import __version__
+from segpipe.examination.known_secrets import KnownSecrets
 from segpipe.storage.redaction import SECRETS, redacted
 
 #: Folder in the root with a file for each unexpected error.
 ERRORS = "errors"
-_SECRET_NAME = re.compile(r"key|secret|token|passw|credential|sas|connection_string", re.I)
 _SECRET_SETTING = re.compile(
     r"""(["']?[\w.-]*(?:key|secret|token|passw|credential)[\w.-]*["']?\s*[:=]\s*)["']?[^\s"',}]+""",
     re.I,
 )
-_SHORTEST_SECRET = 6
 
 
 class UnexpectedError(Exception):
@@ -78,10 +77,7 @@ def unexpected_line(error: BaseException, arguments: Sequence[str]) -> str:
 
 def without_secrets(text: str) -> str:
     """Text without what may be a secret: of URLs, settings and the environment."""
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET:
-            text = text.replace(value, "...")
-    return _SECRET_SETTING.sub(r"\1...", SECRETS.sub("...", text))
+    return _SECRET_SETTING.sub(r"\1...", SECRETS.sub("...", KnownSecrets().without(text)))
 
 
 def _places(arguments: Sequence[str]) -> Iterator[Path]:

@@ -7,12 +7,15 @@ UI, and a new one is made.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 from dagster import DagsterError
@@ -110,11 +113,9 @@ def _configure(file: Path) -> None:
     ours = files("segpipe.pipeline").joinpath(CONFIGURATION).read_bytes()
     there = file.read_bytes() if file.exists() else b""
     try:
-        settings = yaml.safe_load(there) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        settings = parsed_settings(there)
+    except ValueError as error:
         raise unusable_settings(file, error) from None
-    if not isinstance(settings, dict):
-        raise unusable_settings(file, TypeError("it holds no settings"))
     telemetry = settings.get(_TELEMETRY)
     if isinstance(telemetry, dict) and "enabled" in telemetry:
         return
@@ -135,9 +136,38 @@ def _replace(file: Path, content: bytes) -> None:
         output.write(content)
 
 
+def parsed_settings(content: bytes) -> dict[str, Any]:
+    """The settings in a ``dagster.yaml``.
+
+    Raises:
+        ValueError: if there are none. It says why and where, and quotes nothing: such a file may
+            hold the password of a database.
+    """
+    try:
+        settings = yaml.safe_load(content) or {}
+    except Exception as error:  # also what int() and others say of a value that has a tag
+        raise ValueError(f"it is not valid YAML: {_yaml_words(error)}") from None
+    if not isinstance(settings, dict):
+        raise ValueError("it holds no settings")
+    return settings
+
+
+def _yaml_words(error: Exception) -> str:
+    mark, said = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or said is None:
+        return type(error).__name__
+    # Names of PyYAML's own, such as '<scalar>', are no part of the file.
+    words = re.sub(r"""['"](?!<).*['"]""", "...", said, flags=re.DOTALL)
+    return f"{words} (line {mark.line + 1}, column {mark.column + 1})"
+
+
+# A value that is not of the kind that Dagster expects of its setting.
+_VALUE = re.compile(r'\b(Value) ".*?"(?= of type| is not| at path)', re.DOTALL)
+
+
 def unusable_settings(file: Path, error: Exception) -> SettingsError:
     """What is said of a ``dagster.yaml`` that Dagster does not take."""
-    words = " ".join(str(error).split())[:300]
+    words = _VALUE.sub(r"\1", " ".join(str(error).split()))[:300]
     return SettingsError(
         f"{file} cannot be used: {SECRETS.sub('...', words)}. Mend it, or remove it: segpipe then "
         "writes its own"
@@ -165,24 +195,42 @@ def home_failures(home: Path) -> Iterator[None]:
         ) from error
 
 
-def record_words(error: str, home: Path) -> str | None:
-    """What an error of SQLite's means, and what to do; None where it is none."""
+class RecordFault(Enum):
+    """What can be wrong with the files of the records."""
+
+    FULL = "there is no room"
+    CLOSED = "there is no permission"
+    DAMAGED = "they are no records"
+
+
+def record_fault(error: str, home: Path) -> RecordFault | None:
+    """What an error of SQLite's means; None where it is none, or passes, as a lock does."""
     # SQLite tells both only where it writes its pages, else as an error of the disk.
     unclear = _UNCLEAR in error
     if any(words in error for words in _FULL) or (unclear and is_full(home)):
-        return (
-            f"Dagster's home {home} is full. Free some space, or set DAGSTER_HOME to a folder "
-            f"elsewhere, and run again. {_KEPT}"
-        )
+        return RecordFault.FULL
     if any(words in error for words in _CLOSED) or (unclear and not os.access(home, os.W_OK)):
-        return (
-            f"no permission to write to Dagster's home {home}: change its rights, or set "
-            f"DAGSTER_HOME to a folder elsewhere. {_KEPT}"
-        )
-    for words in _DAMAGED:
-        if words in error:
+        return RecordFault.CLOSED
+    return RecordFault.DAMAGED if any(words in error for words in _DAMAGED) else None
+
+
+def record_words(error: str, home: Path) -> str | None:
+    """What an error of SQLite's means, and what to do; None where it is none."""
+    match record_fault(error, home):
+        case RecordFault.FULL:
             return (
-                f"Dagster's records in {home} are damaged ({words}): move the folder away, and a "
+                f"Dagster's home {home} is full. Free some space, or set DAGSTER_HOME to a folder "
+                f"elsewhere, and run again. {_KEPT}"
+            )
+        case RecordFault.CLOSED:
+            return (
+                f"no permission to write to Dagster's home {home}: change its rights, or set "
+                f"DAGSTER_HOME to a folder elsewhere. {_KEPT}"
+            )
+        case RecordFault.DAMAGED:
+            said = next(words for words in _DAMAGED if words in error)
+            return (
+                f"Dagster's records in {home} are damaged ({said}): move the folder away, and a "
                 f"new one is made; it holds only the history of runs. {_KEPT}"
             )
     return None

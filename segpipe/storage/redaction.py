@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _USER_INFORMATION = re.compile(r"^(?:[^/@?#]*@|[^/@?#:]*:[^@]*@)")
 # Azure's URLs name the container where others have a user: abfss://container@account.dfs...
@@ -28,6 +29,19 @@ def redacted(url: str) -> str:
         scheme = f"{scheme}://"
     bare, question, _ = rest.partition("?")
     return f"{scheme}{bare.partition('#')[0]}" + ("?..." if question else "")
+
+
+def told(value: object) -> str:
+    """A value of a settings file in a message that refuses it; what may be a secret is left out."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return f"[{', '.join(map(told, value))}]"
+    if not isinstance(value, str):
+        return repr(value)
+    # Also where what is wrong with a URL is that it has no scheme.
+    bare = redacted(value) if "://" in value else value.rpartition("@")[2]
+    return repr(bare) if bare == value else f"{bare!r} with a user, query or fragment"
 
 
 # What may be a secret in the words of a library's error: user information, but no container of

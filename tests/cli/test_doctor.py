@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from segpipe.cli import doctor
+from segpipe.examination.check import Level
+from segpipe.examination.examination import Examination
 from segpipe.root import Root
 from tests.fixtures.command_line import segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter
@@ -124,6 +127,17 @@ def test_a_package_that_cannot_be_loaded_is_a_problem_and_no_crash(tmp_path: Pat
     (tmp_path / "PIL.py").write_text("None.libjpeg")  # `name` of that error is no package's
     command = check_of(as_json(**in_front), "library")["command"]
     assert command == "pip install --force-reinstall segpipe"
+
+
+def test_dagsters_home_is_looked_at_where_its_ui_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(sys.modules, "dagster_webserver", None)
+    checks = doctor._dagster(Examination(str(tmp_path)), str(tmp_path))
+    assert [one.name for one in checks] == ["Dagster's UI", "Dagster", "home"]
+    assert checks[0].level is Level.NOTE
+    assert checks[0].command == "pip install 'segpipe[dagster]'"
 
 
 _AS_NOBODY = """

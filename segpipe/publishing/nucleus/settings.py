@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from segpipe.errors import SettingsError, nearest
+from segpipe.storage.redaction import told
 
 #: Environment variable of the API key; it is read from nowhere else.
 KEY_VARIABLE = "NUCLEUS_API_KEY"
@@ -55,7 +56,7 @@ class NucleusSettings:
             SettingsError: if a key is unknown, missing or has a wrong value; it names the key.
         """
         if not isinstance(given, Mapping):
-            raise SettingsError(f"{shown}: nucleus is {given!r}, expected a table [nucleus]")
+            raise SettingsError(f"{shown}: nucleus is {told(given)}, expected a table [nucleus]")
         known = [one.name for one in fields(cls)]
         for key in given:
             if "key" in key.lower():
@@ -72,7 +73,9 @@ class NucleusSettings:
         for key, value in given.items():
             fits, words = KINDS[key]
             if not fits(value):
-                raise SettingsError(f"{shown}: {key} in [nucleus] is {value!r}, expected {words}")
+                raise SettingsError(
+                    f"{shown}: {key} in [nucleus] is {told(value)}, expected {words}"
+                )
         return cls(**given)
 
     def model_reference(self, model_run: str) -> str:
