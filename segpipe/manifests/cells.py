@@ -1,7 +1,8 @@
 """Cells of manifest columns as Python values, for all the types that Parquet writers use.
 
-pyarrow's own conversion makes a scalar object for every value. Here whole columns are converted,
-and lists and structs are assembled from their child columns, which is faster.
+pyarrow's own conversion makes a scalar object for every value, and of nanoseconds another one
+where pandas is installed than where it is not. Here whole columns are converted, and lists and
+structs are assembled from their child columns: this is faster, and the same everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from segpipe.manifests.plain_types import is_text, plain_array
+from segpipe.manifests.plain_types import is_list, is_text, list_ends, plain_array
 
 # What pyarrow raises for text that is not Unicode, times too far away, zones nobody knows.
 _UNREPRESENTABLE = (UnicodeDecodeError, OverflowError, ValueError, KeyError, pa.ArrowException)
@@ -30,10 +31,7 @@ def cells_of(column: pa.Array, errors: str | None = None) -> list[Any]:
     column = plain_array(column)
     if is_text(column.type):
         return _values(readable_text(column, errors))
-    try:
-        return _values(column)
-    except _UNREPRESENTABLE:  # only the bad cells become None
-        return [_cell(scalar) for scalar in column]
+    return _representable(column)
 
 
 def readable_text(column: pa.Array, errors: str | None) -> pa.Array:
@@ -53,6 +51,17 @@ def readable_text(column: pa.Array, errors: str | None) -> pa.Array:
     return column
 
 
+def _representable(column: pa.Array) -> list[Any]:
+    """The values of a plain column, None only for the cells that Python cannot represent."""
+    try:
+        return _values(column)
+    except _UNREPRESENTABLE:
+        if len(column) < 2:
+            return [None] * len(column)
+        half = len(column) // 2
+        return _representable(column.slice(0, half)) + _representable(column.slice(half))
+
+
 def _values(column: pa.Array) -> list[Any]:
     """Like ``to_pylist``, but several times as fast for the usual types of manifests."""
     kind = column.type
@@ -63,9 +72,9 @@ def _values(column: pa.Array) -> list[Any]:
             # No Python bytecode per struct: there are a dozen in every row.
             values: list[Any] = list(map(dict, map(partial(zip, names), members)))
             return _with_nulls(values, column)
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    elif is_list(kind):
         # A slice of a column keeps the values of the whole column: start at its first list.
-        ends = column.offsets.to_numpy().tolist()
+        ends = list_ends(column).tolist()
         first = ends[0] if ends else 0
         inner = _values(column.values.slice(first, (ends[-1] if ends else 0) - first))
         spans = pairwise(ends)
@@ -86,17 +95,15 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _in_nanoseconds(column: pa.Array) -> list[Any]:
-    """Times, or durations without what is below a microsecond.
-
-    pyarrow makes something of them where pandas is installed, and fails where it is not.
-    """
+    """Times; durations and times of day without what is below a microsecond."""
     kind = column.type
-    if pa.types.is_time(kind):
-        return list(column.to_pylist())
     numbers = column.cast(pa.int64()).fill_null(0).to_numpy()
     micros, more = np.divmod(numbers, 1000)
     is_time = pa.types.is_timestamp(kind)
-    plain = pa.timestamp("us", kind.tz) if is_time else pa.duration("us")
+    if is_time:
+        plain = pa.timestamp("us", kind.tz)
+    else:
+        plain = pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us")
     values = pa.array(micros, pa.int64()).view(plain).to_pylist()
     if is_time:
         for place in more.nonzero()[0].tolist():
@@ -107,11 +114,13 @@ def _in_nanoseconds(column: pa.Array) -> list[Any]:
 class NanosecondTime(datetime):
     """A time that Python has no type for; its text has nine digits of a second.
 
+    What Python makes of one (a sum, another zone) has whole microseconds, and their text.
+
     Attributes:
         nanosecond: beyond the microsecond, 0 to 999.
     """
 
-    nanosecond: int
+    nanosecond: int = 0
 
     @classmethod
     def of(cls, time: datetime, nanosecond: int) -> NanosecondTime:
@@ -121,7 +130,9 @@ class NanosecondTime(datetime):
         return made
 
     def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
-        """ISO 8601, always whole."""
+        """ISO 8601, whole whatever ``timespec`` says."""
+        if not self.nanosecond:
+            return super().isoformat(sep, timespec)
         text = super().isoformat(sep, "microseconds")
         end = len("2026-01-05T12:00:00.123456")
         return f"{text[:end]}{self.nanosecond:03}{text[end:]}"
@@ -139,13 +150,6 @@ def _with_nulls(values: list[Any], column: pa.Array) -> list[Any]:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _cell(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except _UNREPRESENTABLE:
-        return None
 
 
 def _decoded(cell: bytes | None, errors: str | None) -> str | None:

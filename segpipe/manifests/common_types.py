@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from segpipe.manifests.cells import readable_text
+from segpipe.manifests.cells import cells_of, readable_text
 from segpipe.manifests.plain_types import (
     is_bytes,
     is_list,
@@ -279,6 +279,18 @@ def as_text(array: pa.Array) -> pa.Array:
     return _scalar_text(array)
 
 
+def cells_or_text(array: pa.Array) -> list[Any]:
+    """An array's values as :func:`cells_of` gives them, and the text of those that Python cannot
+    represent, such as times after the year 9999."""
+    array = plain_array(array)
+    cells = cells_of(array, "backslashreplace")
+    if cells.count(None) > array.null_count:
+        for place, there in enumerate(array.is_valid().to_pylist()):
+            if there and cells[place] is None:
+                (cells[place],) = as_text(array.slice(place, 1)).to_pylist()
+    return cells
+
+
 def _scalar_text(array: pa.Array) -> pa.Array:
     kind = array.type
     if pa.types.is_duration(kind):
@@ -287,19 +299,21 @@ def _scalar_text(array: pa.Array) -> pa.Array:
         return pa.array(cells, pa.string())
     if pa.types.is_float16(kind):
         array = array.cast(pa.float32())
+    zone = ""
     if pa.types.is_timestamp(kind) and kind.tz is not None:
-        array = array.cast(pa.timestamp(kind.unit, "UTC"))  # needs no database of zones
+        array, zone = array.view(pa.timestamp(kind.unit)), "Z"  # needs no database of zones
     text = array.cast(pa.string())
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        # Arrow says "<value out of range: N>" for years it cannot write.
-        return pa.array(
-            [
-                cell.strip("<>").removeprefix("value out of range: ") if cell else cell
-                for cell in text.to_pylist()
-            ],
-            pa.string(),
-        )
+        # Arrow says "<value out of range: N>" for years it cannot write, and with a zone nonsense.
+        return pa.array([_time_text(cell, zone) for cell in text.to_pylist()], pa.string())
     return text
+
+
+def _time_text(cell: str | None, zone: str) -> str | None:
+    if cell is None:
+        return None
+    number = cell.removeprefix("<value out of range: ")
+    return f"{cell}{zone}" if number == cell else number.removesuffix(">")
 
 
 def _json_values(array: pa.Array) -> list[Any]:

@@ -144,7 +144,7 @@ def _rows(
     tables: Folder, name: str, columns: list[str], reference_id: str
 ) -> Iterator[dict[str, Any]]:
     """The rows of a table that are about an item, with all columns."""
-    for row in rows_of_item(tables, name, reference_id, columns):
+    for row in rows_of_item(tables, name, reference_id, columns).to_pylist():
         yield {**dict.fromkeys(columns), **row}  # an earlier segpipe wrote fewer
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from segpipe.errors import QueryError
+from segpipe.manifests.common_types import cells_or_text
 
 #: Formats of a result; their names are also the suffixes of files.
 FORMATS = ("csv", "json", "parquet")
@@ -97,12 +98,10 @@ def rows_of(batch: pa.RecordBatch) -> Iterator[list[Any]]:
 
 def _values(column: pa.Array) -> list[Any]:
     kind = column.type
-    try:
-        values: list[Any] = column.to_pylist()
-    except (ValueError, OverflowError, pa.ArrowException):
-        # A time beyond the years that Python has.
-        return list(column.cast(pa.string()).to_pylist())
-    return [_mapped(value, kind) for value in values] if pa.types.is_nested(kind) else values
+    values = cells_or_text(column)
+    if not pa.types.is_nested(kind):
+        return values
+    return [value if isinstance(value, str) else _mapped(value, kind) for value in values]
 
 
 def _mapped(value: Any, kind: pa.DataType) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,9 +16,9 @@ _ID = "reference_id"
 
 def rows_of_item(
     folder: Folder, name: str, reference_id: str | None, columns: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
+) -> pa.Table:
     """The rows of a Parquet file that are about an item; row groups that cannot have any are not
-    read. No rows where there is no such file.
+    read. A table without rows and columns where there are none, or no such file.
 
     Args:
         reference_id: of the item; None for rows whose id is null or empty.
@@ -30,7 +29,7 @@ def rows_of_item(
         StorageError: if it cannot be read.
     """
     if not folder.exists(name):
-        return []
+        return pa.table({})
     with folder.open_input(name) as handle:
         try:
             return _read(pq.ParquetFile(handle), reference_id, columns)
@@ -42,11 +41,11 @@ def rows_of_item(
 
 def _read(
     file: pq.ParquetFile, reference_id: str | None, columns: Sequence[str] | None
-) -> list[dict[str, Any]]:
+) -> pa.Table:
     has = file.schema_arrow.names
     wanted = None if columns is None else [one for one in columns if one in has]
     place = [file.schema.column(n).path for n in range(len(file.schema))].index(_ID)
-    found: list[dict[str, Any]] = []
+    found: list[pa.Table] = []
     for group in range(file.metadata.num_row_groups):
         spans = file.metadata.row_group(group).column(place).statistics
         told = spans is not None and spans.has_min_max and isinstance(spans.min, str)
@@ -55,5 +54,5 @@ def _read(
         ids = file.read_row_group(group, columns=[_ID])[_ID]
         own = pc.equal(pc.fill_null(ids, "") if reference_id is None else ids, reference_id or "")
         if pc.any(own).as_py():
-            found += file.read_row_group(group, columns=wanted).filter(own).to_pylist()
-    return found
+            found.append(file.read_row_group(group, columns=wanted).filter(own))
+    return pa.concat_tables(found) if found else pa.table({})

@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 
 from segpipe.errors import CatalogError, SegpipeError
+from segpipe.manifests.common_types import cells_or_text
 from segpipe.manifests.partition import Partition
 from segpipe.pictures.overlay import LegendEntry, looks_of
 from segpipe.pictures.palette import Colour, hex_colour
@@ -62,11 +63,11 @@ class LookedUp:
         the tables cannot be read, which the index tells."""
         folder = self._tables(model_run, date)
         try:
-            rows = rows_of_item(folder, VALIDATED_FILE, reference_id)
+            rows = _rows_of_item(folder, VALIDATED_FILE, reference_id)
             if not rows:
                 return None
             row: Row = rows[0]
-            row["segments"] = rows_of_item(folder, SEGMENTS_FILE, reference_id, SEGMENTS.names[3:])
+            row["segments"] = _rows_of_item(folder, SEGMENTS_FILE, reference_id, SEGMENTS.names[3:])
         except _UNREADABLE:
             return None
         return row
@@ -74,7 +75,7 @@ class LookedUp:
     def rejected(self, model_run: str, date: str, reference_id: str) -> list[Row]:
         """The findings of a partition's rejected rows of an item; none if they cannot be read."""
         try:
-            return rows_of_item(self._tables(model_run, date), REJECTED_FILE, reference_id or None)
+            return _rows_of_item(self._tables(model_run, date), REJECTED_FILE, reference_id or None)
         except _UNREADABLE:
             return []
 
@@ -88,7 +89,7 @@ class LookedUp:
                 f"dataset={folder_name(dataset)}", *partition.folders
             )
             name = f"{folder_name(row['run_id'])}.parquet"
-            found = rows_of_item(folder, name, row["reference_id"], RECEIPTS.names)
+            found = _rows_of_item(folder, name, row["reference_id"], RECEIPTS.names)
         except _UNREADABLE:
             return None
         return found[0] if found else None
@@ -119,6 +120,17 @@ class LookedUp:
 
     def _tables(self, model_run: str, date: str) -> Folder:
         return self._root.tables(Partition(model_run, date))
+
+
+def _rows_of_item(
+    folder: Folder, name: str, reference_id: str | None, columns: Sequence[str] | None = None
+) -> list[Row]:
+    """The rows of a table about an item; a carried value that Python cannot represent is text."""
+    return [
+        dict(zip(batch.schema.names, cells, strict=True))
+        for batch in rows_of_item(folder, name, reference_id, columns).to_batches()
+        for cells in zip(*map(cells_or_text, batch.columns), strict=True)
+    ]
 
 
 def segments_of(row: Mapping[str, Any], colours: Mapping[str, Colour]) -> list[Row]:

@@ -126,6 +126,21 @@ def test_values_that_json_does_not_have_are_counted(landing: LandingWriter, root
     assert "2 numbers are infinite or NaN" in done.stderr
 
 
+def test_times_that_python_does_not_have_are_text_and_the_others_stay(
+    landing: LandingWriter, root: Root
+) -> None:
+    sql = (
+        "SELECT time, [time] AS several FROM (VALUES (TIMESTAMP '2026-01-05 12:00:00'), "
+        "(TIMESTAMP '20000-01-01')) AS given (time)"
+    )
+    done = invoked("query", "--root", landing.root, sql, "--format", "json")
+    far = "20000-01-01 00:00:00.000000"
+    assert json.loads(done.stdout) == [
+        {"time": "2026-01-05T12:00:00", "several": ["2026-01-05T12:00:00"]},
+        {"time": far, "several": f'["{far}"]'},
+    ]
+
+
 def test_a_version_and_what_has_none_are_told(
     landing: LandingWriter, root: Root, publish: Callable[..., int]
 ) -> None:

@@ -27,6 +27,7 @@ from PIL import Image
 import segpipe
 from benchmarks.footprint import PAGE, extras, packages
 from segpipe.extras import EXTRAS, install_command
+from tests.fixtures.landing import LandingWriter
 from tests.fixtures.places import PROJECT
 from tests.fixtures.ports import free_port
 
@@ -193,6 +194,51 @@ def test_times_in_nanoseconds_give_the_same_tables_with_and_without_pandas(
     assert "2026-01-05T12:00:00.123456789+00:00" in one["metadata"][0].as_py()
 
 
+_TIMES = """
+import pyarrow as pa
+from segpipe.manifests.cells import cells_of
+
+def column(kind, *numbers):
+    bits = pa.int32() if kind.bit_width == 32 else pa.int64()
+    return pa.array(numbers, bits).view(kind)
+
+zoned = [pa.timestamp(unit, "Europe/Berlin") for unit in ("s", "ms", "us", "ns")]
+times = [pa.timestamp("s"), pa.timestamp("us"), pa.timestamp("ns"), *zoned, pa.date32()]
+lengths = [pa.time32("s"), pa.time64("us"), pa.time64("ns"), pa.duration("s"), pa.duration("ns")]
+far = column(pa.timestamp("s"), *[0] * 4, 2**60, *[0] * 4)
+for kind in [*times, *lengths]:
+    good = column(kind, 1001, None, -1, 1234567)
+    few = pa.concat_arrays([good, column(kind, 2 ** (kind.bit_width - 2)), good])
+    ends = pa.array([0, 2, 4, None, 5, 9], pa.int32())
+    plain = pa.array(range(9))
+    for one in (
+        few,
+        pa.StructArray.from_arrays([few, far], ["at", "far"]),
+        pa.ListArray.from_arrays(ends, few),
+        pa.FixedSizeListArray.from_arrays(few, 3),
+        pa.MapArray.from_arrays(ends, plain, few),
+        pa.ListArray.from_arrays(ends, pa.StructArray.from_arrays([few, far], ["at", "far"])),
+        few.dictionary_encode(),
+    ):
+        made = cells_of(one)
+        assert made[0] is not None and made[-1] is not None, one.type
+        assert cells_of(one.slice(1)) == made[1:]
+        print(one.type, [str(cell) for cell in made], made)
+"""
+
+
+def test_every_type_of_time_is_the_same_value_with_and_without_pandas(alone: RunAlone) -> None:
+    without = alone("-c", _TIMES)
+    assert_done(without)
+    done = subprocess.run(
+        [sys.executable, "-c", "import pandas" + _TIMES],
+        capture_output=True, text=True, check=True, cwd=PROJECT,
+    )  # fmt: skip
+    assert without.stdout.splitlines() == done.stdout.splitlines()
+    assert "time64[ns] ['00:00:00.000001', 'None', '23:59:59.999999', " in without.stdout
+    assert "timestamp[ns] ['1970-01-01 00:00:00.000001001', 'None', " in without.stdout
+
+
 def test_the_page_is_served_alone(alone: RunAlone, root: Path) -> None:
     code = f"""
 import urllib.request
@@ -204,6 +250,42 @@ with segpipe.browse({str(root)!r}, open_page=False) as opened:
     done = alone("-c", code)
     assert_done(done)
     assert "<html" in done.stdout
+
+
+def test_the_page_of_an_item_shows_the_nanoseconds_that_its_manifest_carried(
+    alone: RunAlone, tmp_path: Path
+) -> None:
+    landing = LandingWriter(tmp_path)
+    path = landing.manifest([landing.row("a"), landing.row("b")])
+    taken = pa.array([1767614400123456789, None], pa.int64()).view(pa.timestamp("ns", "UTC"))
+    lasted = pa.array([1001, None], pa.int64()).view(pa.duration("ns"))
+    carried = {"taken": taken, "far": pa.array([10**15, 0]).view(pa.timestamp("s"))}
+    carried["inner"] = pa.StructArray.from_arrays([taken, lasted], ["at", "lasted"])
+    table = pq.read_table(path)
+    for name, column in carried.items():
+        table = table.append_column(name, column)
+    pq.write_table(table, path)
+    code = f"""
+import json, time, urllib.request
+import segpipe
+root = segpipe.Root.open({str(tmp_path)!r})
+assert root.materialize("unet", "2026-01-05").accepted == 2
+assert root.publish("unet", "2026-01-05").outcomes["inserted"] == 2
+with segpipe.browse(root, open_page=False) as opened:
+    visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    visitor.open(opened.url).read()
+    asked = lambda path: json.load(visitor.open(opened.url.split("?")[0] + "api/" + path))
+    while not (listed := asked("items"))["whole"]:
+        time.sleep(0.05)
+    item = asked("item?key=" + listed["items"][0]["key"])
+print(json.dumps(item["predictions"][0]["row"]))
+"""
+    done = alone("-c", code)
+    assert_done(done)
+    row = json.loads(done.stdout)
+    assert row["taken"] == "2026-01-05 12:00:00.123456789+00:00"
+    assert row["far"] == str(10**18)  # milliseconds, which Parquet has
+    assert json.loads(row["inner"]) == {"at": row["taken"], "lasted": "0:00:00.000001"}
 
 
 WORKS = {

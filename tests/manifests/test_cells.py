@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segpipe.manifests.cells import cells_of
+from segpipe.manifests.common_types import cells_or_text
 from tests.fixtures.thoroughness import at_most
 
 METADATA = pa.struct([("confidence", pa.float64()), ("crowd", pa.bool_()), ("note", pa.string())])
@@ -62,6 +65,25 @@ def test_times_in_nanoseconds_are_whole_whether_pandas_is_installed_or_not(
     )  # fmt: skip
     copied = pickle.loads(pickle.dumps(made))
     assert [str(one) for one in copied] == [str(one) for one in made]
+
+
+def test_what_is_made_of_a_time_in_nanoseconds_is_a_time_as_well() -> None:
+    (made,) = cells_of(pa.array([1001], pa.timestamp("ns", "UTC")))
+    assert (made + timedelta(1)).isoformat() == "1970-01-02T00:00:00.000001+00:00"
+    assert str(made.replace(year=2000)) == "2000-01-01 00:00:00.000001+00:00"
+    assert str(made.astimezone(ZoneInfo("Asia/Tokyo"))) == "1970-01-01 09:00:00.000001+09:00"
+
+
+def test_a_cell_that_python_cannot_represent_takes_no_other_with_it() -> None:
+    far = pa.array([0, 10**15, None], pa.timestamp("s"))
+    taken = pa.array([1001, 1001, 1001], pa.timestamp("ns"))
+    made = cells_of(pa.StructArray.from_arrays([far, taken], ["far", "taken"]))
+    assert [cell and cell["taken"].isoformat() for cell in made] == [
+        "1970-01-01T00:00:00.000001001", None, "1970-01-01T00:00:00.000001001",
+    ]  # fmt: skip
+    assert cells_or_text(far) == [datetime(1970, 1, 1), str(10**15), None]
+    zoned = pa.array([10**15], pa.timestamp("s", "Asia/Tokyo"))
+    assert cells_or_text(pa.ListArray.from_arrays([0, 1], zoned)) == [f'["{10**15}"]']
 
 
 @pytest.mark.parametrize(
