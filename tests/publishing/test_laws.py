@@ -158,6 +158,27 @@ class Interrupted:
     rows: int
 
 
+# Preconditions have names, and a function makes the machine: Hypothesis parses the source of
+# lambdas and classes to describe them, amid the test, and Python 3.11.7 may fail at that where the
+# garbage collector or a thread interrupts it (https://github.com/python/cpython/issues/106905).
+
+
+def a_run_was_interrupted(machine: PublishingMachine) -> bool:
+    return machine.interrupted is not None
+
+
+def the_first_model_run_holds_something(machine: PublishingMachine) -> bool:
+    return bool(machine.held.get(MODEL_RUNS[0]))
+
+
+def there_is_an_earlier_version(machine: PublishingMachine) -> bool:
+    return bool(machine.earlier())
+
+
+def there_is_a_version(machine: PublishingMachine) -> bool:
+    return bool(machine.versions)
+
+
 class PublishingMachine(RuleBasedStateMachine):
     """Anything that may happen to a catalog."""
 
@@ -343,7 +364,7 @@ class PublishingMachine(RuleBasedStateMachine):
             self.note_version()
         self.interrupted = Interrupted(wanted, by, rows)
 
-    @precondition(lambda self: self.interrupted is not None)
+    @precondition(a_run_was_interrupted)
     @rule(same_run=st.booleans())
     def rerun(self, same_run: bool) -> None:
         assert self.interrupted is not None
@@ -400,7 +421,7 @@ class PublishingMachine(RuleBasedStateMachine):
 
         self.interrupted_by(interlope, foretold, first, first_updates)
 
-    @precondition(lambda self: bool(self.held.get(MODEL_RUNS[0])))
+    @precondition(the_first_model_run_holds_something)
     @rule(data=st.data(), first=wanted_predictions, updates=st.booleans())
     def unpublishing_happens_between_plan_and_commit(
         self, data: st.DataObject, first: Wanted, updates: bool
@@ -420,7 +441,7 @@ class PublishingMachine(RuleBasedStateMachine):
 
         self.interrupted_by(interlope, lambda: self.forget(ids), first, updates)
 
-    @precondition(lambda self: bool(self.earlier()))
+    @precondition(there_is_an_earlier_version)
     @rule(data=st.data(), first=wanted_predictions, updates=st.booleans())
     def restoring_happens_between_plan_and_commit(
         self, data: st.DataObject, first: Wanted, updates: bool
@@ -440,7 +461,7 @@ class PublishingMachine(RuleBasedStateMachine):
             updates,
         )
 
-    @precondition(lambda self: bool(self.versions))
+    @precondition(there_is_a_version)
     @rule(first=wanted_predictions, updates=st.booleans())
     def optimizing_happens_between_plan_and_commit(self, first: Wanted, updates: bool) -> None:
         self.optimize_between(first, updates)
@@ -496,7 +517,7 @@ class PublishingMachine(RuleBasedStateMachine):
             MODEL_RUNS[0]: {id: row for id, row in rows.items() if id not in ids},
         }
 
-    @precondition(lambda self: bool(self.earlier()))
+    @precondition(there_is_an_earlier_version)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
         version = data.draw(st.sampled_from(self.earlier()))
@@ -505,7 +526,7 @@ class PublishingMachine(RuleBasedStateMachine):
         self.held = self.versions[version]
         self.note_version()
 
-    @precondition(lambda self: bool(self.versions))
+    @precondition(there_is_a_version)
     @rule(
         ids=st.none() | st.lists(st.sampled_from(ITEMS), min_size=1, max_size=4),
         day=st.none() | days,
@@ -533,13 +554,13 @@ class PublishingMachine(RuleBasedStateMachine):
         }
         self.note_version()
 
-    @precondition(lambda self: bool(self.versions))
+    @precondition(there_is_a_version)
     @rule()
     def optimize(self) -> None:
         maintenance.optimize(self.catalog, "optimizing")
         self.note_version()
 
-    @precondition(lambda self: bool(self.versions))
+    @precondition(there_is_a_version)
     @rule(everything=st.booleans())
     def vacuum(self, everything: bool) -> None:
         orphan = self.masks.put(canonical_png(np.array([[7, 7]], np.uint8)))
@@ -606,8 +627,11 @@ class PublishingMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("examples", [2, pytest.param(at_most(15, 25), marks=pytest.mark.slow)])
 def test_whatever_happens_the_catalog_holds_what_the_model_holds(examples: int) -> None:
+    def machine() -> PublishingMachine:
+        return PublishingMachine()
+
     run_state_machine_as_test(
-        PublishingMachine,
+        machine,
         settings=settings(
             max_examples=int(os.environ.get("SEGPIPE_LAW_EXAMPLES", examples)),
             stateful_step_count=15,
