@@ -172,7 +172,7 @@ def draw_sheet(cells: Sequence[Cell], colours: Mapping[str, Colour] | None = Non
         sheet = _sheet(cells, ranked, side)
         for quality in _QUALITIES:
             buffer = io.BytesIO()
-            sheet.save(buffer, format="JPEG", quality=quality, optimize=True)
+            sheet.save(buffer, format="JPEG", quality=quality)
             if buffer.tell() <= MOST_BYTES:
                 return buffer.getvalue()
         if side < _LEAST_CELL:

@@ -52,11 +52,8 @@ class Text:
     @classmethod
     def of(cls, text: str, size: int, width: float | None = None) -> Text:
         """Text of a size in pixels, cut to a width in pixels where one is given."""
-        name = _font_with(frozenset(text[:_LONGEST]))
-        font = _font(name, size)
         cut = text[:_LONGEST] + ELLIPSIS * (len(text) > _LONGEST)
-        words = " ".join("".join(_shown(letter, name) for letter in cut).split())
-        return cls(words if width is None else _fitted(words, font, width), font)
+        return cls(*_laid_out(cut, size, width))
 
     @property
     def width(self) -> float:
@@ -81,6 +78,15 @@ class Text:
             place, self.words, fill=tuple(fill), font=self.font, anchor=anchor,
             stroke_width=stroke, stroke_fill=(0, 0, 0),
         )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _laid_out(text: str, size: int, width: float | None) -> tuple[str, _Font]:
+    """Words and font; kept, for the labels of a legend are those of the next."""
+    name = _font_with(frozenset(text))
+    font = _font(name, size)
+    words = " ".join("".join(_shown(letter, name) for letter in text).split())
+    return (words if width is None else _fitted(words, font, width)), font
 
 
 def _fitted(words: str, font: _Font, width: float) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from segpipe.pictures.blending import MARK, blend, drawn_size
+from segpipe.pictures.blending import MARK, blend, drawn_size, scaled_marks
 from segpipe.pictures.overlay import LegendEntry, looks_of, overlay
 from segpipe.pictures.text import Text, text_size
 
@@ -152,3 +154,23 @@ def test_small_masks_are_enlarged_and_large_ones_fit(
     size: tuple[int, int], drawn_as: tuple[int, int]
 ) -> None:
     assert drawn_size(*size, 640) == drawn_as
+
+
+sides = st.integers(1, 20)
+
+
+@given(sides, sides, sides, sides, st.integers(0, 2**32))
+def test_marks_of_a_scaled_picture_are_where_marks_are_and_none_is_lost(
+    tall: int, wide: int, height: int, width: int, seed: int
+) -> None:
+    marked = np.random.default_rng(seed).random((tall, wide)) < 0.1
+    found = scaled_marks(marked, (height, width))
+    assert found.shape == (height, width)
+    places = [(int(row), int(column)) for row, column in np.argwhere(marked)]
+    assert all(found[row * height // tall, column * width // wide] for row, column in places)
+    for down, right in np.argwhere(found):
+        assert any(
+            down * tall < (row + 1) * height and row * height < (down + 1) * tall
+            and right * wide < (column + 1) * width and column * width < (right + 1) * wide
+            for row, column in places
+        )  # fmt: skip
