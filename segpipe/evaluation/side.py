@@ -11,8 +11,7 @@ from segpipe.predictions.fingerprint import fingerprint_of_parts
 from segpipe.predictions.prediction import Segment
 from segpipe.storage.sources import is_remote
 from segpipe.validation.chunk import Validation, read_evidence
-from segpipe.validation.rules import Severity, judge, rules_in_force
-from segpipe.validation.rules.catalogue import Rule
+from segpipe.validation.rules import Rules, Severity, judge, rules_in_force
 from segpipe.workers.chunks import FETCHED_AT_ONCE, map_threads
 
 
@@ -35,10 +34,10 @@ class Side:
     problem: str | None = None
 
 
-def rejecting(validation: Validation) -> tuple[Rule, ...]:
+def rejecting(validation: Validation) -> Rules:
     """The rules that reject a row; what is only a warning does not matter here."""
     policy = validation.policy
-    return tuple(
+    return Rules(
         rule for rule in rules_in_force(policy) if policy.severity_of(rule) is Severity.REJECT
     )
 
@@ -62,7 +61,7 @@ def read_sides(
         yield from map_threads(read, chunk.rows, FETCHED_AT_ONCE if remote else 1)
 
 
-def _read(row: ManifestRow, folder: str, validation: Validation, rules: Sequence[Rule]) -> Side:
+def _read(row: ManifestRow, folder: str, validation: Validation, rules: Rules) -> Side:
     refused = row.import_findings
     if refused and row.mask_url is None:
         return Side(None, problem="; ".join(one.message for one in refused))

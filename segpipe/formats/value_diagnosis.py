@@ -20,7 +20,7 @@ from segpipe.masks.beyond_8_bits import STRETCH
 from segpipe.masks.measures import measure
 from segpipe.predictions.declarations import read_declaration
 from segpipe.predictions.prediction import Segment
-from segpipe.validation.rules import CATALOGUE, Evidence, Finding, Policy, judge
+from segpipe.validation.rules import CATALOGUE, Evidence, Finding, Policy, Rules, judge
 from segpipe.validation.rules.numbering import IGNORE_VALUES, spread_over_8_bits
 
 _GENERAL = "VALUE-NO-SEGMENT"
@@ -48,7 +48,7 @@ def diagnosis(mask: NDArray[np.uint8], declared: Sequence[Segment]) -> Finding |
         return None
     general = CATALOGUE[_GENERAL]
     special = [one for id, one in CATALOGUE.items() if id in general.yields_to]
-    found = judge(evidence, [*special, general])
+    found = judge(evidence, Rules([*special, general]))
     return found[0] if found else None
 
 

@@ -263,7 +263,8 @@ class _Segments:
     def made(self, member: Mapping[str, Any]) -> DeclaredSegment:
         """A Segment; what follows of a class PDF is there after :meth:`finish`."""
         label, index = member.get("label"), member.get("index")
-        given = _given_at_one_place(member)
+        whole = _is_whole(member)
+        given = member["metadata"] if whole else _given_at_several_places(member)
         if given is None and type(label) is str and type(index) is int:
             plain = self._plain.get((label, index))
             if plain is None:
@@ -274,14 +275,14 @@ class _Segments:
             if self._pdfs.add(given, segment.label):
                 self._with_pdfs.append((segment, member))
             else:
-                _describe(segment, member, self._taxonomy)
+                _describe(segment, given if whole else member, self._taxonomy, whole=whole)
         return segment
 
     def finish(self) -> None:
         """Read the class PDFs."""
         for (segment, member), read in zip(self._with_pdfs, self._pdfs.read(), strict=True):
             if read is None:
-                _describe(segment, member, self._taxonomy)
+                _describe(segment, member, self._taxonomy, whole=False)
             else:
                 segment.metadata_text, segment.confidence, segment.class_pdf, segment.agrees = read
 
@@ -295,10 +296,19 @@ def _without_metadata(label: object, raw_index: object) -> DeclaredSegment:
     )
 
 
-def _describe(segment: DeclaredSegment, member: Mapping[str, Any], taxonomy: Sequence[str]) -> None:
-    """Fill in what the metadata says."""
+def _describe(
+    segment: DeclaredSegment, given: Any, taxonomy: Sequence[str], *, whole: bool
+) -> None:
+    """Fill in what the metadata says.
+
+    Args:
+        given: the metadata, if they are ``whole``; else the member they are in.
+    """
     try:
-        given = _metadata(member)
+        if not whole:
+            given = _metadata(given)
+        elif type(given) is not dict:
+            given = _metadata_object(given)
         metadata, segment.metadata_text = canonical_form(given)
         if KEYS[0] in given or KEYS[1] in given:
             segment.pdf = read_class_pdf(given, taxonomy)
@@ -309,17 +319,16 @@ def _describe(segment: DeclaredSegment, member: Mapping[str, Any], taxonomy: Seq
         segment.metadata_error = "metadata is nested beyond reason"
     else:
         segment._metadata = metadata
-        segment.confidence = confidence_of(metadata) if metadata else None
-        segment.odd_confidence = segment.confidence is None and "confidence" in metadata
+        if "confidence" in metadata:
+            segment.confidence = confidence_of(metadata)
+            segment.odd_confidence = segment.confidence is None
 
 
-def _given_at_one_place(member: Mapping[str, Any]) -> object:
+def _given_at_several_places(member: Mapping[str, Any]) -> object:
     """What a member has as metadata, or beside label and index; a tuple of both where it has both.
 
     None where it has neither.
     """
-    if _is_whole(member):
-        return member["metadata"]
     if type(member) is not dict:
         return (member,)
     given = member.get("metadata")

@@ -193,10 +193,5 @@ def _close(writer: pq.ParquetWriter) -> None:
 def _empty_masks(validated: pa.Table) -> frozenset[int]:
     """Places of the rows with a finding that the mask is empty."""
     findings = validated["findings"].combine_chunks()
-    rules = pc.struct_field(findings.flatten(), "rule")
-    if not pc.any(pc.equal(rules, "EMPTY-MASK")).as_py():
-        return frozenset()
-    cells = enumerate(findings.to_pylist())
-    return frozenset(
-        place for place, own in cells if any(one["rule"] == "EMPTY-MASK" for one in own)
-    )
+    of_emptiness = pc.equal(pc.struct_field(findings.flatten(), "rule"), "EMPTY-MASK")
+    return frozenset(pc.list_parent_indices(findings).filter(of_emptiness).to_pylist())

@@ -17,7 +17,7 @@ from segpipe.validation.rules import (
 )
 from segpipe.validation.rules.catalogue import CATALOGUE, Finding, Found, Rule, Severity
 from segpipe.validation.rules.evidence import Evidence
-from segpipe.validation.rules.judging import finding, judge, rules_in_force
+from segpipe.validation.rules.judging import Rules, finding, judge, rules_in_force
 from segpipe.validation.rules.policy import Policies, Policy
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Policies",
     "Policy",
     "Rule",
+    "Rules",
     "Severity",
     "files",
     "finding",

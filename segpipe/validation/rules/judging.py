@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from segpipe.errors import shortened
-from segpipe.validation.rules.catalogue import CATALOGUE, Finding, Found, Rule, Severity
+from segpipe.validation.rules.catalogue import CATALOGUE, Check, Finding, Found, Rule, Severity
 from segpipe.validation.rules.evidence import Evidence
 from segpipe.validation.rules.policy import Policy
 
@@ -13,9 +14,24 @@ from segpipe.validation.rules.policy import Policy
 _LONGEST = 3000
 
 
-def rules_in_force(policy: Policy) -> tuple[Rule, ...]:
+class Rules(tuple[Rule, ...]):
+    """Rules for single rows, in an order."""
+
+    @cached_property
+    def by_requirement(self) -> Sequence[tuple[str | None, Sequence[tuple[int, Rule, Check]]]]:
+        """The property of Evidence that rules need not to be empty -> their places, themselves and
+        their checks. Most rows have few such, so that most rules are skipped together."""
+        found: dict[str | None, list[tuple[int, Rule, Check]]] = {}
+        for place, rule in enumerate(self):
+            if rule.check is not None:
+                needed = "reported" if rule.reported_by_reader else rule.requires
+                found.setdefault(needed, []).append((place, rule, rule.check))
+        return tuple(found.items())
+
+
+def rules_in_force(policy: Policy) -> Rules:
     """The rules for single rows that a policy does not switch off, in the catalogue's order."""
-    return tuple(
+    return Rules(
         rule
         for rule in CATALOGUE.values()
         if rule.check is not None and policy.severity_of(rule) is not Severity.OFF
@@ -27,8 +43,8 @@ def compares_with_truth(policy: Policy) -> bool:
     return any(rule.requires == "truth" for rule in rules_in_force(policy))
 
 
-def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> list[Finding]:
-    """All findings of one row, in the catalogue's order.
+def judge(evidence: Evidence, rules: Rules | None = None) -> list[Finding]:
+    """All findings of one row, in the order of the rules.
 
     A finding is left out if a rule that it yields to has one that is at least as severe.
 
@@ -36,23 +52,24 @@ def judge(evidence: Evidence, rules: Sequence[Rule] | None = None) -> list[Findi
         rules: :func:`rules_in_force` under the evidence's policy; computed if None.
     """
     policy, reported = evidence.policy, evidence.reported
-    broken: dict[str, list[Finding]] = {}
-    for rule in rules_in_force(policy) if rules is None else rules:
-        if (
-            rule.check is None
-            or (rule.reported_by_reader and rule.id not in reported)
-            or (rule.requires is not None and not getattr(evidence, rule.requires))
-        ):
+    broken: dict[int, tuple[Rule, list[Finding]]] = {}
+    for needed, those in (rules_in_force(policy) if rules is None else rules).by_requirement:
+        if needed is not None and not getattr(evidence, needed):
             continue
-        for one in rule.check(evidence):
-            broken.setdefault(rule.id, []).append(finding(rule, policy, one))
+        for place, rule, check in those:
+            if rule.reported_by_reader and rule.id not in reported:
+                continue
+            for one in check(evidence):
+                _, found = broken.setdefault(place, (rule, []))
+                found.append(finding(rule, policy, one))
     if not broken:
         return []
+    by_id = {rule.id: found for rule, found in broken.values()}
     return [
         one
-        for id, found in broken.items()
+        for _, (rule, found) in sorted(broken.items())
         for one in found
-        if not _explained_better(one, CATALOGUE[id], broken)
+        if not _explained_better(one, rule, by_id)
     ]
 
 

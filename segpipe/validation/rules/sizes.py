@@ -137,6 +137,8 @@ def size_invalid(evidence: Evidence) -> Iterator[Found]:
 
 
 def _is_pixels(value: object) -> bool:
+    if type(value) is int:  # as nearly all are
+        return value >= 1
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return False
     return value >= 1 and value == int(value)
