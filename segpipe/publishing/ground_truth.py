@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from segpipe.errors import StorageError
@@ -115,6 +116,15 @@ class PublishedTruth:
             for (id, (model_run, row)), png in zip(rows.items(), masks, strict=True)
         }
 
+    def read_together(self, reference_ids: Callable[[], Collection[str]]) -> PublishedTruth:
+        """The same truth, which reads that of some items at once where all that is asked for is
+        among them.
+
+        Args:
+            reference_ids: those items, whose truth is held; called when they are first needed.
+        """
+        return _ReadTogether(self, reference_ids)
+
     @cached_property
     def _of_runs(self) -> list[tuple[str, DeltaTable]]:
         """The model runs of which something is published, each with the opened table."""
@@ -143,6 +153,42 @@ class PublishedTruth:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
             raise
+
+
+class _ReadTogether(PublishedTruth):
+    """See :meth:`PublishedTruth.read_together`; in another process it is as the whole one.
+
+    Reference ids may say nothing of the day, and then each reading goes through all files.
+    """
+
+    def __init__(self, whole: PublishedTruth, reference_ids: Callable[[], Collection[str]]) -> None:
+        super().__init__(*whole._given)
+        self._whole, self._reference_ids = whole, reference_ids
+        self._read: dict[tuple[str, ...], list[tuple[str, pa.Table]]] = {}
+
+    @property
+    def state(self) -> str:
+        """As of the whole."""
+        return self._whole.state
+
+    @cached_property
+    def _held(self) -> frozenset[str]:
+        return frozenset(self._reference_ids())
+
+    def _rows(
+        self, reference_ids: Sequence[str | None], columns: list[str]
+    ) -> list[tuple[str, pa.Table]]:
+        asked = {id for id in reference_ids if id is not None}
+        if not asked or not asked <= self._held:
+            return self._whole._rows(reference_ids, columns)
+        key = tuple(columns)
+        if key not in self._read:
+            self._read[key] = self._whole._rows(sorted(self._held), columns)
+        ids = pa.array(asked, pa.string())
+        return [
+            (run, rows.filter(pc.is_in(rows["reference_id"], value_set=ids)))
+            for run, rows in self._read[key]
+        ]
 
 
 def _truth(model_run: str, row: Mapping[str, Any], png: bytes | None) -> Truth:
