@@ -140,9 +140,9 @@ class EvaluatedRoot(ValidatedRoot):
                 rows_per_chunk=settings.rows_per_chunk,
                 progress=progress,
             )
-        except EvaluationError:  # what is stored is of ground truth that is gone
+        except EvaluationError as error:  # what is stored is of ground truth that is gone
             store.forget()
-            raise
+            raise EvaluationError(f"{error}{_unpublished(truth)}") from None
         settled = inputs if is_settled(result) else None
         store.write(result, truth.version, settled, anew=known is None)
         return result
@@ -212,7 +212,8 @@ class EvaluatedRoot(ValidatedRoot):
             result = Agreement.of(one, other, found)
         if pictures is not None:
             ids = result.changes["reference_id"].to_pylist()
-            write_comparison_pictures(ids, (one, other), truth, pictures, self.settings)
+            without = write_comparison_pictures(ids, (one, other), truth, pictures, self.settings)
+            result = replace(result, without_picture=without)
         return result
 
     def _landed(self, model_run: str, date: DateLike) -> list[Partition]:
@@ -305,3 +306,16 @@ class EvaluatedRoot(ValidatedRoot):
         settings = self.settings
         truth = PublishedTruth.now(self.catalog, settings.dataset, settings.ground_truth)
         return evaluation_sheets(evaluation, self.validated(partition), truth, settings, colours)
+
+
+def _unpublished(truth: PublishedTruth) -> str:
+    """What to say of ground truth of which nothing is published at all; empty if something is."""
+    there = truth.published_model_runs
+    if not set(truth.model_runs).isdisjoint(there):
+        return ""
+    named = listed([shown(run) for run in truth.model_runs])
+    hint = nearest(truth.model_runs[0], there) if there else "; nothing is published at all"
+    return (
+        f" Nothing is published of {named}{hint}: publish the ground truth, or name another model "
+        "run"
+    )

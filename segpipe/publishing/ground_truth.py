@@ -128,12 +128,26 @@ class PublishedTruth:
     @cached_property
     def _of_runs(self) -> list[tuple[str, DeltaTable]]:
         """The model runs of which something is published, each with the opened table."""
-        dataset, version = self._given[2], self._given[4]
-        table = None if version is None else self._stored.table.open(version)
+        table, there = self._opened, self.published_model_runs
         if table is None:
             return []
-        there = {one["model_run"] for one in table.partitions() if one["dataset"] == dataset}
         return [(model_run, table) for model_run in self.model_runs if model_run in there]
+
+    @cached_property
+    def _opened(self) -> DeltaTable | None:
+        version = self.version
+        return None if version is None else self._stored.table.open(version)
+
+    @cached_property
+    def published_model_runs(self) -> Sequence[str]:
+        """All model runs of the dataset of which something is published, sorted.
+
+        Raises:
+            CatalogError: if the catalog cannot be opened.
+        """
+        dataset = self._given[2]
+        found = [] if self._opened is None else self._opened.partitions()
+        return sorted({one["model_run"] for one in found if one["dataset"] == dataset})
 
     def _rows(
         self, reference_ids: Sequence[str | None], columns: list[str]
@@ -170,6 +184,10 @@ class _ReadTogether(PublishedTruth):
     def state(self) -> str:
         """As of the whole."""
         return self._whole.state
+
+    @property
+    def _opened(self) -> DeltaTable | None:
+        return self._whole._opened
 
     @cached_property
     def _held(self) -> frozenset[str]:
