@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import replace
 
-from segpipe.errors import EvaluationError, NothingLandedError, StorageError, TableError
+from segpipe.errors import EvaluationError, NothingLandedError, StorageError, TableError, nearest
 from segpipe.evaluated_root import EvaluatedRoot
 from segpipe.evaluation.days import DatasetEvaluation, EvaluatedDays
 from segpipe.evaluation.leaderboard import Leaderboard, leaderboard
@@ -178,5 +178,11 @@ class JudgedRoot(EvaluatedRoot):
         found = EvaluatedDays.of(days, stored, ids, may_have)
         if not found.days:
             what = "" if ids is None else " of the same items"
-            raise NothingLandedError(f"nothing{what} is validated of model run {model_run!r}")
+            known = sorted({*landing.model_runs(), *self.landing.model_runs()})
+            advice = (
+                ": run its partitions first" if model_run in known else nearest(model_run, known)
+            )
+            raise NothingLandedError(
+                f"nothing{what} is validated of model run {model_run!r}{advice}"
+            )
         return found
