@@ -69,8 +69,7 @@ class Chosen:
 
     Attributes:
         partitions: in the order in which they are run: model runs of the ground truth first,
-            then that of ``no_regression``, then
-            by day.
+            then that of ``no_regression``; each by day.
         nothing_landed: model run -> number of the range's days for which it has no manifest; for
             no range, of the days that have a folder.
         retired: model runs that are left out because they are over.
