@@ -28,6 +28,7 @@ from segpipe.evaluation.out_of_date import is_current
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.schemas import EVALUATED
 from segpipe.evaluation.stored import EvaluationStore
+from segpipe.evaluation.truth_ahead import TruthAhead
 from segpipe.evaluation.validated_items import ValidatedItems
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
@@ -75,9 +76,26 @@ class EvaluatedRoot(ValidatedRoot):
             return self._evaluate(
                 Partition.of(partition, date), against, progress, boundary=boundary, force=force
             )
+        days, named = self._landed(partition, None), self._ground_truth(against)
+        check_against(partition, named)
+        truth = PublishedTruth.now(self.catalog, self.settings.dataset, named)
+        return self._evaluate_days(days, truth, progress, boundary=boundary, force=force)
+
+    def _evaluate_days(
+        self,
+        days: Sequence[Partition],
+        truth: PublishedTruth,
+        progress: Progress | None,
+        *,
+        boundary: bool,
+        force: bool,
+    ) -> Evaluation:
+        ahead = TruthAhead(truth, days, self.tables)
         return evaluate_days(
-            self._landed(partition, None),
-            lambda day: self._evaluate(day, against, progress, boundary=boundary, force=force),
+            days,
+            lambda day: self._evaluate_with(
+                ahead.of(day), day, progress, boundary=boundary, force=force
+            ),
         )
 
     def _evaluate(
@@ -89,10 +107,23 @@ class EvaluatedRoot(ValidatedRoot):
         boundary: bool,
         force: bool,
     ) -> Evaluation:
+        named = self._ground_truth(against)
+        check_against(partition.model_run, named)
+        truth = PublishedTruth.now(self.catalog, self.settings.dataset, named)
+        return self._evaluate_with(truth, partition, progress, boundary=boundary, force=force)
+
+    def _evaluate_with(
+        self,
+        truth: PublishedTruth,
+        partition: Partition,
+        progress: Progress | None = None,
+        *,
+        boundary: bool,
+        force: bool = False,
+    ) -> Evaluation:
         settings, model_run = self.settings, partition.model_run
-        store = self.evaluations(partition, against, boundary=boundary)
-        check_against(model_run, store.against)
-        truth = PublishedTruth.now(self.catalog, settings.dataset, store.against)
+        check_against(model_run, truth.model_runs)
+        store = self._store(partition, truth.model_runs, boundary=boundary)
         predictions = self.validated(partition)
         inputs = inputs_of(predictions.summary, truth.state)
         stored = None if force else store.stored()
@@ -109,9 +140,9 @@ class EvaluatedRoot(ValidatedRoot):
                 rows_per_chunk=settings.rows_per_chunk,
                 progress=progress,
             )
-        except EvaluationError:  # what is stored is of ground truth that is gone
+        except EvaluationError as error:  # what is stored is of ground truth that is gone
             store.forget()
-            raise
+            raise EvaluationError(f"{error}{_unpublished(truth)}") from None
         settled = inputs if is_settled(result) else None
         store.write(result, truth.version, settled, anew=known is None)
         return result
@@ -164,18 +195,15 @@ class EvaluatedRoot(ValidatedRoot):
             for run, of in zip((a, b), days, strict=True)
         )
         check_common(one, other)
-        names = () if agreement else self.settings.ground_truth if against is None else (against,)
+        names = () if agreement else self._ground_truth(against)
         truth: PublishedTruth | None = None
         result: Comparison | Agreement
         if names:
             truth = PublishedTruth.now(self.catalog, self.settings.dataset, names)
+            for run in (a, b):
+                check_against(run, names)
             first, second = (
-                evaluate_days(
-                    of,
-                    lambda day: self._evaluate(
-                        day, against, progress, boundary=boundary, force=force
-                    ),
-                )
+                self._evaluate_days(of, truth, progress, boundary=boundary, force=force)
                 for of in days
             )
             result = Comparison.of((a, first), (b, second), metric=metric, seed=seed)
@@ -184,7 +212,8 @@ class EvaluatedRoot(ValidatedRoot):
             result = Agreement.of(one, other, found)
         if pictures is not None:
             ids = result.changes["reference_id"].to_pylist()
-            write_comparison_pictures(ids, (one, other), truth, pictures, self.settings)
+            without = write_comparison_pictures(ids, (one, other), truth, pictures, self.settings)
+            result = replace(result, without_picture=without)
         return result
 
     def _landed(self, model_run: str, date: DateLike) -> list[Partition]:
@@ -232,14 +261,23 @@ class EvaluatedRoot(ValidatedRoot):
         self, partition: Partition, against: str | None = None, *, boundary: bool = False
     ) -> EvaluationStore:
         """Where :meth:`evaluate` stores what it finds, with these arguments."""
+        return self._store(partition, self._ground_truth(against), boundary=boundary)
+
+    def _store(
+        self, partition: Partition, against: Sequence[str], *, boundary: bool
+    ) -> EvaluationStore:
         settings, model_run = self.settings, partition.model_run
         return EvaluationStore(
             settings.folder("evaluations").folder(*partition.folders),
             settings.dataset,
             model_run,
-            settings.ground_truth if against is None else (against,),
+            against,
             Conventions(settings.policies.of(model_run).taxonomy, boundary=boundary),
         )
+
+    def _ground_truth(self, against: str | None) -> Sequence[str]:
+        """Model runs that are true."""
+        return self.settings.ground_truth if against is None else (against,)
 
     def evaluation_before(
         self, partition: Partition, *, boundary: bool = False
@@ -268,3 +306,16 @@ class EvaluatedRoot(ValidatedRoot):
         settings = self.settings
         truth = PublishedTruth.now(self.catalog, settings.dataset, settings.ground_truth)
         return evaluation_sheets(evaluation, self.validated(partition), truth, settings, colours)
+
+
+def _unpublished(truth: PublishedTruth) -> str:
+    """What to say of ground truth of which nothing is published at all; empty if something is."""
+    there = truth.published_model_runs
+    if not set(truth.model_runs).isdisjoint(there):
+        return ""
+    named = listed([shown(run) for run in truth.model_runs])
+    hint = nearest(truth.model_runs[0], there) if there else "; nothing is published at all"
+    return (
+        f" Nothing is published of {named}{hint}: publish the ground truth, or name another model "
+        "run"
+    )

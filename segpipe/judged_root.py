@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import replace
 
-from segpipe.errors import EvaluationError, NothingLandedError, StorageError, TableError
+from segpipe.errors import EvaluationError, NothingLandedError, StorageError, TableError, nearest
 from segpipe.evaluated_root import EvaluatedRoot
 from segpipe.evaluation.days import DatasetEvaluation, EvaluatedDays
 from segpipe.evaluation.leaderboard import Leaderboard, leaderboard
@@ -14,6 +14,7 @@ from segpipe.evaluation.out_of_date import changed_truth, is_current, truth_vers
 from segpipe.evaluation.quality import Quality, judge_quality
 from segpipe.evaluation.requirements import NoRegression
 from segpipe.evaluation.stored import ALL_DAYS, EvaluationStore, StoredEvaluation, once_more
+from segpipe.evaluation.truth_ahead import TruthAhead
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.publishing.ground_truth import PublishedTruth
@@ -152,12 +153,17 @@ class JudgedRoot(EvaluatedRoot):
             EvaluationError, TableError: if none can be evaluated.
         """
 
+        landing = Landing(self.settings.folder("validated"))
+        days = [Partition(model_run, day) for day in reversed(landing.days(model_run))]
+        ahead = TruthAhead(truth, days, self.tables)
+
         def stored(day: Partition, again: bool) -> StoredEvaluation:
             store = self.evaluations(day, boundary=boundary)
             found = store.stored()
-            inputs = inputs_of(Summary.read(self.tables(day)), truth.state)
-            if again or not is_current(store, found, inputs, truth, self.tables(day)):
-                self._evaluate(day, None, None, boundary=boundary, force=False)
+            own = truth if ids is not None else ahead.of(day)  # few of the days matter then
+            inputs = inputs_of(Summary.read(self.tables(day)), own.state)
+            if again or not is_current(store, found, inputs, own, self.tables(day)):
+                self._evaluate_with(own, day, boundary=boundary)
                 found = store.stored()
             if found is None:
                 raise TableError(f"the evaluation of {day} was removed meanwhile")
@@ -169,10 +175,14 @@ class JudgedRoot(EvaluatedRoot):
             except (StorageError, TableError):
                 return True  # whoever evaluates it says what is wrong
 
-        landing = Landing(self.settings.folder("validated"))
-        days = [Partition(model_run, day) for day in reversed(landing.days(model_run))]
         found = EvaluatedDays.of(days, stored, ids, may_have)
         if not found.days:
             what = "" if ids is None else " of the same items"
-            raise NothingLandedError(f"nothing{what} is validated of model run {model_run!r}")
+            known = sorted({*landing.model_runs(), *self.landing.model_runs()})
+            advice = (
+                ": run its partitions first" if model_run in known else nearest(model_run, known)
+            )
+            raise NothingLandedError(
+                f"nothing{what} is validated of model run {model_run!r}{advice}"
+            )
         return found

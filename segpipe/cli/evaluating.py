@@ -115,5 +115,6 @@ def run_compare(root: str, options: CompareOptions) -> int:
         )
     put_lines(result.to_json() if options.output == "json" else repr(result))
     if options.pictures is not None:
-        say(f"pictures of {result.changes.num_rows} items: {options.pictures}")
+        drawn = result.changes.num_rows - len(result.without_picture)
+        say(f"pictures of {drawn} items: {options.pictures}")
     return ALL_ACCEPTED

@@ -38,12 +38,14 @@ class Agreement(BesideEachOther):
         evaluation: of B, with A in the place of the ground truth: A's void is left out, B's void
             is no agreement.
         one_sided: items that one model run alone has, with the ``reason``.
+        without_picture: why items of ``changes`` have none, a line each, where they were asked for.
     """
 
     a: str
     b: str
     evaluation: Evaluation
     one_sided: pa.Table
+    without_picture: Sequence[str] = ()
 
     @classmethod
     def of(cls, a: ValidatedItems, b: ValidatedItems, evaluation: Evaluation) -> Agreement:

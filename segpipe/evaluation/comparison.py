@@ -58,6 +58,7 @@ class Comparison(BesideEachOther):
         metric: the number that decides in ``items``.
         seed: of the bootstrap.
         notes: what else has to be known, as lines for people.
+        without_picture: why items of ``changes`` have none, a line each, where they were asked for.
     """
 
     a: str
@@ -69,6 +70,7 @@ class Comparison(BesideEachOther):
     metric: str = METRIC
     seed: int = 0
     notes: Sequence[str] = ()
+    without_picture: Sequence[str] = ()
 
     @classmethod
     def of(

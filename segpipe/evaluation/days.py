@@ -57,6 +57,15 @@ class EvaluatedDay:
                 return Tally.of(self.stored.table("classes"))
         return Tally.of(_of_items(self.stored.table("item_classes"), ids))
 
+    @property
+    def undecided(self) -> Sequence[str]:
+        """Labels of these items of which nothing says thing or stuff."""
+        found = self.stored.undecided
+        if self.is_whole or not found:
+            return found
+        there = {*self.rows("item_classes", ["reference_id", "label"])["label"].to_pylist()}
+        return [label for label in found if label in there]
+
     def rows(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of a table of items or segments that count."""
         table = self.stored.table(name, columns)
@@ -187,7 +196,7 @@ class DatasetEvaluation(Scores):
         self.days, self.boundary, self.notes = days, boundary, days.notes
         items = [ITEMS.empty_table(), *(day.rows("items") for day in days.days)]
         self.items = pa.concat_tables(items).sort_by("reference_id")
-        self.undecided = sorted({label for day in days.days for label in day.stored.undecided})
+        self.undecided = sorted({label for day in days.days for label in day.undecided})
 
     @cached_property
     def tally(self) -> Tally:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from segpipe.errors import SettingsError, nearest
 from segpipe.evaluation.block import BlockTables, Conventions, evaluate_block
 from segpipe.evaluation.boundaries import Masks
 from segpipe.evaluation.groups import Pair
@@ -39,6 +40,18 @@ class Missing(StrEnum):
     ERROR = "error"
     FALSE_NEGATIVES = "false-negatives"
     LEAVE_OUT = "leave-out"
+
+    @classmethod
+    def named(cls, name: str) -> Missing:
+        """The one of this name.
+
+        Raises:
+            SettingsError: with the nearest one, if there is none.
+        """
+        names = [one.value for one in cls]
+        if name not in names:
+            raise SettingsError(f"missing is {name!r}{nearest(str(name), names)}")
+        return cls(name)
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,10 @@ def evaluate(
     Raises:
         EvaluationError: if there is nothing to compare, or predictions are missing.
         ManifestError: if there is no such manifest, or it cannot be used.
-        SettingsError: if the policy cannot be used.
+        SettingsError: if the policy, or ``missing``, cannot be used.
         StorageError: if storage fails.
     """
-    what = Missing(missing)
+    what = Missing.named(missing)
     rules = Policy()
     if policy is not None:
         rules = Policies.read(read_toml(Path(policy)), str(policy)).common

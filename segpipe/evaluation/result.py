@@ -80,7 +80,9 @@ class Evaluation(Scores):
     def of_items(self, reference_ids: Sequence[str]) -> Evaluation:
         """The evaluation of some of the items."""
         ids = pa.array(reference_ids, pa.string())
-        return self._with(lambda table: table.filter(pc.is_in(table["reference_id"], ids)))
+        found = self._with(lambda table: table.filter(pc.is_in(table["reference_id"], ids)))
+        there = {*pc.unique(found.item_classes["label"]).to_pylist()}
+        return replace(found, undecided=[one for one in self.undecided if one in there])
 
     def in_order(self) -> Evaluation:
         """The same with its rows in the order of the reference ids."""

@@ -31,11 +31,14 @@ class BesideEachOther:
         a, b: the model runs.
         one_sided: items that one model run alone has: ``reference_id``, ``model_run``, and the
             ``reason`` why the other is not compared.
+        without_picture: why items of ``changes`` have none, a line each, where pictures were asked
+            for.
     """
 
     a: str
     b: str
     one_sided: pa.Table
+    without_picture: Sequence[str]
 
     @property
     def _common_items(self) -> int:
@@ -65,7 +68,8 @@ class BesideEachOther:
     @property
     def remarks(self) -> list[str]:
         """What is behind the numbers, as lines for people."""
-        return [*self.notes_of_sides, *one_sided_lines(self.one_sided, (self.a, self.b))]
+        one_sided = one_sided_lines(self.one_sided, (self.a, self.b))
+        return [*self.notes_of_sides, *one_sided, *self.without_picture]
 
     def to_json(self) -> str:
         """The numbers as JSON text, with the items that differ the most."""

@@ -14,6 +14,7 @@ from PIL import Image
 from segpipe.evaluation.validated_items import ValidatedItems
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
+from segpipe.names import shown
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import PLAIN_COLOUR, colours_of
 from segpipe.pictures.legend import PAPER
@@ -61,10 +62,8 @@ def write_comparison_pictures(
     truth: GroundTruth | None,
     folder: str | PathLike[str],
     settings: Settings,
-) -> int:
-    """Write a PNG per item, named by its place and its reference id; returns how many.
-
-    An item of which a mask cannot be read any more gets no picture, and is not counted.
+) -> list[str]:
+    """Write a PNG per item, named by its place and its reference id.
 
     Args:
         sides: the model runs A and B.
@@ -72,29 +71,50 @@ def write_comparison_pictures(
         folder: where to; it is made if need be.
         settings: of the root, for images and colours.
 
+    Returns:
+        A line for people about each item that has no picture: a mask cannot be read any more.
+
     Raises:
         CatalogError, StorageError: if something cannot be read, or not be written.
     """
     target = Folder(str(Path(folder).absolute()))
-    written = 0
+    problems: list[str] = []
     for first in range(0, len(reference_ids), _ITEMS_AT_ONCE):
         ids = reference_ids[first : first + _ITEMS_AT_ONCE]
         found = [side.of(ids) for side in (*sides, *([] if truth is None else [truth]))]
         images = sides[1].images(ids)
         for place, id in enumerate(ids, first + 1):
+            read = _read(id, [one.get(id) for one in found])
+            if isinstance(read, str):
+                problems.append(f"no picture of {shown(id)}: {read}")
+                continue
             image = image_of(*images[id], settings) if id in images else None
-            items = [one[id][1] for one in found if id in one]
-            read = [
-                Side(f"{name}: {item.model_run}", mask, item.segments)
-                for name, item in zip(("A", "B", "truth"), items, strict=False)
-                if (mask := _pixels(item)) is not None
-            ]
-            if len(read) == len(found) and len({side.mask.shape for side in read}) == 1:
-                picture = side_by_side(id, read, image, settings, _LONGEST_SIDE)
-                name = folder_name(id)[:_LONGEST_NAME]
-                target.write(f"{place:02d} {name}.png", encoded(picture))
-                written += 1
-    return written
+            picture = side_by_side(id, read, image, settings, _LONGEST_SIDE)
+            name = folder_name(id)[:_LONGEST_NAME]
+            target.write(f"{place:02d} {name}.png", encoded(picture))
+    return problems
+
+
+def _read(id: str, found: Sequence[tuple[str, Truth] | None]) -> list[Side] | str:
+    """The sides of an item, or why it has no picture.
+
+    Args:
+        found: fingerprint and what there is of A, B and, where there is one, the truth.
+    """
+    read = []
+    for name, one in zip(("A", "B", "truth"), found, strict=False):
+        if one is None:
+            return f"there is no {name} of it any more: compare again"
+        mask = _pixels(one[1])
+        if mask is None:
+            return (
+                f"the mask of {name}, {shown(one[1].model_run)}, is missing from the store or was "
+                "changed: run its partition again"
+            )
+        read.append(Side(f"{name}: {one[1].model_run}", mask, one[1].segments))
+    if len({side.mask.shape for side in read}) > 1:
+        return "its masks are of several sizes: compare again"
+    return read
 
 
 def side_by_side(

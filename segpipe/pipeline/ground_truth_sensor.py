@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from segpipe.errors import SegpipeError, listed
+from segpipe.evaluation.truth_ahead import TruthAhead
 from segpipe.manifests.landing import Landing
 from segpipe.manifests.partition import Partition
 from segpipe.pipeline.partitions import partition_key
@@ -166,9 +167,10 @@ def _changed(
     readable, with the reason."""
     changed: dict[Partition, str] = {}
     unreadable: dict[Partition, SegpipeError] = {}
+    ahead = TruthAhead(truth, partitions, root.tables)
     for partition in partitions:
         try:
-            version = root.changed_truth(partition, truth)
+            version = root.changed_truth(partition, ahead.of(partition))
         except SegpipeError as error:
             unreadable[partition] = error
             continue

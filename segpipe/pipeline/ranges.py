@@ -68,8 +68,8 @@ class Chosen:
     """The partitions of a range.
 
     Attributes:
-        partitions: in the order in which they are run: model runs of the ground truth first, then
-            by day.
+        partitions: in the order in which they are run: model runs of the ground truth first,
+            then that of ``no_regression``; each by day.
         nothing_landed: model run -> number of the range's days for which it has no manifest; for
             no range, of the days that have a folder.
         retired: model runs that are left out because they are over.
@@ -126,8 +126,7 @@ def choose(root: Root, model_runs: Sequence[str], days: Days | None) -> Chosen:
         raise ManifestError(_nothing(root, wanted, days))
     if not runnable:
         raise SettingsError(outside_words(settings, outside))
-    true = settings.ground_truth
-    runnable.sort(key=lambda one: (one.model_run not in true, one.date, one.model_run))
+    runnable.sort(key=lambda one: (_turn(settings, one.model_run), one.date, one.model_run))
     return Chosen(
         tuple(runnable),
         {name: number for name, number in empty.items() if number},
@@ -135,6 +134,14 @@ def choose(root: Root, model_runs: Sequence[str], days: Days | None) -> Chosen:
         tuple(outside),
         tuple(sorted(set(unread))),
     )
+
+
+def _turn(settings: Settings, model_run: str) -> int:
+    """Whose partitions run first: what others are compared with, ground truth before the rest."""
+    compared = settings.requirements.no_regression
+    if model_run in settings.ground_truth:
+        return 0
+    return 1 if compared is not None and model_run == compared.against else 2
 
 
 def _by_partition(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from segpipe.errors import StorageError
@@ -115,15 +116,38 @@ class PublishedTruth:
             for (id, (model_run, row)), png in zip(rows.items(), masks, strict=True)
         }
 
+    def read_together(self, reference_ids: Callable[[], Collection[str]]) -> PublishedTruth:
+        """The same truth, which reads that of some items at once where all that is asked for is
+        among them.
+
+        Args:
+            reference_ids: those items, whose truth is held; called when they are first needed.
+        """
+        return _ReadTogether(self, reference_ids)
+
     @cached_property
     def _of_runs(self) -> list[tuple[str, DeltaTable]]:
         """The model runs of which something is published, each with the opened table."""
-        dataset, version = self._given[2], self._given[4]
-        table = None if version is None else self._stored.table.open(version)
+        table, there = self._opened, self.published_model_runs
         if table is None:
             return []
-        there = {one["model_run"] for one in table.partitions() if one["dataset"] == dataset}
         return [(model_run, table) for model_run in self.model_runs if model_run in there]
+
+    @cached_property
+    def _opened(self) -> DeltaTable | None:
+        version = self.version
+        return None if version is None else self._stored.table.open(version)
+
+    @cached_property
+    def published_model_runs(self) -> Sequence[str]:
+        """All model runs of the dataset of which something is published, sorted.
+
+        Raises:
+            CatalogError: if the catalog cannot be opened.
+        """
+        dataset = self._given[2]
+        found = [] if self._opened is None else self._opened.partitions()
+        return sorted({one["model_run"] for one in found if one["dataset"] == dataset})
 
     def _rows(
         self, reference_ids: Sequence[str | None], columns: list[str]
@@ -143,6 +167,46 @@ class PublishedTruth:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
             raise
+
+
+class _ReadTogether(PublishedTruth):
+    """See :meth:`PublishedTruth.read_together`; in another process it is as the whole one.
+
+    Reference ids may say nothing of the day, and then each reading goes through all files.
+    """
+
+    def __init__(self, whole: PublishedTruth, reference_ids: Callable[[], Collection[str]]) -> None:
+        super().__init__(*whole._given)
+        self._whole, self._reference_ids = whole, reference_ids
+        self._read: dict[tuple[str, ...], list[tuple[str, pa.Table]]] = {}
+
+    @property
+    def state(self) -> str:
+        """As of the whole."""
+        return self._whole.state
+
+    @property
+    def _opened(self) -> DeltaTable | None:
+        return self._whole._opened
+
+    @cached_property
+    def _held(self) -> frozenset[str]:
+        return frozenset(self._reference_ids())
+
+    def _rows(
+        self, reference_ids: Sequence[str | None], columns: list[str]
+    ) -> list[tuple[str, pa.Table]]:
+        asked = {id for id in reference_ids if id is not None}
+        if not asked or not asked <= self._held:
+            return self._whole._rows(reference_ids, columns)
+        key = tuple(columns)
+        if key not in self._read:
+            self._read[key] = self._whole._rows(sorted(self._held), columns)
+        ids = pa.array(asked, pa.string())
+        return [
+            (run, rows.filter(pc.is_in(rows["reference_id"], value_set=ids)))
+            for run, rows in self._read[key]
+        ]
 
 
 def _truth(model_run: str, row: Mapping[str, Any], png: bytes | None) -> Truth:

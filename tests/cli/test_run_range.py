@@ -129,7 +129,7 @@ def test_a_range_in_which_nothing_landed_is_an_error_that_says_what_is_there(
         choose(root, ["unet", "unte"], None)
 
 
-def test_a_range_leaves_out_what_is_over_or_has_no_partition_and_runs_the_ground_truth_first(
+def test_a_range_leaves_out_what_is_over_or_has_no_partition_and_runs_first_what_is_compared_with(
     landing: LandingWriter, root: Root
 ) -> None:
     land(landing, "annotators", DAYS[2])
@@ -143,6 +143,12 @@ def test_a_range_leaves_out_what_is_over_or_has_no_partition_and_runs_the_ground
     chosen = choose(root, [], None)
     order = [(one.model_run, one.date) for one in chosen.partitions]
     assert order == [("annotators", DAYS[2]), *(("unet", day) for day in DAYS)]
+    land(landing, "baseline", DAYS[1])
+    with (landing.root / SETTINGS_FILE).open("a") as settings:
+        settings.write('no_regression = {against = "baseline"}\n')
+    first = choose(Root.open(str(landing.root)), [], None).partitions[:3]
+    runs = [one.model_run for one in first]
+    assert runs == ["annotators", "baseline", "unet"]  # which the unet's gate compares it with
     assert chosen.retired == ("old",)
     assert chosen.without_partition == (Partition("unet", "2025-12-31"),)
     with pytest.raises(SettingsError, match="'old' is over"):

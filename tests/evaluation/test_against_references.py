@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from segpipe.evaluation.comparison import Comparison
 from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.summaries import cityscapes_json
 from tests.fixtures.references import categories, evaluated, references, runs
@@ -181,6 +182,65 @@ def test_panoptic_quality_by_boundaries_is_that_of_boundary_iou_api(name: str, r
                 assert reference["tp"] < counts[0] <= reference["tp"] + 2
             else:
                 assert counts == expected, (id, c)
+
+
+@pytest.mark.parametrize(("name", "run"), [one for one in RUNS if one.marks] or [NO_CITYSCAPES])
+def test_other_references_agree_where_they_count_alike(name: str, run: str) -> None:
+    ids = categories(name)
+    for id, found, said in compared(name, run, evaluated(name, run)):
+        floats = said["torchmetrics"]
+        for number, other in (("mIoU", "jaccard_macro"), ("fwIoU", "jaccard_weighted"),
+                              ("pixel_accuracy", "accuracy_micro")):  # fmt: skip
+            assert found.numbers[number] == approx(floats.get(other), 1e-6), (id, other)
+        bdd100k = said["bdd100k_seg"]
+        assert found.numbers["fwIoU"] == approx(bdd100k["fIoU"]), id
+        assert found.numbers["pixel_accuracy"] == approx(bdd100k["pAcc"]), id
+        for c, value in bdd100k["IoU"].items():  # there, 0 where nothing is of the class
+            assert (found.classes.get(c, {}).get("IoU") or 0) == approx(value), (id, c)
+        for label, value in said.get("cityscapesScripts", {"IoU": {}})["IoU"].items():
+            assert found.classes[ids[label]]["IoU"] == approx(value), (id, label)
+        of_deeplab = said.get("deeplab2_pq_counts") or said.get("deeplab2_pq", {}).get("per_class")
+        for c, (tp, fp, fn, iou_sum) in (of_deeplab or {}).items():
+            one = found.classes[c]
+            assert (one["TP"], one["FN"]) == (tp, fn), (id, c)
+            assert one["FP"] <= fp, (id, c)  # which forgives what is on void, not on a crowd
+            assert one["IoU_sum"] == approx(iou_sum, 1e-5), (id, c)
+
+
+def comparisons() -> list[Any]:
+    """Sets with two runs, as parameters: name, ``B minus A``."""
+    return [
+        pytest.param(name, words, marks=pytest.mark.realdata)
+        for name, one in references().items()
+        for words in one.get("comparison_by_subtraction", ())
+    ]
+
+
+@pytest.mark.parametrize(("name", "words"), comparisons() or [NO_CITYSCAPES])
+def test_the_differences_of_two_runs_are_those_of_the_references(name: str, words: str) -> None:
+    b, a = words.split(" minus ")
+    said = references()[name]["comparison_by_subtraction"][words]
+
+    def beside(metric: str, *, merge_stuff: bool = True) -> Comparison:
+        first, second = (evaluated(name, run, merge_stuff=merge_stuff) for run in (a, b))
+        return Comparison.of((a, first), (b, second), metric=metric, resamples=10)
+
+    found = beside("mIoU")
+    metrics = {one["metric"]: one for one in found.metrics.to_pylist()}
+    named = {**dict(zip(CLASS_MAPS, CLASS_MAPS, strict=True)), "boundary_IoU": "mean_boundary_IoU"}
+    if "PQ_all_merged" in said["delta_headline"]:
+        named |= {"PQ": "PQ_all_merged"}
+        named |= {one: f"{one}_merged" for one in ("PQ_things", "PQ_stuff")}
+    for number, there in named.items():
+        assert metrics[number]["difference"] == approx(said["delta_headline"][there]), number
+    counts = [metrics["mIoU"][one] for one in ("won", "tied", "lost")]
+    assert counts == said["items_better_equal_worse_by_mIoU"]
+    for metric, merge_stuff in (("mIoU", True), ("PQ", False)):
+        rows = beside(metric, merge_stuff=merge_stuff).items.to_pylist()
+        differences = {one["reference_id"]: one["difference"] for one in rows}
+        for id, of_item in said["delta_per_item"].items():
+            if metric in of_item:
+                assert differences[id] == approx(of_item[metric]), (id, metric)
 
 
 @pytest.mark.parametrize(("name", "run"), runs("cityscapes") or [NO_CITYSCAPES])

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import segpipe
-from segpipe.errors import EvaluationError
+from segpipe.errors import EvaluationError, SettingsError
 from segpipe.evaluation import items as items_module
 from segpipe.predictions.prediction import Segment
 from tests.fixtures.references import manifest, references
@@ -56,6 +56,11 @@ def test_an_item_without_a_prediction_is_an_error_that_says_what_can_be_done(
     assert "1 items are evaluated as if nothing had been predicted: 'b': there is none" in repr(
         missed
     )
+
+
+def test_what_is_missing_counts_for_is_one_of_three_names(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="missing is 'leave_out'; did you mean 'leave-out'"):
+        evaluate(tmp_path, {"a": halves()}, {"a": halves()}, missing="leave_out")
 
 
 def test_masks_in_rows_are_evaluated_as_those_in_files(tmp_path: Path) -> None:

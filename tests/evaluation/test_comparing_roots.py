@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from numpy.typing import NDArray
@@ -137,6 +139,25 @@ def test_the_command_prints_tables_or_json(root: Root, tmp_path: Path) -> None:
     assert told["one_sided"] == {"unet-v1": 2, "unet-v2": 0}
     agreement = json.loads(compare(root, "--agreement", "--format", "json").stdout)
     assert agreement["agreement"]["pixel_agreement"] < 1
+
+
+def test_an_item_whose_mask_is_gone_has_no_picture_and_that_is_told(
+    root: Root, tmp_path: Path
+) -> None:
+    compare(root)  # so that its numbers are known
+    rows = pq.read_table(root.tables(Partition("unet-v2", DAY)).url + "/validated.parquet")
+    (sha256,) = rows.filter(pc.equal(rows["reference_id"], "item 0"))["mask_sha256"].to_pylist()
+    for path in Path(root.settings.root).glob(f"masks/**/{sha256}*"):
+        path.unlink()
+    done = compare(root, "--agreement", "--pictures", tmp_path / "pictures")
+    assert "no picture of 'item 0'" not in done.stdout  # it cannot be compared at all
+    assert "pictures of 1 items" in done.stderr
+    done = compare(root, "--pictures", tmp_path / "beside truth")
+    assert "no picture of 'item 0': the mask of B, 'unet-v2', is missing from the" in done.stdout
+    assert "pictures of 1 items" in done.stderr
+    assert len(list((tmp_path / "beside truth").iterdir())) == 1
+    root.materialize("unet-v2", DAY)  # as advised
+    assert "pictures of 2 items" in compare(root, "--pictures", tmp_path / "again").stderr
 
 
 def test_boundaries_are_compared_where_they_are_asked_for(root: Root) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
+from segpipe.evaluation import truth_ahead
 from segpipe.evaluation.days import DatasetEvaluation
 from segpipe.evaluation.stored import TABLES_OF_DATASET
 from segpipe.manifests.partition import Partition
+from segpipe.publishing.table import PredictionsTable
 from segpipe.root import Root
 from segpipe.storage.files import Folder
 from tests.evaluation.test_roots import PREDICTED, RUN, TRUE, TRUTH, land, masks_read
@@ -90,6 +96,53 @@ def test_the_days_counted_together_are_the_evaluation_of_all_their_items(root: R
     assert told == {"model_run": "unet", "evaluated": 5, "mIoU": found.numbers["mIoU"]}
     of_days = root.sql("SELECT partition, mIoU FROM evaluation_summary WHERE model_run = 'unet'")
     assert sorted(of_days["partition"].to_pylist()) == [RUN.date, NEXT.date, LAST.date]
+
+
+def reads_of_the_catalog(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many items are asked for in each reading of the catalog from now on."""
+    asked: list[int] = []
+    read = PredictionsTable.read
+
+    def noted(
+        self: PredictionsTable, table: DeltaTable, columns: Any, where: Any, ids: pa.Array
+    ) -> pa.Table:
+        if len(ids):
+            asked.append(len(ids))
+        return read(self, table, columns, where, ids)
+
+    monkeypatch.setattr(PredictionsTable, "read", noted)
+    return asked
+
+
+def test_the_ground_truth_of_many_days_is_read_at_once_some_items_at_a_time(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = reads_of_the_catalog(monkeypatch)
+    expected = root.evaluate("unet", force=True)
+    assert asked == [6, 6]  # its fingerprints, and its Segments
+    asked.clear()
+    root.evaluate("unet")
+    assert asked == []
+    for most, reads in ((3, [3, 3, 4, 4]), (2, [1, 1, 2, 2, 4, 4])):
+        asked.clear()
+        monkeypatch.setattr(truth_ahead, "_ITEMS_AHEAD", most)
+        found = root.evaluate("unet", force=True)
+        assert asked == reads
+        for name in ("items", "item_classes", "item_confusion", "segments"):
+            assert getattr(found, name).equals(getattr(expected, name)), name
+
+
+def test_ground_truth_that_is_read_at_once_goes_to_other_processes_without_what_is_held(
+    root: Root,
+) -> None:
+    ids = [*PREDICTED]
+    truth = root.published_truth().read_together(lambda: ids[:3])
+    sent = pickle.loads(pickle.dumps(truth))
+    for some in (ids[:2], [ids[2], None, ids[0]], ids[2:], ["nowhere"], []):
+        assert truth.fingerprints(some) == root.published_truth().fingerprints(some)
+        assert sent.fingerprints(some) == truth.fingerprints(some)
+        assert truth.of(some) == root.published_truth().of(some)
+    assert sent.state == truth.state == root.published_truth().state
 
 
 def test_other_model_runs_are_ranked_by_counts_that_are_stored(

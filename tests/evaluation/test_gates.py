@@ -106,3 +106,12 @@ def test_a_gate_without_any_ground_truth_lets_nothing_through_but_the_ground_tru
     root.materialize(TRUTH)
     assert root.publish(TRUTH).outcomes["inserted"] == len(GIVEN)
     assert "it cannot be compared with 'v0': nothing of the same items is" in refusal(root, RUN)
+    _settings(landing, 'no_regression = {against = "perfet"}')
+    words = refusal(Root.open(landing.root), RUN)
+    assert "is validated of model run 'perfet'; did you mean 'perfect'?" in words
+    _settings(landing, 'no_regression = {against = "later"}')
+    land(landing, Partition("later", RUN.date), TRUE)
+    root = Root.open(landing.root)
+    assert "is validated of model run 'later': run its partitions first" in refusal(root, RUN)
+    root.materialize("later", RUN.date)  # as advised
+    assert "mIoU 0." in refusal(root, RUN)

@@ -14,6 +14,7 @@ import segpipe
 from segpipe.errors import EvaluationError, SettingsError, TableError
 from segpipe.evaluation.stored import TABLES
 from segpipe.manifests.partition import Partition
+from segpipe.predictions.prediction import Segment
 from segpipe.root import Root
 from segpipe.storage.mask_store import MaskStore
 from tests.fixtures.command_line import assert_plain_error, invoked
@@ -185,13 +186,33 @@ def test_a_rejected_item_counts_as_missing_once_its_ground_truth_is_published(
     assert (changed.reused, changed.outcomes["no prediction"]) == (6, 1)
 
 
+def test_a_class_is_not_called_undecided_any_more_once_its_segments_say_what_it_is(
+    root: Root, landing: LandingWriter
+) -> None:
+    def saying(label: str, **metadata: int) -> Scene:
+        return Scene(PREDICTED["item 0"].pixels * 0, (Segment(label, 0, metadata),))
+
+    known = saying("road", isthing=0)
+    for true in (saying("tree"), saying("tree", isthing=1)):
+        for partition in (TRUTH, RUN):
+            land(landing, partition, {"item 0": true, "item 1": known})
+            root.materialize(partition)
+        root.publish(TRUTH, update=True)
+        result = root.evaluate(RUN)
+        told = "they count as things: 'tree'" in repr(result)
+        assert told is ("isthing" not in true.segments[0].metadata)
+    assert result.reused == 1
+
+
 def test_ground_truth_that_is_taken_back_leaves_no_evaluation(
     root: Root, landing: LandingWriter
 ) -> None:
     root.evaluate(RUN)
     root.catalog.unpublish("labels", TRUTH.date)
     for _ in range(2):
-        with pytest.raises(EvaluationError, match="nothing could be evaluated"):
+        with pytest.raises(
+            EvaluationError, match=r"nothing could be evaluated: .* published at all"
+        ):
             root.evaluate(RUN)
     assert not [*landing.root.glob("evaluations/model_run=unet/**/_evaluation.json")]
     assert root.changed_truth(RUN, root.published_truth()) is None
@@ -246,6 +267,8 @@ def test_the_command_prints_the_table_or_json_and_says_what_is_missing(
     assert_plain_error(
         command(*given, "--all", "--against", "nobody"), "nothing could be evaluated", "'nobody'"
     )
+    with pytest.raises(EvaluationError, match=r"is published of 'lables'; did you mean 'labels'\?"):
+        invoked(*given, "--all", "--against", "lables")
     with pytest.raises(SettingsError, match="either --date YYYY-MM-DD or --all"):
         invoked(*given)
     with pytest.raises(SettingsError, match="compared with itself"):

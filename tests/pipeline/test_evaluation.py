@@ -19,6 +19,7 @@ from segpipe.pipeline.instance import open_instance
 from segpipe.pipeline.partitions import MODEL_RUNS, partition_key
 from segpipe.pipeline.runs import PartitionRuns, RunReport
 from segpipe.root import Root
+from tests.evaluation.test_days import reads_of_the_catalog
 from tests.evaluation.test_roots import PREDICTED, RUN, TRUE, TRUTH, land
 from tests.fixtures.landing import LandingWriter
 
@@ -266,7 +267,7 @@ class Truth:
 
 
 def test_a_partition_is_evaluated_again_where_the_ground_truth_of_its_items_changed(
-    landing: LandingWriter, instance: dg.DagsterInstance
+    landing: LandingWriter, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = root_with(landing)
     key = partition_key(RUN)
@@ -277,7 +278,9 @@ def test_a_partition_is_evaluated_again_where_the_ground_truth_of_its_items_chan
     assert (truth.tick(), truth.requested()) == (set(), {})
     root.materialize(TRUTH)
     root.publish(TRUTH)
+    asked = reads_of_the_catalog(monkeypatch)
     assert truth.tick() == {key}
+    assert asked == [12]  # the items of both partitions at once
     assert truth.requested() == {"evaluation": [key]}
     assert truth.requested() == {}
     truth.materialize("evaluation", key)
