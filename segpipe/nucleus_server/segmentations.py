@@ -15,15 +15,15 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from segpipe.errors import SegpipeError
+from segpipe.nucleus_server.arrivals import Arrival, Arrivals
 from segpipe.nucleus_server.journal import Journal
 from segpipe.nucleus_server.judging import Judge, Segmentation, joined
 from segpipe.nucleus_server.limits import Limits
@@ -129,8 +129,7 @@ class SegmentationStore:
     ) -> None:
         self._registry, self._journal, self._publisher = registry, journal, publisher
         self._reconciliation, self._judge, self._limits = reconciliation, judge, limits
-        self._arriving: Counter[_Owner] = Counter()
-        self._counting = threading.Lock()
+        self._arrivals = Arrivals()
         self._bursts: dict[_Owner, _Burst] = {}
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue()
         try:
@@ -156,6 +155,7 @@ class SegmentationStore:
         *,
         update: bool,
         whole: bool = False,
+        arrival: Arrival | None = None,
     ) -> Counts:
         """Store a request's segmentations; returns when they are stored, and in the catalog unless
         more of the same call follow.
@@ -164,12 +164,13 @@ class SegmentationStore:
             segmentations: as they were sent; each has a ``reference_id`` that is text.
             masks: PNG bytes of each, or nothing where their URLs are remote.
             whole: whether they are a whole call.
+            arrival: the request's, if it began before.
 
         Raises:
             SegpipeError: if the root's storage fails; a part may be stored then.
         """
         answer: Future[Counts] = Future()
-        with self._arrival(dataset, owner):
+        with arrival or self.arrival(dataset, owner):
             if update:
                 self._reconciliation.catch_up()
                 segmentations = [self._with_id(dataset, owner, one) for one in segmentations]
@@ -177,17 +178,9 @@ class SegmentationStore:
             self._waiting.put(_Waiting(dataset, owner, update, judged, answer, not masks, whole))
         return answer.result()
 
-    @contextmanager
-    def _arrival(self, dataset: str, owner: str) -> Iterator[None]:
-        """Let it be known that a request of an owner is about to be put to those that wait."""
-        key = dataset, owner
-        with self._counting:
-            self._arriving[key] += 1
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._arriving[key] -= 1
+    def arrival(self, dataset: str, owner: str) -> Arrival:
+        """Let it be known that a request of an owner begins, until it is put to those that wait."""
+        return Arrival(self._arrivals, (dataset, owner))
 
     def remove(self, dataset: str, owner: str, reference_ids: Sequence[str] | None) -> None:
         """Remove an owner's annotations of some items, or of all, here and in the catalog."""
@@ -236,7 +229,7 @@ class SegmentationStore:
         if burst.rows >= _MOST_ROWS or age > self._limits.held_seconds:
             return True
         # In this order: a request is put before it counts as having arrived.
-        if self._arriving[owner] or not self._waiting.empty():
+        if owner in self._arrivals or not self._waiting.empty():
             return False
         return burst.ended or age > self._limits.call_seconds
 
@@ -329,7 +322,7 @@ def _warning(one: Segmentation, *, replaced: bool) -> str:
     if replaced:
         words += ". The prediction that was there is withdrawn from it; segpipe history names the "
         words += "version, and segpipe restore brings the one before it back"
-    return words
+    return f"{words}. {one.advice}" if one.advice else words
 
 
 def _annotation(dataset: str, owner: str, one: Segmentation) -> Annotation:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from segpipe.errors import SegpipeError, StorageError
+from segpipe.nucleus_server.arrivals import Arrival
 from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.jobs import Job, Jobs
 from segpipe.nucleus_server.registry import (
@@ -56,19 +57,26 @@ class Uploads:
         return self._registry.put_items(dataset, items, update=flag(payload, "update"))
 
     def put_annotations(
-        self, dataset: str, owner: str, upload: Upload, *, whole: bool = False
+        self,
+        dataset: str,
+        owner: str,
+        upload: Upload,
+        *,
+        whole: bool = False,
+        arrival: Arrival | None = None,
     ) -> Counts:
         """Store segmentations and annotations of other kinds.
 
         Args:
             whole: whether the upload is a whole call of the client.
+            arrival: of its request.
         """
         payload, update = upload.payload, flag(upload.payload, "update")
         sent, others = entries(payload, "segmentations"), entries(payload, "annotations")
         counts = Counts()
         if sent:
             counts = self._segmentations.take(
-                dataset, owner, sent, upload.masks, update=update, whole=whole
+                dataset, owner, sent, upload.masks, update=update, whole=whole, arrival=arrival
             )
         known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
         with self._registry.transaction():
@@ -202,17 +210,19 @@ def summary(dataset: str, owner: str, counts: Counts) -> dict[str, Any]:
 def _other(dataset: str, owner: str, sent: Mapping[str, Any]) -> Annotation:
     """A box, polygon, category or the like.
 
-    It is told from others by its annotation id, which it gets where it has none. An item has one
-    category of each taxonomy, whose id is always the same.
+    It is told from others by its annotation id or, where it has none, by its label and geometry, of
+    which the client makes ids of boxes. An item has one category of each taxonomy. The id that it
+    gets where it has none follows from that: sent again, it is the same one.
     """
     kind = str(sent.get("type") or "box")
     if kind in _SEGMENTATION_TYPES:
         kind = SEGMENTATION
-    if kind in CATEGORIES:
-        identity = str(sent.get("taxonomy_name") or "")
-        told = json.dumps([dataset, owner, sent["reference_id"], kind, identity])
-        id = f"ann_{hashlib.sha256(told.encode()).hexdigest()[:20]}"
-    else:
-        identity = id = str(sent.get("annotation_id") or new_id("ann"))
-    body = {**sent, "annotation_id": sent.get("annotation_id") or id}
+    given, identity = sent.get("annotation_id"), str(sent.get("taxonomy_name") or "")
+    if kind not in CATEGORIES:
+        identity = json.dumps([sent.get("label"), sent.get("geometry")], sort_keys=True)
+    told = json.dumps([dataset, owner, sent["reference_id"], kind, identity])
+    id = str(given or f"ann_{hashlib.sha256(told.encode()).hexdigest()[:20]}")
+    if kind not in CATEGORIES:
+        identity = id
+    body = {**sent, "annotation_id": id}
     return Annotation(dataset, owner, str(sent["reference_id"]), kind, identity, body)

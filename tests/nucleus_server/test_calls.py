@@ -194,6 +194,25 @@ def test_what_the_catalog_could_not_take_is_answered_as_failed_and_published_lat
     uploading.endpoint.close()
 
 
+@pytest.mark.parametrize("checks", Checks)
+def test_of_undeclared_zeros_alone_it_is_said_how_they_become_background(
+    tmp_path: Path, checks: Checks
+) -> None:
+    uploading = Uploading(tmp_path, Judging(checks))
+
+    def told(*declared: int, value: int = 3) -> str:
+        segments = [{"label": "car", "index": one} for one in declared]
+        counts = uploading.request(0, value=value, annotations=segments, update=True)
+        (words,) = counts.errors if checks is Checks.STRICT else counts.warnings
+        return words
+
+    assert "--background-label" in told(3)  # as an ignored value
+    assert "--background-label" in told(200, value=200)
+    assert "--background-label" not in told(0)
+    assert "--background-label" not in told(4)
+    uploading.endpoint.close()
+
+
 def test_undeclared_zeros_are_background_where_that_is_asked_for(tmp_path: Path) -> None:
     judging = Judging(Checks.STRICT, background_label="background")
     uploading = Uploading(tmp_path, judging)
