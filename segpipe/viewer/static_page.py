@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from segpipe.errors import SegpipeError, SettingsError
+from segpipe.errors import SegpipeError, SettingsError, listed
 from segpipe.root import Root
 from segpipe.viewer.bundle import one_file
 from segpipe.viewer.filters import Filters
@@ -68,10 +68,7 @@ def static_page(
     viewer.index.renew()
     found = viewer.items(filters, 1, None)
     if not found["total"]:
-        raise SettingsError(
-            f"model run {' or '.join(filters.runs)!r} has no prediction that passes the filters: "
-            "`segpipe browse` shows what there is; --rejected is for rejected rows alone"
-        )
+        raise SettingsError(_nothing(viewer, filters))
     content = _Content(viewer, most_items, most_bytes)
     for card in _cards(viewer, filters):
         if not content.take(card):
@@ -80,6 +77,21 @@ def static_page(
     held = content.held(filters, notes)
     title = f"{', '.join(filters.runs)} · {held['root']['dataset']}"
     return StaticPage(one_file(title, held), len(content.cards), found["total"], notes)
+
+
+def _nothing(viewer: Viewer, filters: Filters) -> str:
+    facts, name = viewer.facts(), " or ".join(filters.runs)
+    shown = facts["dataset"]
+    kind = "rejected" if filters.outcomes == ("rejected",) else "published"
+    runs = [run for run in facts["model_runs"] if run["name"] in filters.runs and run[kind]]
+    there = {run["dataset"] for run in runs}
+    if there and shown not in there:
+        words = f"dataset {shown!r} has nothing {kind} of model run {name!r}; datasets that have: "
+        return f"{words}{listed(sorted(there))}. Name one with --dataset"
+    return (
+        f"model run {name!r} has no prediction that passes the filters: `segpipe browse` shows "
+        "what there is; --rejected is for rejected rows alone"
+    )
 
 
 def _cards(viewer: Viewer, filters: Filters) -> Iterator[Json]:
