@@ -48,14 +48,7 @@ async def model(endpoint: Endpoint, request: Request) -> Any:
 
 
 async def delete_model(endpoint: Endpoint, request: Request) -> Any:
-    owner = endpoint.model(request)
-
-    def removed() -> None:
-        for dataset, _ in endpoint.registry.datasets():
-            endpoint.segmentations.remove(dataset, owner, None)
-        endpoint.registry.delete_model(owner)
-
-    await run_in_threadpool(removed)
+    await run_in_threadpool(endpoint.delete_model, endpoint.model(request))
     return {"msg": "Model deletion running in an async job"}  # the client's tests want these words
 
 

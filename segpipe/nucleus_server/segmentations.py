@@ -29,7 +29,8 @@ from segpipe.nucleus_server.judging import Judge, Segmentation, joined
 from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.publishing import CatalogPublisher
 from segpipe.nucleus_server.reconciliation import Reconciliation
-from segpipe.nucleus_server.registry import SEGMENTATION, Annotation, Registry
+from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
+from segpipe.nucleus_server.requests import RequestRefused
 
 # Segmentations in a request of the client, if more of the call may follow.
 _LOCAL_PER_REQUEST, _REMOTE_PER_REQUEST = 10, 20
@@ -168,6 +169,7 @@ class SegmentationStore:
 
         Raises:
             SegpipeError: if the root's storage fails; a part may be stored then.
+            RequestRefused: if the dataset or the model was deleted meanwhile.
         """
         answer: Future[Counts] = Future()
         with arrival or self.arrival(dataset, owner):
@@ -237,6 +239,7 @@ class SegmentationStore:
         """Note requests in journal and registry, and answer all but the last."""
         try:
             with self._reconciliation.changing():
+                check_there(self._registry, *owner)
                 decided = self._decided(owner, group)
                 if decided.stored:
                     self._note(owner, decided, update=update)
@@ -313,8 +316,17 @@ class SegmentationStore:
 
     def _fail(self, one: _Waiting, error: BaseException) -> None:
         one.answer.set_exception(error)
-        if not isinstance(error, SegpipeError):
+        if not isinstance(error, SegpipeError | RequestRefused):
             _logger.error("storing segmentations failed", exc_info=error)
+
+
+def check_there(registry: Registry, dataset: str, owner: str) -> None:
+    """Raises:
+    RequestRefused: 404 if the dataset or the model was deleted since the request began.
+    """
+    owned = owner == GROUND_TRUTH or registry.model(owner) is not None
+    if not owned or registry.dataset_name(dataset) is None:
+        raise RequestRefused(404, "the dataset or the model was deleted meanwhile")
 
 
 def _warning(one: Segmentation, *, replaced: bool) -> str:

@@ -21,7 +21,7 @@ from segpipe.nucleus_server.registry import (
     run_of,
 )
 from segpipe.nucleus_server.requests import RequestRefused, Upload, entries, flag, json_lines, text
-from segpipe.nucleus_server.segmentations import Counts, SegmentationStore
+from segpipe.nucleus_server.segmentations import Counts, SegmentationStore, check_there
 from segpipe.nucleus_server.taxonomies import CATEGORIES, Taxonomies
 
 ITEMS, PREDICTIONS, ANNOTATIONS = "uploadDatasetItems", "uploadPredictions", "uploadAnnotations"
@@ -70,6 +70,10 @@ class Uploads:
         Args:
             whole: whether the upload is a whole call of the client.
             arrival: of its request.
+
+        Raises:
+            SegpipeError: if the root's storage fails.
+            RequestRefused: if it cannot be read, or the dataset or the model was deleted.
         """
         payload, update = upload.payload, flag(upload.payload, "update")
         sent, others = entries(payload, "segmentations"), entries(payload, "annotations")
@@ -78,8 +82,9 @@ class Uploads:
             counts = self._segmentations.take(
                 dataset, owner, sent, upload.masks, update=update, whole=whole, arrival=arrival
             )
-        known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
         with self._registry.transaction():
+            check_there(self._registry, dataset, owner)
+            known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
             refusals = self._taxonomies.refusals(dataset, others)
             for one, refused in zip(others, refusals, strict=True):
                 if one["reference_id"] not in known:

@@ -18,8 +18,9 @@ from segpipe.errors import SegpipeError
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
 from segpipe.nucleus_server.journal import Journal
-from segpipe.nucleus_server.judging import Checks, Judging
+from segpipe.nucleus_server.judging import Checks, Judge, Judging
 from segpipe.nucleus_server.limits import Limits
+from segpipe.nucleus_server.requests import RequestRefused, Upload
 from segpipe.nucleus_server.segmentations import Counts
 from segpipe.publishing.history import History
 from segpipe.root import Root
@@ -161,6 +162,29 @@ def test_reading_and_deleting_do_not_wait_for_the_rest_of_a_call(
     uploading.endpoint.segmentations.remove(uploading.dataset, uploading.model, ["img00"])
     assert len(uploading.published) == len(uploading.readable) == 19
     uploading.endpoint.close()
+
+
+@pytest.mark.parametrize("what", ["dataset", "model"])
+def test_what_arrives_while_its_dataset_or_model_is_deleted_is_stored_nowhere(
+    uploading: Uploading, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    uploading.request(0)
+    endpoint, judged = uploading.endpoint, Judge.judged
+
+    def deleted_then(*arguments: Any) -> Any:
+        found = judged(*arguments)
+        getattr(endpoint, f"delete_{what}")(getattr(uploading, what))
+        return found
+
+    monkeypatch.setattr(Judge, "judged", deleted_then)
+    with pytest.raises(RequestRefused, match="deleted meanwhile"):
+        uploading.request(1)
+    assert uploading.published == {}
+    box = Upload({"annotations": [{"reference_id": "img02", "type": "box"}]}, [])
+    with pytest.raises(RequestRefused, match="deleted meanwhile"):
+        endpoint.uploads.put_annotations(uploading.dataset, uploading.model, box)
+    assert endpoint.registry.annotations(uploading.dataset, uploading.model) == {}
+    endpoint.close()
 
 
 def test_what_was_published_and_undone_before_a_process_noted_it_is_not_published_again(
