@@ -27,6 +27,7 @@ from segpipe.nucleus_server.taxonomies import CATEGORIES, Taxonomies
 ITEMS, PREDICTIONS, ANNOTATIONS = "uploadDatasetItems", "uploadPredictions", "uploadAnnotations"
 DELETION = "annotationDeletion"
 _SEGMENTATION_TYPES = ("mask", "segmentation")
+_MOST_WARNINGS = 100  # in the message of a job
 _logger = logging.getLogger("segpipe.nucleus_server")
 
 
@@ -178,8 +179,17 @@ class Uploads:
                 "n_errors": len(masks.errors),
             }
         if masks.warnings:
-            message["warnings"] = masks.warnings
+            message["warnings"] = _first(masks.warnings, job.dataset, owner)
         return message, [*masks.errors, *rest.errors]
+
+
+def _first(warnings: list[str], dataset: str, owner: str) -> list[str]:
+    """The first warnings, and where all are told: a job's message is read again and again."""
+    more = len(warnings) - _MOST_WARNINGS
+    if more <= 0:
+        return warnings
+    where = "" if owner == GROUND_TRUTH else f": dataset/{dataset}/model/{owner}/findings has all"
+    return [*warnings[:_MOST_WARNINGS], f"and {more:,} more{where}"]
 
 
 def _items_message(job: Job, total: int, counts: Mapping[str, int]) -> dict[str, Any]:

@@ -179,6 +179,20 @@ def test_jobs_are_listed_that_are_asked_for(world: World) -> None:
         dataset.jobs(from_date="Jan 31 2026")
 
 
+def test_a_job_tells_its_first_warnings_and_where_all_are(world: World) -> None:
+    items = [nucleus.DatasetItem("https://a.b/c.jpg", f"new {n}") for n in range(103)]
+    ended(world.dataset.append(items))
+    segments = [nucleus.Segment("a", 0)]
+    masks = [
+        nucleus.SegmentationPrediction("s3://b/m.png", segments, one.reference_id) for one in items
+    ]
+    *warnings, rest = ended(world.upload(masks, asynchronous=True))["message"]["warnings"]
+    assert len(warnings) == 100
+    words, _, where = rest.partition(": ")
+    assert words == "and 3 more"
+    assert len(world.client.get(where.removesuffix(" has all"))) == 103
+
+
 def test_a_job_of_items_tells_what_the_clients_own_tests_read_of_it(world: World) -> None:
     items = [nucleus.DatasetItem("https://a.b/c.jpg", f"new {n}") for n in range(5)]
     job = world.dataset.append(items)
