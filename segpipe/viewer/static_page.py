@@ -61,13 +61,16 @@ def static_page(
         most_bytes: of their pictures; the items after that are left out.
 
     Raises:
-        SettingsError: if the filters leave nothing.
+        SettingsError: if the filters leave nothing, or there are several datasets and neither the
+            filters nor the settings name one of them.
         SegpipeError: if a table of the root cannot be read.
     """
     viewer = Viewer(root)
     viewer.index.renew()
     found = viewer.items(filters, 1, None)
-    if not found["total"]:
+    there = viewer.facts()["datasets"]
+    unclear = len(there) > 1 and root.settings.dataset not in there and filters.dataset is None
+    if not found["total"] or unclear:
         raise SettingsError(_nothing(viewer, filters))
     content = _Content(viewer, most_items, most_bytes)
     for card in _cards(viewer, filters):
@@ -81,12 +84,12 @@ def static_page(
 
 def _nothing(viewer: Viewer, filters: Filters) -> str:
     facts, name = viewer.facts(), " or ".join(filters.runs)
-    shown = facts["dataset"]
+    own = viewer.root.settings.dataset
     kind = "rejected" if filters.outcomes == ("rejected",) else "published"
     runs = [run for run in facts["model_runs"] if run["name"] in filters.runs and run[kind]]
     there = {run["dataset"] for run in runs}
-    if there and shown not in there:
-        words = f"dataset {shown!r} has nothing {kind} of model run {name!r}; datasets that have: "
+    if there and own not in there:
+        words = f"dataset {own!r} has nothing {kind} of model run {name!r}; datasets that have: "
         return f"{words}{listed(sorted(there))}. Name one with --dataset"
     return (
         f"model run {name!r} has no prediction that passes the filters: `segpipe browse` shows "

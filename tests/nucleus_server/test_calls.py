@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import SegpipeError, SettingsError
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
 from segpipe.nucleus_server.journal import Journal
@@ -24,6 +24,9 @@ from segpipe.nucleus_server.requests import RequestRefused, Upload
 from segpipe.nucleus_server.segmentations import Counts
 from segpipe.publishing.history import History
 from segpipe.root import Root
+from segpipe.viewer.filters import Filters
+from segpipe.viewer.static_page import static_page
+from segpipe.viewer.viewer import Viewer
 from tests.fixtures.landing import HEIGHT, WIDTH, striped_mask
 
 #: Nothing is published because of time alone.
@@ -255,3 +258,24 @@ def test_undeclared_zeros_are_background_where_that_is_asked_for(tmp_path: Path)
     (finding,) = uploading.endpoint.registry.findings(uploading.dataset, uploading.model)["img00"]
     assert "'background'" in finding
     uploading.endpoint.close()
+
+
+def test_of_several_datasets_the_first_is_browsed_and_a_gallery_wants_to_be_told(
+    uploading: Uploading,
+) -> None:
+    """`segpipe browse` and `segpipe gallery`, where `segpipe.toml` names none of them."""
+    uploading.request(0)
+    registry = uploading.endpoint.registry
+    uploading.dataset = registry.create_dataset({"name": "fields"})
+    item = {"reference_id": "img01", "height": HEIGHT, "width": WIDTH}
+    registry.put_items(uploading.dataset, [item], update=False)
+    uploading.request(1)
+    uploading.endpoint.close()
+    root, filters = Root.open(str(uploading.folder)), Filters(runs=("unet@1",))
+    viewer = Viewer(root)
+    viewer.index.renew()
+    assert viewer.facts()["dataset"] == "fields"
+    with pytest.raises(SettingsError, match="datasets that have: fields, streets"):
+        static_page(root, filters)
+    assert [card["id"] for card in viewer.items(filters, 9, None)["items"]] == ["img01"]
+    assert static_page(root.of_dataset("streets"), filters).total == 1
