@@ -26,6 +26,7 @@ def run_browse(root: str, host: str, port: int, token: str | None, *, open_page:
 
 def run_gallery(
     root: str,
+    dataset: str | None,
     model_run: str,
     labels: Sequence[str],
     out: Path,
@@ -36,8 +37,12 @@ def run_gallery(
 ) -> int:
     """Write a model run's gallery as one HTML file; returns the exit status.
 
+    Args:
+        dataset: of which; None for that of ``segpipe.toml``, or the only one there is.
+
     Raises:
         SettingsError: if the file is there already, or there is nothing to show.
+        CatalogError: if the catalog has nothing of the dataset.
     """
     from segpipe.root import Root
     from segpipe.viewer.filters import Filters
@@ -48,7 +53,10 @@ def run_gallery(
     filters = Filters(
         runs=(model_run,), labels=tuple(labels), outcomes=("rejected",) if rejected else ()
     )
-    page = static_page(Root.open(root, must_exist=True), filters, most_items=limit)
+    opened = Root.open(root, must_exist=True)
+    if dataset is not None:
+        opened = opened.of_dataset(dataset)
+    page = static_page(opened, filters, most_items=limit)
     target = out.absolute()
     Folder(str(target.parent)).write(target.name, page.html)
     put(f"{page.shown:,} of {page.total:,} predictions: {out} ({len(page.html) / 2**20:.1f} MiB)")

@@ -30,6 +30,7 @@ from segpipe.cli.export_command import export
 from segpipe.cli.importing import Command, import_group
 from segpipe.cli.options import (
     ROOT_HELP,
+    dataset_option,
     format_option,
     model_run_option,
     root_option,
@@ -227,6 +228,7 @@ def browse(root: str, host: str, port: int, token: str | None, open_page: bool) 
 
 @cli.command(short_help="Write a model run's pictures as one HTML file.")
 @root_option
+@dataset_option
 @model_run_option
 @click.option(
     "--label",
@@ -254,7 +256,7 @@ def browse(root: str, host: str, port: int, token: str | None, open_page: bool) 
     help="Most items in the file; it says how many are left out.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE.html if it is there.")
-def gallery(root: str, model_run: str, out: Path, **options: Any) -> int:
+def gallery(root: str, dataset: str | None, model_run: str, out: Path, **options: Any) -> int:
     """Write a model run's gallery and items as one HTML file that needs no server.
 
     \b
@@ -263,7 +265,8 @@ def gallery(root: str, model_run: str, out: Path, **options: Any) -> int:
     """
     from segpipe.cli.browse import run_gallery
 
-    return run_gallery(root, model_run, options.pop("labels"), out, options.pop("limit"), **options)
+    labels, limit = options.pop("labels"), options.pop("limit")
+    return run_gallery(root, dataset, model_run, labels, out, limit, **options)
 
 
 @cli.command(short_help="Check the masks of a manifest; publish nothing.")

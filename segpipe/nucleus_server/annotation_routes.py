@@ -28,8 +28,11 @@ async def _upload(endpoint: Endpoint, request: Request, owner: str, kind: str) -
     if is_async(request):
         asked = {**json_object(await request.body()), "model": owner}
         return begun(endpoint.uploads.begin(dataset, kind, asked))
-    upload = await upload_of(request)
-    counts = await run_in_threadpool(endpoint.uploads.put_annotations, dataset, owner, upload)
+    with endpoint.segmentations.arrival(dataset, owner) as arrival:
+        upload = await upload_of(request)
+        counts = await run_in_threadpool(
+            endpoint.uploads.put_annotations, dataset, owner, upload, arrival=arrival
+        )
     return summary(dataset, owner, counts)
 
 
@@ -81,13 +84,17 @@ async def one_prediction(endpoint: Endpoint, request: Request) -> Any:
 
 async def _one(endpoint: Endpoint, request: Request, owner: str, what: str) -> Any:
     dataset = endpoint.dataset(request)
-    reference_id, _, wanted = str(request.path_params["both"]).rpartition("/")
-    found = await endpoint.annotations(dataset, owner, reference_id)
-    for kind in found.values():
-        for one in kind:
-            if one.get("annotation_id") == wanted:
-                return one
-    raise RequestRefused(404, f"there is no {what} {wanted!r} for {reference_id!r}")
+    both = str(request.path_params["both"])
+    reference_id, slash, wanted = both.rpartition("/")
+    while slash:  # either id may have some: the client quotes neither
+        found = await endpoint.annotations(dataset, owner, reference_id)
+        for kind in found.values():
+            for one in kind:
+                if one.get("annotation_id") == wanted:
+                    return one
+        reference_id, slash, _ = reference_id.rpartition("/")
+        wanted = both[len(reference_id) + 1 :]
+    raise RequestRefused(404, f"there is no {what} {both!r}: a reference id and an annotation id")
 
 
 async def export(endpoint: Endpoint, request: Request) -> Any:

@@ -15,7 +15,7 @@ from segpipe.nucleus_server.judging import Judge, Judging
 from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.publishing import CatalogPublisher
 from segpipe.nucleus_server.reconciliation import Reconciliation
-from segpipe.nucleus_server.registry import Registry
+from segpipe.nucleus_server.registry import GROUND_TRUTH, Registry
 from segpipe.nucleus_server.requests import RequestRefused
 from segpipe.nucleus_server.segmentations import SegmentationStore
 from segpipe.nucleus_server.taxonomies import Taxonomies
@@ -43,6 +43,28 @@ class Endpoint:
         self.uploads.close()
         self.segmentations.close()
         self._database.close()
+
+    def delete_dataset(self, dataset: str) -> None:
+        """Remove a dataset, with all that is in it, here and in the catalog.
+
+        Raises:
+            SegpipeError: if the root's storage fails.
+        """
+        with self.reconciliation.changing():  # nothing is stored for it in between
+            for owner in [GROUND_TRUTH, *self.registry.owners(dataset)]:
+                self.segmentations.remove(dataset, owner, None)
+            self.registry.delete_dataset(dataset)
+
+    def delete_model(self, model: str) -> None:
+        """Remove a model, with what it predicted, here and in the catalog.
+
+        Raises:
+            SegpipeError: if the root's storage fails.
+        """
+        with self.reconciliation.changing():
+            for dataset, _ in self.registry.datasets():
+                self.segmentations.remove(dataset, model, None)
+            self.registry.delete_model(model)
 
     async def annotations(
         self, dataset: str, owner: str, reference_id: str | None = None

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from segpipe.nucleus_server.database import Database, new_id
+from segpipe.nucleus_server.requests import MOST_ENTRIES
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,37 @@ class Job:
     errors: Sequence[str]
     created: str
     asked: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs are listed.
+
+    Attributes:
+        dataset: of this one; of all where None.
+        kinds: of these; of all where there are none.
+        completed: whether those that are done, too.
+        start, end: made from then on, and not after then; whenever where None.
+        most: so many at most, the newest.
+    """
+
+    dataset: str | None = None
+    kinds: Sequence[str] = ()
+    completed: bool = False
+    start: datetime | None = None
+    end: datetime | None = None
+    most: int = MOST_ENTRIES
+
+    def takes(self, job: Job) -> bool:
+        """Whether a job is one of them."""
+        made = datetime.fromisoformat(job.created)
+        return (
+            self.dataset in (None, job.dataset)
+            and (not self.kinds or job.kind in self.kinds)
+            and (self.completed or job.status != "Completed")
+            and (self.start is None or self.start <= made)
+            and (self.end is None or made <= self.end)
+        )
 
 
 class Jobs:
@@ -66,6 +98,11 @@ class Jobs:
     def all(self) -> list[Job]:
         """All jobs, in the order they were made."""
         return [_job(row) for row in self._rows("SELECT * FROM jobs ORDER BY place")]
+
+    def listed(self, asked: JobFilter) -> list[Job]:
+        """Those of the jobs that are asked for, in the order they were made."""
+        found = [one for one in self.all() if asked.takes(one)]
+        return found[max(0, len(found) - asked.most) :]
 
     def sign_upload(self, dataset: str, request_id: str) -> str:
         """A token under which the body of a request may be put, once made the same for ever."""

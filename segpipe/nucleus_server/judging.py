@@ -22,6 +22,10 @@ from segpipe.validation.validated import PredictionBatch, nested
 
 #: Rules that reject a mask for nothing else than a value that no Segment explains.
 _UNDECLARED = ({"VALUE-NO-SEGMENT"}, {"IGNORE-255"})
+_ADVICE = (
+    "If 0 is the background, `segpipe nucleus-server --background-label LABEL` gives it a Segment "
+    "in the catalog"
+)
 
 
 class Checks(StrEnum):
@@ -53,12 +57,14 @@ class Segmentation:
         refused: why it cannot be stored; None where it can.
         findings: what segpipe found, the reasons first.
         prediction: one row and its Segments for the catalog; None where the mask is not fit for it.
+        advice: how it might be; nothing where there is none.
     """
 
     sent: Mapping[str, Any]
     refused: str | None
     findings: Sequence[str] = ()
     prediction: PredictionBatch | None = None
+    advice: str = ""
 
     @property
     def reference_id(self) -> str:
@@ -140,8 +146,11 @@ class Judge:
                 found = rejected.get(place, ())
                 findings = [f"{one['rule']}: {one['message']}" for one in found]
                 findings = findings or ["it was not accepted"]
-                strict = self._checks is Checks.STRICT
-                looked.append(Segmentation(sent, "; ".join(findings) if strict else None, findings))
+                advice = _ADVICE if self._background is None and _lacks_zero_alone(found) else ""
+                refused = None
+                if self._checks is Checks.STRICT:
+                    refused = ". ".join(filter(None, ["; ".join(findings), advice]))
+                looked.append(Segmentation(sent, refused, findings, advice=advice))
         return looked
 
     @property
@@ -174,6 +183,17 @@ def _validated(
 
 def _rejecting(found: Iterable[Mapping[str, Any]]) -> set[str]:
     return {str(one["rule"]) for one in found if one["severity"] == Severity.REJECT}
+
+
+def _lacks_zero_alone(found: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a mask is rejected for nothing else than undeclared pixels of the value 0."""
+    rejecting = [one for one in found if one["severity"] == Severity.REJECT]
+    return _rejecting(found) in _UNDECLARED and all(
+        one["message"].startswith("value 0:")
+        # The one rule lists what is not declared, the other is about one value.
+        and (one["found"] == "0" or one["rule"] != "VALUE-NO-SEGMENT")
+        for one in rejecting
+    )
 
 
 def _row(

@@ -24,7 +24,7 @@ class Limits:
         connections: in all.
         connections_per_address: of one client's address.
         call_seconds: within which a further request of the same call is expected.
-        held_seconds: an answer is held for requests of the same call that are being worked on.
+        held_seconds: an answer is held for requests of the same call that are on their way.
         ending_seconds: for a client to send its request or fetch its answer once the server ends.
     """
 
@@ -39,5 +39,5 @@ class Limits:
     connections: int = 256
     connections_per_address: int = 64
     call_seconds: float = 0.15
-    held_seconds: float = 1.0
+    held_seconds: float = 10.0
     ending_seconds: float = 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -12,9 +13,16 @@ from segpipe.nucleus_server import annotation_routes as labelling
 from segpipe.nucleus_server import dataset_routes as datasets
 from segpipe.nucleus_server.answers import begun
 from segpipe.nucleus_server.endpoint import Endpoint
-from segpipe.nucleus_server.jobs import Job
+from segpipe.nucleus_server.jobs import Job, JobFilter
 from segpipe.nucleus_server.registry import run_of
-from segpipe.nucleus_server.requests import RequestRefused, json_object, text
+from segpipe.nucleus_server.requests import (
+    MOST_ENTRIES,
+    RequestRefused,
+    flag,
+    json_object,
+    text,
+    texts,
+)
 
 Handler = Callable[[Endpoint, Request], Awaitable[Any]]
 
@@ -40,14 +48,7 @@ async def model(endpoint: Endpoint, request: Request) -> Any:
 
 
 async def delete_model(endpoint: Endpoint, request: Request) -> Any:
-    owner = endpoint.model(request)
-
-    def removed() -> None:
-        for dataset, _ in endpoint.registry.datasets():
-            endpoint.segmentations.remove(dataset, owner, None)
-        endpoint.registry.delete_model(owner)
-
-    await run_in_threadpool(removed)
+    await run_in_threadpool(endpoint.delete_model, endpoint.model(request))
     return {"msg": "Model deletion running in an async job"}  # the client's tests want these words
 
 
@@ -95,7 +96,31 @@ async def delete_model_run(endpoint: Endpoint, request: Request) -> Any:
 
 
 async def jobs(endpoint: Endpoint, request: Request) -> Any:
-    return [begun(job) for job in endpoint.jobs.all()]
+    asked = json_object(await request.body() or b"{}")
+    dataset, most = asked.get("dataset_id"), asked.get("limit")
+    if most is not None and (type(most) is not int or most < 0):
+        raise RequestRefused(400, "limit has to be a number of jobs")
+    wanted = JobFilter(
+        None if dataset is None else text(asked, "dataset_id"),
+        texts(asked, "job_types") if asked.get("job_types") else (),
+        flag(asked, "show_completed"),
+        _time(asked, "from_date"),
+        _time(asked, "to_date"),
+        MOST_ENTRIES if most is None else most,
+    )
+    return [begun(job) for job in endpoint.jobs.listed(wanted)]
+
+
+def _time(asked: Mapping[str, Any], name: str) -> datetime | None:
+    """A day or a time, in UTC if it says no other; None where it is not there."""
+    if asked.get(name) is None:
+        return None
+    try:
+        told = datetime.fromisoformat(text(asked, name))
+    except ValueError:
+        words = f"{name} has to be a day or a time as in 2026-01-31 or 2026-01-31T12:00:00"
+        raise RequestRefused(400, words) from None
+    return told if told.tzinfo else told.replace(tzinfo=UTC)
 
 
 async def job(endpoint: Endpoint, request: Request) -> Any:

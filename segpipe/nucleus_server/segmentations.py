@@ -15,21 +15,22 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from segpipe.errors import SegpipeError
+from segpipe.nucleus_server.arrivals import Arrival, Arrivals
 from segpipe.nucleus_server.journal import Journal
 from segpipe.nucleus_server.judging import Judge, Segmentation, joined
 from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.publishing import CatalogPublisher
 from segpipe.nucleus_server.reconciliation import Reconciliation
-from segpipe.nucleus_server.registry import SEGMENTATION, Annotation, Registry
+from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
+from segpipe.nucleus_server.requests import RequestRefused
 
 # Segmentations in a request of the client, if more of the call may follow.
 _LOCAL_PER_REQUEST, _REMOTE_PER_REQUEST = 10, 20
@@ -129,8 +130,7 @@ class SegmentationStore:
     ) -> None:
         self._registry, self._journal, self._publisher = registry, journal, publisher
         self._reconciliation, self._judge, self._limits = reconciliation, judge, limits
-        self._arriving: Counter[_Owner] = Counter()
-        self._counting = threading.Lock()
+        self._arrivals = Arrivals()
         self._bursts: dict[_Owner, _Burst] = {}
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue()
         try:
@@ -156,6 +156,7 @@ class SegmentationStore:
         *,
         update: bool,
         whole: bool = False,
+        arrival: Arrival | None = None,
     ) -> Counts:
         """Store a request's segmentations; returns when they are stored, and in the catalog unless
         more of the same call follow.
@@ -164,12 +165,14 @@ class SegmentationStore:
             segmentations: as they were sent; each has a ``reference_id`` that is text.
             masks: PNG bytes of each, or nothing where their URLs are remote.
             whole: whether they are a whole call.
+            arrival: the request's, if it began before.
 
         Raises:
             SegpipeError: if the root's storage fails; a part may be stored then.
+            RequestRefused: if the dataset or the model was deleted meanwhile.
         """
         answer: Future[Counts] = Future()
-        with self._arrival(dataset, owner):
+        with arrival or self.arrival(dataset, owner):
             if update:
                 self._reconciliation.catch_up()
                 segmentations = [self._with_id(dataset, owner, one) for one in segmentations]
@@ -177,17 +180,9 @@ class SegmentationStore:
             self._waiting.put(_Waiting(dataset, owner, update, judged, answer, not masks, whole))
         return answer.result()
 
-    @contextmanager
-    def _arrival(self, dataset: str, owner: str) -> Iterator[None]:
-        """Let it be known that a request of an owner is about to be put to those that wait."""
-        key = dataset, owner
-        with self._counting:
-            self._arriving[key] += 1
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._arriving[key] -= 1
+    def arrival(self, dataset: str, owner: str) -> Arrival:
+        """Let it be known that a request of an owner begins, until it is put to those that wait."""
+        return Arrival(self._arrivals, (dataset, owner))
 
     def remove(self, dataset: str, owner: str, reference_ids: Sequence[str] | None) -> None:
         """Remove an owner's annotations of some items, or of all, here and in the catalog."""
@@ -236,7 +231,7 @@ class SegmentationStore:
         if burst.rows >= _MOST_ROWS or age > self._limits.held_seconds:
             return True
         # In this order: a request is put before it counts as having arrived.
-        if self._arriving[owner] or not self._waiting.empty():
+        if owner in self._arrivals or not self._waiting.empty():
             return False
         return burst.ended or age > self._limits.call_seconds
 
@@ -244,6 +239,7 @@ class SegmentationStore:
         """Note requests in journal and registry, and answer all but the last."""
         try:
             with self._reconciliation.changing():
+                check_there(self._registry, *owner)
                 decided = self._decided(owner, group)
                 if decided.stored:
                     self._note(owner, decided, update=update)
@@ -320,8 +316,17 @@ class SegmentationStore:
 
     def _fail(self, one: _Waiting, error: BaseException) -> None:
         one.answer.set_exception(error)
-        if not isinstance(error, SegpipeError):
+        if not isinstance(error, SegpipeError | RequestRefused):
             _logger.error("storing segmentations failed", exc_info=error)
+
+
+def check_there(registry: Registry, dataset: str, owner: str) -> None:
+    """Raises:
+    RequestRefused: 404 if the dataset or the model was deleted since the request began.
+    """
+    owned = owner == GROUND_TRUTH or registry.model(owner) is not None
+    if not owned or registry.dataset_name(dataset) is None:
+        raise RequestRefused(404, "the dataset or the model was deleted meanwhile")
 
 
 def _warning(one: Segmentation, *, replaced: bool) -> str:
@@ -329,7 +334,7 @@ def _warning(one: Segmentation, *, replaced: bool) -> str:
     if replaced:
         words += ". The prediction that was there is withdrawn from it; segpipe history names the "
         words += "version, and segpipe restore brings the one before it back"
-    return words
+    return f"{words}. {one.advice}" if one.advice else words
 
 
 def _annotation(dataset: str, owner: str, one: Segmentation) -> Annotation:

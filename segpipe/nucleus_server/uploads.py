@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from segpipe.errors import SegpipeError, StorageError
+from segpipe.nucleus_server.arrivals import Arrival
 from segpipe.nucleus_server.database import new_id
 from segpipe.nucleus_server.jobs import Job, Jobs
 from segpipe.nucleus_server.registry import (
@@ -20,12 +21,13 @@ from segpipe.nucleus_server.registry import (
     run_of,
 )
 from segpipe.nucleus_server.requests import RequestRefused, Upload, entries, flag, json_lines, text
-from segpipe.nucleus_server.segmentations import Counts, SegmentationStore
+from segpipe.nucleus_server.segmentations import Counts, SegmentationStore, check_there
 from segpipe.nucleus_server.taxonomies import CATEGORIES, Taxonomies
 
 ITEMS, PREDICTIONS, ANNOTATIONS = "uploadDatasetItems", "uploadPredictions", "uploadAnnotations"
 DELETION = "annotationDeletion"
 _SEGMENTATION_TYPES = ("mask", "segmentation")
+_MOST_WARNINGS = 100  # in the message of a job
 _logger = logging.getLogger("segpipe.nucleus_server")
 
 
@@ -56,22 +58,34 @@ class Uploads:
         return self._registry.put_items(dataset, items, update=flag(payload, "update"))
 
     def put_annotations(
-        self, dataset: str, owner: str, upload: Upload, *, whole: bool = False
+        self,
+        dataset: str,
+        owner: str,
+        upload: Upload,
+        *,
+        whole: bool = False,
+        arrival: Arrival | None = None,
     ) -> Counts:
         """Store segmentations and annotations of other kinds.
 
         Args:
             whole: whether the upload is a whole call of the client.
+            arrival: of its request.
+
+        Raises:
+            SegpipeError: if the root's storage fails.
+            RequestRefused: if it cannot be read, or the dataset or the model was deleted.
         """
         payload, update = upload.payload, flag(upload.payload, "update")
         sent, others = entries(payload, "segmentations"), entries(payload, "annotations")
         counts = Counts()
         if sent:
             counts = self._segmentations.take(
-                dataset, owner, sent, upload.masks, update=update, whole=whole
+                dataset, owner, sent, upload.masks, update=update, whole=whole, arrival=arrival
             )
-        known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
         with self._registry.transaction():
+            check_there(self._registry, dataset, owner)
+            known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
             refusals = self._taxonomies.refusals(dataset, others)
             for one, refused in zip(others, refusals, strict=True):
                 if one["reference_id"] not in known:
@@ -165,8 +179,17 @@ class Uploads:
                 "n_errors": len(masks.errors),
             }
         if masks.warnings:
-            message["warnings"] = masks.warnings
+            message["warnings"] = _first(masks.warnings, job.dataset, owner)
         return message, [*masks.errors, *rest.errors]
+
+
+def _first(warnings: list[str], dataset: str, owner: str) -> list[str]:
+    """The first warnings, and where all are told: a job's message is read again and again."""
+    more = len(warnings) - _MOST_WARNINGS
+    if more <= 0:
+        return warnings
+    where = "" if owner == GROUND_TRUTH else f": dataset/{dataset}/model/{owner}/findings has all"
+    return [*warnings[:_MOST_WARNINGS], f"and {more:,} more{where}"]
 
 
 def _items_message(job: Job, total: int, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -202,17 +225,19 @@ def summary(dataset: str, owner: str, counts: Counts) -> dict[str, Any]:
 def _other(dataset: str, owner: str, sent: Mapping[str, Any]) -> Annotation:
     """A box, polygon, category or the like.
 
-    It is told from others by its annotation id, which it gets where it has none. An item has one
-    category of each taxonomy, whose id is always the same.
+    It is told from others by its annotation id or, where it has none, by its label and geometry, of
+    which the client makes ids of boxes. An item has one category of each taxonomy. The id that it
+    gets where it has none follows from that: sent again, it is the same one.
     """
     kind = str(sent.get("type") or "box")
     if kind in _SEGMENTATION_TYPES:
         kind = SEGMENTATION
-    if kind in CATEGORIES:
-        identity = str(sent.get("taxonomy_name") or "")
-        told = json.dumps([dataset, owner, sent["reference_id"], kind, identity])
-        id = f"ann_{hashlib.sha256(told.encode()).hexdigest()[:20]}"
-    else:
-        identity = id = str(sent.get("annotation_id") or new_id("ann"))
-    body = {**sent, "annotation_id": sent.get("annotation_id") or id}
+    given, identity = sent.get("annotation_id"), str(sent.get("taxonomy_name") or "")
+    if kind not in CATEGORIES:
+        identity = json.dumps([sent.get("label"), sent.get("geometry")], sort_keys=True)
+    told = json.dumps([dataset, owner, sent["reference_id"], kind, identity])
+    id = str(given or f"ann_{hashlib.sha256(told.encode()).hexdigest()[:20]}")
+    if kind not in CATEGORIES:
+        identity = id
+    body = {**sent, "annotation_id": id}
     return Annotation(dataset, owner, str(sent["reference_id"]), kind, identity, body)

@@ -14,10 +14,10 @@ class Example(NamedTuple):
 
 
 _LEAST_SURE = """\
-SELECT model_run, reference_id, label, index, entropy, confidence, area_fraction
+SELECT dataset, model_run, reference_id, label, index, entropy, confidence, area_fraction
 FROM segments
 WHERE entropy IS NOT NULL OR confidence IS NOT NULL
-ORDER BY entropy DESC NULLS LAST, confidence, reference_id, index
+ORDER BY entropy DESC NULLS LAST, confidence, dataset, reference_id, index
 LIMIT 20
 """
 
@@ -41,11 +41,11 @@ WITH areas AS (
         ON (b.dataset, b.reference_id, b.label, b.model_run)
          = (pairs.dataset, pairs.reference_id, labels.label, second_run)
 )
-SELECT reference_id, first_run, second_run, sum(difference) / 2 AS share_of_image,
+SELECT dataset, reference_id, first_run, second_run, sum(difference) / 2 AS share_of_image,
     arg_max(label, difference) AS label, max(difference) AS of_label
 FROM differences
 GROUP BY dataset, reference_id, first_run, second_run
-ORDER BY share_of_image DESC, reference_id, first_run, second_run
+ORDER BY share_of_image DESC, dataset, reference_id, first_run, second_run
 LIMIT 20
 """
 
@@ -60,14 +60,14 @@ WITH accepted AS (
 ), items AS (
     SELECT dataset, count(DISTINCT reference_id) AS items FROM predictions GROUP BY ALL
 )
-SELECT model_run, partition, coalesce(accepted, 0) AS accepted,
+SELECT dataset, model_run, partition, coalesce(accepted, 0) AS accepted,
     coalesce(rejected, 0) AS rejected, coalesce(published, 0) AS published,
     coalesce(published, 0) / items AS share_of_published_items
 FROM accepted
 FULL JOIN refused USING (dataset, model_run, partition)
 FULL JOIN published USING (dataset, model_run, partition)
 LEFT JOIN items USING (dataset)
-ORDER BY model_run, partition
+ORDER BY dataset, model_run, partition
 """
 
 #: Name -> the query.

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from segpipe.errors import SegpipeError, SettingsError
+from segpipe.errors import SegpipeError, SettingsError, listed
 from segpipe.root import Root
 from segpipe.viewer.bundle import one_file
 from segpipe.viewer.filters import Filters
@@ -61,17 +61,17 @@ def static_page(
         most_bytes: of their pictures; the items after that are left out.
 
     Raises:
-        SettingsError: if the filters leave nothing.
+        SettingsError: if the filters leave nothing, or there are several datasets and neither the
+            filters nor the settings name one of them.
         SegpipeError: if a table of the root cannot be read.
     """
     viewer = Viewer(root)
     viewer.index.renew()
     found = viewer.items(filters, 1, None)
-    if not found["total"]:
-        raise SettingsError(
-            f"model run {' or '.join(filters.runs)!r} has no prediction that passes the filters: "
-            "`segpipe browse` shows what there is; --rejected is for rejected rows alone"
-        )
+    there = viewer.facts()["datasets"]
+    unclear = len(there) > 1 and root.settings.dataset not in there and filters.dataset is None
+    if not found["total"] or unclear:
+        raise SettingsError(_nothing(viewer, filters))
     content = _Content(viewer, most_items, most_bytes)
     for card in _cards(viewer, filters):
         if not content.take(card):
@@ -80,6 +80,21 @@ def static_page(
     held = content.held(filters, notes)
     title = f"{', '.join(filters.runs)} · {held['root']['dataset']}"
     return StaticPage(one_file(title, held), len(content.cards), found["total"], notes)
+
+
+def _nothing(viewer: Viewer, filters: Filters) -> str:
+    facts, name = viewer.facts(), " or ".join(filters.runs)
+    own = viewer.root.settings.dataset
+    kind = "rejected" if filters.outcomes == ("rejected",) else "published"
+    runs = [run for run in facts["model_runs"] if run["name"] in filters.runs and run[kind]]
+    there = {run["dataset"] for run in runs}
+    if there and own not in there:
+        words = f"dataset {own!r} has nothing {kind} of model run {name!r}; datasets that have: "
+        return f"{words}{listed(sorted(there))}. Name one with --dataset"
+    return (
+        f"model run {name!r} has no prediction that passes the filters: `segpipe browse` shows "
+        "what there is; --rejected is for rejected rows alone"
+    )
 
 
 def _cards(viewer: Viewer, filters: Filters) -> Iterator[Json]:

@@ -62,11 +62,11 @@ class Viewer:
         self._colours: tuple[int, dict[str, Colour]] = (-1, {})
 
     def dataset(self, snapshot: Snapshot) -> str:
-        """The dataset that is shown where a request names none: that of the settings, or the only
-        one there is."""
+        """The dataset that is shown where a request names none: that of the settings or, if nothing
+        is there of it, the first one by name."""
         there = sorted({group.dataset for group in snapshot.groups})
         own = self.root.settings.dataset
-        return there[0] if own not in there and len(there) == 1 else own
+        return there[0] if there and own not in there else own
 
     def colours(self, snapshot: Snapshot) -> dict[str, Colour]:
         """Label -> colour, as in every picture of the root."""

@@ -172,6 +172,12 @@ def test_the_dataset_is_named_where_the_catalog_has_others_than_the_settings(
     unpublish = ("unpublish", *where, "--model-run", "unet", "a")
     for command in (("show", *where, "a"), export, unpublish):
         assert_plain_error(segpipe(*command), there)
+    gallery = ("gallery", *where, "--model-run", "unet", "--out", tmp_path / "page.html")
+    assert_plain_error(
+        segpipe(*gallery), "of model run 'unet'; datasets that have: fields, streets"
+    )
+    assert segpipe(*gallery, "--dataset", "fields").stdout.startswith("2 of 2 predictions")
+    assert "unet \u00b7 fields" in (tmp_path / "page.html").read_text("utf-8")
     assert "class 2" in segpipe("show", *where, *picture, "--dataset", "fields", "a").stdout
     assert_plain_error(segpipe("show", *where, "--dataset", "nope", "a"), "dataset 'nope'; there")
     assert segpipe(*export, "--dataset", "streets").stdout.startswith("1 predictions exported")

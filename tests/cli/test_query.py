@@ -67,8 +67,8 @@ def test_examples_find_the_unsure_the_disagreeing_and_the_missing(
 
     covered = root.sql(EXAMPLES["coverage"].sql).to_pylist()
     assert [tuple(row.values()) for row in covered] == [
-        ("other", PARTITION.date, 2, 0, 2, 1.0),
-        ("unet", PARTITION.date, 2, 1, 2, 1.0),
+        ("default", "other", PARTITION.date, 2, 0, 2, 1.0),
+        ("default", "unet", PARTITION.date, 2, 1, 2, 1.0),
     ]
 
 

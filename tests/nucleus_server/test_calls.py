@@ -14,15 +14,19 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segpipe.errors import SegpipeError
+from segpipe.errors import SegpipeError, SettingsError
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
 from segpipe.nucleus_server.journal import Journal
-from segpipe.nucleus_server.judging import Checks, Judging
+from segpipe.nucleus_server.judging import Checks, Judge, Judging
 from segpipe.nucleus_server.limits import Limits
+from segpipe.nucleus_server.requests import RequestRefused, Upload
 from segpipe.nucleus_server.segmentations import Counts
 from segpipe.publishing.history import History
 from segpipe.root import Root
+from segpipe.viewer.filters import Filters
+from segpipe.viewer.static_page import static_page
+from segpipe.viewer.viewer import Viewer
 from tests.fixtures.landing import HEIGHT, WIDTH, striped_mask
 
 #: Nothing is published because of time alone.
@@ -163,6 +167,29 @@ def test_reading_and_deleting_do_not_wait_for_the_rest_of_a_call(
     uploading.endpoint.close()
 
 
+@pytest.mark.parametrize("what", ["dataset", "model"])
+def test_what_arrives_while_its_dataset_or_model_is_deleted_is_stored_nowhere(
+    uploading: Uploading, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    uploading.request(0)
+    endpoint, judged = uploading.endpoint, Judge.judged
+
+    def deleted_then(*arguments: Any) -> Any:
+        found = judged(*arguments)
+        getattr(endpoint, f"delete_{what}")(getattr(uploading, what))
+        return found
+
+    monkeypatch.setattr(Judge, "judged", deleted_then)
+    with pytest.raises(RequestRefused, match="deleted meanwhile"):
+        uploading.request(1)
+    assert uploading.published == {}
+    box = Upload({"annotations": [{"reference_id": "img02", "type": "box"}]}, [])
+    with pytest.raises(RequestRefused, match="deleted meanwhile"):
+        endpoint.uploads.put_annotations(uploading.dataset, uploading.model, box)
+    assert endpoint.registry.annotations(uploading.dataset, uploading.model) == {}
+    endpoint.close()
+
+
 def test_what_was_published_and_undone_before_a_process_noted_it_is_not_published_again(
     uploading: Uploading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +221,25 @@ def test_what_the_catalog_could_not_take_is_answered_as_failed_and_published_lat
     uploading.endpoint.close()
 
 
+@pytest.mark.parametrize("checks", Checks)
+def test_of_undeclared_zeros_alone_it_is_said_how_they_become_background(
+    tmp_path: Path, checks: Checks
+) -> None:
+    uploading = Uploading(tmp_path, Judging(checks))
+
+    def told(*declared: int, value: int = 3) -> str:
+        segments = [{"label": "car", "index": one} for one in declared]
+        counts = uploading.request(0, value=value, annotations=segments, update=True)
+        (words,) = counts.errors if checks is Checks.STRICT else counts.warnings
+        return words
+
+    assert "--background-label" in told(3)  # as an ignored value
+    assert "--background-label" in told(200, value=200)
+    assert "--background-label" not in told(0)
+    assert "--background-label" not in told(4)
+    uploading.endpoint.close()
+
+
 def test_undeclared_zeros_are_background_where_that_is_asked_for(tmp_path: Path) -> None:
     judging = Judging(Checks.STRICT, background_label="background")
     uploading = Uploading(tmp_path, judging)
@@ -212,3 +258,24 @@ def test_undeclared_zeros_are_background_where_that_is_asked_for(tmp_path: Path)
     (finding,) = uploading.endpoint.registry.findings(uploading.dataset, uploading.model)["img00"]
     assert "'background'" in finding
     uploading.endpoint.close()
+
+
+def test_of_several_datasets_the_first_is_browsed_and_a_gallery_wants_to_be_told(
+    uploading: Uploading,
+) -> None:
+    """`segpipe browse` and `segpipe gallery`, where `segpipe.toml` names none of them."""
+    uploading.request(0)
+    registry = uploading.endpoint.registry
+    uploading.dataset = registry.create_dataset({"name": "fields"})
+    item = {"reference_id": "img01", "height": HEIGHT, "width": WIDTH}
+    registry.put_items(uploading.dataset, [item], update=False)
+    uploading.request(1)
+    uploading.endpoint.close()
+    root, filters = Root.open(str(uploading.folder)), Filters(runs=("unet@1",))
+    viewer = Viewer(root)
+    viewer.index.renew()
+    assert viewer.facts()["dataset"] == "fields"
+    with pytest.raises(SettingsError, match="datasets that have: fields, streets"):
+        static_page(root, filters)
+    assert [card["id"] for card in viewer.items(filters, 9, None)["items"]] == ["img01"]
+    assert static_page(root.of_dataset("streets"), filters).total == 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -153,8 +154,43 @@ def test_a_job_tells_what_the_clients_own_tests_read_of_it(world: World) -> None
     assert again.job_last_known_status == "Completed"
     assert (again.job_id, again.job_type) == (job.job_id, "uploadAnnotations")
     assert again.job_creation_time == job.job_creation_time
-    (listed,) = [one for one in world.client.list_jobs() if one.job_id == job.job_id]
-    assert listed == again
+    listed = world.client.list_jobs(show_completed=True)
+    assert [one for one in listed if one.job_id == job.job_id] == [again]
+
+
+def test_jobs_are_listed_that_are_asked_for(world: World) -> None:
+    dataset, jobs = world.dataset, world.client.list_jobs
+    items = jobs(dataset_id=dataset.id, show_completed=True)  # there are those of other tests
+    box = nucleus.BoxAnnotation("car", 1, 2, 3, 4, "img00", annotation_id="box")
+    job = dataset.annotate([box], asynchronous=True)
+    ended(job)
+    job = world.client.get_job(job.job_id)
+    assert jobs(dataset_id=dataset.id) == []  # none is under way
+    assert dataset.jobs(show_completed=True) == [*items, job]
+    assert dataset.jobs(show_completed=True, limit=1) == [job]
+    annotating = [nucleus.CustomerJobTypes.UPLOAD_ANNOTATIONS]
+    assert dataset.jobs(annotating, show_completed=True) == [job]
+    began, day = job.job_creation_time, timedelta(days=1)
+    before = datetime.fromisoformat(began) - day
+    assert dataset.jobs(annotating, str(before.date()), began, show_completed=True) == [job]
+    assert dataset.jobs(from_date=before + 2 * day, show_completed=True) == []
+    assert dataset.jobs(to_date=before, show_completed=True) == []
+    with pytest.raises(nucleus.errors.NucleusAPIError, match="as in 2026-01-31"):
+        dataset.jobs(from_date="Jan 31 2026")
+
+
+def test_a_job_tells_its_first_warnings_and_where_all_are(world: World) -> None:
+    items = [nucleus.DatasetItem("https://a.b/c.jpg", f"new {n}") for n in range(103)]
+    ended(world.dataset.append(items))
+    segments = [nucleus.Segment("a", 0)]
+    masks = [
+        nucleus.SegmentationPrediction("s3://b/m.png", segments, one.reference_id) for one in items
+    ]
+    *warnings, rest = ended(world.upload(masks, asynchronous=True))["message"]["warnings"]
+    assert len(warnings) == 100
+    words, _, where = rest.partition(": ")
+    assert words == "and 3 more"
+    assert len(world.client.get(where.removesuffix(" has all"))) == 103
 
 
 def test_a_job_of_items_tells_what_the_clients_own_tests_read_of_it(world: World) -> None:

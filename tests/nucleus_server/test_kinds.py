@@ -107,6 +107,52 @@ def test_a_prediction_of_any_kind_is_ignored_or_updated_by_its_identity(labelled
     assert _sent(dataset.prediction_loc(model, ITEM, "my box")) in of("night")
 
 
+def test_without_an_annotation_id_label_and_geometry_tell_what_is_there_already(
+    world: World,
+) -> None:
+    """Boxes and keypoints get ids from the client; others have none, and must not pile up."""
+    item_of = {"line": "img01", "polygon": "img02"}
+
+    def counts(*, seen: int, x: float = 3, **options: Any) -> tuple[int, int]:
+        line, polygon = (
+            {"reference_id": id, "metadata": {"seen": seen}} for id in item_of.values()
+        )
+        sent = [
+            nucleus.LineAnnotation("car", [nucleus.Point(x, 2), nucleus.Point(3, 4)], **line),
+            nucleus.PolygonAnnotation("car", [*_POINTS, nucleus.Point(x, 9)], **polygon),
+        ]
+        answer = world.dataset.annotate(sent, **options)
+        return answer["annotations_processed"], answer["annotations_ignored"]
+
+    def read(kind: str) -> list[Any]:
+        found: list[Any] = world.dataset.refloc(item_of[kind])["annotations"][kind]
+        return found
+
+    assert counts(seen=1) == (2, 0)
+    assert counts(seen=2) == (0, 2)
+    (before,) = read("line")
+    assert counts(seen=3, update=True) == (2, 0)
+    assert [[one.metadata for one in read(kind)] for kind in item_of] == [[{"seen": 3}]] * 2
+    (line,) = read("line")
+    assert line.annotation_id == before.annotation_id
+    assert world.dataset.ground_truth_loc("img01", line.annotation_id) == line
+    assert world.dataset.annotate([line])["annotations_ignored"] == 1  # as it is read back
+    assert counts(seen=1, x=5) == (2, 0)  # others
+    assert len(read("line")) == 2
+
+
+def test_one_is_found_whatever_slashes_its_ids_have(world: World) -> None:
+    ids = [("scene/1/img", "box/1"), ("scene", "1/img/box/1"), ("scene/1", "box/2")]
+    items = [nucleus.DatasetItem("https://e.com/a.jpg", one) for one, _ in ids]
+    ended(world.dataset.append(items))
+    boxes = [nucleus.BoxAnnotation(f"{n}", 1, 2, 3, 4, *of) for n, of in enumerate(ids)]
+    world.dataset.annotate(boxes)
+    found = [world.dataset.ground_truth_loc(*of).label for of in ids]
+    assert found == ["0", "0", "2"]  # the first two have one URL: the client quotes neither id
+    with pytest.raises(nucleus.errors.NucleusAPIError, match=r"no annotation 'scene/1/box/9'"):
+        world.dataset.ground_truth_loc("scene/1", "box/9")
+
+
 def _sent(one: Any) -> dict[str, Any]:
     """What is said of an annotation, without the id that the endpoint gave it."""
     payload = one.to_payload()

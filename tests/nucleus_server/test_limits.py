@@ -10,13 +10,17 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
 
 from segpipe.nucleus_server.limits import Limits
+from segpipe.publishing.history import history
+from segpipe.root import Root
 from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
 from tests.fixtures.nucleus_world import World, multipart, raw
 
@@ -301,6 +305,77 @@ def test_masks_the_disk_has_no_room_for_are_refused(tmp_path: Path) -> None:
         resource.prlimit(endpoint.process, resource.RLIMIT_FSIZE, (MIB, -1))
         answer = raw(endpoint, "POST", path, files=multipart(sent, [("a.png", b"x" * 2 * MIB)]))
         assert (answer.status_code, "no room" in answer.json()["error"]) == (507, True)
+
+
+class TwoRequests:
+    """A call of 11 masks, of which the second request, with one, is complete before the first."""
+
+    def __init__(self, endpoint: RunningEndpoint, folder: Path) -> None:
+        self.world = world = World(endpoint, folder, "streets")
+        self.endpoint = endpoint
+        self.path = f"/dataset/{world.dataset.id}/model/{world.model.id}/uploadPredictions"
+        sent = [world.prediction(f"img{n:02d}") for n in range(11)]
+        self._first, self._last = sent[:10], sent[10:]
+
+    def _asked(self, sent: list[Any]) -> requests.PreparedRequest:
+        files = [(quote(p.mask_url, safe=""), Path(p.mask_url).read_bytes()) for p in sent]
+        parts = multipart([p.to_payload() for p in sent], files)
+        url = f"{self.endpoint.url}{self.path}"
+        return requests.Request("POST", url, files=parts, auth=(KEY, "")).prepare()
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[tuple[socket.socket, bytes]]:
+        """The first request, without the second half of its body."""
+        asked = self._asked(self._first)
+        body = asked.body
+        assert isinstance(body, bytes)
+        head = "".join(f"{name}: {value}\r\n" for name, value in asked.headers.items())
+        half = len(body) // 2
+        with socket.create_connection(("127.0.0.1", self.endpoint.port), 30) as one:
+            words = f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n"
+            one.sendall(words.encode() + body[:half])
+            yield one, body[half:]
+
+    def last(self) -> requests.Response:
+        """The answer to the second one."""
+        with requests.Session() as session:
+            return session.send(self._asked(self._last), timeout=30)
+
+    @property
+    def publications(self) -> int:
+        """How many versions of the catalog they made."""
+        versions = history(Root.open(str(self.endpoint.root)).catalog)
+        return sum(one.operation == "publish" for one in versions)
+
+
+def test_a_calls_small_request_waits_for_a_larger_one_that_is_still_arriving(
+    tmp_path: Path,
+) -> None:
+    """So that a call of large masks, too, is one version of the catalog."""
+    with RunningEndpoint(tmp_path / "root") as endpoint:
+        call = TwoRequests(endpoint, tmp_path)
+        with call.begun() as (first, rest), ThreadPoolExecutor(1) as pool:
+            last = pool.submit(call.last)
+            with pytest.raises(TimeoutError):
+                last.result(1.5)
+            first.sendall(rest)
+            status, told = answer_on(first)
+            assert (status, json.loads(told)["predictions_processed"]) == (200, 10)
+            assert last.result(20).json()["predictions_processed"] == 1
+        assert call.publications == 1
+
+
+def test_a_request_that_does_not_end_holds_the_answers_of_its_call_for_a_while_only(
+    tmp_path: Path,
+) -> None:
+    with RunningEndpoint(tmp_path / "root", limits=Limits(held_seconds=0.5)) as endpoint:
+        call = TwoRequests(endpoint, tmp_path)
+        with call.begun():
+            assert call.last().json()["predictions_processed"] == 1
+        assert call.publications == 1
+        start = time.monotonic()  # it is gone
+        assert call.last().json()["predictions_ignored"] == 1
+        assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
