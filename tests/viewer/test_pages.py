@@ -33,7 +33,10 @@ from tests.viewer.browsed_root import (
     NEXT_DAY,
     RUNS,
     SCRIPT,
+    WRONG,
+    WRONG_AT,
     make_root,
+    make_root_of_two,
 )  # fmt: skip
 
 pytestmark = pytest.mark.browser
@@ -306,6 +309,107 @@ def test_the_difference_of_two_model_runs_is_marked_and_measured(visit: Visit, r
     assert not near(dimmed, _MAGENTA, 60)
     page.keyboard.press("d")
     assert not near(pixels(page, RUNS[1], points)[0], _MAGENTA, 60)
+
+
+def test_the_zoom_that_is_told_is_that_of_the_picture(visit: Visit) -> None:
+    page = visit.show_item(item_query(_ITEM))
+    for key in ("0", "+"):  # the whole picture, as at first; and larger
+        scale = float((page.locator("canvas").first.get_attribute("data-at") or "").split()[0])
+        expect(page.get_by_label("Zoom")).to_have_text(f"{100 * scale:.0f} %")
+        page.keyboard.press(key)
+        page.keyboard.press("+")
+        page.wait_for_timeout(100)
+
+
+def test_long_labels_leave_room_for_what_stands_beside_them(visit: Visit) -> None:
+    page = visit.show_item(item_query(f"id {SCRIPT}", HOSTILE))
+    hover(page, HOSTILE, (40, 30))
+    page.get_by_role("button", name=f"Segments of {SCRIPT}").click()
+    side = page.locator(".item-side")
+    assert side.evaluate("side => side.scrollWidth <= side.clientWidth")
+    right = side.evaluate("side => side.getBoundingClientRect().right")
+    counts = side.locator(".legend .count:visible").evaluate_all(
+        "all => all.map((one) => one.getBoundingClientRect().right)"
+    )
+    assert len(counts) == 4 and all(one < right for one in counts)
+
+
+def test_one_offending_pixel_is_ringed_and_a_row_without_an_id_has_a_name(visit: Visit) -> None:
+    page = visit.show(f"/?outcome=rejected&run={WRONG}", "2 predictions")
+    expect(page.get_by_text("(no reference id)", exact=True)).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    asked = [request.url for request in visit.requests if "/thumb?" in request.url]
+    thumbs = [page.context.request.get(url).body() for url in asked]
+    drawn = [np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), int) for one in thumbs]
+    dark = sorted(int((one.max(axis=2) < 70).sum()) for one in drawn)
+    assert dark[0] == 0 and dark[1] > 15  # the ring's outer line
+    page.get_by_role("link", name=re.compile("^one-pixel,")).click()
+    page.wait_for_selector("canvas[data-at]")
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function("!document.querySelector('.pane-words:not(:empty)')")
+    page.get_by_role("button", name="1:1").click()
+    x, y = WRONG_AT
+    around = [(x + 9, y), (x - 9, y), (x, y + 9), (x, y - 9)]
+    mark = page.get_by_role("checkbox", name="Mark the offending pixels")
+    expect(mark).to_be_checked()
+    assert all(near(one, (255, 45, 45), 40) for one in pixels(page, WRONG, [(x, y), *around]))
+    mark.uncheck()
+    assert not any(near(one, (255, 45, 45), 40) for one in pixels(page, WRONG, around))
+    page.get_by_role("link", name="Rejects").click()
+    page.get_by_text("(no reference id)").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("(no reference id)")
+
+
+def test_thumbnails_have_the_pixels_that_their_cards_show(
+    browser: Browser, page_of_root: Browsing
+) -> None:
+    for ratio in (1, 2):
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, device_scale_factor=ratio)
+        page.goto(page_of_root.url)
+        page.wait_for_selector(".card-link img[data-state=shown]")
+        page.goto(page_of_root.url.partition("/?")[0] + f"/?run={RUNS[0]}")
+        shown = page.wait_for_selector(".card-link img[data-state=shown]")
+        assert shown is not None
+        page.wait_for_function("(one) => one.naturalWidth > 0", arg=shown)
+        sizes = shown.evaluate("one => [one.naturalWidth, one.clientWidth]")
+        assert sizes[0] >= 0.85 * ratio * sizes[1]
+        page.context.close()
+
+
+def test_a_data_set_that_was_chosen_stays_from_page_to_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with browse(make_root_of_two(tmp_path / "root"), open_page=False) as browsing:
+        browsing._viewer.index.snapshot(whole=60)
+        visit = Visit(browser, browsing)
+        page = visit.show("/", "5 predictions")
+        page.get_by_label("Data set").select_option("animals")
+        shown_total(page, "3 predictions")
+        expect(page.locator("[data-facet=run]")).to_contain_text("of-animals")
+        expect(page.locator("[data-facet=run]")).not_to_contain_text("of-plants")
+        page.get_by_role("link", name="Overview").click()
+        page.get_by_role("link", name=f"3 published, of-animals, {DAY}").click()
+        shown_total(page, "3 predictions")
+        page.get_by_role("button", name="Clear all").click()
+        assert parameters(page) == {"dataset": ["animals"]}
+        page.locator(".card-link").first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("animals-0")
+        page.keyboard.press("Escape")
+        shown_total(page, "3 predictions")
+        page.get_by_role("link", name="Rejects").click()
+        expect(page.get_by_label("Data set")).to_have_value("animals")
+        page.keyboard.press("/")  # searches in the gallery, from every page
+        expect(page.get_by_label("Search reference ids")).to_be_focused()
+        page.go_back()
+        page.go_back()
+        page.go_back()
+        page.get_by_label("Data set").select_option("plants")
+        shown_total(page, "5 predictions")
+        visit.show("/?dataset=minerals", "There is no such data set")
+        page.get_by_role("button", name="Show what there is").click()
+        shown_total(page, "5 predictions")
+        page.context.close()
+        assert visit.troubles == []
 
 
 def test_everything_is_reached_by_keys(visit: Visit) -> None:

@@ -1,6 +1,6 @@
 /** The gallery: filters, chips, the grid, the selection. */
 
-import { button, el, fill, icon, shown } from "./dom.js";
+import { button, data, el, fill, icon, shown } from "./dom.js";
 import { changed, described, filterOf, toggled, without } from "./filters.js";
 import { FilterPanel } from "./filter_panel.js";
 import { Grid } from "./grid.js";
@@ -76,15 +76,15 @@ export class Gallery {
   update(params) {
     const next = filterOf(params);
     if (next.toString() === this.params.toString()) return;
+    const other = next.get("dataset") !== this.params.get("dataset");
     this.params = next;
+    if (other) this.replacePanel();
     this.load();
   }
 
   /** There is more in the root than before. */
   renew() {
-    const before = this.panel.element;
-    this.panel = this.newPanel();
-    before.replaceWith(this.panel.element);
+    this.replacePanel();
     listings.clear();
     if (this.listing.scrollTop === 0) this.load(); // what somebody looks at does not move
     else {
@@ -93,8 +93,22 @@ export class Gallery {
     }
   }
 
+  /** The model runs of the data set that is shown. */
+  get runs() {
+    const { root } = this.app;
+    const shownOne = this.params.get("dataset") ?? root.dataset;
+    return root.model_runs.filter(({ dataset }) => dataset === shownOne);
+  }
+
   newPanel() {
-    return new FilterPanel(this.app.root, () => this.params, (next) => this.go(next));
+    const known = { ...this.app.root, model_runs: this.runs };
+    return new FilterPanel(known, () => this.params, (next) => this.go(next));
+  }
+
+  replacePanel() {
+    const before = this.panel.element;
+    this.panel = this.newPanel();
+    before.replaceWith(this.panel.element);
   }
 
   go(params, instead = false) {
@@ -170,6 +184,13 @@ export class Gallery {
         el("p", {}, "This page shows what arrives: load it again then."),
       );
     }
+    if (!root.datasets.includes(this.params.get("dataset") ?? root.dataset) && this.params.has("dataset")) {
+      return nothing(
+        "There is no such data set",
+        el("p", {}, "This root has nothing of ", data(this.params.get("dataset")), "."),
+        el("p", { class: "row" }, button("Show what there is", () => this.go(new URLSearchParams({ dataset: root.dataset })), { class: "primary" })),
+      );
+    }
     if (described(this.params).length > 0) {
       return nothing(
         "No prediction passes all of these filters",
@@ -177,7 +198,7 @@ export class Gallery {
         el("p", { class: "row" }, button("Clear all filters", () => this.go(new URLSearchParams()), { class: "primary" })),
       );
     }
-    const of = (name) => root.model_runs.reduce((sum, run) => sum + (run[name] ?? 0), 0);
+    const of = (name) => this.runs.reduce((sum, run) => sum + (run[name] ?? 0), 0);
     const offered = [["accepted", of("validated")], ["rejected", of("rejected")]].filter(([, number]) => number > 0);
     return nothing(
       "Nothing is published yet",
