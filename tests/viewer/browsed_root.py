@@ -20,6 +20,8 @@ MANY, MANY_ITEMS = "many", 300
 HOSTILE = "hostile"
 #: Rejected: for one pixel of an item, whose column and row this is; and for a row without an id.
 WRONG, WRONG_AT = "wrong", (400, 300)
+#: An item of that model run that is right, and larger than a screen: columns from 1000 on are Road.
+LARGE, LARGE_EDGE = "large", 1000
 #: Whatever it is written into, nothing may come of it.
 SCRIPT = "<script>window.hacked=1;alert(1)</script>"
 IMAGE = "\"'><img src=x onerror=window.hacked=1;alert(2)>"
@@ -83,6 +85,11 @@ def _write_wrong(folder: Path) -> None:
         {"reference_id": id, "mask_url": url, "segments": segments, "height": 480, "width": 640}
         for id, url in (("one-pixel", "wrong.png"), (None, "right.png"))
     ]
+    large = np.zeros((1100, 2000), np.uint8)
+    large[:, LARGE_EDGE:] = 1
+    Image.fromarray(large).save(partition / "large.png")
+    rows.append({**rows[0], "reference_id": LARGE, "mask_url": "large.png"})
+    rows[-1] |= {"height": 1100, "width": 2000}
     pq.write_table(pa.Table.from_pylist(rows), partition / "rows.parquet")
 
 

@@ -28,6 +28,8 @@ from tests.viewer.browsed_root import (
     DAY,
     HOSTILE,
     IMAGE,
+    LARGE,
+    LARGE_EDGE,
     MANY,
     MANY_ITEMS,
     NEXT_DAY,
@@ -132,6 +134,13 @@ def test_filters_combine_and_the_address_holds_them(visit: Visit, root: Root) ->
     expect(page.get_by_text("No prediction passes all of these filters")).to_be_visible()
     page.get_by_role("button", name="Clear all filters").click()
     assert parameters(page) == {}
+    page.get_by_label("Label whose area counts").select_option("Road")
+    page.get_by_label("Least area, %").fill("7")
+    page.get_by_role("button", name="Apply").first.click()
+    expect(
+        page.get_by_role("button", name="Remove the filter: Area of Road from 7 %")
+    ).to_be_visible()
+    assert parameters(page) == {"area": ["Road:0.07.."]}
 
 
 def test_what_cannot_be_read_in_an_address_is_said(visit: Visit) -> None:
@@ -319,6 +328,19 @@ def test_the_zoom_that_is_told_is_that_of_the_picture(visit: Visit) -> None:
         page.keyboard.press(key)
         page.keyboard.press("+")
         page.wait_for_timeout(100)
+
+
+def test_outlines_of_a_large_mask_are_as_thin_as_others_once_it_was_zoomed(visit: Visit) -> None:
+    page = visit.show_item(item_query(LARGE, WRONG))
+    page.get_by_role("button", name="Outline", exact=True).click()
+    road = rgb(next(one for one in root_labels(page) if one["name"] == "Road")["colour"])
+    edge, beside = (LARGE_EDGE, 550), (LARGE_EDGE + 2, 550)
+    page.wait_for_timeout(100)
+    scale = float((page.locator("canvas").get_attribute("data-at") or "").split()[0])
+    assert scale < 0.6  # there the outline is several pixels wide, so that it is seen
+    page.get_by_role("button", name="1:1").click()
+    assert wait_until(lambda: not near(pixels(page, WRONG, [beside])[0], road, 60))
+    assert near(pixels(page, WRONG, [edge])[0], road)
 
 
 def test_long_labels_leave_room_for_what_stands_beside_them(visit: Visit) -> None:

@@ -64,7 +64,8 @@ const WORDS = {
   segments: (value) => rangeWords("Segments", value),
   area: (value) => {
     const at = value.lastIndexOf(":");
-    return rangeWords(`Area of ${value.slice(0, at)}`, value.slice(at + 1));
+    const shares = limits(value.slice(at + 1)).map((one) => (one === "" ? "" : String(Number((100 * Number(one)).toPrecision(12)))));
+    return `${rangeWords(`Area of ${value.slice(0, at)}`, range(...shares))} %`;
   },
   rule: (value) => `Finding ${value}`,
   outcome: (value) => value[0].toUpperCase() + value.slice(1),
