@@ -161,6 +161,8 @@ export class Pane {
     context.imageSmoothingEnabled = scale * ratio < 1; // above, a pixel is a square
     context.imageSmoothingQuality = "high";
     this.paint(context, 2 ** Math.max(0, Math.min(4, Math.round(Math.log2(1.2 / (scale * ratio))))));
+    // A finger scrolls the page while there is nothing of the picture to be moved to.
+    canvas.style.setProperty("touch-action", item.view.zoom > 1 ? "none" : "pan-y");
     if (item.panes[0] === this) item.tools.zoomed(); // only now it is known how large the pane is
     canvas.dataset.at = [scale, x, y].join(" "); // where the picture is, for who measures
   }
