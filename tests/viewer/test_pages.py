@@ -164,6 +164,27 @@ def test_cards_are_selected_by_clicks_and_keys_and_python_reads_them(
     expect(page.locator(".selection-bar")).to_be_hidden()
 
 
+def test_on_a_narrow_screen_filters_open_over_the_list_and_close(visit: Visit) -> None:
+    page = visit.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    visit.show(f"/?run={RUNS[0]}", _TOTAL)
+    open_filters = page.get_by_role("button", name="Filters", exact=True)
+    box = page.get_by_role("checkbox", name="Handbag")
+    expect(box).not_to_be_in_viewport()
+    closes = (
+        lambda: page.get_by_role("button", name="Close the filters").click(),
+        lambda: page.mouse.click(380, 500),  # beside it, which opens no card
+        lambda: page.keyboard.press("Escape"),
+    )
+    for close in closes:
+        open_filters.click()
+        expect(box).to_be_in_viewport()
+        close()
+        expect(box).not_to_be_in_viewport()
+        expect(open_filters).to_be_focused()
+        assert parameters(page) == {"run": [RUNS[0]]}
+
+
 def test_thumbnails_have_the_pixels_that_their_cards_show(
     browser: Browser, page_of_root: Browsing
 ) -> None:

@@ -42,13 +42,14 @@ export class Gallery {
     this.told = el("p", { class: "found", role: "status" });
     this.state = el("div", { class: "state" });
     this.bar = selectionBar(app.selection);
-    const drawer = el("aside", { class: "sidebar", id: "filters" }, this.panel.element);
-    const open = button([icon("filter"), "Filters"], () => {
-      const on = drawer.classList.toggle("open");
-      open.setAttribute("aria-expanded", String(on));
-    }, { class: "drawer-button", "aria-expanded": "false", "aria-controls": "filters" });
+    // On narrow screens the filters are a drawer over the list.
+    const shut = button(icon("close"), () => this.openDrawer(false), { class: "quiet", "aria-label": "Close the filters" });
+    this.drawer = el("aside", { class: "sidebar", id: "filters" }, el("div", { class: "drawer-head" }, el("strong", {}, "Filters"), shut), this.panel.element);
+    const open = button([icon("filter"), "Filters"], () => this.openDrawer(true), { class: "drawer-button", "aria-expanded": "false", "aria-controls": "filters" });
+    this.drawerButtons = { open, shut };
+    const scrim = el("div", { class: "scrim", onclick: () => this.openDrawer(false) });
     this.element = el(
-      "div", { class: "gallery" }, el("h1", { class: "unseen" }, "Gallery"), drawer,
+      "div", { class: "gallery" }, el("h1", { class: "unseen" }, "Gallery"), this.drawer, scrim,
       el(
         "section", { class: "results", "aria-label": "Results" },
         el("div", { class: "toolbar" }, open, this.search, this.sizes(), this.sort),
@@ -98,6 +99,18 @@ export class Gallery {
     const { root } = this.app;
     const shownOne = this.params.get("dataset") ?? root.dataset;
     return root.model_runs.filter(({ dataset }) => dataset === shownOne);
+  }
+
+  openDrawer(on) {
+    this.drawer.classList.toggle("open", on);
+    const { open, shut } = this.drawerButtons;
+    open.setAttribute("aria-expanded", String(on));
+    (on ? shut : open).focus();
+  }
+
+  escape() {
+    if (this.drawer.classList.contains("open")) this.openDrawer(false);
+    else this.app.selection.clear();
   }
 
   newPanel() {
@@ -243,7 +256,7 @@ export class Gallery {
       { keys: [..."123456789"], words: "Only with the label of that number, or not any more", act: (key) => this.panel.toggleLabel(key - 1) },
       { keys: ["a"], words: "Select all that are loaded", act: () => this.app.selection.set(this.listing.items, true) },
       { keys: ["/"], words: "Search reference ids", act: () => this.search.focus() },
-      { keys: ["Escape"], words: "Clear the selection", act: () => this.app.selection.clear() },
+      { keys: ["Escape"], words: "Clear the selection", act: () => this.escape() },
       { keys: ["r"], words: "Rejected ones, or not any more", act: () => this.go(toggled(this.params, "outcome", "rejected")) },
     ];
   }
