@@ -20,6 +20,7 @@ from segpipe.pictures.label_colours import PLAIN_COLOUR, colours_of
 from segpipe.pictures.legend import PAPER
 from segpipe.pictures.overlay import LegendEntry, encoded, overlay, percent
 from segpipe.pictures.palette import Colour
+from segpipe.predictions.class_pdf import class_pdf_of
 from segpipe.predictions.prediction import Segment
 from segpipe.settings import Settings
 from segpipe.storage.files import Folder, folder_name
@@ -134,10 +135,7 @@ def side_by_side(
     panels = [
         overlay(
             side.mask,
-            [
-                LegendEntry(s.index, s.label, ignored=is_ignored(s))
-                for s in sorted(side.segments, key=lambda s: s.index)
-            ],
+            [*_legend(side)],
             image,
             title=side.name,
             longest_side=longest_side,
@@ -155,6 +153,16 @@ def side_by_side(
         overlay(found, legend, image, title=title, longest_side=longest_side, colours=named)
     )
     return _in_rows(panels)
+
+
+def _legend(side: Side) -> Iterator[LegendEntry]:
+    shares = np.bincount(side.mask.ravel(), minlength=256) / side.mask.size
+    for one in sorted(side.segments, key=lambda s: s.index):
+        pdf = class_pdf_of(one.metadata)
+        top = () if pdf is None else pdf.top(3)
+        yield LegendEntry(
+            one.index, one.label, one.confidence, float(shares[one.index]), top, is_ignored(one)
+        )
 
 
 def difference_words(one: Side, other: Side) -> Iterator[str]:

@@ -31,6 +31,7 @@ h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2.2rem 0 .2rem}
 table{border-collapse:collapse;margin:.6rem 0}td,th{padding:.2rem .8rem .2rem 0;text-align:left;
 vertical-align:top}th,#list td:first-child{white-space:nowrap}
 td{overflow-wrap:anywhere}td:first-child,nav td{overflow-wrap:normal}
+nav td:not(:last-child){white-space:nowrap}
 #list table{width:100%}#list td,#list th{border-top:1px solid #ddd}#list td:nth-child(2){width:32%}
 @media(max-width:40rem){#list thead{display:none}tr,td{display:block}th{display:inline-block}
 #list td{border:0;padding:0}#list td:nth-child(2){width:auto}tr{margin:.5rem 0}}

@@ -16,7 +16,7 @@ from segpipe.names import visible
 ItemAddress = Callable[[Mapping[str, Any]], str | None]
 
 # Rows of a rule, and of all rules, on a page; and characters of a message.
-_MOST_OF_RULE, _MOST, _LONGEST = 500, 3_000, 240
+_MOST_OF_RULE, _MOST, _LONGEST = 500, 3_000, 300
 # Nothing of the data is in the script: it looks at the text of the table that is there.
 _SCRIPT = """
 const words = document.getElementById("words"), rule = document.getElementById("rule");

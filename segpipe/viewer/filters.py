@@ -68,6 +68,19 @@ class Filters:
         apart = {"ignored", "accepted", "rejected"}
         return bool(self.rules or self.columns or self.sort == "rule" or apart & {*self.outcomes})
 
+    @property
+    def of_accepted(self) -> list[str]:
+        """What is asked for that no table has of rejected rows, in words."""
+        asked = {
+            "labels": self.labels,
+            "areas": self.areas,
+            "confidences": self.confidence,
+            "entropies": self.entropy,
+            "numbers of Segments": self.segments,
+            "the carried columns": self.columns,
+        }
+        return [words for words, given in asked.items() if given]
+
 
 def filters_of(pairs: Iterable[tuple[str, str]], also: Sequence[str] = ()) -> Filters:
     """The filters of a request.

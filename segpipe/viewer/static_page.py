@@ -68,6 +68,11 @@ def static_page(
     viewer = Viewer(root)
     viewer.index.renew()
     found = viewer.items(filters, 1, None)
+    if not found["total"] and "rejected" in filters.outcomes and filters.of_accepted:
+        raise SettingsError(
+            f"of rejected rows no table has {' or '.join(filters.of_accepted)}: leave --label out, "
+            "or --rejected"
+        )
     there = viewer.facts()["datasets"]
     unclear = len(there) > 1 and root.settings.dataset not in there and filters.dataset is None
     if not found["total"] or unclear:
@@ -162,8 +167,9 @@ class _Content:
             thumbnails = self.viewer.thumbnails
             thumb = thumbnails.kept(name) or thumbnails.made(shown, _THUMBNAIL, colours, name)
             put("thumb", "image/webp", thumb)
-        except (RequestRefused, SegpipeError):
+        except (RequestRefused, SegpipeError) as error:
             self.undrawn += 1
+            card["undrawn"] = str(error)
         rows = self.viewer.rows
         if prediction["mask"] is not None:
             mask = _read(lambda: rows.mask(key))

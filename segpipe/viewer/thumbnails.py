@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from segpipe.pictures.blending import blend, drawn_size
-from segpipe.pictures.overlay import LegendEntry, looks_of
+from segpipe.pictures.blending import MARK, blend, drawn_size
+from segpipe.pictures.overlay import LegendEntry, looks_of, ring
 from segpipe.pictures.palette import Colour
 from segpipe.viewer.kept_files import KeptFiles
 from segpipe.viewer.pictures import Pictures, sampled
 
 #: The longest sides that are served, in pixels.
-SIZES = (160, 320)
+SIZES = (160, 320, 640)
 # Part of the names of kept thumbnails: another number where they come out otherwise.
-_FORMAT = 2
+_FORMAT = 3
 _WITHOUT = (96, 96, 96)
 
 
@@ -114,7 +114,10 @@ class Thumbnails:
         legend = [LegendEntry(index, label) for index, label in read.drawn]
         looks = looks_of(legend, colours)
         drawn = blend(read.mask, looks, image, size, marked=read.marked)
-        return Image.fromarray(drawn.pixels.astype("uint8"))
+        small = Image.fromarray(drawn.pixels.astype("uint8"))
+        for place in drawn.specks:
+            ring(ImageDraw.Draw(small), place, drawn, MARK)
+        return small
 
     def _overlay(
         self,

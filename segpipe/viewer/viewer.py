@@ -134,8 +134,9 @@ class Viewer:
         found = [*([self._words] if self._words else []), *snapshot.notes]
         if filters is not None and filters.sort == "largest-change":
             found += self._changes.notes
-        if filters is not None and filters.columns and "rejected" in filters.outcomes:
-            found.append("of rejected rows no table has the carried columns: they are left out")
+        if filters is not None and "rejected" in filters.outcomes and filters.of_accepted:
+            missing = " or ".join(filters.of_accepted)
+            found.append(f"of rejected rows no table has {missing}: they are left out")
         return found
 
     def _snapshot(self, filters: Filters) -> Snapshot:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from segpipe.cli.catalog import show
 from segpipe.errors import SegpipeError
 from segpipe.manifests.partition import Partition
+from segpipe.pictures import comparison_pictures
 from segpipe.pictures.blending import MARK
+from segpipe.pictures.comparison_pictures import Side, side_by_side
 from segpipe.pictures.item_picture import ShownItem
+from segpipe.pictures.overlay import LegendEntry, overlay
+from segpipe.predictions.prediction import Segment
 from segpipe.root import Root
 from tests.fixtures.landing import PARTITION, LandingWriter
 
@@ -159,6 +165,27 @@ def test_two_model_runs_stand_side_by_side_with_their_difference(given: Root) ->
         given.show("d", "unet", against="other")
     with pytest.raises(SegpipeError, match="name the first, --model-run"):
         given.show("a", against="other")
+
+
+def test_a_comparisons_legends_name_confidence_likeliest_classes_and_area(
+    given: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[LegendEntry]] = []
+
+    def noted(mask: NDArray[np.uint8], legend: list[LegendEntry], *rest: Any, **also: Any) -> Any:
+        drawn.append(legend)
+        return overlay(mask, legend, *rest, **also)
+
+    monkeypatch.setattr(comparison_pictures, "overlay", noted)
+    mask = np.repeat(np.array([[1], [0], [0], [0]], np.uint8), 8, axis=1)
+    pdf = {"class_pdf": {"Road": 0.7, "Car": 0.3}}
+    segments = [Segment("Road", 1, pdf), Segment("Car", 0, {"confidence": 0.9})]
+    sides = [Side(name, mask, segments) for name in "AB"]
+    side_by_side("where they differ", sides, None, given.settings, 320)
+    assert [(one.label, one.confidence, one.area_fraction) for one in drawn[0]] == [
+        ("Car", 0.9, 0.75), ("Road", None, 0.25),
+    ]  # fmt: skip
+    assert list(drawn[0][1].likeliest) == [("Road", 0.7), ("Car", 0.3)]
 
 
 def test_a_picture_replaces_a_file_only_where_it_is_told_to(given: Root, tmp_path: Path) -> None:

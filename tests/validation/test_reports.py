@@ -224,3 +224,5 @@ def test_the_list_of_rows_is_bounded_and_says_how_many_it_leaves_out() -> None:
     assert text.count("<tr><td>FILE-MISSING") == text.count("<tr><td>TOO-LARGE") == 500
     assert "1,000 lines of 1,800; the others are in the partition's tables" in text
     assert len(text) < 600_000
+    whole = [{**found[0], "message": "c" * 290}]
+    assert "c" * 290 in "".join(list_of_rows(whole, counts, lambda row: None))

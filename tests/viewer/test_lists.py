@@ -229,6 +229,13 @@ def test_counts_are_what_each_choice_would_show(get: Get) -> None:
     )
 
 
+def test_filters_that_rejected_rows_cannot_pass_are_told(get: Get) -> None:
+    found = get("/api/items", outcome="rejected", label="car", confidence="..0.5")
+    words = "of rejected rows no table has labels or confidences: they are left out"
+    assert (found["total"], found["notes"]) == (0, [words])
+    assert get("/api/items", outcome="rejected")["notes"] == []
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

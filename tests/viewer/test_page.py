@@ -109,7 +109,7 @@ def test_a_rejected_mask_shows_its_offending_pixels(page: Looking, get: Get) -> 
     assert np.array_equal(marks == 255, mask == 7)
     assert set(np.unique(marks)) == {0, 255}
     assert finding["remedy"]
-    assert page.get(shown["thumb"] + "160").status_code == 200
+    assert page.get(shown["thumb"] + "640").status_code == 200
     lost = card(get, outcome="rejected", text="item-missing")
     assert "FILE-MISSING" in page.get(lost["thumb"] + "160").json()["error"]
 

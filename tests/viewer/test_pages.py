@@ -5,18 +5,15 @@ Pictures of the pages are kept in ``test-artefacts/browser``.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from segpipe import Root
 from segpipe.masks.decoding import decode_mask
@@ -33,7 +30,7 @@ from tests.viewer.browsed_root import (
     NEXT_DAY,
     RUNS,
     SCRIPT,
-    make_root,
+    make_root_of_two,
 )  # fmt: skip
 
 pytestmark = pytest.mark.browser
@@ -41,21 +38,15 @@ pytestmark = pytest.mark.browser
 try:
     from playwright.sync_api import Browser, Page, Route, expect
 
-    from tests.fixtures.browser import running_browser
     from tests.viewer.visits import (
         Visit,
         hover,
-        inner_pixel,
         item_query,
-        labels_of,
         made_labels,
-        mask_of,
         near,
         parameters,
         pixels,
-        published,
         rgb,
-        root_labels,
         shown_total,
     )
 except ModuleNotFoundError:
@@ -66,44 +57,8 @@ except ModuleNotFoundError:
 
 _AXE = Path(sys.prefix) / "axe/node_modules/axe-core/axe.min.js"
 _SIZES = {"1280": (1280, 800), "2560": (2560, 1440), "phone": (390, 844)}
-_ITEM, _OPACITY = "street-1-001", 0.55
-_MAGENTA = (255, 43, 214)
-# A mask that cannot be decoded has no thumbnail, and the browser tells of it; the card says why.
-_UNDRAWN = re.compile("status 404: [^ ]*/thumb|console: Failed to load resource.* 404")
+_ITEM = "street-1-001"
 _TOTAL = re.compile("^[0-9]+ predictions")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    with running_browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def root(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Root:
-    return make_root(tmp_path_factory.mktemp("browsed") / "root")
-
-
-@pytest.fixture(scope="module")
-def page_of_root(root: Root) -> Iterator[Browsing]:
-    with browse(root, open_page=False) as browsing:
-        browsing._viewer.index.snapshot(whole=60)
-        yield browsing
-
-
-@pytest.fixture
-def visit(
-    browser: Browser, page_of_root: Browsing, request: pytest.FixtureRequest
-) -> Iterator[Visit]:
-    """A visit after which nothing may have failed, and nothing have been asked of others."""
-    opened = Visit(browser, page_of_root)
-    yield opened
-    opened.picture(request.node.name)
-    elsewhere = [r.url for r in opened.requests if not r.url.startswith((opened.url, "blob:"))]
-    opened.page.context.close()
-    assert [trouble for trouble in opened.troubles if not _UNDRAWN.match(trouble)] == []
-    assert elsewhere == []
 
 
 def test_filters_combine_and_the_address_holds_them(visit: Visit, root: Root) -> None:
@@ -129,6 +84,13 @@ def test_filters_combine_and_the_address_holds_them(visit: Visit, root: Root) ->
     expect(page.get_by_text("No prediction passes all of these filters")).to_be_visible()
     page.get_by_role("button", name="Clear all filters").click()
     assert parameters(page) == {}
+    page.get_by_label("Label whose area counts").select_option("Road")
+    page.get_by_label("Least area, %").fill("7")
+    page.get_by_role("button", name="Apply").first.click()
+    expect(
+        page.get_by_role("button", name="Remove the filter: Area of Road from 7 %")
+    ).to_be_visible()
+    assert parameters(page) == {"area": ["Road:0.07.."]}
 
 
 def test_what_cannot_be_read_in_an_address_is_said(visit: Visit) -> None:
@@ -202,110 +164,77 @@ def test_cards_are_selected_by_clicks_and_keys_and_python_reads_them(
     expect(page.locator(".selection-bar")).to_be_hidden()
 
 
-def test_the_canvas_shows_each_pixel_in_its_labels_colour_over_the_image(
-    visit: Visit, root: Root
-) -> None:
-    page = visit.show_item(item_query(_ITEM))
-    page.get_by_role("button", name="Fill", exact=True).click()
-    page.get_by_role("button", name="1:1").click()
-    run, mask = RUNS[0], mask_of(root, RUNS[0], _ITEM)
-    told = page.evaluate(
-        "async (query) => (await fetch(`/api/item?${query}`)).json()", item_query(_ITEM)
+def test_on_a_narrow_screen_filters_open_over_the_list_and_close(visit: Visit) -> None:
+    page = visit.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    visit.show(f"/?run={RUNS[0]}", _TOTAL)
+    open_filters = page.get_by_role("button", name="Filters", exact=True)
+    box = page.get_by_role("checkbox", name="Handbag")
+    expect(box).not_to_be_in_viewport()
+    closes = (
+        lambda: page.get_by_role("button", name="Close the filters").click(),
+        lambda: page.mouse.click(380, 500),  # beside it, which opens no card
+        lambda: page.keyboard.press("Escape"),
     )
-    prediction = next(one for one in told["predictions"] if one["model_run"] == run)
-    segments = [
-        one for one in prediction["segments"] if one["area_fraction"] > 0.01
-        and one["label"] != "Background"
-    ]  # fmt: skip
-    points = [inner_pixel(mask == one["index"]) for one in segments]
-    assert len(points) > 4
-    over = pixels(page, run, points)
-    page.keyboard.press("m")
-    image = pixels(page, run, points)
-    url = Path(published(root, run, _ITEM)["image_url"]).name
-    [stored] = Path(root.settings.root).glob(f"images/**/{url}")
-    exact = np.asarray(Image.open(io.BytesIO(stored.read_bytes())).convert("RGB"))
-    assert all(near(one, tuple(exact[y, x]), 4) for one, (x, y) in zip(image, points, strict=True))
-    for segment, seen, below in zip(segments, over, image, strict=True):
-        colour = rgb(segment["colour"])
-        blended = tuple(
-            (1 - _OPACITY) * a + _OPACITY * b for a, b in zip(below, colour, strict=True)
-        )
-        assert near(seen, blended), segment["label"]
-    page.keyboard.press("m")
-    page.get_by_role("checkbox", name=re.compile(segments[0]["label"])).first.uncheck()
-    without = pixels(page, run, points)
-    same = [one["label"] == segments[0]["label"] for one in segments]
-    wanted = [low if off else high for off, low, high in zip(same, image, over, strict=True)]
-    assert all(near(one, other) for one, other in zip(without, wanted, strict=True))
-    page.get_by_role("checkbox", name=re.compile(segments[0]["label"])).first.check()
-    page.get_by_label("Opacity").fill("100")
-    full = pixels(page, run, points)
-    assert all(near(c, rgb(s["colour"])) for c, s in zip(full, segments, strict=True))
+    for close in closes:
+        open_filters.click()
+        expect(box).to_be_in_viewport()
+        close()
+        expect(box).not_to_be_in_viewport()
+        expect(open_filters).to_be_focused()
+        assert parameters(page) == {"run": [RUNS[0]]}
 
 
-def test_an_enlarged_pixel_is_a_square_and_all_panes_show_the_same_place(
-    visit: Visit, root: Root
+def test_thumbnails_have_the_pixels_that_their_cards_show(
+    browser: Browser, page_of_root: Browsing
 ) -> None:
-    page = visit.show_item(item_query(_ITEM))
-    page.get_by_role("button", name="Fill", exact=True).click()
-    page.get_by_label("Opacity").fill("100")
-    labels = labels_of(root, RUNS[0], _ITEM)
-    x, y = inner_pixel(labels == "Road")
-    hover(page, RUNS[0], (x, y))
-    for _ in range(12):
-        page.mouse.wheel(0, -300)
-    page.wait_for_timeout(100)
-    places = [page.locator(f"canvas[data-run='{run}']").get_attribute("data-at") for run in RUNS]
-    assert places[0] == places[1]
-    assert float((places[0] or "").split()[0]) > 20
-    row = np.argwhere(labels[:, x] == "Road").max()
-    below = labels[row + 1, x]
-    colours = {label["name"]: rgb(label["colour"]) for label in root_labels(page)}
-    hover(page, RUNS[0], (x, y))
-    for _ in range(3):
-        page.keyboard.press("-")
-    road, other = pixels(page, RUNS[0], [(x, y), (x, y + 1)])
-    assert near(road, colours["Road"], 60) and road == other
-    assert below != "Road"
+    for ratio in (1, 2):
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, device_scale_factor=ratio)
+        page.goto(page_of_root.url)
+        page.wait_for_selector(".card-link img[data-state=shown]")
+        page.goto(page_of_root.url.partition("/?")[0] + f"/?run={RUNS[0]}")
+        shown = page.wait_for_selector(".card-link img[data-state=shown]")
+        assert shown is not None
+        page.wait_for_function("(one) => one.naturalWidth > 0", arg=shown)
+        sizes = shown.evaluate("one => [one.naturalWidth, one.clientWidth]")
+        assert sizes[0] >= 0.85 * ratio * sizes[1]
+        page.context.close()
 
 
-def test_pointing_at_a_pixel_tells_what_all_model_runs_have_there(visit: Visit, root: Root) -> None:
-    page = visit.show_item(item_query(_ITEM))
-    row = published(root, RUNS[0], _ITEM)
-    car = next(one for one in row["segments"] if one["label"] == "Car")
-    mask = mask_of(root, RUNS[0], _ITEM)
-    point = inner_pixel(mask == car["index"])
-    hover(page, RUNS[0], point)
-    tip = page.get_by_role("tooltip")
-    for words in (
-        "Car", f"index {car['index']}", f"{car['area_px']:,} px", f"{car['confidence']:.2f}",
-    ):  # fmt: skip
-        expect(tip).to_contain_text(words)
-    panel = page.locator(".pixel")
-    expect(panel).to_contain_text(f"x {point[0]}, y {point[1]}")
-    for run in RUNS:
-        value = int(mask_of(root, run, _ITEM)[point[1], point[0]])
-        expect(panel.get_by_role("row").filter(has_text=run)).to_contain_text(str(value))
-    page.mouse.move(5, 5)
-    expect(tip).to_be_hidden()
-
-
-def test_the_difference_of_two_model_runs_is_marked_and_measured(visit: Visit, root: Root) -> None:
-    page = visit.show_item(item_query(_ITEM))
-    one, other = (labels_of(root, run, _ITEM) for run in RUNS)
-    differ = one != other
-    page.get_by_role("button", name="1:1").click()
-    page.keyboard.press("d")
-    expect(page.locator(".difference")).to_contain_text(
-        f"{RUNS[1]} differs in {100 * differ.mean():.1f} % of the pixels"
-    )
-    points = [inner_pixel(differ), inner_pixel(~differ)]
-    marked, dimmed = pixels(page, RUNS[1], points)
-    assert near(marked, _MAGENTA)
-    assert not near(dimmed, _MAGENTA, 60)
-    page.keyboard.press("d")
-    assert not near(pixels(page, RUNS[1], points)[0], _MAGENTA, 60)
+def test_a_data_set_that_was_chosen_stays_from_page_to_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with browse(make_root_of_two(tmp_path / "root"), open_page=False) as browsing:
+        browsing._viewer.index.snapshot(whole=60)
+        visit = Visit(browser, browsing)
+        page = visit.show("/", "5 predictions")
+        page.get_by_label("Data set").select_option("animals")
+        shown_total(page, "3 predictions")
+        expect(page.locator("[data-facet=run]")).to_contain_text("of-animals")
+        expect(page.locator("[data-facet=run]")).not_to_contain_text("of-plants")
+        page.get_by_role("link", name="Overview").click()
+        page.get_by_role("link", name=f"3 published, of-animals, {DAY}").click()
+        shown_total(page, "3 predictions")
+        page.get_by_role("button", name="Clear all").click()
+        assert parameters(page) == {"dataset": ["animals"]}
+        page.locator(".card-link").first.click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("animals-0")
+        page.keyboard.press("Escape")
+        shown_total(page, "3 predictions")
+        page.get_by_role("link", name="Rejects").click()
+        expect(page.get_by_label("Data set")).to_have_value("animals")
+        page.keyboard.press("/")  # searches in the gallery, from every page
+        expect(page.get_by_label("Search reference ids")).to_be_focused()
+        page.go_back()
+        page.go_back()
+        page.go_back()
+        page.get_by_label("Data set").select_option("plants")
+        shown_total(page, "5 predictions")
+        visit.show("/?dataset=minerals", "There is no such data set")
+        page.get_by_role("button", name="Show what there is").click()
+        shown_total(page, "5 predictions")
+        page.context.close()
+        assert visit.troubles == []
 
 
 def test_everything_is_reached_by_keys(visit: Visit) -> None:

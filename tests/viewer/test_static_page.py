@@ -65,6 +65,10 @@ def test_rejected_rows_come_with_their_rules_and_labels_select(viewed: Root) -> 
     told = held(static_page(viewed, Filters(runs=("unet",), outcomes=("rejected",))).html.decode())
     assert {card["outcome"] for card in told["cards"]} == {"rejected"}
     assert sum(rule["count"] for rule in told["rules"]) >= len(told["cards"]) > 0
+    with pytest.raises(SettingsError, match="no table has labels: leave --label out, or --rej"):
+        static_page(viewed, Filters(runs=("unet",), labels=("car",), outcomes=("rejected",)))
+    undrawn = {card["id"]: card["undrawn"] for card in told["cards"] if "undrawn" in card}
+    assert undrawn == {"item-missing": "there is no mask to show: FILE-MISSING"}
     cars = held(static_page(viewed, Filters(runs=("unet",), labels=("car",))).html.decode())
     assert cars["cards"] and all(card["areas"]["car"] > 0 for card in cars["cards"])
     with pytest.raises(SettingsError, match="no prediction that passes the filters"):

@@ -107,7 +107,8 @@ export class Embedded {
     return new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], { type });
   }
 
-  thumbnail(card) {
+  async thumbnail(card) {
+    if (card.undrawn) throw new ApiError(404, card.undrawn);
     return this.picture(card.thumb);
   }
 }

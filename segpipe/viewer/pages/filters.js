@@ -55,7 +55,6 @@ function rangeWords(what, value) {
 }
 
 const WORDS = {
-  dataset: (value) => `Data set ${value}`,
   run: (value) => `Model run ${value}`,
   from: (value) => `From ${value}`,
   to: (value) => `Until ${value}`,
@@ -65,7 +64,8 @@ const WORDS = {
   segments: (value) => rangeWords("Segments", value),
   area: (value) => {
     const at = value.lastIndexOf(":");
-    return rangeWords(`Area of ${value.slice(0, at)}`, value.slice(at + 1));
+    const shares = limits(value.slice(at + 1)).map((one) => (one === "" ? "" : String(Number((100 * Number(one)).toPrecision(12)))));
+    return `${rangeWords(`Area of ${value.slice(0, at)}`, range(...shares))} %`;
   },
   rule: (value) => `Finding ${value}`,
   outcome: (value) => value[0].toUpperCase() + value.slice(1),
@@ -79,14 +79,14 @@ const WORDS = {
 };
 
 /**
- * What the filter leaves, one entry a chip; the sorting is not among them.
+ * What the filter leaves, one entry a chip; neither the sorting nor the data set is among them.
  * @param {URLSearchParams} params
  * @returns {{name: string, value: string, words: string}[]}
  */
 export function described(params) {
   const chips = [];
   for (const [name, value] of params) {
-    if (name === "sort" || value === "") continue;
+    if (["sort", "dataset"].includes(name) || value === "") continue;
     const words = NAMES.includes(name) ? WORDS[name](value) : `${name}: ${value}`;
     chips.push({ name, value, words });
   }

@@ -1,6 +1,6 @@
 /** The gallery: filters, chips, the grid, the selection. */
 
-import { button, el, fill, icon, shown } from "./dom.js";
+import { button, data, el, fill, icon, shown } from "./dom.js";
 import { changed, described, filterOf, toggled, without } from "./filters.js";
 import { FilterPanel } from "./filter_panel.js";
 import { Grid } from "./grid.js";
@@ -42,13 +42,14 @@ export class Gallery {
     this.told = el("p", { class: "found", role: "status" });
     this.state = el("div", { class: "state" });
     this.bar = selectionBar(app.selection);
-    const drawer = el("aside", { class: "sidebar", id: "filters" }, this.panel.element);
-    const open = button([icon("filter"), "Filters"], () => {
-      const on = drawer.classList.toggle("open");
-      open.setAttribute("aria-expanded", String(on));
-    }, { class: "drawer-button", "aria-expanded": "false", "aria-controls": "filters" });
+    // On narrow screens the filters are a drawer over the list.
+    const shut = button(icon("close"), () => this.openDrawer(false), { class: "quiet", "aria-label": "Close the filters" });
+    this.drawer = el("aside", { class: "sidebar", id: "filters" }, el("div", { class: "drawer-head" }, el("strong", {}, "Filters"), shut), this.panel.element);
+    const open = button([icon("filter"), "Filters"], () => this.openDrawer(true), { class: "drawer-button", "aria-expanded": "false", "aria-controls": "filters" });
+    this.drawerButtons = { open, shut };
+    const scrim = el("div", { class: "scrim", onclick: () => this.openDrawer(false) });
     this.element = el(
-      "div", { class: "gallery" }, el("h1", { class: "unseen" }, "Gallery"), drawer,
+      "div", { class: "gallery" }, el("h1", { class: "unseen" }, "Gallery"), this.drawer, scrim,
       el(
         "section", { class: "results", "aria-label": "Results" },
         el("div", { class: "toolbar" }, open, this.search, this.sizes(), this.sort),
@@ -76,15 +77,15 @@ export class Gallery {
   update(params) {
     const next = filterOf(params);
     if (next.toString() === this.params.toString()) return;
+    const other = next.get("dataset") !== this.params.get("dataset");
     this.params = next;
+    if (other) this.replacePanel();
     this.load();
   }
 
   /** There is more in the root than before. */
   renew() {
-    const before = this.panel.element;
-    this.panel = this.newPanel();
-    before.replaceWith(this.panel.element);
+    this.replacePanel();
     listings.clear();
     if (this.listing.scrollTop === 0) this.load(); // what somebody looks at does not move
     else {
@@ -93,8 +94,34 @@ export class Gallery {
     }
   }
 
+  /** The model runs of the data set that is shown. */
+  get runs() {
+    const { root } = this.app;
+    const shownOne = this.params.get("dataset") ?? root.dataset;
+    return root.model_runs.filter(({ dataset }) => dataset === shownOne);
+  }
+
+  openDrawer(on) {
+    this.drawer.classList.toggle("open", on);
+    const { open, shut } = this.drawerButtons;
+    open.setAttribute("aria-expanded", String(on));
+    (on ? shut : open).focus();
+  }
+
+  escape() {
+    if (this.drawer.classList.contains("open")) this.openDrawer(false);
+    else this.app.selection.clear();
+  }
+
   newPanel() {
-    return new FilterPanel(this.app.root, () => this.params, (next) => this.go(next));
+    const known = { ...this.app.root, model_runs: this.runs };
+    return new FilterPanel(known, () => this.params, (next) => this.go(next));
+  }
+
+  replacePanel() {
+    const before = this.panel.element;
+    this.panel = this.newPanel();
+    before.replaceWith(this.panel.element);
   }
 
   go(params, instead = false) {
@@ -170,6 +197,13 @@ export class Gallery {
         el("p", {}, "This page shows what arrives: load it again then."),
       );
     }
+    if (!root.datasets.includes(this.params.get("dataset") ?? root.dataset) && this.params.has("dataset")) {
+      return nothing(
+        "There is no such data set",
+        el("p", {}, "This root has nothing of ", data(this.params.get("dataset")), "."),
+        el("p", { class: "row" }, button("Show what there is", () => this.go(new URLSearchParams({ dataset: root.dataset })), { class: "primary" })),
+      );
+    }
     if (described(this.params).length > 0) {
       return nothing(
         "No prediction passes all of these filters",
@@ -177,7 +211,7 @@ export class Gallery {
         el("p", { class: "row" }, button("Clear all filters", () => this.go(new URLSearchParams()), { class: "primary" })),
       );
     }
-    const of = (name) => root.model_runs.reduce((sum, run) => sum + (run[name] ?? 0), 0);
+    const of = (name) => this.runs.reduce((sum, run) => sum + (run[name] ?? 0), 0);
     const offered = [["accepted", of("validated")], ["rejected", of("rejected")]].filter(([, number]) => number > 0);
     return nothing(
       "Nothing is published yet",
@@ -222,7 +256,7 @@ export class Gallery {
       { keys: [..."123456789"], words: "Only with the label of that number, or not any more", act: (key) => this.panel.toggleLabel(key - 1) },
       { keys: ["a"], words: "Select all that are loaded", act: () => this.app.selection.set(this.listing.items, true) },
       { keys: ["/"], words: "Search reference ids", act: () => this.search.focus() },
-      { keys: ["Escape"], words: "Clear the selection", act: () => this.app.selection.clear() },
+      { keys: ["Escape"], words: "Clear the selection", act: () => this.escape() },
       { keys: ["r"], words: "Rejected ones, or not any more", act: () => this.go(toggled(this.params, "outcome", "rejected")) },
     ];
   }

@@ -1,12 +1,13 @@
 /** The gallery's grid: only the cards that can be seen are in the page, and they are used again. */
 
-import { button, el, fill, icon, shown } from "./dom.js";
+import { button, data, el, fill, icon, shown } from "./dom.js";
 import { address } from "./router.js";
-import { counted, probability } from "./words.js";
+import { counted, named, probability } from "./words.js";
 
 const GAP = 12;
 const CAPTION = 56;
 const BEYOND = 2; // rows above and below what can be seen
+const SIZES = [160, 320, 640]; // of thumbnails, their longest side in pixels
 
 export class Grid {
   /**
@@ -111,8 +112,7 @@ export class Grid {
     this.place(card, index);
     this.mark(card, index);
     this.list.append(card);
-    const size = this.picture * devicePixelRatio > 200 ? 320 : 160;
-    this.thumbnails.show(card.picture, this.listing().items[index], size);
+    this.thumbnails.show(card.picture, this.listing().items[index], sizeFor(this.width));
   }
 
   mark(card, index) {
@@ -166,6 +166,11 @@ export class Grid {
   }
 }
 
+/** The thumbnails' size that fills so many CSS pixels. */
+export function sizeFor(width) {
+  return SIZES.find((size) => size >= 0.85 * width * devicePixelRatio) ?? SIZES[SIZES.length - 1];
+}
+
 function newCard(grid) {
   const picture = el("img", { alt: "", draggable: "false", decoding: "async" });
   const words = el("span", { class: "card-words" });
@@ -205,10 +210,10 @@ function fillCard(card, item, grid, index) {
   const sure = item.confidence === null ? "" : `, least confidence ${probability(item.confidence)}`;
   const found = item.rules.length ? `, findings ${item.rules.join(", ")}` : "";
   card.link.setAttribute("aria-label", shown(
-    `${item.id}, ${item.model_run}, ${item.date}, ${item.outcome}, ${counted(item.segments, "segment")}${sure}${found}`,
+    `${named(item.id)}, ${item.model_run}, ${item.date}, ${item.outcome}, ${counted(item.segments, "segment")}${sure}${found}`,
   ));
   card.link.title = shown(item.labels.join(", "));
-  card.check.setAttribute("aria-label", shown(`Select ${item.id}`));
+  card.check.setAttribute("aria-label", shown(`Select ${named(item.id)}`));
   const told = item.rules.filter((rule) => !grid.harmless(rule)); // conversions lose nothing
   fill(
     card.badges, item.outcome !== "published" && el("span", { class: `badge ${outcomeClass(item.outcome)}` }, shown(item.outcome)),
@@ -216,9 +221,9 @@ function fillCard(card, item, grid, index) {
     told.length > 2 && el("span", { class: "badge rule" }, `+${told.length - 2}`),
   );
   fill(
-    card.caption, el("bdi", { class: "card-id", title: shown(item.id) }, shown(item.id)),
+    card.caption, data(named(item.id), { class: "card-id" }),
     item.confidence !== null && el("span", { class: "card-sure", title: "Least confidence of its segments" }, probability(item.confidence)),
-    el("bdi", { class: "card-run" }, shown(`${item.model_run} · ${item.date}`)),
+    data(`${item.model_run} · ${item.date}`, { class: "card-run" }),
   );
 }
 

@@ -11,6 +11,7 @@ import { address, go } from "./router.js";
 import { isAbort } from "./source.js";
 import { Tools, keptSettings } from "./tools.js";
 import { Viewport } from "./viewport.js";
+import { named } from "./words.js";
 
 /** Panes that are shown at first; the others by their buttons. */
 const PANES = 4;
@@ -92,7 +93,7 @@ export class Item {
 
   show(known, signal) {
     this.known = known;
-    this.app.title(shown(known.id));
+    this.app.title(shown(named(known.id)));
     this.panes.forEach((pane) => pane.leave());
     this.image?.close();
     [this.image, this.base, this.told, this.pointer] = [null, null, null, null];
@@ -147,7 +148,7 @@ export class Item {
       return el("a", { class: "button step", href: to ?? undefined, "aria-disabled": to ? null : "true", "aria-label": words, title: words }, icon(sign));
     };
     return el(
-      "div", { class: "item-head" }, el("a", { class: "button", href: back }, icon("back"), "Gallery"), el("h1", {}, data(id)),
+      "div", { class: "item-head" }, el("a", { class: "button", href: back }, icon("back"), "Gallery"), el("h1", {}, data(named(id))),
       button(icon("copy"), () => copied([id], "reference id"), { class: "quiet", "aria-label": "Copy the reference id", title: "Copy the reference id" }),
       button(icon("link"), () => copied([this.link()], "link"), { class: "quiet", "aria-label": "Copy a link to this item", title: "Copy a link to this item" }),
       el("span", { class: "spring" }), this.selector(),
@@ -334,7 +335,7 @@ export class Item {
       { keys: ["+", "="], words: "Larger", act: () => this.view.by(1.5, this.panes[0]) },
       { keys: ["-"], words: "Smaller", act: () => this.view.by(1 / 1.5, this.panes[0]) },
       { keys: ["0"], words: "The whole picture", act: () => this.view.fit() },
-      { keys: ["/"], words: "Search in the gallery", act: () => { go("gallery", filterOf(this.params)); document.querySelector(".search")?.focus(); } },
+      this.app.searching,
     ]);
   }
 }

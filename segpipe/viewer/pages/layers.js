@@ -5,6 +5,7 @@ import { colourOf } from "./dom.js";
 /** @typedef {import("./png.js").Mask} Mask */
 
 const SEEN = 0xff000000;
+const MOST_SPECKS = 120; // more marked pixels are seen without rings
 /** Pixels that no Segment explains, and those that differ or offend a rule. */
 export const UNEXPLAINED = "#ff2d55";
 export const DIFFERENT = "#ff2bd6";
@@ -89,6 +90,24 @@ export function markLayer({ width, height, values }, colour) {
   return painted(width, height, (pixels) => {
     for (let at = 0; at < values.length; at += 1) if (values[at] !== 0) pixels[at] = pixel;
   });
+}
+
+/**
+ * Where a mask's marks are, one place of those near each other; nothing where they are many.
+ * @param {Mask} mask @returns {[number, number][]} x and y
+ */
+export function specksOf({ width, height, values }) {
+  const near = Math.max(1, Math.round(Math.max(width, height) / 60));
+  const found = new Map();
+  let number = 0;
+  for (let at = 0; at < values.length; at += 1) {
+    if (values[at] === 0) continue;
+    number += 1;
+    if (number > MOST_SPECKS) return [];
+    const [x, y] = [at % width, Math.floor(at / width)];
+    found.set(`${Math.floor(x / near)} ${Math.floor(y / near)}`, [x, y]);
+  }
+  return [...found.values()];
 }
 
 /** One Segment's outline, for telling it. @param {Mask} mask @param {number} index */

@@ -1,6 +1,7 @@
 /** The application: reads the address, shows the page it tells, keeps what all pages share. */
 
 import { button, data, el, fill, icon, shown } from "./dom.js";
+import { filterOf } from "./filters.js";
 import { Gallery } from "./gallery.js";
 import { Item } from "./item.js";
 import { Keys } from "./keys.js";
@@ -26,6 +27,12 @@ const app = {
   colours: new Map(),
   selection: null,
   thumbnails: null,
+  /** The key for searching, on every page but the gallery. */
+  searching: {
+    keys: ["/"],
+    words: "Search in the gallery",
+    act: () => { go("gallery", filterOf(place().params)); document.querySelector(".search")?.focus(); },
+  },
   /** The title of the window: what is shown, then where. */
   title(words) {
     document.title = `${words} · ${app.root?.dataset ?? "segpipe"}`;
@@ -52,6 +59,9 @@ async function load() {
 function show() {
   if (app.root === null) return;
   const { page: name, params } = place();
+  for (const link of document.querySelectorAll("#top [data-page]")) link.href = address(link.dataset.page);
+  const select = document.querySelector("#top select.dataset");
+  if (select !== null) select.value = params.get("dataset") ?? app.root.dataset;
   for (const link of document.querySelectorAll("#top nav a")) {
     if (link.dataset.page === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -74,7 +84,7 @@ function header() {
   const notes = root.notes ?? [];
   fill(
     document.getElementById("top"),
-    el("a", { class: "brand", href: address("gallery") }, el("span", { class: "logo", "aria-hidden": "true" }), "segpipe"),
+    el("a", { class: "brand", href: address("gallery"), "data-page": "gallery" }, el("span", { class: "logo", "aria-hidden": "true" }), "segpipe"),
     el("nav", { "aria-label": "Pages" }, pages.map(link)),
     root.datasets.length > 1 ? datasets(root) : data(root.dataset ?? "", { class: "dataset" }),
     el("span", { class: "spring" }),
@@ -91,7 +101,6 @@ function datasets(root) {
     "select", { class: "dataset", "aria-label": "Data set" },
     root.datasets.map((name) => el("option", { value: name, selected: name === root.dataset }, shown(name))),
   );
-  select.value = place().params.get("dataset") ?? root.dataset;
   select.addEventListener("change", () => go("gallery", new URLSearchParams({ dataset: select.value })));
   return select;
 }
@@ -108,17 +117,20 @@ function otherTheme() {
 }
 
 let offered = null;
+let told = null; // the version that was offered last; a notice that was closed comes with the next
 let next = 0;
 
 /** Look at the root now and then: offer what is new, and go on showing an index that is made. */
 async function look() {
   clearTimeout(next);
-  if (!document.hidden && app.root !== null && offered === null) {
+  if (!document.hidden && app.root !== null) {
     try {
       const [now, before] = [await app.source.root(), app.root];
       if (before.whole === false) renew(now);
-      else if (now.catalog_version !== before.catalog_version) {
+      else if (now.catalog_version !== before.catalog_version && now.catalog_version !== told) {
+        offered?.remove();
         offered = notice("The catalog has changed.", button("Show what is new", () => location.reload()), 0);
+        told = now.catalog_version;
       }
     } catch {
       // The page tells of a server that is gone when something is asked of it.

@@ -27,7 +27,7 @@ export class Overview {
   }
 
   entered() {
-    this.app.keys.bind([]);
+    this.app.keys.bind([this.app.searching]);
     this.load();
   }
 

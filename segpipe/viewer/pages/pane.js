@@ -1,13 +1,16 @@
 /** One model run's prediction: its image and the layers over it, drawn at the common zoom. */
 
 import { data, el, fill, shown } from "./dom.js";
-import { DIFFERENT, OFFENDING, difference, filledLayer, markLayer, outlineLayer, spotLayer, tableOf } from "./layers.js";
+import { DIFFERENT, OFFENDING, difference, filledLayer, markLayer, outlineLayer, specksOf, spotLayer, tableOf } from "./layers.js";
 import { greyPng } from "./png.js";
 import { isAbort } from "./source.js";
 import { gestures } from "./viewport.js";
 import { counted } from "./words.js";
 
 const GROUND = "#50555e"; // where there is no image
+// Outlines of so many pixels take long enough to be noticed: they wait until nobody zooms, this long.
+const AT_ONCE = 2_000_000;
+const SETTLES = 160; // milliseconds
 const DIMMED = "rgba(10, 12, 16, 0.62)"; // where a difference is shown and there is none
 
 export class Pane {
@@ -23,6 +26,7 @@ export class Pane {
     const size = prediction.mask === null ? item.known.image ?? prediction : prediction;
     [this.width, this.height] = [size.width || 4, size.height || 3];
     this.layers = {};
+    this.specks = {}; // rule -> places
     this.canvas = el("canvas", { role: "img", "data-run": prediction.model_run });
     this.canvas.setAttribute("aria-label", this.description());
     this.words = el("p", { class: "pane-words", role: "status" }, "Loading…");
@@ -82,7 +86,9 @@ export class Pane {
   async mark(rule, address, signal) {
     try {
       const blob = await this.item.app.source.picture(address, signal);
-      this.layers[`offending ${rule}`] = markLayer(await greyPng(await blob.arrayBuffer()), OFFENDING);
+      const marks = await greyPng(await blob.arrayBuffer());
+      this.layers[`offending ${rule}`] = markLayer(marks, OFFENDING);
+      this.specks[rule] = specksOf(marks);
       this.draw();
     } catch (error) {
       if (!isAbort(error)) this.say(`The pixels of ${rule} cannot be shown: ${error.message}`);
@@ -154,7 +160,10 @@ export class Pane {
     context.setTransform(scale * ratio, 0, 0, scale * ratio, x * ratio, y * ratio);
     context.imageSmoothingEnabled = scale * ratio < 1; // above, a pixel is a square
     context.imageSmoothingQuality = "high";
-    this.paint(context, Math.max(1, Math.min(16, Math.round(1.2 / (scale * ratio)))));
+    this.paint(context, 2 ** Math.max(0, Math.min(4, Math.round(Math.log2(1.2 / (scale * ratio))))));
+    // A finger scrolls the page while there is nothing of the picture to be moved to.
+    canvas.style.setProperty("touch-action", item.view.zoom > 1 ? "none" : "pan-y");
+    if (item.panes[0] === this) item.tools.zoomed(); // only now it is known how large the pane is
     canvas.dataset.at = [scale, x, y].join(" "); // where the picture is, for who measures
   }
 
@@ -173,11 +182,7 @@ export class Pane {
       context.fillRect(0, 0, width, height);
     }
     if (mask === null) return;
-    if (reach !== this.reach) {
-      delete this.layers.outline;
-      delete this.layers.spot;
-      this.reach = reach;
-    }
+    this.reachOut(reach);
     if (settings.mask && settings.mode !== "outline") over(this.layer("fill", () => filledLayer(mask, this.table)), settings.opacity);
     if (settings.mask && settings.mode !== "fill") over(this.layer("outline", () => outlineLayer(mask, this.table, reach)), 1);
     if (this.layers.difference) {
@@ -188,6 +193,7 @@ export class Pane {
     }
     for (const rule of item.marked(this.prediction)) {
       if (this.layers[`offending ${rule}`]) over(this.layers[`offending ${rule}`], 0.9);
+      this.ring(context, this.specks[rule] ?? []);
     }
     const told = item.told;
     if (told !== null && told.key === this.prediction.key) {
@@ -196,6 +202,37 @@ export class Pane {
       over(this.layer("spot", () => spotLayer(mask, told.index, reach)), 1);
     }
     this.cross(context);
+  }
+
+  /** Outlines of a reach from now on; while a large picture is zoomed those that are there stay. */
+  reachOut(reach) {
+    clearTimeout(this.settling);
+    if (reach === this.reach) return;
+    if (this.mask.values.length > AT_ONCE && this.layers.outline !== undefined && !this.settled) {
+      this.settling = setTimeout(() => {
+        this.settled = true;
+        this.draw();
+      }, SETTLES);
+      return;
+    }
+    delete this.layers.outline;
+    delete this.layers.spot;
+    [this.reach, this.settled] = [reach, false];
+  }
+
+  /** Rings around the marks of a rule that are so few that they are overlooked. */
+  ring(context, places) {
+    const unit = devicePixelRatio / context.getTransform().a;
+    context.globalAlpha = 1;
+    for (const [style, thick] of [["#fff", 5], [OFFENDING, 2.5]]) {
+      context.strokeStyle = style;
+      context.lineWidth = thick * unit;
+      for (const [x, y] of places) {
+        context.beginPath();
+        context.arc(x + 0.5, y + 0.5, Math.max(9 * unit, 1.5), 0, 2 * Math.PI);
+        context.stroke();
+      }
+    }
   }
 
   /** Where the pointer is in another pane. */
@@ -220,6 +257,7 @@ export class Pane {
 
   leave() {
     cancelAnimationFrame(this.asked);
+    clearTimeout(this.settling);
     this.resized.disconnect();
   }
 }

@@ -1,13 +1,13 @@
 /** What was rejected, by rule: why, what to do, and which items. */
 
 import { button, data, el, fill, icon, shown } from "./dom.js";
-import { itemAddress } from "./grid.js";
+import { itemAddress, sizeFor } from "./grid.js";
 import { copied, failure, nothing, notice } from "./notices.js";
 import { address } from "./router.js";
 import { isAbort } from "./source.js";
-import { count, counted } from "./words.js";
+import { count, counted, named } from "./words.js";
 
-const SIZE = 320;
+const WIDTH = 200; // of a card in CSS pixels, about
 const AT_ONCE = 500;
 const MOST_IDS = 100000;
 
@@ -21,7 +21,7 @@ export class Rejects {
   }
 
   entered() {
-    this.app.keys.bind([]);
+    this.app.keys.bind([this.app.searching]);
     this.load();
   }
 
@@ -101,10 +101,10 @@ export class Rejects {
     const picture = el("img", { alt: "" });
     const words = el("span", { class: "card-words" });
     picture.addEventListener("thumbnail-failed", (event) => { words.textContent = shown(event.detail); });
-    this.app.thumbnails.show(picture, item, SIZE);
+    this.app.thumbnails.show(picture, item, sizeFor(WIDTH));
     return el("li", {}, el(
-      "a", { class: "strip-card", href: itemAddress(item, filters) }, el("span", { class: "strip-picture" }, picture, words), data(item.id, { class: "card-id" }),
-      el("bdi", { class: "card-run" }, shown(`${item.model_run} · ${item.date}`)),
+      "a", { class: "strip-card", href: itemAddress(item, filters) }, el("span", { class: "strip-picture" }, picture, words), data(named(item.id), { class: "card-id" }),
+      data(`${item.model_run} · ${item.date}`, { class: "card-run" }),
     ));
   }
 

@@ -19,8 +19,14 @@ export function place() {
   return { page: PAGES[path] ?? "gallery", params };
 }
 
-/** The address of a page. @param {string} page @param {URLSearchParams} [params] */
-export function address(page, params = new URLSearchParams()) {
+/**
+ * The address of a page. It stays with the data set that is looked at, where it names no other.
+ * @param {string} page @param {URLSearchParams} [params]
+ */
+export function address(page, given = new URLSearchParams()) {
+  const params = new URLSearchParams(given);
+  const dataset = place().params.get("dataset");
+  if (dataset !== null && !params.has("dataset")) params.set("dataset", dataset);
   // What may stand in a query as it is stays readable.
   const query = params.toString().replaceAll("%3A", ":").replaceAll("%2F", "/");
   return (isStatic ? "#" : "") + PATHS[page] + (query ? `?${query}` : "");

@@ -31,6 +31,11 @@ export function counted(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
+/** A reference id for showing: a rejected row may have none. @param {string|null} id */
+export function named(id) {
+  return id === null || id === "" ? "(no reference id)" : id;
+}
+
 /** A share of one as a percentage. @param {number|null|undefined} share */
 export function percent(share) {
   if (share === null || share === undefined) return "–";
