@@ -239,6 +239,47 @@ def test_every_type_of_time_is_the_same_value_with_and_without_pandas(alone: Run
     assert "timestamp[ns] ['1970-01-01 00:00:00.000001001', 'None', " in without.stdout
 
 
+_REFUSED = """
+import sys
+import numpy as np
+import pyarrow as pa
+import segpipe
+
+for number, kind in [
+    (1767614400123456789, pa.timestamp("ns", "UTC")),
+    (1001, pa.duration("ns")),
+    (1001, pa.time64("ns")),
+    (2**60, pa.timestamp("us")),
+    (2**62, pa.duration("s")),
+    (2**30, pa.date32()),
+    (1, pa.timestamp("us", "Nowhere/Else")),
+]:
+    bits = pa.int32() if kind.bit_width == 32 else pa.int64()
+    column = pa.array([number], bits).view(kind)
+    for value in (column[0], pa.StructArray.from_arrays([column], ["at"])[0], column):
+        try:
+            with segpipe.ManifestWriter(sys.argv[1], "m", "2026-01-05") as writer:
+                writer.add("a", np.zeros((4, 4), np.uint8), [segpipe.Segment("x", 0)], taken=value)
+        except segpipe.SegpipeError as error:
+            print(str(error).rpartition(": it")[2])
+"""
+
+
+def test_a_time_of_arrow_s_that_no_column_holds_is_refused_with_and_without_pandas(
+    alone: RunAlone, tmp_path: Path
+) -> None:
+    without = alone("-c", _REFUSED, tmp_path)
+    with_it = subprocess.run(
+        [sys.executable, "-c", _REFUSED, str(tmp_path)],
+        capture_output=True, text=True, check=False, cwd=PROJECT,
+    )  # fmt: skip
+    for done in (without, with_it):
+        assert_done(done)
+        lines = done.stdout.splitlines()
+        assert len(lines) == 7 * 3
+        assert all("give text" in line or "as text" in line for line in lines), lines
+
+
 def test_the_page_is_served_alone(alone: RunAlone, root: Path) -> None:
     code = f"""
 import urllib.request
