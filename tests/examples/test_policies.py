@@ -76,6 +76,29 @@ def test_the_policy_has_every_class_its_kind_and_its_colour(name: str) -> None:
 
 
 @every_policy
+def test_where_the_classes_are_from_and_on_what_terms_is_told(name: str) -> None:
+    header = (POLICIES / name / "segpipe.toml").read_text("utf-8").partition("\n\n")[0]
+    assert {line[:1] for line in header.splitlines()} == {"#"}
+    words = " ".join(header.replace("#", " ").split())
+    told = re.search(
+        r"from (.+?) of (https://github\.com/[\w/]+): "
+        r"(.+ License.*), Copyright \(c\) (\d+,? [\w ]+); its text is in \.\./LICENCES\.txt",
+        words,
+    )
+    assert told, words
+    _, source, licence, holder = told.groups()
+    page = (POLICIES.parent / "README.md").read_text("utf-8")
+    row = f"({source}) | {licence}, (c) {holder.replace(',', '')} |"
+    assert row in page
+    text = (POLICIES / "LICENCES.txt").read_text("utf-8")
+    (part,) = [one for one in text.split("\n\n\n") if one.startswith(f"{name}/: ")]
+    assert source in part
+    year, _, who = holder.replace(",", "").partition(" ")
+    assert re.search(rf"Copyright \(c\) \[?{year}\]?,? \[?{who}\]?\n", part)
+    assert "WITHOUT WARRANTY OF ANY KIND" in part or "IMPLIED WARRANTIES" in part
+
+
+@every_policy
 def test_a_mask_of_all_classes_is_accepted_and_what_is_ignored_is_marked(
     name: str, landing: LandingWriter, tmp_path: Path
 ) -> None:
