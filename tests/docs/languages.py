@@ -234,7 +234,13 @@ def _with_statuses(block: Block) -> Iterator[tuple[Command, int]]:
             f"it has {len(commands)} commands and says {len(said)} exit statuses: write one for "
             "all of them, or one for each"
         )
-    statuses = map(int, said * len(commands) if len(said) == 1 else said)
+    statuses = [*map(int, said * len(commands) if len(said) == 1 else said)]
+    for command, before in zip(commands[1:], statuses, strict=False):
+        if command.conditional and before:
+            raise BlockError(
+                f"line {command.line}: nothing runs behind `&&` where what is before it ends with "
+                f"{before}; write the commands apart"
+            )
     yield from zip(commands, statuses, strict=True)
 
 

@@ -27,6 +27,7 @@ class Command:
         into: the file its output goes to.
         background: whether an `&` follows.
         piped: whether it reads what the one before prints.
+        conditional: whether it runs only if the one before ended with 0.
         given: what that has printed.
     """
 
@@ -37,6 +38,7 @@ class Command:
     into: str | None = None
     background: bool = False
     piped: bool = False
+    conditional: bool = False
     given: str = ""
 
     @property
@@ -114,7 +116,8 @@ def _commands(line: int, text: str, block: Block) -> Iterator[Command]:
         elif word in _OPERATORS:
             command.background = word == "&"
             yield command
-            command = Command(line, text.strip(), piped=word == "|")
+            joined = {"piped": word == "|", "conditional": word == "&&"}
+            command = Command(line, text.strip(), **joined)
         elif not command.words and (given := _ASSIGNMENT.fullmatch(word)):
             command.assigned[given[1]] = given[2]
         else:
