@@ -18,6 +18,7 @@ from segpipe.pictures.palette import Colour
 from segpipe.pictures.report_page import PageHead, write_page
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.redaction import refusals_without_secrets
 from segpipe.storage.sources import AllowedRoots
 from segpipe.storage.toml import read_toml
 from segpipe.validation.chunk import Validation
@@ -163,7 +164,9 @@ def _policy(
 ) -> tuple[Policy, ItemList | None, Mapping[str, str]]:
     if file is None:
         return Policy(), None, {}
-    policies = Policies.read(read_toml(Path(file)), str(file))
+    given = read_toml(Path(file))
+    with refusals_without_secrets(given):
+        policies = Policies.read(given, str(file))
     policy, items = policies.common, None
     if policy.items is not None:
         items = ItemList.read(str(Path(file).absolute().parent / policy.items))

@@ -18,7 +18,7 @@ from segpipe.settings_keys import DAGSTER_KEYS, ROOT_KEYS, TABLES
 from segpipe.storage.files import Folder
 from segpipe.storage.local_paths import is_url, local_path
 from segpipe.storage.mask_store import MaskStore
-from segpipe.storage.redaction import redacted, told
+from segpipe.storage.redaction import redacted, refusals_without_secrets, told
 from segpipe.storage.sources import AllowedRoots
 from segpipe.storage.toml import parse_toml
 from segpipe.validation.rules.policy import Policies
@@ -292,7 +292,10 @@ def _is_time(value: str) -> bool:
 
 
 def _is_address(value: str) -> bool:
-    return re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value) is not None
+    # Shown on pages as it is: a password that has a slash in it is no path.
+    return (
+        re.fullmatch(r"https?://[^\s/?#][^\s?#]*", value) is not None and redacted(value) == value
+    )
 
 
 def _is_scheduler(value: str) -> bool:
@@ -311,6 +314,11 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
 
 
 def _checked(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
+    with refusals_without_secrets(given):
+        return _read(given, shown)
+
+
+def _read(given: Mapping[str, Any], shown: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"policies": Policies.read(given, shown)}
     if "nucleus" in given:
         settings["nucleus"] = NucleusSettings.read(given["nucleus"], shown)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+import segpipe
 from segpipe.errors import SettingsError
 from segpipe.settings import Settings
+from segpipe.settings_keys import POLICY_KEYS, TABLES, KeyTable
 
 
 def load(tmp_path: Path, text: str) -> Settings:
@@ -204,6 +208,10 @@ def test_a_wrong_setting_is_named_with_what_was_expected(
         'nucleus = "https://u:hunter2@host/"',
         '[nucleus]\ndataset_id = "ds_a"\nendpoint = "https://u:hunter2@host/"',
         '[nucleus]\ndataset_id = "ds_a"\nmasks_url = "s3://u:hunter2@host/"',
+        '[nucleus]\ndataset_id = "ds_a"\nendpoint = "https://host/?token=hunter2"',
+        'links = "https://u:a/hunter2@host/x"',
+        'links = "https://u:hunter2@a@host/x"',
+        'browse_url = "host/x?sig=hunter2"',
     ],
 )
 def test_what_is_said_of_a_wrong_setting_holds_no_credentials(tmp_path: Path, text: str) -> None:
@@ -211,6 +219,72 @@ def test_what_is_said_of_a_wrong_setting_holds_no_credentials(tmp_path: Path, te
     assert "hunter2" not in said
     assert "expected" in said
     assert "host" in said or "host" not in text
+
+
+_SECRET = "hunter2"
+_HOLDING_SECRETS = (
+    "https://u:hunter2@host/x?sig=hunter2#hunter2",
+    "s3://AKIA:a/hunter2@bucket/x",
+    "u:hunter2@host",
+    "host/x?token=hunter2",
+    "AccountName=a;AccountKey=hunter2",
+    "'https://u:hunter2@host/\"\\x",
+)
+
+
+def _with_secrets(table: str, key: str) -> Iterator[str]:
+    """Files that hold secrets at a key, as a text, in a list, in a table, and as its key."""
+    head, name = f"[{table}]\n" if table else "", table.partition(".")[0]
+    for secret in _HOLDING_SECRETS:
+        text = json.dumps(secret)  # a basic string of TOML as well
+        yield f"{head}{key} = {text}"
+        yield f"{head}{key} = [[{text}], 1]"
+        yield f"{head}{key} = {{a = {text}}}"
+        yield f"{head}{key} = {{{text} = 1}}"
+        yield f"{head}{text} = 1"
+        if name:
+            yield f"{name} = {text}"
+            yield f"{name} = [{text}]"
+    yield f"{head}{key} = {{access_key = 'hunter2', against = {{}}}}"
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name or "top")
+def test_no_refusal_of_any_key_of_a_table_quotes_a_credential(
+    tmp_path: Path, table: KeyTable
+) -> None:
+    refused = 0
+    keys = table.keys or POLICY_KEYS  # of a model run
+    for key in ("unknown", *keys):
+        for text in _with_secrets(table.name, key):
+            try:
+                load(tmp_path, text)
+            except SettingsError as error:
+                refused += 1
+                assert _SECRET not in str(error), text
+                assert "segpipe.toml" in str(error)
+    assert refused > 20 * len(keys)
+
+
+def test_labels_and_mail_addresses_are_told_although_they_look_a_bit_like_secrets(
+    tmp_path: Path,
+) -> None:
+    said = problem(tmp_path, "[policy.taxonomy]\nkeyboard = 'thong'")
+    assert "'keyboard' = 'thong', expected thing or stuff" in said
+    assert "'...@example'" in problem(tmp_path, "[dagster]\nowners = ['ada@example']")
+
+
+def test_a_policy_that_is_given_apart_quotes_no_credential_either(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[policy]\ntask = "https://u:hunter2@host/x"\n')
+    manifest = tmp_path / "m.parquet"
+    manifest.touch()
+    for call in (
+        lambda: segpipe.validate(manifest, policy=policy),
+        lambda: segpipe.evaluate(gt="gt.parquet", predictions="p.parquet", policy=policy),
+    ):
+        with pytest.raises(SettingsError, match="task is 'https://host/x': expected") as refused:
+            call()
+        assert _SECRET not in str(refused.value)
 
 
 def test_ground_truth_is_a_model_run_or_a_list_of_them_and_none_unless_it_is_named(

@@ -16,9 +16,11 @@ from segpipe.cli.exit_status import ALL_ACCEPTED, UNUSABLE
 from segpipe.cli.ports import check_free
 from segpipe.errors import SettingsError
 from segpipe.manifests.layout import Unread, listed
+from segpipe.manifests.partition import check_model_run
 from segpipe.pipeline.instance import open_instance, register_landed
 from segpipe.pipeline.partitions import MODEL_RUNS, MOST_PARTITIONS
 from segpipe.pipeline.prefixed_root import PrefixedRoot
+from segpipe.pipeline.runs import check_not_retired
 from segpipe.root import Root
 from segpipe.settings import ROOT_VARIABLE
 
@@ -98,23 +100,32 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def register_model_runs(root: str, key_prefix: Sequence[str]) -> None:
+def register_model_runs(
+    root: str, model_runs: Sequence[str] = (), key_prefix: Sequence[str] = ()
+) -> None:
     """Register the root's model runs with Dagster, and print their names.
 
     Args:
+        model_runs: those that have not landed yet.
         key_prefix: of the root's assets in its code location.
 
     Raises:
-        SettingsError, StorageError: if the root or Dagster's home cannot be used.
+        SettingsError, StorageError: if the root or Dagster's home cannot be used, or a model run
+            cannot be named so or is retired; nothing is registered then.
     """
     opened = Root.open(root)
+    for name in model_runs:
+        check_model_run(name)
+        check_not_retired(opened.settings, name)
     unread: list[Unread] = []
     partitions = PrefixedRoot(opened, tuple(key_prefix)).name(MODEL_RUNS)
     with open_instance(opened.settings.root) as instance:
-        known = register_landed(instance, opened, unread.append, partitions)
+        instance.add_dynamic_partitions(partitions, list(model_runs))
+        known = sorted({*register_landed(instance, opened, unread.append, partitions), *model_runs})
     if unread:
         say(f"not read: {len(unread)}: {listed(unread)}")
-    put("\n".join(known) or "no model run has landed yet")
+    for name in known or ["no model run has landed yet"]:
+        put(name)
 
 
 def _end(dagster: subprocess.Popen[bytes]) -> None:

@@ -397,8 +397,16 @@ def run(root: str, **options: Any) -> int:
     return run_partitions(root, RunOptions(**options))
 
 
-@cli.command(short_help="Tell Dagster which model runs have landed.")
+@cli.command(short_help="Tell Dagster which model runs there are.")
 @root_option
+@click.option(
+    "--model-run",
+    "model_runs",
+    multiple=True,
+    metavar="M",
+    help="A model run that has not landed yet, so that what writes its manifests can run in "
+    "Dagster; may be given several times.",
+)
 @click.option(
     "--key-prefix",
     multiple=True,
@@ -406,12 +414,18 @@ def run(root: str, **options: Any) -> int:
     help="Key prefix of the root's assets, if another Dagster project gives them one; once for "
     "each part.",
 )
-def register(root: str, key_prefix: Sequence[str]) -> None:
-    """Make Dagster know the model runs that have landed, so that they can be backfilled."""
+def register(root: str, model_runs: Sequence[str], key_prefix: Sequence[str]) -> None:
+    """Make Dagster know the model runs that have landed, so that they can be backfilled.
+
+    \b
+    Examples:
+      segpipe register --root ROOT
+      segpipe register --root ROOT --model-run street-unet-v3
+    """
     require("dagster", "`segpipe register` needs", "dagster")
     from segpipe.cli.dev import register_model_runs
 
-    register_model_runs(root, key_prefix)
+    register_model_runs(root, model_runs, key_prefix)
 
 
 @cli.command(short_help="Start Dagster's pages and daemon on a root.")

@@ -32,6 +32,7 @@ from segpipe.masks.fast_path import expecting
 from segpipe.names import shown
 from segpipe.storage.files import Folder
 from segpipe.storage.mask_store import MaskStore
+from segpipe.storage.redaction import refusals_without_secrets
 from segpipe.storage.sources import AllowedRoots
 from segpipe.storage.toml import read_toml
 from segpipe.validation.chunk import Validation, shared_list
@@ -81,7 +82,9 @@ def evaluate(
     what = Missing.named(missing)
     rules = Policy()
     if policy is not None:
-        rules = Policies.read(read_toml(Path(policy)), str(policy)).common
+        written = read_toml(Path(policy))
+        with refusals_without_secrets(written):
+            rules = Policies.read(written, str(policy)).common
     conventions = Conventions(
         rules.taxonomy, merge_stuff=merge_stuff, boundary=boundary, contours=contours
     )

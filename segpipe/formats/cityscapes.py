@@ -2,7 +2,8 @@
 
 An id below 1000 is a region of its class without instances: stuff, or a group of things that were
 not separated (a crowd). The table of labels is that of cityscapesScripts (helpers/labels.py, the
-columns name, id, hasInstances, ignoreInEval).
+columns name, id, hasInstances, ignoreInEval; MIT License, Copyright (c) 2022 The Cityscapes
+Authors, whose text is in examples/policies/LICENCES.txt of the checkout).
 """
 
 from __future__ import annotations

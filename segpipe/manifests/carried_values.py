@@ -32,6 +32,7 @@ _LARGEST_PRECISION = 76
 _INTEGERS = (pa.int64(), pa.uint64())
 _DIGITS = {pa.int64(): 19, pa.uint64(): 20}
 _MISSING = ("NaTType", "NAType")
+_NO_TIME = "it is no whole number of microseconds within the years 1 to 9999: give text"
 
 
 class Unfit(ValueError):
@@ -124,17 +125,41 @@ def plain_value(value: Any, depth: int = 0) -> Any:
 
 def _converted(value: Any, depth: int) -> Any:
     """What NumPy, PyTorch and others have: ``tolist``; of Arrow: ``as_py``."""
-    convert = getattr(value, "tolist", None) or getattr(value, "as_py", None)
-    if isinstance(value, type) or not callable(convert):
+    if isinstance(value, type) or not callable(_conversion(value)):
         raise Unfit(f"Parquet has no type for {type(value).__name__}: give numbers or text")
     if isinstance(value, np.floating):  # longdouble, which NumPy leaves as it is
         if float(value) != value and not np.isnan(value):
             raise Unfit("it has more digits than a 64-bit float: give it as text")
         return float(value)
-    given = convert()
+    of_arrow = isinstance(value, (pa.Scalar, pa.Array))
+    try:
+        if of_arrow and "time64[ns]" in str(value.type):  # which Arrow would cut without a word
+            value = value.cast(_in_microseconds(value.type))
+        given = _conversion(value)()
+    except UnicodeDecodeError:
+        raise Unfit("it is not valid Unicode text") from None
+    except KeyError:
+        raise Unfit("its time zone is not known here: give the time in UTC, or as text") from None
+    except (ValueError, OverflowError) as error:
+        if of_arrow:  # all else that Arrow has, Python has too
+            raise Unfit(_NO_TIME) from None
+        raise Unfit(f"{type(value).__name__} has no value in Python's types: {error}") from None
     if type(given) is type(value):
         raise Unfit(f"Parquet has no type for {type(value).__name__}: give numbers or text")
     return plain_value(given, depth + 1)
+
+
+def _conversion(value: Any) -> Any:
+    return getattr(value, "tolist", None) or getattr(value, "as_py", None)
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    """The type with times of day in microseconds, to which a cast fails where it would cut."""
+    if pa.types.is_struct(kind):
+        return pa.struct([one.with_type(_in_microseconds(one.type)) for one in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_in_microseconds(kind.value_type))
+    return pa.time64("us") if kind == pa.time64("ns") else kind
 
 
 def _unicode(text: str) -> str:
@@ -181,7 +206,7 @@ def _numpy_time(value: np.datetime64 | np.timedelta64) -> Any:
         held = value.astype(f"{kind}[us]")
         given = held.item() if held == value else None
     if not isinstance(given, dt.date | dt.timedelta):
-        raise Unfit("it is no whole number of microseconds within the years 1 to 9999: give text")
+        raise Unfit(_NO_TIME)
     return given
 
 

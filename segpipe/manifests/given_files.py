@@ -31,12 +31,12 @@ def manifest_files(given: str) -> Iterator[tuple[Folder, str, str]]:
         parent, _, name = given.rpartition("/")
         folder = Folder(parent)
         if not folder.exists(name):
-            raise ManifestError(f"there is no manifest {given}")
+            raise ManifestError(f"there is no manifest {redacted(given)}")
         yield folder, name, given
         return
     path = Path(local)
     if not path.exists():
-        raise ManifestError(f"there is no manifest {given}")
+        raise ManifestError(f"there is no manifest {redacted(given)}")
     if not path.is_dir():
         yield Folder(str(path.parent.absolute())), path.name, str(path)
         return

@@ -18,6 +18,26 @@ _FORBIDDEN = re.compile(r"[|,\[\]\x00-\x1f\x7f]|\.\.\.")
 _LONGEST = 240
 
 
+def check_model_run(name: str) -> None:
+    """Refuse what cannot be the name of a model run.
+
+    Raises:
+        SettingsError: saying why.
+    """
+    if not name.strip():
+        raise SettingsError("the model run has no name")
+    if _FORBIDDEN.search(name):
+        raise SettingsError(
+            f"model run {name[:80]!r}: a name has none of | , [ ] ... and control characters, "
+            "which Dagster needs for partition keys"
+        )
+    if len(folder_name(name)) > _LONGEST:
+        raise SettingsError(
+            f"model run {name[:80]!r}...: the name is too long to be a folder's ({_LONGEST} "
+            "characters, of which a letter beyond ASCII takes six or more)"
+        )
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
     """One model run on one day.
@@ -34,18 +54,7 @@ class Partition:
     date: str
 
     def __post_init__(self) -> None:
-        if not self.model_run.strip():
-            raise SettingsError("the model run has no name")
-        if _FORBIDDEN.search(self.model_run):
-            raise SettingsError(
-                f"model run {self.model_run[:80]!r}: a name has none of | , [ ] ... and control "
-                "characters, which Dagster needs for partition keys"
-            )
-        if len(folder_name(self.model_run)) > _LONGEST:
-            raise SettingsError(
-                f"model run {self.model_run[:80]!r}...: the name is too long to be a folder's "
-                f"({_LONGEST} characters, of which a letter beyond ASCII takes six or more)"
-            )
+        check_model_run(self.model_run)
         try:
             valid = datetime.date.fromisoformat(self.date).isoformat() == self.date
         except ValueError:

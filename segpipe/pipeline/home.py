@@ -27,6 +27,8 @@ from segpipe.storage.failures import is_full, os_words
 from segpipe.storage.redaction import SECRETS
 
 CONFIGURATION = "dagster.yaml"
+#: Folders of a home with what is recorded, unless its settings say that it is kept elsewhere.
+RECORD_FOLDERS = ("history", "schedules")
 
 
 class RecordsError(StorageError):
@@ -229,8 +231,12 @@ def record_words(error: str, home: Path) -> str | None:
             )
         case RecordFault.DAMAGED:
             said = next(words for words in _DAMAGED if words in error)
+            there = [name for name in RECORD_FOLDERS if (home / name).is_dir()]
+            if not there:  # dagster.yaml says where they are
+                return None
             return (
-                f"Dagster's records in {home} are damaged ({said}): move the folder away, and a "
-                f"new one is made; it holds only the history of runs. {_KEPT}"
+                f"Dagster's records in {home} are damaged ({said}): move {' and '.join(there)} in "
+                f"there away, and new ones are made; they hold only the history of runs, and which "
+                f"schedules and sensors are on. {CONFIGURATION} can stay. {_KEPT}"
             )
     return None

@@ -144,6 +144,9 @@ def home(new_dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return tmp_path / "home"
 
 
+_MOVE_RECORDS = ["damaged", "move history and schedules in there away", "dagster.yaml can stay"]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
@@ -165,23 +168,23 @@ def home(new_dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             ["dagster.yaml", "remove it"],
             marks=pytest.mark.slow,
         ),
-        ("history/runs.db", b"nothing like SQLite" * 900, ["damaged", "move the folder away"]),
+        ("history/runs.db", b"nothing like SQLite" * 900, _MOVE_RECORDS),
         pytest.param(
             "history/runs/index.db",
             b"nothing like it" * 900,
-            ["damaged", "move the folder away"],
+            _MOVE_RECORDS,
             marks=pytest.mark.slow,
         ),
         pytest.param(
             "history/runs/index.db",
             b"",
-            ["damaged", "move the folder away"],
+            _MOVE_RECORDS,
             marks=pytest.mark.slow,
         ),
         pytest.param(
             "schedules/schedules.db",
             b"nothing like it" * 900,
-            ["damaged", "move the folder away"],
+            _MOVE_RECORDS,
             marks=pytest.mark.slow,
         ),
     ],
@@ -195,9 +198,14 @@ def test_a_damaged_dagster_home_is_told_and_its_advice_helps(
     if file == "dagster.yaml":
         (home / file).unlink()
     else:
-        home.rename(tmp_path / "aside")
+        settings = f"{(home / 'dagster.yaml').read_text()}# as somebody wrote them\n"
+        (home / "dagster.yaml").write_text(settings)
+        for name in ("history", "schedules"):
+            (home / name).rename(tmp_path / name)
     after = run_one_day(landing.root, home)
     assert (after.returncode, "1 inserted" in after.stdout) == (0, True), after.stderr
+    if file != "dagster.yaml":
+        assert (home / "dagster.yaml").read_text() == settings
 
 
 def test_a_file_in_place_of_dagsters_home_is_told(landing: LandingWriter, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ _DIRECTIVES = {
     "not run": r"not run: (.+)",
     "run by": r"run by (tests/\S+\.py)",
     "slow": r"slow: (.+)",
-    "exits": r"exits (\d+)",
+    "exits": r"exits (\d+(?: \d+)*)",
     "file": r"file (\S+)",
     "added to": r"added to (\S+)",
     "where": r"where (.+=.+)",
@@ -69,7 +69,11 @@ class Block:
 def pages() -> list[Path]:
     """The pages whose blocks run."""
     top = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
-    return [*top, *sorted((PROJECT / "docs").rglob("*.md"))]
+    return [*top, *(page for name in ("docs", "examples") for page in _below(PROJECT / name))]
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.md"))
 
 
 def blocks_of(path: Path) -> list[Block]:

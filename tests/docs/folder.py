@@ -17,6 +17,7 @@ from segpipe.cli.demo import _SETTINGS
 from segpipe.demo.landing import demo_dates, write_demo_landing
 from segpipe.demo.scenes import seed_example
 from segpipe.settings import SETTINGS_FILE
+from tests.fixtures.places import PROJECT
 
 #: The demo's days are those that the pages name: 2026-01-05 to 2026-01-07.
 UNTIL = date(2026, 1, 7)
@@ -94,10 +95,13 @@ class PageFolder:
         """Make it as it is at the page's beginning."""
         self.path.mkdir(exist_ok=True)
         for inside in self.path.iterdir():  # the folder itself is where commands run
-            shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
+            is_folder = inside.is_dir() and not inside.is_symlink()
+            shutil.rmtree(inside) if is_folder else inside.unlink()
         for name in _ROOTS:
             if re.search(rf"\b{name}\b", self._page) or (name == "ROOT" and "```sql" in self._page):
                 shutil.copytree(self._laid_out / "ROOT", self.path / name)
+        if "examples/policies/" in self._page:
+            (self.path / "examples").symlink_to(PROJECT / "examples")
         for name in _MANIFESTS:
             if name in self._page:
                 shutil.copy(self._laid_out / _MANIFESTS[0], self.path / name)

@@ -11,9 +11,9 @@ import json
 import re
 import tomllib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from segpipe.errors import SegpipeError
 from segpipe.settings import SETTINGS_FILE, Settings
 from tests.docs.blocks import Block, PageError
 from tests.docs.programs import CommandError, Running, bound, parse, program_of
-from tests.docs.shell import commands_of
+from tests.docs.shell import Command, commands_of
 from tests.docs.signatures import wrong_calls
 from tests.fixtures.command_line import segpipe
 from tests.fixtures.places import PROJECT
@@ -35,6 +35,7 @@ FRAMEWORKS = {
     "segment_anything", "segmentation_models_pytorch", "supervision", "tensorflow", "torch",
     "torchvision", "transformers", "ultralytics",
 }  # fmt: skip
+_CHECKED = "options of segpipe are checked"
 _INTO_FILES = {"file", "added to"}
 _UNCHECKED = {"text": "text", "mermaid": "a drawing", "diff": "text"}
 _DIFFERS = (
@@ -85,7 +86,7 @@ def run_block(block: Block, page: Page) -> None:
         if not doctest.OutputChecker().check_output(block.text, page.printed, flags):
             raise BlockError(f"the block above printed something else:\n{page.printed}")
     elif "run by" in block.said or _framework(block):
-        _held_to_signatures(block)
+        _check_what_can_be(block)
     else:
         _LANGUAGES[block.language].run(block, page)
 
@@ -116,8 +117,9 @@ def checked_only(block: Block) -> list[str]:
     """What is done, instead of running them, with the parts of a block that do not run."""
     if (reason := reason_not_run(block)) is not None:
         return [reason]
-    if "run by" in block.said:
-        return [f"its calls are held to signatures; {block.said['run by']} runs it"]
+    if by := block.said.get("run by"):
+        checked = "its calls are held to signatures" if block.language == "python" else _CHECKED
+        return [f"{checked}; {by} runs it"]
     if framework := _framework(block):
         return [f"its calls are held to signatures; {framework} is not installed"]
     if block.language in ("sh", "console") and not block.said.keys() & {*_INTO_FILES, "prints"}:
@@ -137,7 +139,11 @@ def _write(block: Block) -> None:
 
 
 def _check_what_can_be(block: Block) -> None:
-    """Of a block that is not run: calls of segpipe, and options of its commands."""
+    """Of a block that is not run here: calls of segpipe, and options of its commands."""
+    if by := block.said.get("run by"):
+        test, name = PROJECT / by, Path(block.page).name
+        if not test.is_file() or name not in test.read_text("utf-8"):
+            raise BlockError(f"{by} does not name {name}, so it cannot run its blocks")
     if block.language == "python":
         _held_to_signatures(block)
     elif block.language in ("sh", "console"):
@@ -165,10 +171,6 @@ def _framework(block: Block) -> str | None:
 
 def _held_to_signatures(block: Block) -> None:
     compile(block.text, block.page, "exec")
-    if by := block.said.get("run by"):
-        test, name = PROJECT / by, Path(block.page).name
-        if not test.is_file() or name not in test.read_text("utf-8"):
-            raise BlockError(f"{by} does not name {name}, so it cannot run its blocks")
     if wrong := wrong_calls(block.text):
         told = (f"line {block.line + line - 1}: {words}" for line, words in wrong)
         raise BlockError("\n".join(told))
@@ -205,22 +207,41 @@ def _run_session(code: str, block: Block, page: Page) -> None:
 
 
 def _run_shell(block: Block, page: Page) -> None:
-    status = int(block.said["exits"]) if "exits" in block.said else None
-    page.printed = ""
+    page.printed = printed = ""
     page.running.told.clear()
-    for command in commands_of(block):
+    for command, status in _with_statuses(block):
+        if not command.piped:
+            page.printed += printed
+            printed = ""
         try:
-            if command.piped:
-                continue  # what the one before printed is not for segpipe
             program = program_of(command)
-            printed = program.run(bound(command, page.running), page.running, status)
+            given = replace(bound(command, page.running), given=printed)
+            printed = program.run(given, page.running, status)
         except CommandError as error:
             raise BlockError(f"line {command.line}: `{command.text}`\n{error}") from None
         if command.into:
             Path(command.into).write_text(printed, "utf-8")
-        page.printed += printed
+    page.printed += printed
     if block.language == "console":
         _check_shown(block, page.printed + "".join(page.running.told))
+
+
+def _with_statuses(block: Block) -> Iterator[tuple[Command, int]]:
+    """Each command, those of a pipe too, with the exit status it should have: 0, or as is said."""
+    commands, said = commands_of(block), block.said.get("exits", "0").split()
+    if len(said) not in (1, len(commands)):
+        raise BlockError(
+            f"it has {len(commands)} commands and says {len(said)} exit statuses: write one for "
+            "all of them, or one for each"
+        )
+    statuses = [*map(int, said * len(commands) if len(said) == 1 else said)]
+    for command, before in zip(commands[1:], statuses, strict=False):
+        if command.conditional and before:
+            raise BlockError(
+                f"line {command.line}: nothing runs behind `&&` where what is before it ends with "
+                f"{before}; write the commands apart"
+            )
+    yield from zip(commands, statuses, strict=True)
 
 
 def _check_shown(block: Block, printed: str) -> None:

@@ -33,8 +33,6 @@ from tests.fixtures.ports import free_port
 _SERVING_WITHIN = 60.0  # seconds
 #: Commands of segpipe that go on until they are ended -> their port.
 _SERVING = {"browse": 8010, "nucleus-server": 8000}
-#: Those of which 1 says that the demo's defects were found.
-_FINDS_DEFECTS = {"compare", "evaluate", "run", "validate"}
 # What may stand for something else behind an equals sign.
 _PLACE = re.compile(r"(?<==)[^=/]+(?=/|$)")
 _PIP_WITH_VALUE = {
@@ -42,7 +40,9 @@ _PIP_WITH_VALUE = {
     "--dest", "--python",
 }  # fmt: skip
 #: What the systems of readers have: it is run in the page's folder.
-_OF_THE_SYSTEM = {"cat", "cp", "echo", "head", "ls", "mkdir", "mv", "touch"}
+_OF_THE_SYSTEM = {
+    "cat", "cp", "echo", "grep", "head", "ls", "mkdir", "mv", "sort", "tail", "touch", "wc",
+}  # fmt: skip
 #: What it takes that is not here.
 _ELSEWHERE = {
     "aws": "an account",
@@ -81,7 +81,7 @@ class Running:
     told: list[str] = field(default_factory=list)
 
 
-Run = Callable[[Command, Running, "int | None"], str]
+Run = Callable[[Command, Running, int], str]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ class Program:
     """A program that pages name.
 
     Attributes:
-        run: runs or checks a command, given the status the page says, and returns what was printed.
+        run: runs or checks a command, given the exit status it should have, and returns what was
+            printed.
         instead: what is done instead of running it; empty where it runs.
     """
 
@@ -148,7 +149,7 @@ def bound(command: Command, running: Running) -> Command:
     return replace(command, words=list(words()), assigned=given)
 
 
-def _assign(command: Command, running: Running, status: int | None) -> str:
+def _assign(command: Command, running: Running, status: int) -> str:
     for name, value in command.assigned.items():
         if "$(" in value:
             script = f'{name}={value}\nprintf %s "${name}"'
@@ -158,7 +159,7 @@ def _assign(command: Command, running: Running, status: int | None) -> str:
     return ""
 
 
-def _export(command: Command, running: Running, status: int | None) -> str:
+def _export(command: Command, running: Running, status: int) -> str:
     pairs = dict(word.split("=", 1) for word in command.words[1:] if "=" in word)
     for name in pairs:
         if name.startswith("SEGPIPE_") and name not in _variables():
@@ -171,46 +172,50 @@ def _variables() -> set[str]:
     return {name for file in files for name in re.findall(r"SEGPIPE_\w+", file.read_text("utf-8"))}
 
 
-def _system(command: Command, running: Running, status: int | None) -> str:
-    return _shell(shlex.join(command.words), running)
+def _system(command: Command, running: Running, status: int) -> str:
+    return _shell(shlex.join(command.words), running, status, command.given)
 
 
-def _shell(script: str, running: Running) -> str:
+def _shell(script: str, running: Running, status: int = 0, given: str = "") -> str:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["sh", "-c", script],
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        input=given,
         env={**os.environ, **running.folder.variables, "PATH": path},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    if done.returncode:
-        raise CommandError(f"status {done.returncode}: {done.stdout}{done.stderr}")
+    _check_status(done, status)
     return done.stdout
 
 
-def _nothing(command: Command, running: Running, status: int | None) -> str:
+def _check_status(done: subprocess.CompletedProcess[str], expected: int) -> None:
+    if done.returncode != expected:
+        raise CommandError(
+            f"status {done.returncode}, expected {expected}:\n"
+            f"{done.stdout[-1500:]}{done.stderr[-1500:]}\n"
+            "mend the command, or write <!-- block: exits N --> above the block if that is meant"
+        )
+
+
+def _nothing(command: Command, running: Running, status: int) -> str:
     return ""
 
 
-def _segpipe(command: Command, running: Running, status: int | None) -> str:
+def _segpipe(command: Command, running: Running, status: int) -> str:
     """Run it, in a process of its own, or start it where it serves."""
     words = command.words[1:]
+    if command.piped:
+        raise CommandError("segpipe reads nothing that another command prints")
     if words and words[0] in _SERVING and "--help" not in words:
         return _serve(words, running)
     environment = {**running.folder.variables, **command.assigned}
     environment.setdefault("DAGSTER_HOME", os.environ["DAGSTER_HOME"])
     done = segpipe(*words, **environment)
     running.told.append(done.stderr)
-    expected = {0, 1} if words and words[0] in _FINDS_DEFECTS else {0}
-    expected = expected if status is None else {status}
-    if done.returncode not in expected:
-        raise CommandError(
-            f"status {done.returncode}, expected {' or '.join(map(str, sorted(expected)))}:\n"
-            f"{done.stdout[-1500:]}{done.stderr[-1500:]}\n"
-            "mend the command, or write <!-- block: exits N --> above the block if that is meant"
-        )
+    _check_status(done, status)
     if words[:1] == ["query"] and re.search(r"^no rows", done.stderr, re.MULTILINE):
         raise CommandError("the query has no rows on the demo data; show one that has")
     return done.stdout
@@ -273,7 +278,7 @@ def parse(command: click.Command, words: Sequence[str], name: str = "") -> None:
 def _click(module: str, name: str) -> Run:
     """Options are checked by the program's own declaration of them, or what makes it."""
 
-    def run(command: Command, running: Running, status: int | None) -> str:
+    def run(command: Command, running: Running, status: int) -> str:
         declared = getattr(importlib.import_module(module), name)
         declared = declared if isinstance(declared, click.Command) else declared()
         parse(declared, command.words[1:], command.program)
@@ -288,12 +293,12 @@ _DASK = {
 }
 
 
-def _dask(command: Command, running: Running, status: int | None) -> str:
+def _dask(command: Command, running: Running, status: int) -> str:
     kind = command.words[1]
     return _DASK[kind](replace(command, words=command.words[1:]), running, status)
 
 
-def _make(command: Command, running: Running, status: int | None) -> str:
+def _make(command: Command, running: Running, status: int) -> str:
     makefile = (PROJECT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([\w-]+):(?!=)", makefile, re.MULTILINE))
     asked = [word for word in command.words[1:] if "=" not in word and not word.startswith("-")]
@@ -304,7 +309,7 @@ def _make(command: Command, running: Running, status: int | None) -> str:
     return ""
 
 
-def _pip(command: Command, running: Running, status: int | None) -> str:
+def _pip(command: Command, running: Running, status: int) -> str:
     """Requirements can be read, and extras of segpipe are in pyproject.toml."""
     asks = [place for place, word in enumerate(command.words) if word in ("install", "download")]
     if not asks:
@@ -329,7 +334,7 @@ def _pip(command: Command, running: Running, status: int | None) -> str:
     return ""
 
 
-def _python(command: Command, running: Running, status: int | None) -> str:
+def _python(command: Command, running: Running, status: int) -> str:
     """The module is there, or the file, or the code can be compiled."""
     words = command.words[1:]
     if words[:1] == ["-m"]:

@@ -11,7 +11,9 @@ from tests.docs.blocks import Block, PageError
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_OPERATORS = {"&&", "||", ";", "|", "&", ">", ">>", "<", "2>", "2>&1"}
+_OPERATORS = {"&&", ";", "|", "&"}
+# What the tests of pages would take for something else.
+_NOT_UNDERSTOOD = re.compile(r"\|\||<+|[<>]&|&>+")
 
 
 @dataclass
@@ -25,6 +27,8 @@ class Command:
         into: the file its output goes to.
         background: whether an `&` follows.
         piped: whether it reads what the one before prints.
+        conditional: whether it runs only if the one before ended with 0.
+        given: what that has printed.
     """
 
     line: int
@@ -34,6 +38,8 @@ class Command:
     into: str | None = None
     background: bool = False
     piped: bool = False
+    conditional: bool = False
+    given: str = ""
 
     @property
     def program(self) -> str:
@@ -100,12 +106,18 @@ def _commands(line: int, text: str, block: Block) -> Iterator[Command]:
         return
     command, words = Command(line, text.strip()), iter(_words(text))
     for word in words:
+        if _NOT_UNDERSTOOD.fullmatch(word) or (word == ">" and command.words[-1:] == ["2"]):
+            raise PageError(
+                f"{block.page}:{line}: `{word}` between commands is not understood by the tests of "
+                "pages: write the commands apart, or <!-- block: not run: REASON --> above them"
+            )
         if word in (">", ">>"):
             command.into = next(words, None)
         elif word in _OPERATORS:
             command.background = word == "&"
             yield command
-            command = Command(line, text.strip(), piped=word == "|")
+            joined = {"piped": word == "|", "conditional": word == "&&"}
+            command = Command(line, text.strip(), **joined)
         elif not command.words and (given := _ASSIGNMENT.fullmatch(word)):
             command.assigned[given[1]] = given[2]
         else:

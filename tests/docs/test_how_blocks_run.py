@@ -64,6 +64,19 @@ def run(tmp_path: Path, laid_out: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("<!-- block: fresh -->", ["before no block"]),
         ("<!-- block: exits 1 -->\n'''sh\nsegpipe rules\n'''", ["status 0, expected 1"]),
         (
+            "'''sh\nsegpipe validate ROOT/manifests/model_run=M/date=D/*.parquet\n'''",
+            ["status 1, expected 0", "4 accepted, 3 rejected", "block: exits N"],
+        ),
+        ("<!-- block: exits 1 -->\n'''sh\nls\n'''", ["status 0, expected 1"]),
+        ("'''sh\nsegpipe rules | grep tea | sort\n'''", ["grep tea", "status 1, expected 0"]),
+        ("'''sh\nls | frobnicate\n'''", ["`frobnicate` is no program"]),
+        ("'''sh\nls | segpipe rules\n'''", ["reads nothing that another command prints"]),
+        ("'''sh\nX=$(cat tea | head)\n'''", ["status 1, expected 0", "No such file"]),
+        ("'''sh\nls tea || ls\n'''", ["page.md:2", "`||`", "write the commands apart"]),
+        ("'''sh\nls 2> tea\n'''", ["page.md:2", "`>`", "write the commands apart"]),
+        ("<!-- block: exits 1 0 -->\n'''sh\ncat a && ls\n'''", ["behind `&&`", "ends with 1"]),
+        ("<!-- block: exits 0 0 -->\n'''sh\nls\n'''", ["1 commands and says 2 exit statuses"]),
+        (
             "'''python\nprint('tea')\n'''\n<!-- block: prints -->\n'''text\ncoffee\n'''",
             ["page.md:6", "printed something else", "tea"],
         ),
@@ -127,13 +140,17 @@ def test_what_works_is_not_told(run: Run) -> None:
         <!-- block: python
         assert found > 10
         -->
+        <!-- block: exits 1 0 -->
+        '''sh
+        .venv/bin/segpipe validate ROOT/manifests/model_run=M/date=D/*.parquet \\
+            --out checked > told.txt; cat told.txt
+        '''
+
         '''sh
         export SEGPIPE_ROOT=ROOT            # a remark
         NUMBER=$(printf 3)
-        .venv/bin/segpipe validate ROOT/manifests/model_run=M/date=D/*.parquet \\
-            --out checked > told.txt && cat told.txt
         segpipe history --root "$SEGPIPE_ROOT"
-        segpipe restore --root ROOT "$NUMBER"; python -m segpipe rules | head
+        segpipe restore --root ROOT "$NUMBER"; python -m segpipe rules | grep PNG | sort | head -n 1
         pip install -r requirements.txt 'segpipe[s3,query]' -e '.[dev]'
         '''
 
@@ -190,6 +207,37 @@ def test_what_works_is_not_told(run: Run) -> None:
         '''
         """)
     assert told == ""
+
+
+def test_what_a_pipe_prints_is_what_its_last_command_prints(run: Run) -> None:
+    told = run("""
+        <!-- block: exits 0 0 1 0 -->
+        '''sh
+        echo tea | wc -l
+        ls nowhere; echo milk
+        '''
+        <!-- block: prints -->
+        '''text
+        1
+        milk
+        '''
+        """)
+    assert "status 2, expected 1" in told
+    assert (
+        run("""
+        <!-- block: exits 0 0 2 0 -->
+        '''sh
+        echo tea | wc -l
+        ls nowhere; echo milk
+        '''
+        <!-- block: prints -->
+        '''text
+        1
+        milk
+        '''
+        """)
+        == ""
+    )
 
 
 def test_blocks_below_one_that_fails_run_too(run: Run) -> None:

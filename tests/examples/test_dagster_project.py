@@ -147,7 +147,7 @@ def test_the_commands_of_its_page_do_what_they_say(project: Path) -> None:
     if shutil.which("dg", path=str(Path(sys.executable).parent)) is None:
         pytest.skip("dg is not installed; `pip install 'segpipe[dg]'` does that")
     (commands,) = re.findall(
-        r"```\n(export .*?)```", (project / "README.md").read_text(), re.DOTALL
+        r"```sh\n(export .*?)```", (project / "README.md").read_text(), re.DOTALL
     )
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,7 +18,6 @@ from PIL import Image
 
 import segpipe
 from segpipe.formats.cityscapes import LABELS
-from tests.fixtures.command_line import segpipe as run_segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.places import PROJECT
 
@@ -73,6 +71,29 @@ def test_the_policy_has_every_class_its_kind_and_its_colour(name: str) -> None:
     assert {row["label"]: kinds[row["isthing"]] for row in rows} == policy.taxonomy
     assert {row["label"]: row["colour"] for row in rows} == settings.policies.colours
     assert len({row["index"] for row in rows}) == things + stuff
+
+
+@every_policy
+def test_where_the_classes_are_from_and_on_what_terms_is_told(name: str) -> None:
+    header = (POLICIES / name / "segpipe.toml").read_text("utf-8").partition("\n\n")[0]
+    assert {line[:1] for line in header.splitlines()} == {"#"}
+    words = " ".join(header.replace("#", " ").split())
+    told = re.search(
+        r"from (.+?) of (https://github\.com/[\w/]+): "
+        r"(.+ License.*), Copyright \(c\) (\d+,? [\w ]+); its text is in \.\./LICENCES\.txt",
+        words,
+    )
+    assert told, words
+    _, source, licence, holder = told.groups()
+    page = (POLICIES.parent / "README.md").read_text("utf-8")
+    row = f"({source}) | {licence}, (c) {holder.replace(',', '')} |"
+    assert row in page
+    text = (POLICIES / "LICENCES.txt").read_text("utf-8")
+    (part,) = [one for one in text.split("\n\n\n") if one.startswith(f"{name}/: ")]
+    assert source in part
+    year, _, who = holder.replace(",", "").partition(" ")
+    assert re.search(rf"Copyright \(c\) \[?{year}\]?,? \[?{who}\]?\n", part)
+    assert "WITHOUT WARRANTY OF ANY KIND" in part or "IMPLIED WARRANTIES" in part
 
 
 @every_policy
@@ -270,27 +291,3 @@ def test_names_kinds_and_colours_are_those_of_the_sources(real_data: Path) -> No
         (str(number), name, is_stuff)
         for number, (name, is_stuff) in enumerate(zip(names, stuff, strict=True), 1)
     ]
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_page_import_validate_and_publish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (PROJECT / "examples" / "README.md").read_text("utf-8")
-    (block,) = re.findall(r"```\n(cp .*?)```", page, re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(PROJECT / "examples")
-    for folder in ("ROOT", "annotations"):
-        (tmp_path / folder).mkdir()
-    Image.fromarray(mask_of([0, 1, 150])).save("annotations/a.png")
-    for line in block.splitlines():
-        command, *arguments = shlex.split(line)
-        if command == "cp":
-            shutil.copy(*arguments)
-            continue
-        assert command == "segpipe"
-        done = run_segpipe(*arguments, DAGSTER_HOME=str(tmp_path / "home"))
-        assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = segpipe.open_catalog("ROOT").read().to_pylist()
-    labels = {one["index"]: one["label"] for one in row["segments"]}
-    assert labels == {0: "other", 1: "wall", 150: "flag"}

@@ -6,6 +6,7 @@ installed.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -21,12 +22,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
 import segpipe
 from benchmarks.footprint import PAGE, extras, packages
 from segpipe.extras import EXTRAS, install_command
+from segpipe.storage.store_options import extra_of
 from tests.fixtures.landing import LandingWriter
 from tests.fixtures.places import PROJECT
 from tests.fixtures.ports import free_port
@@ -146,6 +149,104 @@ def test_the_table_of_extras_is_that_of_the_package() -> None:
         assert brought <= packages(extra) - packages(), extra
 
 
+#: Files outside of Dagster's part that import what the base does not bring -> the extra that does.
+BEYOND_THE_BASE = {
+    "cli/console.py": "dagster",
+    "examination/fast_path.py": "fast",
+    "formats/exporting_instances.py": "coco",
+    "formats/run_lengths.py": "coco",
+    "masks/fast_path.py": "fast",
+    "masks/kernel.py": "fast",
+    "masks/scores_kernel.py": "fast",
+    "predictions/pdf_kernel.py": "fast",
+    "publishing/nucleus/client.py": "nucleus",
+    "queries/session.py": "query",
+    "storage/files.py": "gcs",
+    "storage/object_store.py": "s3",
+    "workers/cluster.py": "dask",
+}
+#: What an extra's own packages bring, in the version that suits them.
+BROUGHT_ALONG = {"s3": {"botocore"}}
+
+
+def _sources() -> dict[str, ast.Module]:
+    """Files of the package, by their place in it."""
+    folder = PROJECT / "segpipe"
+    return {
+        str(path.relative_to(folder)): ast.parse(path.read_text("utf-8"))
+        for path in folder.rglob("*.py")
+    }
+
+
+def _imported(source: ast.Module) -> set[str]:
+    """The packages of others that a file imports, wherever in it."""
+    names = [
+        name
+        for node in ast.walk(source)
+        for name in (
+            [one.name for one in node.names] if isinstance(node, ast.Import)
+            else [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
+    ]  # fmt: skip
+    return {name.partition(".")[0] for name in names} - {"segpipe", *sys.stdlib_module_names}
+
+
+def _asked_for(*extra: str) -> set[str]:
+    """Names of the packages that pyproject.toml itself names, of the base or of an extra."""
+    told = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    wanted = told["optional-dependencies"][extra[0]] if extra else told["dependencies"]
+    return {canonicalize_name(Requirement(one).name) for one in wanted}
+
+
+def _not_among(modules: set[str], distributions: set[str]) -> set[str]:
+    return {
+        module
+        for module in modules
+        if distributions.isdisjoint(map(canonicalize_name, packages_distributions()[module]))
+    }
+
+
+def test_whatever_segpipe_imports_is_a_requirement_of_the_base_or_of_the_extra_it_is_for() -> None:
+    base, found = _asked_for(), {}
+    for file, source in _sources().items():
+        if beyond := _not_among(_imported(source), base):
+            found[file] = beyond
+    of_dagster = {file for file in found if file.startswith("pipeline/")}
+    assert found.keys() - of_dagster == BEYOND_THE_BASE.keys()
+    for file, modules in found.items():
+        extra = BEYOND_THE_BASE.get(file, "dagster")
+        own = modules - BROUGHT_ALONG.get(extra, set())
+        assert _not_among(own, _asked_for(extra)) == set(), file
+        assert _not_among(modules, packages(extra)) == set(), file
+
+
+def test_what_is_looked_for_before_it_is_imported_is_what_the_extra_is_for() -> None:
+    asked: dict[str, set[str]] = {}
+    for file, source in _sources().items():
+        for call in ast.walk(source):
+            named = isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+            if not named or call.func.id not in ("require", "missing_of") or file == "extras.py":
+                continue
+            if not isinstance(call.args[0], ast.Constant):
+                assert ast.unparse(call.args[0]) == "extra_of(scheme)"
+                continue
+            first = 2 if call.func.id == "require" else 1
+            modules = {
+                one.value
+                for argument in call.args[first:]
+                for one in ast.walk(argument)
+                if isinstance(one, ast.Constant)
+            }
+            extra = call.args[0].value
+            assert modules <= set(EXTRAS[extra]), f"{file}:{call.lineno}"
+            asked.setdefault(file, set()).add(extra)
+    of_extras = {file: {extra} for file, extra in BEYOND_THE_BASE.items() if file in asked}
+    assert {file: asked[file] for file in of_extras} == of_extras
+    assert len(of_extras) >= 5
+    assert {extra_of(scheme) for scheme in ("s3", "gs", "az")} <= set(EXTRAS)
+
+
 def test_the_base_is_small_and_every_extra_is_on_the_page() -> None:
     assert len(packages()) < 30
     page = PAGE.read_text("utf-8")
@@ -237,6 +338,47 @@ def test_every_type_of_time_is_the_same_value_with_and_without_pandas(alone: Run
     assert without.stdout.splitlines() == done.stdout.splitlines()
     assert "time64[ns] ['00:00:00.000001', 'None', '23:59:59.999999', " in without.stdout
     assert "timestamp[ns] ['1970-01-01 00:00:00.000001001', 'None', " in without.stdout
+
+
+_REFUSED = """
+import sys
+import numpy as np
+import pyarrow as pa
+import segpipe
+
+for number, kind in [
+    (1767614400123456789, pa.timestamp("ns", "UTC")),
+    (1001, pa.duration("ns")),
+    (1001, pa.time64("ns")),
+    (2**60, pa.timestamp("us")),
+    (2**62, pa.duration("s")),
+    (2**30, pa.date32()),
+    (1, pa.timestamp("us", "Nowhere/Else")),
+]:
+    bits = pa.int32() if kind.bit_width == 32 else pa.int64()
+    column = pa.array([number], bits).view(kind)
+    for value in (column[0], pa.StructArray.from_arrays([column], ["at"])[0], column):
+        try:
+            with segpipe.ManifestWriter(sys.argv[1], "m", "2026-01-05") as writer:
+                writer.add("a", np.zeros((4, 4), np.uint8), [segpipe.Segment("x", 0)], taken=value)
+        except segpipe.SegpipeError as error:
+            print(str(error).rpartition(": it")[2])
+"""
+
+
+def test_a_time_of_arrow_s_that_no_column_holds_is_refused_with_and_without_pandas(
+    alone: RunAlone, tmp_path: Path
+) -> None:
+    without = alone("-c", _REFUSED, tmp_path)
+    with_it = subprocess.run(
+        [sys.executable, "-c", _REFUSED, str(tmp_path)],
+        capture_output=True, text=True, check=False, cwd=PROJECT,
+    )  # fmt: skip
+    for done in (without, with_it):
+        assert_done(done)
+        lines = done.stdout.splitlines()
+        assert len(lines) == 7 * 3
+        assert all("give text" in line or "as text" in line for line in lines), lines
 
 
 def test_the_page_is_served_alone(alone: RunAlone, root: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
@@ -315,7 +316,7 @@ def test_the_committed_dagster_files_are_the_ones_the_package_brings(
     committed: str, packaged: str
 ) -> None:
     ours = (PROJECT / committed).read_text()
-    assert (PROJECT / "segpipe" / "pipeline" / packaged).read_text() == ours
+    assert files("segpipe.pipeline").joinpath(packaged).read_text() == ours
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +13,7 @@ from segpipe.pipeline import build_definitions, partition_key
 from segpipe.pipeline.partitions import partition_from_key
 from segpipe.pipeline.runs import run_partition
 from segpipe.root import Root
-from tests.fixtures.command_line import segpipe
+from tests.fixtures.command_line import assert_plain_error, segpipe
 from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.pipeline.test_gaps import materialize
 
@@ -80,6 +81,32 @@ def test_register_makes_landed_model_runs_known_under_their_prefix(
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for name in ("segpipe_model_runs", "crops__eu_segpipe_model_runs"):
             assert instance.get_dynamic_partitions(name) == ["unet"]
+
+
+def test_a_model_run_can_be_registered_before_its_first_manifest_has_landed(
+    landing: LandingWriter, root: Root, tmp_path: Path
+) -> None:
+    landing.manifest([landing.row("a")])
+    (landing.root / "segpipe.toml").write_text("[model_runs.over]\nretired = true\n")
+    home = tmp_path / "dagster_home"
+
+    def register(*names: str) -> subprocess.CompletedProcess[str]:
+        options = [option for name in names for option in ("--model-run", name)]
+        return segpipe("register", "--root", landing.root, *options, DAGSTER_HOME=str(home))
+
+    assert_plain_error(register("next", "a|b"), "'a|b'", "a name has none of")
+    assert_plain_error(register("next", "over"), "'over' is over")
+    for _ in range(2):
+        done = register("next", "unet")
+        assert (done.returncode, done.stdout) == (0, "next\nunet\n"), done.stderr
+    assert register().stdout == "unet\n"  # what has landed; the other stays registered
+    grid = build_definitions(root.settings).resolve_asset_graph()
+    definition = grid.get(dg.AssetKey("validated_masks")).partitions_def
+    assert definition is not None
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert sorted(instance.get_dynamic_partitions("segpipe_model_runs")) == ["next", "unet"]
+        with dg.partition_loading_context(dynamic_partitions_store=instance) as context:
+            definition.validate_partition_key("2026-01-05|next", context)
 
 
 def test_a_command_registers_the_model_run_it_names_and_explains_a_key_it_cannot_use(

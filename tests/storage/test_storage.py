@@ -236,6 +236,7 @@ def test_a_mask_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> Non
     [
         ("s3://AKIA:abc/def@bucket/k", "s3://bucket/k"),
         ("https://u:p#w@host/a", "https://host/a"),
+        ("https://u:p@w@host/a", "https://host/a"),
         ("https://user@host/a", "https://host/a"),
         ("s3://bucket/a@2x.png", "s3://bucket/a@2x.png"),
         ("https://host/a?sig=TOPSECRET#x", "https://host/a?..."),

@@ -111,9 +111,15 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (_text, "text"),
     "model_name": (_text, "text"),
     "masks": (lambda value: value in (LOCAL, REMOTE), "local or remote"),
-    "masks_url": (_matches(r"(s3|gs|https?)://[^\s@]+"), "an s3, gs, http or https URL"),
+    "masks_url": (
+        _matches(r"(s3|gs|https?)://[^\s@?#]+"),
+        "an s3, gs, http or https URL without a query",
+    ),
     "masks_per_call": (_whole(1, MOST_LOCAL_MASKS), f"1 to {MOST_LOCAL_MASKS}"),
-    "endpoint": (_matches(r"https?://[^\s@]+"), "an http or https URL without credentials"),
+    "endpoint": (
+        _matches(r"https?://[^\s@?#]+"),
+        "an http or https URL without credentials or a query",
+    ),
     "timeout": (_whole(1, 3600), "seconds, 1 to 3600"),
     "retry_seconds": (_whole(0, 86_400), "seconds, 0 to 86400"),
 }
