@@ -39,12 +39,17 @@ class Items:
         """An item with all its predictions; None where there is none.
 
         Args:
-            asked: a row that is among them, whatever number there is.
+            asked: a row that is among them, whatever number there is; the only one where it has no
+                reference id.
 
         Raises:
             SegpipeError: if a table cannot be read.
         """
-        rows = snapshot.of_item(dataset, reference_id)
+        # Rows without a reference id have nothing in common, and no image either.
+        if asked is not None and not reference_id:
+            rows = [asked]
+        else:
+            rows = snapshot.of_item(dataset, reference_id)
         if not rows:
             return None
         predictions, image = [], None

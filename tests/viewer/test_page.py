@@ -440,11 +440,25 @@ def test_rejected_rows_show_no_secret_of_their_urls_and_have_a_page_without_an_i
         for one in shown:
             item = page.get("/api/item", params={"key": one["key"]})
             assert "abc123" not in item.text
-            (its,) = [each for each in item.json()["predictions"] if each["key"] == one["key"]]
+            (its,) = item.json()["predictions"]  # nameless rows have nothing to do with each other
+            assert its["key"] == one["key"]
             assert [finding["rule"] for finding in its["findings"]] == one["rules"] != []
             assert its["manifest_row"] is not None
     html = static_page(root, Filters(runs=("unet",), outcomes=("rejected",))).html.decode()
     assert "REF-EMPTY" in html and "abc123" not in html
+
+
+def test_of_very_many_rows_of_an_item_the_one_that_was_asked_for_is_shown(tmp_path: Path) -> None:
+    landing = LandingWriter(tmp_path / "root")
+    landing.manifest([landing.row("a", (0, value)) for value in range(1, 63)])
+    root = Root.open(tmp_path / "root")
+    root.materialize("unet", "2026-01-05")
+    with Looking(root) as page:
+        (*_, last) = page.get("/api/items", params={"outcome": "rejected"}).json()["items"]
+        item = page.get("/api/item", params={"key": last["key"]}).json()
+    keys = [each["key"] for each in item["predictions"]]
+    assert len(set(keys)) == 60 and last["key"] in keys
+    assert item["notes"] == ["2 more predictions of this item are left out"]
 
 
 def test_a_damaged_table_of_a_partition_costs_no_page_of_what_is_published(own: Root) -> None:
