@@ -195,6 +195,7 @@ def test_a_root_of_another_user_can_be_read_and_is_told(open_folder: Path) -> No
     assert check["command"] == f'sudo chown -R "$(id -un)" {root}'
 
 
+@pytest.mark.slow
 def test_a_root_that_its_own_user_may_not_write_to_is_opened_by_the_advised_command(
     open_folder: Path,
 ) -> None:
@@ -207,6 +208,7 @@ def test_a_root_that_its_own_user_may_not_write_to_is_opened_by_the_advised_comm
     assert as_nobody(root)[0]["level"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_mended_where_it_was_found(open_folder: Path) -> None:
     root, catalog = made_by_nobody(open_folder / "root"), made_by_nobody(open_folder / "catalog")
     (root / "segpipe.toml").write_text(f'catalog = "{catalog}"\n')

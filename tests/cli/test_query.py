@@ -187,6 +187,7 @@ def test_what_cannot_be_done_ends_with_2_and_writes_nothing(
     assert_plain_error(segpipe("query", "--root", tmp_path / "nowhere"), "there is no folder")
 
 
+@pytest.mark.slow
 def test_a_query_is_interrupted_while_the_engine_computes(
     landing: LandingWriter, root: Root
 ) -> None:

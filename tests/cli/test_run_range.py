@@ -50,6 +50,7 @@ def recorded(home: Path) -> list[tuple[Partition, str]]:
         ]
 
 
+@pytest.mark.slow
 def test_a_range_runs_what_landed_whatever_fails_and_again_what_is_left(
     landing: LandingWriter, tmp_path: Path
 ) -> None:

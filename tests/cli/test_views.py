@@ -13,6 +13,7 @@ from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.streets import land_streets
 
 
+@pytest.mark.slow
 def test_the_command_line_publishes_a_view_and_says_which(
     landing: LandingWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -57,6 +57,7 @@ def test_two_model_runs_say_different_things_of_the_same_images() -> None:
     assert differing[0] > differing[1]
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_files(demo: tuple[Path, DemoLanding], tmp_path: Path) -> None:
     first, landing = demo
     assert write_demo_landing(tmp_path, items_per_day=8, until=date(2026, 1, 7)) == landing

@@ -62,6 +62,7 @@ def test_a_root_that_is_not_there_is_usable_once_it_was_made(tmp_path: Path) -> 
     assert wrong(examined(root)) == []
 
 
+@pytest.mark.slow
 def test_a_file_in_place_of_a_root_leads_to_the_folder_it_is_in(published: Path) -> None:
     settings_of(published, "")
     (check,) = examined(published / "segpipe.toml")
@@ -81,6 +82,7 @@ def test_a_file_in_place_of_a_root_leads_to_the_folder_it_is_in(published: Path)
         ("[policy.severities]\nOFF-BY-TWO = 'off'", "did you mean 'OFF-BY-ONE'?", ""),
     ],
 )
+@pytest.mark.slow
 def test_settings_that_cannot_be_used_are_told_until_they_are_mended(
     published: Path, text: str, words: str, mended: str
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_footer_is_counted_before_it_is_parsed(tmp_path: Path) -> None:
     assert "10 columns in 20,001 row groups, together 200,010" in refusal(tmp_path / "m.parquet")
 
 
+@pytest.mark.slow
 def test_pages_too_large_to_be_decompressed_are_refused_and_smaller_row_groups_go_through(
     tmp_path: Path,
 ) -> None:

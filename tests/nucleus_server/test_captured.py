@@ -121,6 +121,7 @@ def _timeless(answer: Any) -> Any:
     return answer
 
 
+@pytest.mark.slow
 def test_what_a_real_client_sent_is_answered_as_it_was(endpoint: RunningEndpoint) -> None:
     replay, compared = Replay(endpoint.url), 0
     for number, exchange in enumerate(captured()):

@@ -93,6 +93,7 @@ def two_jobs(world: World, masks: SlowMasks) -> tuple[Any, Any]:
     return first, world.upload([other], asynchronous=True)
 
 
+@pytest.mark.slow
 def test_a_job_that_stays_queued_is_not_done_though_the_client_returns(
     slow_world: World, masks: SlowMasks
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_job_that_stays_queued_is_not_done_though_the_client_returns(
     assert slow_world.read("img01") is not None
 
 
+@pytest.mark.slow
 def test_jobs_that_were_not_ended_are_by_the_next_process(
     slow_world: World, masks: SlowMasks, fetching: RunningEndpoint
 ) -> None:

@@ -24,7 +24,10 @@ from segpipe.root import Root
 from tests.fixtures.nucleus_endpoint import KEY, RunningEndpoint
 from tests.fixtures.nucleus_world import World, multipart, raw
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,  # an endpoint each, with clients that wait and connections that hang
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 MIB = 1024 * 1024
 HALF = b"GET /dataset/details HTTP/1.1\r\nHost: localhost\r\nX-Slow: "

@@ -62,6 +62,7 @@ def newest(endpoint: RunningEndpoint) -> int:
     return version
 
 
+@pytest.mark.slow
 def test_a_restored_version_is_what_is_read_and_what_uploads_are_decided_by(
     world: World, endpoint: RunningEndpoint
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_restart_does_not_bring_back_what_was_restored_meanwhile(
     assert labels(world) == {"img00": ["class 0", "class 1"]}
 
 
+@pytest.mark.slow
 def test_what_is_unpublished_is_not_there_and_can_be_uploaded_again(
     world: World, endpoint: RunningEndpoint
 ) -> None:
@@ -161,6 +163,7 @@ def test_what_a_run_publishes_to_the_catalog_is_there_too(
     assert [one.label for one in found.annotations] == ["class 0", "class 4"]
 
 
+@pytest.mark.slow
 def test_what_was_uploaded_can_be_published_elsewhere_by_segpipe(
     world: World, endpoint: RunningEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +232,7 @@ def test_a_model_called_as_annotations_are_in_the_catalog_shares_nothing_with_th
     assert labels(world) == {"img00": ["class 0", "class 1"]}
 
 
+@pytest.mark.slow
 def test_names_too_long_for_a_folder_are_ids_in_the_catalog(
     endpoint: RunningEndpoint, tmp_path: Path
 ) -> None:

@@ -396,6 +396,7 @@ def kill_while_uploading(tmp_path: Path, times: int) -> None:
         assert len(catalog_rows(endpoint, world)) == 30
 
 
+@pytest.mark.slow
 def test_an_endpoint_killed_while_uploading_loses_nothing_it_answered(tmp_path: Path) -> None:
     kill_while_uploading(tmp_path, 1)
 

@@ -57,6 +57,7 @@ def opened(root: Root, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield instance
 
 
+@pytest.mark.slow
 def test_records_are_those_that_dagster_writes_itself_and_reads_at_any_time(
     landing: LandingWriter, root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

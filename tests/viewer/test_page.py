@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import suppress
 from html import escape
@@ -499,6 +500,9 @@ def test_the_token_is_not_among_the_arguments_of_the_browser(
     called.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
     called.chmod(0o755)
     monkeypatch.setenv("BROWSER", f"{called} %s")
+    # Python asks for the browsers once, and another test of this process may have been the first.
+    monkeypatch.setattr(webbrowser, "_tryorder", None)
+    monkeypatch.setattr(webbrowser, "_browsers", {})
     url = f"http://127.0.0.1:8010/?token={TOKEN}&run=a"
     open_in_browser(url)
     wait_for("the browser", lambda: opened.exists() or None, 20)

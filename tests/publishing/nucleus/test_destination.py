@@ -335,6 +335,7 @@ def test_a_service_that_refuses_fails_its_own_upload_only_and_says_why(
     assert set(report.published) == {"catalog"}
 
 
+@pytest.mark.slow
 def test_the_command_line_names_the_destination(
     publisher: Publisher,
     tmp_path: Path,

@@ -63,6 +63,7 @@ def child(publisher: Publisher, run_id: str, update: str = "") -> subprocess.Pop
     return process
 
 
+@pytest.mark.slow
 def test_two_processes_leave_one_prediction_per_item(publisher: Publisher) -> None:
     publisher.land(40)
     both = [child(publisher, run_id) for run_id in ("one", "two")]
