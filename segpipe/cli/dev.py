@@ -111,7 +111,7 @@ def register_model_runs(
 
     Raises:
         SettingsError, StorageError: if the root or Dagster's home cannot be used, or a model run
-            cannot be named so or is retired; nothing is registered then.
+            cannot be named so or is retired; none of ``model_runs`` is registered then.
     """
     opened = Root.open(root)
     for name in model_runs:
@@ -120,8 +120,9 @@ def register_model_runs(
     unread: list[Unread] = []
     partitions = PrefixedRoot(opened, tuple(key_prefix)).name(MODEL_RUNS)
     with open_instance(opened.settings.root) as instance:
-        instance.add_dynamic_partitions(partitions, list(model_runs))
-        known = sorted({*register_landed(instance, opened, unread.append, partitions), *model_runs})
+        landed = register_landed(instance, opened, unread.append, partitions)
+        instance.add_dynamic_partitions(partitions, [*dict.fromkeys(model_runs)])
+        known = sorted({*landed, *model_runs})
     if unread:
         say(f"not read: {len(unread)}: {listed(unread)}")
     for name in known or ["no model run has landed yet"]:

@@ -101,7 +101,7 @@ class PageFolder:
             if re.search(rf"\b{name}\b", self._page) or (name == "ROOT" and "```sql" in self._page):
                 shutil.copytree(self._laid_out / "ROOT", self.path / name)
         if "examples/policies/" in self._page:
-            (self.path / "examples").symlink_to(PROJECT / "examples")
+            shutil.copytree(PROJECT / "examples/policies", self.path / "examples/policies")
         for name in _MANIFESTS:
             if name in self._page:
                 shutil.copy(self._laid_out / _MANIFESTS[0], self.path / name)

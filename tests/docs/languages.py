@@ -215,12 +215,16 @@ def _run_shell(block: Block, page: Page) -> None:
             printed = ""
         try:
             program = program_of(command)
+            if status and program.instead:
+                raise CommandError(f"it is not run ({program.instead}), and has no exit status")
             given = replace(bound(command, page.running), given=printed)
             printed = program.run(given, page.running, status)
         except CommandError as error:
             raise BlockError(f"line {command.line}: `{command.text}`\n{error}") from None
         if command.into:
-            Path(command.into).write_text(printed, "utf-8")
+            with Path(command.into).open("a" if command.appends else "w", encoding="utf-8") as file:
+                file.write(printed)
+            printed = ""
     page.printed += printed
     if block.language == "console":
         _check_shown(block, page.printed + "".join(page.running.told))

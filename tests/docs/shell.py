@@ -12,8 +12,9 @@ from tests.docs.blocks import Block, PageError
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _OPERATORS = {"&&", ";", "|", "&"}
-# What the tests of pages would take for something else.
-_NOT_UNDERSTOOD = re.compile(r"\|\||<+|[<>]&|&>+")
+# Any other punctuation between words the tests of pages would take for something else.
+_UNDERSTOOD = {*_OPERATORS, ">", ">>"}
+_PUNCTUATION = re.compile(r"[&|;<>]+")
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Command:
         words: the program and its arguments, unquoted.
         assigned: variables given for it alone, or by `export` and `NAME=VALUE` for all below.
         into: the file its output goes to.
+        appends: whether after what that holds.
         background: whether an `&` follows.
         piped: whether it reads what the one before prints.
         conditional: whether it runs only if the one before ended with 0.
@@ -36,6 +38,7 @@ class Command:
     words: list[str] = field(default_factory=list)
     assigned: dict[str, str] = field(default_factory=dict)
     into: str | None = None
+    appends: bool = False
     background: bool = False
     piped: bool = False
     conditional: bool = False
@@ -106,13 +109,15 @@ def _commands(line: int, text: str, block: Block) -> Iterator[Command]:
         return
     command, words = Command(line, text.strip()), iter(_words(text))
     for word in words:
-        if _NOT_UNDERSTOOD.fullmatch(word) or (word == ">" and command.words[-1:] == ["2"]):
+        if (_PUNCTUATION.fullmatch(word) and word not in _UNDERSTOOD) or (
+            word.startswith(">") and command.words[-1:] == ["2"]
+        ):
             raise PageError(
                 f"{block.page}:{line}: `{word}` between commands is not understood by the tests of "
                 "pages: write the commands apart, or <!-- block: not run: REASON --> above them"
             )
         if word in (">", ">>"):
-            command.into = next(words, None)
+            command.into, command.appends = next(words, None), word == ">>"
         elif word in _OPERATORS:
             command.background = word == "&"
             yield command
@@ -124,6 +129,8 @@ def _commands(line: int, text: str, block: Block) -> Iterator[Command]:
             command.words.append(word)
     if command.words or command.assigned:
         yield command
+    elif command.piped or command.conditional:
+        raise PageError(f"{block.page}:{line}: it goes on in the next line: put both on one")
     for word in command.words[1:]:
         if command.program == "segpipe" and (word.startswith("[") or word in ("...", "…")):
             raise PageError(

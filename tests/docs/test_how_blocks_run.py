@@ -74,6 +74,14 @@ def run(tmp_path: Path, laid_out: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         ("'''sh\nX=$(cat tea | head)\n'''", ["status 1, expected 0", "No such file"]),
         ("'''sh\nls tea || ls\n'''", ["page.md:2", "`||`", "write the commands apart"]),
         ("'''sh\nls 2> tea\n'''", ["page.md:2", "`>`", "write the commands apart"]),
+        ("'''sh\nls 2>> tea\n'''", ["page.md:2", "`>>`", "write the commands apart"]),
+        ("'''sh\nls |& cat\n'''", ["page.md:2", "`|&`", "write the commands apart"]),
+        ("'''sh\nls &&\nls\n'''", ["page.md:2", "goes on in the next line"]),
+        ("<!-- block: exits 7 -->\n'''sh\npip install x\n'''", ["it is not run"]),
+        (
+            "'''sh\necho a > tea\n'''\n<!-- block: prints -->\n'''text\na\n'''",
+            ["printed something else"],
+        ),
         ("<!-- block: exits 1 0 -->\n'''sh\ncat a && ls\n'''", ["behind `&&`", "ends with 1"]),
         ("<!-- block: exits 0 0 -->\n'''sh\nls\n'''", ["1 commands and says 2 exit statuses"]),
         (

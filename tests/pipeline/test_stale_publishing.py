@@ -97,7 +97,7 @@ def test_a_model_run_can_be_registered_before_its_first_manifest_has_landed(
     assert_plain_error(register("next", "a|b"), "'a|b'", "a name has none of")
     assert_plain_error(register("next", "over"), "'over' is over")
     for _ in range(2):
-        done = register("next", "unet")
+        done = register("next", "unet", "next")
         assert (done.returncode, done.stdout) == (0, "next\nunet\n"), done.stderr
     assert register().stdout == "unet\n"  # what has landed; the other stays registered
     grid = build_definitions(root.settings).resolve_asset_graph()
