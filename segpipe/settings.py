@@ -292,10 +292,10 @@ def _is_time(value: str) -> bool:
 
 
 def _is_address(value: str) -> bool:
-    # Shown on pages as it is: a password that has a slash in it is no path.
-    return (
-        re.fullmatch(r"https?://[^\s/?#][^\s?#]*", value) is not None and redacted(value) == value
-    )
+    # Shown on pages as it is: a password that has a slash in it is no path, but an @ in the path
+    # of a host with a port is no user.
+    host = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)"
+    return re.fullmatch(rf"https?://{host}(?::\d+)?(?:/[^\s?#]*)?", value) is not None
 
 
 def _is_scheduler(value: str) -> bool:

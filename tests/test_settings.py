@@ -232,10 +232,21 @@ _HOLDING_SECRETS = (
 )
 
 
-def _with_secrets(table: str, key: str) -> Iterator[str]:
+_HOLDING_SECRETS_BESIDE_URLS = (
+    "AccountKey=hunter2==;BlobEndpoint=https://a.blob.core.windows.net/",
+    "Endpoint=sb://x/;SharedAccessKey = hunter2",
+    "BlobEndpoint=https://a.blob.core.windows.net/;SharedAccessSignature=sv=hunter2&sig=hunter2",
+    "https://host/x;s3://AKIA:hunter2@bucket",
+    "u:hunter2@https://host",
+)
+
+
+def _with_secrets(
+    table: str, key: str, secrets: tuple[str, ...] = _HOLDING_SECRETS
+) -> Iterator[str]:
     """Files that hold secrets at a key, as a text, in a list, in a table, and as its key."""
     head, name = f"[{table}]\n" if table else "", table.partition(".")[0]
-    for secret in _HOLDING_SECRETS:
+    for secret in secrets:
         text = json.dumps(secret)  # a basic string of TOML as well
         yield f"{head}{key} = {text}"
         yield f"{head}{key} = [[{text}], 1]"
@@ -245,7 +256,8 @@ def _with_secrets(table: str, key: str) -> Iterator[str]:
         if name:
             yield f"{name} = {text}"
             yield f"{name} = [{text}]"
-    yield f"{head}{key} = {{access_key = 'hunter2', against = {{}}}}"
+    if key not in ("taxonomy", "ignore_values", "colours"):  # there it would be a label
+        yield f"{head}{key} = {{access_key = 'hunter2', against = {{}}}}"
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name or "top")
@@ -265,12 +277,66 @@ def test_no_refusal_of_any_key_of_a_table_quotes_a_credential(
     assert refused > 20 * len(keys)
 
 
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [("", "scheduler"), ("policy", "task"), ("nucleus", "dataset_id")],
+)
+def test_connection_strings_and_several_urls_in_one_text_are_not_quoted_either(
+    tmp_path: Path, table: str, key: str
+) -> None:
+    for text in _with_secrets(table, key, _HOLDING_SECRETS_BESIDE_URLS):
+        assert _SECRET not in problem(tmp_path, text), text
+
+
+@pytest.mark.parametrize("name", ["access_key", "accountKey", "APIKey", "apikey", "passwords"])
+def test_what_stands_under_a_key_of_secrets_is_left_out(tmp_path: Path, name: str) -> None:
+    for value in ("'hunter2'", "[['hunter2'], {a = 'me@hunter2'}]", "{a = {b = 'hunter2'}}"):
+        for key in ("task", "severities"):
+            said = problem(tmp_path, f"[policy]\n{key} = {{{name} = {value}}}")
+            assert f"{key} is {{'{name}': " in said and "'...'" in said
+            assert _SECRET not in said
+
+
 def test_labels_and_mail_addresses_are_told_although_they_look_a_bit_like_secrets(
     tmp_path: Path,
 ) -> None:
     said = problem(tmp_path, "[policy.taxonomy]\nkeyboard = 'thong'")
     assert "'keyboard' = 'thong', expected thing or stuff" in said
+    for label in ("key", "token", "access_key", "is it?really", "unet@2", "4:3"):
+        said = problem(tmp_path, f"[policy.taxonomy]\n{label!r} = 'thong'")
+        assert f"{label!r} = 'thong', expected thing or stuff" in said
+        said = problem(tmp_path, f"[policy.colours]\n{label!r} = 'greeen'")
+        assert f"the colour of {label!r} is 'greeen'" in said
+        said = problem(tmp_path, f"[model_runs.{label!r}]\ntask = 'semantics'")
+        assert f"model run {label!r}: task is 'semantics'" in said
     assert "'...@example'" in problem(tmp_path, "[dagster]\nowners = ['ada@example']")
+
+
+def test_numbers_under_a_key_of_secrets_are_left_out_and_no_others(tmp_path: Path) -> None:
+    said = problem(
+        tmp_path, "[policy]\ntask = {password = 123, apiKey = [4.5, 2026-01-05], near = 1234}"
+    )
+    assert "task is {'password': ..., 'apiKey': [..., ...], 'near': 1234}: expected" in said
+    (tmp_path / "123").mkdir()
+    said = problem(tmp_path / "123", "[policy]\ntask = {password = 123}")
+    assert said.startswith(f"{tmp_path}/123/segpipe.toml: task is {{'password': ...}}")
+
+
+def test_a_connection_string_that_is_refused_says_what_was_left_out(tmp_path: Path) -> None:
+    text = "AccountName=a;AccountKey=hunter2==;BlobEndpoint=https://a.example/"
+    said = problem(tmp_path, f"[nucleus]\ndataset_id = '{text}'")
+    assert "'AccountName=a;...;BlobEndpoint=https://a.example/' with a key or signature" in said
+
+
+@pytest.mark.parametrize("key", ["links", "browse_url"])
+def test_an_at_in_the_path_of_an_address_with_a_port_is_no_user(tmp_path: Path, key: str) -> None:
+    for address in (
+        "https://host:8000/a@2x.png", "http://[::1]:8010/a@2x", "http://[::1]/a", "http://host:80",
+        "https://host/a:b@2x",
+    ):  # fmt: skip
+        assert getattr(load(tmp_path, f"{key} = '{address}'"), key) == address
+    for address in ("https://u:80a/b@host/", "https://u:80@host/", "https://u@host/", "http://:80"):
+        assert f"{key} is " in problem(tmp_path, f"{key} = '{address}'")
 
 
 def test_a_policy_that_is_given_apart_quotes_no_credential_either(tmp_path: Path) -> None:

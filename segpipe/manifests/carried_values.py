@@ -26,6 +26,8 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 
+from segpipe.manifests.times_of_day import in_microseconds
+
 _MOST_EXACT = 2**53
 _DEEPEST = 16
 _LARGEST_PRECISION = 76
@@ -116,7 +118,7 @@ def plain_value(value: Any, depth: int = 0) -> Any:
         return _decimal(value)
     if isinstance(value, np.datetime64 | np.timedelta64):
         return _numpy_time(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not isinstance(value, pa.MapScalar):  # which has pairs
         return {_key(key): plain_value(member, depth + 1) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_value(member, depth + 1) for member in value]
@@ -133,13 +135,16 @@ def _converted(value: Any, depth: int) -> Any:
         return float(value)
     of_arrow = isinstance(value, (pa.Scalar, pa.Array))
     try:
-        if of_arrow and "time64[ns]" in str(value.type):  # which Arrow would cut without a word
-            value = value.cast(_in_microseconds(value.type))
-        given = _conversion(value)()
+        given = _conversion(in_microseconds(value) if of_arrow else value)()
     except UnicodeDecodeError:
         raise Unfit("it is not valid Unicode text") from None
     except KeyError:
         raise Unfit("its time zone is not known here: give the time in UTC, or as text") from None
+    except pa.ArrowNotImplementedError:
+        raise Unfit(
+            f"its type is {value.type}, whose times of day cannot be cast to microseconds: "
+            "give lists, or text"
+        ) from None
     except (ValueError, OverflowError) as error:
         if of_arrow:  # all else that Arrow has, Python has too
             raise Unfit(_NO_TIME) from None
@@ -151,15 +156,6 @@ def _converted(value: Any, depth: int) -> Any:
 
 def _conversion(value: Any) -> Any:
     return getattr(value, "tolist", None) or getattr(value, "as_py", None)
-
-
-def _in_microseconds(kind: pa.DataType) -> pa.DataType:
-    """The type with times of day in microseconds, to which a cast fails where it would cut."""
-    if pa.types.is_struct(kind):
-        return pa.struct([one.with_type(_in_microseconds(one.type)) for one in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(_in_microseconds(kind.value_type))
-    return pa.time64("us") if kind == pa.time64("ns") else kind
 
 
 def _unicode(text: str) -> str:

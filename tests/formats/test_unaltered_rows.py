@@ -204,6 +204,61 @@ def test_what_other_libraries_hold_becomes_pythons(tmp_path: Path) -> None:
     assert (row["at"], row["day"]) == (dt.datetime(2026, 1, 5, 12), dt.date(2026, 1, 5))
 
 
+_NS = pa.time64("ns")
+
+
+def _holding(nanoseconds: int) -> list[Any]:
+    """A time of day in each type of Arrow's that has a cast to microseconds."""
+    times = pa.array([nanoseconds], _NS)
+    dictionary = times.dictionary_encode()
+    deep = pa.struct([("at", pa.large_list(pa.list_(_NS, 1)))])
+    return [
+        times[0], times, dictionary[0], dictionary, pa.ListArray.from_arrays([0, 1], dictionary)[0],
+        pa.scalar([nanoseconds], pa.list_(_NS)),
+        pa.scalar([nanoseconds], pa.large_list(_NS)),
+        pa.scalar([nanoseconds], pa.list_(_NS, 1)),
+        pa.scalar([(nanoseconds, nanoseconds)], pa.map_(_NS, _NS)),
+        pa.scalar({"at": [[nanoseconds]]}, deep),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", range(len(_holding(0))), ids=[str(v.type) for v in _holding(0)])
+def test_arrows_times_of_day_are_whole_microseconds_or_refused_however_deep(
+    tmp_path: Path, place: int
+) -> None:
+    with writer(tmp_path) as manifest:
+        manifest.add("whole", TWO, SEGMENTS, value=_holding(1000)[place])
+        with pytest.raises(ManifestError, match="no whole number of microseconds"):
+            manifest.add("cut", TWO, SEGMENTS, value=_holding(1001)[place])
+    assert "datetime.time(0, 0, 0, 1)" in repr(column(tmp_path, "value"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pa.scalar([1000], pa.list_view(_NS)),
+        pa.array([[1000]], pa.list_view(_NS)),
+        pa.RunEndEncodedArray.from_arrays([1], pa.array([1000], _NS))[0],
+        pa.DictionaryArray.from_arrays([0], pa.array([[1000]], pa.list_(_NS)))[0],
+        pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1000], _NS)])[0],
+    ],
+    ids=lambda value: str(value.type),
+)
+def test_times_of_day_in_a_type_that_arrow_cannot_cast_are_refused_by_it(
+    tmp_path: Path, value: Any
+) -> None:
+    with writer(tmp_path) as manifest:
+        manifest.add("none", TWO, SEGMENTS, value=pa.scalar(None, pa.list_view(_NS)))
+        with pytest.raises(ManifestError, match="cannot be cast to microseconds: give lists") as no:
+            manifest.add("a", TWO, SEGMENTS, value=value)
+    assert str(value.type) in str(no.value)
+
+
+def test_a_map_of_arrows_is_a_list_of_its_pairs(tmp_path: Path) -> None:
+    value = pa.scalar([("a", "b")], pa.map_(pa.string(), pa.string()))
+    assert held(tmp_path, [value]) == [[["a", "b"]]]
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
