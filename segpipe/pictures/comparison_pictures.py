@@ -50,11 +50,13 @@ class Side:
 
     Attributes:
         mask: H x W uint8; every side's has the same size.
+        taxonomy: of its model run: the classes, in the order of class PDFs that are lists.
     """
 
     name: str
     mask: NDArray[np.uint8]
     segments: Sequence[Segment]
+    taxonomy: Sequence[str] = ()
 
 
 def write_comparison_pictures(
@@ -85,7 +87,7 @@ def write_comparison_pictures(
         found = [side.of(ids) for side in (*sides, *([] if truth is None else [truth]))]
         images = sides[1].images(ids)
         for place, id in enumerate(ids, first + 1):
-            read = _read(id, [one.get(id) for one in found])
+            read = _read(id, [one.get(id) for one in found], settings)
             if isinstance(read, str):
                 problems.append(f"no picture of {shown(id)}: {read}")
                 continue
@@ -96,7 +98,9 @@ def write_comparison_pictures(
     return problems
 
 
-def _read(id: str, found: Sequence[tuple[str, Truth] | None]) -> list[Side] | str:
+def _read(
+    id: str, found: Sequence[tuple[str, Truth] | None], settings: Settings
+) -> list[Side] | str:
     """The sides of an item, or why it has no picture.
 
     Args:
@@ -112,7 +116,9 @@ def _read(id: str, found: Sequence[tuple[str, Truth] | None]) -> list[Side] | st
                 f"the mask of {name}, {shown(one[1].model_run)}, is missing from the store or was "
                 "changed: run its partition again"
             )
-        read.append(Side(f"{name}: {one[1].model_run}", mask, one[1].segments))
+        run = one[1].model_run
+        taxonomy = tuple(settings.policies.of(run).taxonomy)
+        read.append(Side(f"{name}: {run}", mask, one[1].segments, taxonomy))
     if len({side.mask.shape for side in read}) > 1:
         return "its masks are of several sizes: compare again"
     return read
@@ -158,7 +164,7 @@ def side_by_side(
 def _legend(side: Side) -> Iterator[LegendEntry]:
     shares = np.bincount(side.mask.ravel(), minlength=256) / side.mask.size
     for one in sorted(side.segments, key=lambda s: s.index):
-        pdf = class_pdf_of(one.metadata)
+        pdf = class_pdf_of(one.metadata, side.taxonomy)
         top = () if pdf is None else pdf.top(3)
         yield LegendEntry(
             one.index, one.label, one.confidence, float(shares[one.index]), top, is_ignored(one)

@@ -157,7 +157,12 @@ class ShownItem:
             for name in names
         ]
         sides = [
-            Side(f"{letter}: {one.name}", pictures.mask(one.row), _segments(one.row))
+            Side(
+                f"{letter}: {one.name}",
+                pictures.mask(one.row),
+                _segments(one.row),
+                tuple(pictures.settings.policies.of(one.model_run).taxonomy),
+            )
             for letter, one in zip("AB", chosen, strict=True)
         ]
         shapes = [side.mask.shape for side in sides]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -167,9 +168,9 @@ def test_two_model_runs_stand_side_by_side_with_their_difference(given: Root) ->
         given.show("a", against="other")
 
 
-def test_a_comparisons_legends_name_confidence_likeliest_classes_and_area(
-    given: Root, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[LegendEntry]]:
+    """The legends of comparisons' panels, as they are drawn."""
     drawn: list[list[LegendEntry]] = []
 
     def noted(mask: NDArray[np.uint8], legend: list[LegendEntry], *rest: Any, **also: Any) -> Any:
@@ -177,6 +178,12 @@ def test_a_comparisons_legends_name_confidence_likeliest_classes_and_area(
         return overlay(mask, legend, *rest, **also)
 
     monkeypatch.setattr(comparison_pictures, "overlay", noted)
+    return drawn
+
+
+def test_a_comparisons_legends_name_confidence_likeliest_classes_and_area(
+    given: Root, drawn: list[list[LegendEntry]]
+) -> None:
     mask = np.repeat(np.array([[1], [0], [0], [0]], np.uint8), 8, axis=1)
     pdf = {"class_pdf": {"Road": 0.7, "Car": 0.3}}
     segments = [Segment("Road", 1, pdf), Segment("Car", 0, {"confidence": 0.9})]
@@ -186,6 +193,28 @@ def test_a_comparisons_legends_name_confidence_likeliest_classes_and_area(
         ("Car", 0.9, 0.75), ("Road", None, 0.25),
     ]  # fmt: skip
     assert list(drawn[0][1].likeliest) == [("Road", 0.7), ("Car", 0.3)]
+
+
+def test_a_comparisons_legends_read_class_pdfs_that_are_lists(
+    tmp_path: Path, drawn: list[list[LegendEntry]]
+) -> None:
+    landing = LandingWriter(tmp_path / "root")
+    given = (PARTITION, 0.7, ("road", "car")), (OTHER, 0.6, ("car", "road"))
+    for partition, probability, labels in given:
+        row = landing.row("a", (0, 1), partition)
+        lists = json.dumps({"class_pdf": [probability, 1 - probability]})
+        cells = [{**cell, "metadata": lists} for cell in row["segments"]]
+        cells = [{**one, "label": label} for one, label in zip(cells, labels, strict=True)]
+        landing.manifest([{**row, "segments": cells}], partition)
+    settings = 'workers = 1\n[policy.taxonomy]\nroad = "stuff"\ncar = "thing"\n'
+    (landing.root / "segpipe.toml").write_text(settings)
+    root = Root.open(landing.root)
+    for partition in (PARTITION, OTHER):
+        root.materialize(partition)
+    assert root.show("a", "unet", against="other").picture.height > 0
+    root.compare("unet", "other", pictures=tmp_path / "pictures", agreement=True)
+    firsts = [dict(legend[0].likeliest)["road"] for legend in drawn if legend[0].likeliest]
+    assert firsts == pytest.approx([0.7, 0.6, 0.7, 0.6])
 
 
 def test_a_picture_replaces_a_file_only_where_it_is_told_to(given: Root, tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def fits(record: Record, wanted: dict[str, Any]) -> bool:
 
     outcomes = wanted["outcome"] or ["published"]
     area = wanted["area"]
+    if record.outcome == "rejected" and (area or wanted["segments"]):
+        return False  # no table has Segments of rejected rows: neither many of them nor none
     return (
         (not wanted["run"] or record.run in wanted["run"])
         and (wanted["from"] or "") <= record.date <= (wanted["to"] or "9")
@@ -234,6 +236,24 @@ def test_filters_that_rejected_rows_cannot_pass_are_told(get: Get) -> None:
     words = "of rejected rows no table has labels or confidences: they are left out"
     assert (found["total"], found["notes"]) == (0, [words])
     assert get("/api/items", outcome="rejected")["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "missing"),
+    [
+        ("segments", "..5", "numbers of Segments"),
+        ("segments", "0..0", "numbers of Segments"),
+        ("area", "car:..0.5", "areas"),
+        ("entropy", "..5", "entropies"),
+    ],
+)
+def test_rejected_rows_are_not_taken_for_rows_without_segments(
+    get: Get, name: str, bounds: str, missing: str
+) -> None:
+    assert get("/api/items", outcome="rejected")["total"] > 0
+    found = get("/api/items", outcome="rejected", **{name: bounds})
+    words = f"of rejected rows no table has {missing}: they are left out"
+    assert (found["total"], found["notes"]) == (0, [words])
 
 
 @pytest.mark.parametrize(

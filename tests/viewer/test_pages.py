@@ -30,6 +30,7 @@ from tests.viewer.browsed_root import (
     NEXT_DAY,
     RUNS,
     SCRIPT,
+    WRONG,
     make_root_of_two,
 )  # fmt: skip
 
@@ -178,11 +179,18 @@ def test_on_a_narrow_screen_filters_open_over_the_list_and_close(visit: Visit) -
     )
     for close in closes:
         open_filters.click()
+        expect(page.get_by_role("button", name="Close the filters")).to_be_focused()
         expect(box).to_be_in_viewport()
+        expect(page.locator(".results")).to_have_attribute("inert", "")
         close()
         expect(box).not_to_be_in_viewport()
         expect(open_filters).to_be_focused()
         assert parameters(page) == {"run": [RUNS[0]]}
+    open_filters.click()
+    page.set_viewport_size({"width": 1280, "height": 800})  # as by turning a tablet
+    page.get_by_label("Search reference ids").fill("street")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(box).not_to_be_in_viewport()
 
 
 def test_thumbnails_have_the_pixels_that_their_cards_show(
@@ -210,6 +218,7 @@ def test_a_data_set_that_was_chosen_stays_from_page_to_page(
         page = visit.show("/", "5 predictions")
         page.get_by_label("Data set").select_option("animals")
         shown_total(page, "3 predictions")
+        expect(page).to_have_title("Gallery · animals")
         expect(page.locator("[data-facet=run]")).to_contain_text("of-animals")
         expect(page.locator("[data-facet=run]")).not_to_contain_text("of-plants")
         page.get_by_role("link", name="Overview").click()
@@ -222,7 +231,10 @@ def test_a_data_set_that_was_chosen_stays_from_page_to_page(
         page.keyboard.press("Escape")
         shown_total(page, "3 predictions")
         page.get_by_role("link", name="Rejects").click()
+        expect(page).to_have_title("Rejects · animals")
         expect(page.get_by_label("Data set")).to_have_value("animals")
+        expect(page.get_by_text("Every row that was validated was accepted.")).to_be_visible()
+        expect(page.get_by_role("link", name="All rejects")).to_have_count(0)
         page.keyboard.press("/")  # searches in the gallery, from every page
         expect(page.get_by_label("Search reference ids")).to_be_focused()
         page.go_back()
@@ -230,6 +242,7 @@ def test_a_data_set_that_was_chosen_stays_from_page_to_page(
         page.go_back()
         page.get_by_label("Data set").select_option("plants")
         shown_total(page, "5 predictions")
+        expect(page).to_have_title("Gallery · plants")
         visit.show("/?dataset=minerals", "There is no such data set")
         page.get_by_role("button", name="Show what there is").click()
         shown_total(page, "5 predictions")
@@ -391,6 +404,23 @@ def test_a_gallery_in_one_file_shows_items_without_a_server(
     expect(page.get_by_role("heading", level=1)).to_have_text(f"id {SCRIPT}")
     page.context.close()
     assert {*troubles} == {url}
+
+
+def test_rejected_cards_name_no_number_of_segments_and_a_file_filters_as_the_server(
+    browser: Browser, root: Root, tmp_path: Path
+) -> None:
+    made = static_page(root, Filters(runs=(WRONG,), outcomes=("rejected",)))
+    (tmp_path / "page.html").write_bytes(made.html)
+    page = browser.new_page()
+    url = (tmp_path / "page.html").as_uri()
+    page.goto(url)
+    shown_total(page, "2 predictions")
+    for link in page.locator(".card-link").all():
+        expect(link).to_have_accessible_name(re.compile(", rejected, findings "))
+    for query in ("segments=..5", "area=Road:..0.5"):
+        page.goto(f"{url}#/?{query}")
+        shown_total(page, "0 predictions")
+    page.context.close()
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -48,25 +48,27 @@ export class Gallery {
     const open = button([icon("filter"), "Filters"], () => this.openDrawer(true), { class: "drawer-button", "aria-expanded": "false", "aria-controls": "filters" });
     this.drawerButtons = { open, shut };
     const scrim = el("div", { class: "scrim", onclick: () => this.openDrawer(false) });
-    this.element = el(
-      "div", { class: "gallery" }, el("h1", { class: "unseen" }, "Gallery"), this.drawer, scrim,
-      el(
-        "section", { class: "results", "aria-label": "Results" },
-        el("div", { class: "toolbar" }, open, this.search, this.sizes(), this.sort),
-        el("div", { class: "under" }, this.told, this.chips), this.state, this.grid.scroller, this.bar.bar,
-      ),
+    this.narrow = matchMedia("(max-width: 900px)"); // as in gallery.css
+    this.widened = () => { if (!this.narrow.matches) this.closeDrawer(); };
+    this.results = el(
+      "section", { class: "results", "aria-label": "Results" },
+      el("div", { class: "toolbar" }, open, this.search, this.sizes(), this.sort),
+      el("div", { class: "under" }, this.told, this.chips), this.state, this.grid.scroller, this.bar.bar,
     );
+    this.element = el("div", { class: "gallery" }, el("h1", { class: "unseen" }, "Gallery"), this.drawer, scrim, this.results);
   }
 
   /** Once the element is in the page. */
   entered() {
     this.app.keys.bind(this.keys());
+    this.narrow.addEventListener("change", this.widened);
     this.load();
     if (this.listing.items.length > 0 && this.listing.focused > 0) this.grid.focus(this.listing.focused);
   }
 
   leave() {
     clearTimeout(this.timer);
+    this.narrow.removeEventListener("change", this.widened);
     this.listing.leave();
     this.counting.abort();
     this.grid.leave();
@@ -103,14 +105,21 @@ export class Gallery {
 
   openDrawer(on) {
     this.drawer.classList.toggle("open", on);
+    this.results.inert = on; // what the drawer lies over takes neither focus nor keys
     const { open, shut } = this.drawerButtons;
     open.setAttribute("aria-expanded", String(on));
     (on ? shut : open).focus();
   }
 
+  /** Close the drawer where it is open. @returns {boolean} whether it was */
+  closeDrawer() {
+    const was = this.drawer.classList.contains("open");
+    if (was) this.openDrawer(false);
+    return was;
+  }
+
   escape() {
-    if (this.drawer.classList.contains("open")) this.openDrawer(false);
-    else this.app.selection.clear();
+    if (!this.closeDrawer()) this.app.selection.clear();
   }
 
   newPanel() {
@@ -255,7 +264,7 @@ export class Gallery {
       { keys: [" "], words: "Select it, or not any more", act: (_, event) => grid.choose(grid.focused, event.shiftKey) },
       { keys: [..."123456789"], words: "Only with the label of that number, or not any more", act: (key) => this.panel.toggleLabel(key - 1) },
       { keys: ["a"], words: "Select all that are loaded", act: () => this.app.selection.set(this.listing.items, true) },
-      { keys: ["/"], words: "Search reference ids", act: () => this.search.focus() },
+      { keys: ["/"], words: "Search reference ids", act: () => { this.closeDrawer(); this.search.focus(); } },
       { keys: ["Escape"], words: "Clear the selection", act: () => this.escape() },
       { keys: ["r"], words: "Rejected ones, or not any more", act: () => this.go(toggled(this.params, "outcome", "rejected")) },
     ];

@@ -209,8 +209,9 @@ function fillCard(card, item, grid, index) {
   card.link.href = itemAddress(item, grid.filters());
   const sure = item.confidence === null ? "" : `, least confidence ${probability(item.confidence)}`;
   const found = item.rules.length ? `, findings ${item.rules.join(", ")}` : "";
+  const segments = item.outcome === "rejected" ? "" : `, ${counted(item.segments, "segment")}`; // no table has them
   card.link.setAttribute("aria-label", shown(
-    `${named(item.id)}, ${item.model_run}, ${item.date}, ${item.outcome}, ${counted(item.segments, "segment")}${sure}${found}`,
+    `${named(item.id)}, ${item.model_run}, ${item.date}, ${item.outcome}${segments}${sure}${found}`,
   ));
   card.link.title = shown(item.labels.join(", "));
   card.check.setAttribute("aria-label", shown(`Select ${named(item.id)}`));

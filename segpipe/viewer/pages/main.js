@@ -35,7 +35,7 @@ const app = {
   },
   /** The title of the window: what is shown, then where. */
   title(words) {
-    document.title = `${words} · ${app.root?.dataset ?? "segpipe"}`;
+    document.title = `${words} · ${place().params.get("dataset") ?? app.root?.dataset ?? "segpipe"}`;
   },
 };
 app.selection = new Selection(app.source);
@@ -67,6 +67,7 @@ function show() {
     else link.removeAttribute("aria-current");
   }
   if (page instanceof PAGES[name]) {
+    if (name !== "item") app.title(TITLES[name]); // an item's is its own
     page.update(params);
     return;
   }

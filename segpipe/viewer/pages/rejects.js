@@ -1,6 +1,7 @@
 /** What was rejected, by rule: why, what to do, and which items. */
 
 import { button, data, el, fill, icon, shown } from "./dom.js";
+import { described } from "./filters.js";
 import { itemAddress, sizeFor } from "./grid.js";
 import { copied, failure, nothing, notice } from "./notices.js";
 import { address } from "./router.js";
@@ -54,9 +55,10 @@ export class Rejects {
 
   show(rules) {
     if (rules.length === 0) {
+      const chosen = described(this.params).length > 0; // more than a data set
       fill(this.element, el("h1", {}, "Rejects"), nothing(
-        "Nothing was rejected", el("p", {}, this.params.size > 0 ? "At least not in this selection of runs and days." : "Every row that was validated was accepted."),
-        el("p", { class: "row" }, this.params.size > 0 && el("a", { class: "button", href: address("rejects") }, "All rejects"), el("a", { class: "button", href: address("gallery") }, "Gallery")),
+        "Nothing was rejected", el("p", {}, chosen ? "At least not in this selection of runs and days." : "Every row that was validated was accepted."),
+        el("p", { class: "row" }, chosen && el("a", { class: "button", href: address("rejects") }, "All rejects"), el("a", { class: "button", href: address("gallery") }, "Gallery")),
       ));
       return;
     }
