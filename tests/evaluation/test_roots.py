@@ -267,7 +267,7 @@ def test_the_command_prints_the_table_or_json_and_says_what_is_missing(
     assert_plain_error(
         command(*given, "--all", "--against", "nobody"), "nothing could be evaluated", "'nobody'"
     )
-    with pytest.raises(EvaluationError, match=r"is published of 'lables'; did you mean 'labels'\?"):
+    with pytest.raises(EvaluationError, match=r"of 'lables'; did you mean 'labels'\? Publish the ground"):
         invoked(*given, "--all", "--against", "lables")
     with pytest.raises(SettingsError, match="either --date YYYY-MM-DD or --all"):
         invoked(*given)
