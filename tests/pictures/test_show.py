@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,19 @@ def test_a_comparisons_legends_name_confidence_likeliest_classes_and_area(
         ("Car", 0.9, 0.75), ("Road", None, 0.25),
     ]  # fmt: skip
     assert list(drawn[0][1].likeliest) == [("Road", 0.7), ("Car", 0.3)]
+
+
+def test_a_legend_counts_the_pixels_of_a_large_mask_without_a_larger_copy() -> None:
+    mask = np.zeros((1024, 1024), np.uint8)
+    side = Side("A", mask, [Segment("Road", 0, {})])
+    tracemalloc.start()
+    try:
+        (entry,) = comparison_pictures._legend(side)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert entry.area_fraction == 1
+    assert peak < 2 * mask.nbytes
 
 
 def test_a_picture_replaces_a_file_only_where_it_is_told_to(given: Root, tmp_path: Path) -> None:
