@@ -209,9 +209,9 @@ def test_rejected_rows_of_a_dataset_are_found_where_nothing_of_it_is_published(
     for dataset in ((), ("--dataset", "streets")):
         assert invoked(*given, "--rejected", *dataset).output.startswith("1 of 1 predictions")
         assert "unet \u00b7 streets" in out.read_text("utf-8")
-    with pytest.raises(SettingsError, match="nothing rejected of .* have: streets. Name one"):
+    with pytest.raises(SettingsError, match=r"nothing rejected of .* have: streets. Name one"):
         invoked(*given, "--rejected", "--dataset", "fields")
-    with pytest.raises(SettingsError, match="nothing published of .* have: fields. Name one"):
+    with pytest.raises(SettingsError, match=r"nothing published of .* have: fields. Name one"):
         invoked(*given)
     assert invoked(*given, "--dataset", "fields").output.startswith("1 of 1 predictions")
     assert "unet \u00b7 fields" in out.read_text("utf-8")
