@@ -224,7 +224,7 @@ class _ReadTogether(PublishedTruth):
             ids = frozenset(self._places)
             return _Read(ids, self._whole._rows(sorted(ids), columns))
         first = min(self._places[id] for id in asked)
-        ids = frozenset(asked.union(islice(self._places, first, first + self._items_at_once)))
+        ids = frozenset([*asked, *islice(self._places, first, first + self._items_at_once)])
         read = _Read(ids, self._whole._rows(sorted(ids), columns))
         size = sum(rows.nbytes for _, rows in read.of_runs)
         self._items_at_once = max(1, _HELD_BYTES * len(ids) // max(1, size))
