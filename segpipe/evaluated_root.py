@@ -315,7 +315,8 @@ def _unpublished(truth: PublishedTruth) -> str:
         return ""
     named = listed([shown(run) for run in truth.model_runs])
     hint = nearest(truth.model_runs[0], there) if there else "; nothing is published at all"
+    end = "" if hint.endswith("?") else "."
     return (
-        f" Nothing is published of {named}{hint}: publish the ground truth, or name another model "
-        "run"
+        f" Nothing is published of {named}{hint}{end} Publish the ground truth, or name another "
+        "model run"
     )

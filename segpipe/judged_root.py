@@ -177,12 +177,21 @@ class JudgedRoot(EvaluatedRoot):
 
         found = EvaluatedDays.of(days, stored, ids, may_have)
         if not found.days:
-            what = "" if ids is None else " of the same items"
-            known = sorted({*landing.model_runs(), *self.landing.model_runs()})
-            advice = (
-                ": run its partitions first" if model_run in known else nearest(model_run, known)
-            )
-            raise NothingLandedError(
-                f"nothing{what} is validated of model run {model_run!r}{advice}"
-            )
+            raise NothingLandedError(self._nothing_validated(model_run, of_items=ids is not None))
         return found
+
+    def _nothing_validated(self, model_run: str, *, of_items: bool) -> str:
+        """What to say where no validated day of a model run has what is looked for."""
+        landing = Landing(self.settings.folder("validated"))
+        validated, landed = landing.days(model_run), self.landing.days(model_run)
+        words = f"nothing{' of the same items' * of_items} is validated of model run {model_run!r}"
+        if {*landed} - {*validated}:
+            return f"{words}: run its partitions first"
+        if validated:
+            return (
+                f"{words}: none of its {len(validated)} validated days has them. Land its "
+                "predictions of these items and run them, or name another model run as "
+                "no_regression's against"
+            )
+        known = sorted({*landing.model_runs(), *self.landing.model_runs()})
+        return f"{words}{nearest(model_run, known)}"

@@ -42,7 +42,6 @@ def run_gallery(
 
     Raises:
         SettingsError: if the file is there already, or there is nothing to show.
-        CatalogError: if the catalog has nothing of the dataset.
     """
     from segpipe.root import Root
     from segpipe.viewer.filters import Filters
@@ -51,12 +50,12 @@ def run_gallery(
     if out.exists() and not force:
         raise SettingsError(f"{out} is there already: give another name, or --force to replace it")
     filters = Filters(
-        runs=(model_run,), labels=tuple(labels), outcomes=("rejected",) if rejected else ()
+        dataset=dataset,
+        runs=(model_run,),
+        labels=tuple(labels),
+        outcomes=("rejected",) if rejected else (),
     )
-    opened = Root.open(root, must_exist=True)
-    if dataset is not None:
-        opened = opened.of_dataset(dataset)
-    page = static_page(opened, filters, most_items=limit)
+    page = static_page(Root.open(root, must_exist=True), filters, most_items=limit)
     target = out.absolute()
     Folder(str(target.parent)).write(target.name, page.html)
     put(f"{page.shown:,} of {page.total:,} predictions: {out} ({len(page.html) / 2**20:.1f} MiB)")

@@ -63,14 +63,12 @@ class BlockTables:
 
     Attributes:
         items, item_classes, item_confusion, segments: in the schemas of these names.
-        undecided: labels that are things because nothing says thing or stuff.
     """
 
     items: pa.Table
     item_classes: pa.Table
     item_confusion: pa.Table
     segments: pa.Table
-    undecided: frozenset[str]
 
 
 def evaluate_block(
@@ -105,12 +103,12 @@ def evaluate_block(
                 "reference_id": ids.take(pa.array(classes.item)),
                 "label": labels.take(pa.array(classes.label)),
                 **class_columns(classes.counts),
+                "undecided": pa.array(classes.among(groups.undecided)),
             },
             ITEM_CLASSES,
         ),
         item_confusion=_confusion(ids, labels, overlaps, truth, predicted),
         segments=table_of(segment_rows(ids, labels, groups, overlaps, matches, missing), SEGMENTS),
-        undecided=frozenset(groups.undecided),
     )
 
 
@@ -183,6 +181,15 @@ class _Classes:
             own = (of_truth, of_predicted)
             columns |= boundaries.columns(groups, overlaps, missing, own, size)
         return cls(present // width, present % width, ClassCounts.of_columns(columns, size))
+
+    def among(self, some: Ints) -> NDArray[np.bool_]:
+        """Whether each is one of some classes of items, C bool.
+
+        Args:
+            some: item and number of each, K x 2 int64.
+        """
+        width = 1 + max(self.label.max(initial=0), some[:, 1].max(initial=0))
+        return np.isin(self.item * width + self.label, some[:, 0] * width + some[:, 1])
 
 
 def _items(pairs: Sequence[Pair], ids: pa.Array, overlaps: Overlaps, classes: _Classes) -> pa.Table:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from segpipe.errors import EvaluationError, SegpipeError, TableError
-from segpipe.evaluation.result import added_confusion, labels_of
+from segpipe.evaluation.result import added_confusion, labels_of, undecided_of
 from segpipe.evaluation.schemas import CONFUSION, EVALUATED, ITEMS
 from segpipe.evaluation.scores import Scores
 from segpipe.evaluation.stored import StoredEvaluation
@@ -59,12 +59,11 @@ class EvaluatedDay:
 
     @property
     def undecided(self) -> Sequence[str]:
-        """Labels of these items of which nothing says thing or stuff."""
+        """Labels of which nothing says thing or stuff in some of these items."""
         found = self.stored.undecided
         if self.is_whole or not found:
             return found
-        there = {*self.rows("item_classes", ["reference_id", "label"])["label"].to_pylist()}
-        return [label for label in found if label in there]
+        return undecided_of(self.rows("item_classes", ["reference_id", "label", "undecided"]))
 
     def rows(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """The rows of a table of items or segments that count."""
@@ -196,7 +195,11 @@ class DatasetEvaluation(Scores):
         self.days, self.boundary, self.notes = days, boundary, days.notes
         items = [ITEMS.empty_table(), *(day.rows("items") for day in days.days)]
         self.items = pa.concat_tables(items).sort_by("reference_id")
-        self.undecided = sorted({label for day in days.days for label in day.undecided})
+
+    @cached_property
+    def undecided(self) -> Sequence[str]:
+        """Labels of which nothing says thing or stuff in some item, counted as things there."""
+        return sorted({label for day in self.days.days for label in day.undecided})
 
     @cached_property
     def tally(self) -> Tally:

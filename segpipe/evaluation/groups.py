@@ -92,27 +92,31 @@ class GroupsOfItems:
     Attributes:
         labels: number -> label.
         truth, predicted: the groups.
-        undecided: labels that are things because nothing says thing or stuff.
+        undecided: item and number of each class of an item that is a thing because nothing says
+            thing or stuff, K x 2 int64.
     """
 
     def __init__(
         self, pairs: Sequence[Pair], taxonomy: Mapping[str, str], *, merge_stuff: bool
     ) -> None:
         self._numbers: dict[str, int] = {}
-        self.undecided: set[str] = set()
+        undecided: list[tuple[int, str]] = []
         truth, predicted = (
             _Listed(tuple(taxonomy), crowds=True),
             _Listed(tuple(taxonomy), crowds=False),
         )
         for item, pair in enumerate(pairs):
             kinds = ItemKinds(taxonomy, pair.truth, pair.predicted)
-            self.undecided |= kinds.undecided
+            undecided += ((item, label) for label in kinds.undecided)
             truth.add(item, pair.truth, kinds.of(pair.truth), self._numbers)
             predicted.add(item, pair.predicted, kinds.of(pair.predicted), self._numbers)
         self.labels = sorted(self._numbers)
         # In the order of the labels, so that sums do not depend on what else is in the block.
         numbers = np.zeros(max(1, len(self.labels)), np.int64)
         numbers[[self._numbers[label] for label in self.labels]] = np.arange(len(self.labels))
+        self.undecided = np.array(
+            [(item, numbers[self._numbers[label]]) for item, label in undecided], np.int64
+        ).reshape(-1, 2)
         of_truth = _areas(pairs, [pair.pairs.one for pair in pairs])
         of_prediction = _areas(pairs, [pair.pairs.other for pair in pairs])
         self.truth = truth.groups(of_truth, numbers, merge_stuff=merge_stuff)

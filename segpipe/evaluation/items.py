@@ -155,7 +155,6 @@ def _together(
         item_classes=joined("item_classes", ITEM_CLASSES),
         item_confusion=joined("item_confusion", ITEM_CONFUSION),
         segments=joined("segments", SEGMENTS),
-        undecided=sorted({label for one in blocks for label in one.undecided}),
         boundary=conventions.boundary,
     )
 

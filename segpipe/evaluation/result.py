@@ -25,11 +25,11 @@ class Evaluation(Scores):
 
     Attributes:
         items: one row per item of either side: what became of it, and its numbers.
-        item_classes: one row per item and class.
+        item_classes: one row per item and class; whether nothing says there that it is thing or
+            stuff.
         item_confusion: pixels of each pair of classes of each item.
         segments: one row per segment of either side: with what it is matched, its IoU, and whether
             it is TP, FP, FN or ignored, and why.
-        undecided: labels of which nothing says thing or stuff, counted as things.
         boundary: Boundary IoU was asked for.
         notes: what else has to be known, as lines for people.
         reused: items that were taken from an earlier evaluation, as neither side has changed.
@@ -39,7 +39,6 @@ class Evaluation(Scores):
     item_classes: pa.Table
     item_confusion: pa.Table
     segments: pa.Table
-    undecided: Sequence[str] = ()
     boundary: bool = False
     notes: Sequence[str] = ()
     reused: int = field(default=0, compare=False)
@@ -53,7 +52,6 @@ class Evaluation(Scores):
         }
         return cls(
             **tables,
-            undecided=sorted({label for part in parts for label in part.undecided}),
             boundary=all(part.boundary for part in parts),
             notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
             reused=sum(part.reused for part in parts),
@@ -80,9 +78,7 @@ class Evaluation(Scores):
     def of_items(self, reference_ids: Sequence[str]) -> Evaluation:
         """The evaluation of some of the items."""
         ids = pa.array(reference_ids, pa.string())
-        found = self._with(lambda table: table.filter(pc.is_in(table["reference_id"], ids)))
-        there = {*pc.unique(found.item_classes["label"]).to_pylist()}
-        return replace(found, undecided=[one for one in self.undecided if one in there])
+        return self._with(lambda table: table.filter(pc.is_in(table["reference_id"], ids)))
 
     def in_order(self) -> Evaluation:
         """The same with its rows in the order of the reference ids."""
@@ -90,6 +86,11 @@ class Evaluation(Scores):
 
     def _with(self, change: Callable[[pa.Table], pa.Table]) -> Evaluation:
         return replace(self, **{name: change(getattr(self, name)) for name in _TABLES})
+
+    @cached_property
+    def undecided(self) -> Sequence[str]:
+        """Labels of which nothing says thing or stuff in some item, counted as things there."""
+        return undecided_of(self.item_classes)
 
     @cached_property
     def tally(self) -> Tally:
@@ -119,6 +120,12 @@ def added_confusion(table: pa.Table) -> pa.Table:
     added = added.sort_by([(key, "ascending") for key in keys])
     columns = {key: added[key] for key in keys}
     return table_of({**columns, "pixels": added["pixels_sum"]}, CONFUSION)
+
+
+def undecided_of(item_classes: pa.Table) -> list[str]:
+    """The labels of undecided rows, sorted."""
+    rows = item_classes.filter(item_classes["undecided"])
+    return sorted(pc.unique(rows["label"]).to_pylist())
 
 
 def labels_of(segments: pa.Table) -> tuple[Set[str], Set[str]]:

@@ -57,7 +57,9 @@ CLASS_NUMBERS = [
 #: One row per class of the set.
 CLASSES = pa.schema([pa.field("label", pa.string()), pa.field("kind", pa.string()), *CLASS_NUMBERS])
 #: One row per item and class that is in its ground truth or prediction.
-ITEM_CLASSES = pa.schema([pa.field("reference_id", pa.string()), *CLASSES])
+ITEM_CLASSES = pa.schema(
+    [pa.field("reference_id", pa.string()), *CLASSES, pa.field("undecided", pa.bool_())]
+)
 #: Pixels of a class of the ground truth that have a class, or void (null), in the prediction.
 CONFUSION = pa.schema(
     [

@@ -45,10 +45,14 @@ class Scores:
     """The scores of a set. Its repr is the table that a paper would print."""
 
     items: pa.Table
-    undecided: Sequence[str]
     boundary: bool
     notes: Sequence[str]
     reused: int
+
+    @property
+    def undecided(self) -> Sequence[str]:
+        """Labels of which nothing says thing or stuff in some item, counted as things there."""
+        raise NotImplementedError
 
     @property
     def tally(self) -> Tally:

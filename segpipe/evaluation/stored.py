@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from segpipe.errors import SegpipeError, TableError
@@ -53,6 +54,7 @@ TABLES_OF_DATASET = {
     name: TABLES[name]
     for name in ("items", "classes", "segments", "confusion", "calibration", "summary")
 }
+_UNDECIDED = "undecided"
 _DAMAGED = (SegpipeError, pa.ArrowException, ValueError, KeyError, TypeError, OSError)
 
 
@@ -68,7 +70,7 @@ class StoredEvaluation:
         self._place, self.summary = place, summary
 
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A table, or some of its columns.
+        """A table, or some of its columns; ``undecided`` with ``label``.
 
         Raises:
             TableError: if it is damaged, or gone.
@@ -80,6 +82,11 @@ class StoredEvaluation:
             # Less dear than `pq.read_table`, which makes a data set of every small file.
             file = pq.ParquetFile(pa.BufferReader(data))
             found = file.read(columns, use_threads=False).replace_schema_metadata()
+            if _UNDECIDED in wanted.names and _UNDECIDED not in found.column_names:
+                # Written before the items had this column: of no item it is known, so of none it
+                # is ruled out.
+                told = pc.is_in(found["label"], pa.array(self.undecided, pa.string()))
+                found = found.append_column(_UNDECIDED, told)
         except _DAMAGED as error:
             raise TableError(self._words(name, str(error))) from error
         if not found.schema.equals(wanted):
@@ -110,7 +117,7 @@ class StoredEvaluation:
         except TableError:
             return None
         boundary = self.summary.get("boundary") is True
-        return Evaluation(**tables, undecided=self.undecided, boundary=boundary)
+        return Evaluation(**tables, boundary=boundary)
 
     @property
     def digest(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from segpipe.errors import StorageError, TableError
 from segpipe.evaluation.of_partition import rejected_ids, validated_ids
@@ -10,7 +10,8 @@ from segpipe.manifests.partition import Partition
 from segpipe.publishing.ground_truth import PublishedTruth
 from segpipe.storage.files import Folder
 
-# Items whose ground truth is held, to be read at once: it bounds memory.
+# Items whose ground truth is read at once: their fingerprints are held, and a bounded number of
+# bytes of their Segments.
 _ITEMS_AHEAD = 4096
 
 
@@ -33,24 +34,25 @@ class TruthAhead:
         tables: Callable[[Partition], Folder],
     ) -> None:
         self._whole, self._partitions, self._tables = truth, partitions, tables
+        self._places = {partition: place for place, partition in enumerate(partitions)}
         self._within: set[Partition] = set()
         self._truth = truth
 
     def of(self, partition: Partition) -> PublishedTruth:
         """The ground truth, to be asked about one of the partitions; nothing is read before."""
         if partition not in self._within:
-            first = self._partitions.index(partition)
+            first = self._places[partition]
             self._within = set()  # filled as soon as anything is read
             self._truth = self._whole.read_together(lambda: self._ids(self._partitions[first:]))
         return self._truth
 
-    def _ids(self, partitions: Sequence[Partition]) -> set[str]:
-        """The items of as many of the first partitions as may be held."""
-        found: set[str] = set()
+    def _ids(self, partitions: Sequence[Partition]) -> Collection[str]:
+        """The items of as many of the first partitions as may be held, in their order."""
+        found: dict[str, None] = {}
         for partition in partitions:
             try:
                 folder = self._tables(partition)
-                ids = {*validated_ids(folder), *rejected_ids(folder)}
+                ids = dict.fromkeys([*validated_ids(folder), *rejected_ids(folder)])
             except (StorageError, TableError):
                 continue  # whoever evaluates it says what is wrong
             if len(found | ids) > _ITEMS_AHEAD:

@@ -132,6 +132,11 @@ def hatched(shape: tuple[int, ...], unit: int) -> Flags:
     return np.asarray((rows + columns) % (7 * unit) < 2 * unit)
 
 
+def pixels_by_value(values: Values) -> NDArray[np.intp]:
+    """256: how many pixels have each value; Pillow counts bytes without copying them first."""
+    return np.array(Image.fromarray(values).histogram(), np.intp)
+
+
 def _coloured(values: Values, grey: Pixels, looks: Looks, unit: int, *, with_image: bool) -> Pixels:
     """Colours over grey; extremes of the grey are softened, so that colours show on them."""
     soft = 40 + np.float32(0.69) * grey
@@ -152,7 +157,7 @@ def _coloured(values: Values, grey: Pixels, looks: Looks, unit: int, *, with_ima
 def _scaled(mask: Values, size: tuple[int, int]) -> tuple[Values, dict[int, tuple[int, int]]]:
     """The mask at a size, all of its values in it; and where those are that have few pixels."""
     values = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    count, there = _pixels_by_value(values), _pixels_by_value(mask)
+    count, there = pixels_by_value(values), pixels_by_value(mask)
     lost = (there > 0) & (count == 0)
     if lost.any():
         rows, columns = np.nonzero(lost[mask])
@@ -163,7 +168,7 @@ def _scaled(mask: Values, size: tuple[int, int]) -> tuple[Values, dict[int, tupl
         # Of several in one pixel each has its place in turn, the smallest last.
         order = np.argsort(-there[own], kind="stable")
         values[down[order], right[order]] = own[order]
-        count = _pixels_by_value(values)
+        count = pixels_by_value(values)
     tiny = {}
     for value in np.flatnonzero((there > 0) & (count <= _TINY)).tolist():
         rows, columns = np.nonzero(values == value)
@@ -186,11 +191,6 @@ def scaled_marks(marked: Flags, shape: tuple[int, ...]) -> Flags:
     return marked
 
 
-def _pixels_by_value(values: Values) -> NDArray[np.intp]:
-    """256: how many pixels have each value; Pillow counts bytes without copying them first."""
-    return np.array(Image.fromarray(values).histogram(), np.intp)
-
-
 def _specks(marks: Flags, apart: int) -> list[tuple[int, int]]:
     """Places of marks, one of those near each other, where there are few."""
     if np.count_nonzero(marks) > 10 * _TINY:
@@ -205,7 +205,7 @@ def _places(flags: Flags) -> list[tuple[int, int]]:
 
 def _ink(values: Values, pixels: Pixels) -> Pixels:
     """256: the grey of a value's outlines, dark where its pixels are bright."""
-    count = np.maximum(1, _pixels_by_value(values))
+    count = np.maximum(1, pixels_by_value(values))
     # Three sums, not one along the last axis: of three numbers each that takes five times as long.
     sums = pixels[..., 0] + pixels[..., 1] + pixels[..., 2]
     light = np.bincount(values.ravel(), weights=sums.ravel(), minlength=256) / 3
@@ -217,7 +217,7 @@ def _edges(values: Values, unit: int) -> Flags:
 
     So small segments keep the pixels they have.
     """
-    size = _pixels_by_value(values)
+    size = pixels_by_value(values)
     # Of equal ones the higher value.
     rank = np.argsort(np.argsort(size, kind="stable")).astype(np.int16)[values]
     edges = np.zeros(values.shape, bool)

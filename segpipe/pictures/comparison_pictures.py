@@ -15,6 +15,7 @@ from segpipe.evaluation.validated_items import ValidatedItems
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.refusal import MaskRefused
 from segpipe.names import shown
+from segpipe.pictures.blending import pixels_by_value
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import PLAIN_COLOUR, colours_of
 from segpipe.pictures.legend import PAPER
@@ -162,7 +163,7 @@ def side_by_side(
 
 
 def _legend(side: Side) -> Iterator[LegendEntry]:
-    shares = np.bincount(side.mask.ravel(), minlength=256) / side.mask.size
+    shares = pixels_by_value(side.mask) / side.mask.size
     for one in sorted(side.segments, key=lambda s: s.index):
         pdf = class_pdf_of(one.metadata, side.taxonomy)
         top = () if pdf is None else pdf.top(3)

@@ -19,6 +19,7 @@ from segpipe.evaluation.schemas import EVALUATED, FP, PREDICTION
 from segpipe.masks.decoding import decode_mask
 from segpipe.masks.fast_path import expecting
 from segpipe.masks.refusal import MaskRefused
+from segpipe.pictures.blending import pixels_by_value
 from segpipe.pictures.contact_sheet import Cell, draw_sheet
 from segpipe.pictures.images import image_of
 from segpipe.pictures.label_colours import is_plain
@@ -200,7 +201,7 @@ def _of_segments(
 def _cell(
     title: str, mask: NDArray[np.uint8], labels: Mapping[int, str], image: Image.Image | None
 ) -> Cell:
-    counts = np.bincount(mask.ravel(), minlength=256)
+    counts = pixels_by_value(mask)
     pixels: Counter[str] = Counter()
     for index, label in labels.items():
         pixels[label] += int(counts[index])

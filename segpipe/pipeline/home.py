@@ -1,7 +1,7 @@
 """Dagster's home: the folder of its settings and records of runs, and what can be wrong there.
 
-Nothing that is published depends on it: a home that is lost costs the history of runs in Dagster's
-UI, and a new one is made.
+Nothing that is published depends on it: a home that is lost costs the history in Dagster's UI, and
+which schedules and sensors are on; a new one is made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -27,8 +27,15 @@ from segpipe.storage.failures import is_full, os_words
 from segpipe.storage.redaction import SECRETS
 
 CONFIGURATION = "dagster.yaml"
-#: Folders of a home with what is recorded, unless its settings say that it is kept elsewhere.
-RECORD_FOLDERS = ("history", "schedules")
+#: Folders of a home with what is recorded, unless its settings say that it is kept elsewhere, and
+#: what is lost with each.
+RECORD_FOLDERS = {
+    "history": (
+        "the history of runs and materializations, and the model runs that Dagster knows "
+        "(`segpipe register` names those that have landed again)"
+    ),
+    "schedules": "which schedules and sensors are on, and their cursors",
+}
 
 
 class RecordsError(StorageError):
@@ -216,6 +223,11 @@ def record_fault(error: str, home: Path) -> RecordFault | None:
     return RecordFault.DAMAGED if any(words in error for words in _DAMAGED) else None
 
 
+def lost_with(folders: Iterable[str]) -> str:
+    """What moving away folders of records loses, in words."""
+    return f"With them go {'; '.join(RECORD_FOLDERS[name] for name in folders)}"
+
+
 def record_words(error: str, home: Path) -> str | None:
     """What an error of SQLite's means, and what to do; None where it is none."""
     match record_fault(error, home):
@@ -236,7 +248,7 @@ def record_words(error: str, home: Path) -> str | None:
                 return None
             return (
                 f"Dagster's records in {home} are damaged ({said}): move {' and '.join(there)} in "
-                f"there away, and new ones are made; they hold only the history of runs, and which "
-                f"schedules and sensors are on. {CONFIGURATION} can stay. {_KEPT}"
+                f"there away, and new ones are made. {lost_with(there)}. {CONFIGURATION} can stay. "
+                f"{_KEPT}"
             )
     return None

@@ -25,6 +25,7 @@ from segpipe.pipeline.home import (
     HomePlace,
     RecordFault,
     home_place,
+    lost_with,
     parsed_settings,
     record_fault,
 )
@@ -184,9 +185,10 @@ def _unreadable(root: str, home: Path, name: str, error: str) -> Check:
     file, again = home / name, segpipe_command("doctor", root)
     match record_fault(error, home):
         case RecordFault.DAMAGED:
-            words = f"{file} is damaged ({error}); it holds only the history of runs"
-            step = "move the records away, and new ones are made"
-            return problem("records", words, step, _aside(_folders(home, [name])))
+            folders = _folders(home, [name])
+            lost = lost_with(folder.name for folder in folders)
+            step = f"move the records away, and new ones are made. {lost}"
+            return problem("records", f"{file} is damaged ({error})", step, _aside(folders))
         case RecordFault.CLOSED:
             if home.stat().st_uid == os.geteuid():
                 rights = shlex.join(["chmod", "-R", "u+rwX", str(home)])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +23,9 @@ from segpipe.storage.mask_store import MaskStore
 from segpipe.validation.ground_truth import Truth
 
 _FINGERPRINTS = ["reference_id", "fingerprint"]
+# What is held of Segments that are read together, about, and of how many items they are read while
+# it is not known yet how large they are.
+_HELD_BYTES, _ITEMS_AT_FIRST = 64 << 20, 256
 _COLUMNS = [*_FINGERPRINTS, "height", "width", "mask_sha256", "segments"]
 
 
@@ -118,10 +123,11 @@ class PublishedTruth:
 
     def read_together(self, reference_ids: Callable[[], Collection[str]]) -> PublishedTruth:
         """The same truth, which reads that of some items at once where all that is asked for is
-        among them.
+        among them: all fingerprints, and Segments of as many items as 64 MiB hold, about.
 
         Args:
-            reference_ids: those items, whose truth is held; called when they are first needed.
+            reference_ids: those items, in the order in which they are asked for; called when they
+                are first needed.
         """
         return _ReadTogether(self, reference_ids)
 
@@ -178,7 +184,8 @@ class _ReadTogether(PublishedTruth):
     def __init__(self, whole: PublishedTruth, reference_ids: Callable[[], Collection[str]]) -> None:
         super().__init__(*whole._given)
         self._whole, self._reference_ids = whole, reference_ids
-        self._read: dict[tuple[str, ...], list[tuple[str, pa.Table]]] = {}
+        self._read: dict[tuple[str, ...], _Read] = {}
+        self._items_at_once = _ITEMS_AT_FIRST
 
     @property
     def state(self) -> str:
@@ -190,23 +197,46 @@ class _ReadTogether(PublishedTruth):
         return self._whole._opened
 
     @cached_property
-    def _held(self) -> frozenset[str]:
-        return frozenset(self._reference_ids())
+    def _places(self) -> Mapping[str, int]:
+        """The items, each with its place in their order."""
+        return {id: place for place, id in enumerate(dict.fromkeys(self._reference_ids()))}
 
     def _rows(
         self, reference_ids: Sequence[str | None], columns: list[str]
     ) -> list[tuple[str, pa.Table]]:
         asked = {id for id in reference_ids if id is not None}
-        if not asked or not asked <= self._held:
+        if not asked or not asked <= self._places.keys():
             return self._whole._rows(reference_ids, columns)
         key = tuple(columns)
-        if key not in self._read:
-            self._read[key] = self._whole._rows(sorted(self._held), columns)
+        read = self._read.get(key)
+        if read is None or not asked <= read.ids:
+            self._read.pop(key, None)  # before the next is read
+            self._read[key] = read = self._read_from(asked, columns)
         ids = pa.array(asked, pa.string())
         return [
             (run, rows.filter(pc.is_in(rows["reference_id"], value_set=ids)))
-            for run, rows in self._read[key]
+            for run, rows in read.of_runs
         ]
+
+    def _read_from(self, asked: Set[str], columns: list[str]) -> _Read:
+        """The truth of some of the items, and of those after them that are read with them."""
+        if columns == _FINGERPRINTS:
+            ids = frozenset(self._places)
+            return _Read(ids, self._whole._rows(sorted(ids), columns))
+        first = min(self._places[id] for id in asked)
+        ids = frozenset([*asked, *islice(self._places, first, first + self._items_at_once)])
+        read = _Read(ids, self._whole._rows(sorted(ids), columns))
+        size = sum(rows.nbytes for _, rows in read.of_runs)
+        self._items_at_once = max(1, _HELD_BYTES * len(ids) // max(1, size))
+        return read
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The rows of some items, of each model run."""
+
+    ids: frozenset[str]
+    of_runs: list[tuple[str, pa.Table]]
 
 
 def _truth(model_run: str, row: Mapping[str, Any], png: bytes | None) -> Truth:

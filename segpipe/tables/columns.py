@@ -160,6 +160,9 @@ EVALUATION_COLUMNS: Mapping[str, Column] = {
     "true_stuff": Column("segments of the ground truth that are stuff", since=2),
     "predicted_things": Column("predicted segments that are things", since=2),
     "predicted_stuff": Column("predicted segments that are stuff", since=2),
+    "undecided": Column(
+        "nothing says thing or stuff of the class in this item; null in tables of 0.2.0", since=2
+    ),
     "predicted_label": Column("class in the prediction; null for void", since=2),
     "pixels": Column("that have both", "pixels", 2),
     "side": Column("truth or prediction", since=2),

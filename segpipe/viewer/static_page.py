@@ -89,13 +89,16 @@ def static_page(
 
 def _nothing(viewer: Viewer, filters: Filters) -> str:
     facts, name = viewer.facts(), " or ".join(filters.runs)
-    own = viewer.root.settings.dataset
+    own = filters.dataset or viewer.root.settings.dataset
     kind = "rejected" if filters.outcomes == ("rejected",) else "published"
     runs = [run for run in facts["model_runs"] if run["name"] in filters.runs and run[kind]]
     there = {run["dataset"] for run in runs}
     if there and own not in there:
         words = f"dataset {own!r} has nothing {kind} of model run {name!r}; datasets that have: "
         return f"{words}{listed(sorted(there))}. Name one with --dataset"
+    if filters.dataset is not None and own not in facts["datasets"]:
+        known = f"there are: {listed(facts['datasets'])}" if facts["datasets"] else "it is empty"
+        return f"the root holds nothing of dataset {own!r}; {known}"
     return (
         f"model run {name!r} has no prediction that passes the filters: `segpipe browse` shows "
         "what there is; --rejected is for rejected rows alone"
@@ -219,6 +222,7 @@ class _Content:
     def held(self, filters: Filters, notes: tuple[str, ...]) -> Json:
         """What the page shows, as its modules expect it."""
         facts = self.viewer.facts()
+        dataset = filters.dataset or facts["dataset"]
         labels = {label for card in self.cards for label in card["areas"]}
         rules = Counter(rule for card in self.cards for rule in card["rules"])
         days = sorted({card["date"] for card in self.cards})
@@ -227,7 +231,8 @@ class _Content:
             rule for card in self.cards if card["outcome"] == "rejected" for rule in card["rules"]
         )
         root = {
-            **facts, "root": None, "datasets": [facts["dataset"]], "columns": [], "days": days,
+            **facts, "root": None, "dataset": dataset, "datasets": [dataset], "columns": [],
+            "days": days,
             "model_runs": [one for one in facts["model_runs"] if one["name"] in filters.runs],
             "labels": [one for one in facts["labels"] if one["name"] in labels],
             "rules": known, "notes": notes,

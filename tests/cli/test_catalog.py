@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
+from segpipe.errors import SettingsError
 from segpipe.publishing.maintenance import unpublish
 from segpipe.root import Root
 from segpipe.settings import SETTINGS_FILE
-from tests.fixtures.command_line import assert_plain_error, segpipe
-from tests.fixtures.landing import LandingWriter
+from tests.fixtures.command_line import assert_plain_error, invoked, segpipe
+from tests.fixtures.landing import PARTITION, LandingWriter
 from tests.fixtures.published_days import masks_in, rows_of
 
 
@@ -193,3 +195,25 @@ def test_the_dataset_is_named_where_the_catalog_has_others_than_the_settings(
     one = segpipe("diff", *where, "--dataset", "fields", 0, 3).stdout
     assert one == "added     unet  b\n1 added, 0 replaced, 0 removed\n"
     assert_plain_error(segpipe("diff", *where, "--dataset", "nope", 0, 3), "there are: fields")
+
+
+def test_rejected_rows_of_a_dataset_are_found_where_nothing_of_it_is_published(
+    landing: LandingWriter, publish: Any, tmp_path: Path
+) -> None:
+    publish({"b": (0, 1)}, dataset="fields")
+    landing.manifest([landing.row("a", segments=[])])
+    (landing.root / "segpipe.toml").write_text('dataset = "streets"\n')
+    Root.open(landing.root).materialize(PARTITION)
+    out = tmp_path / "page.html"
+    given = ("gallery", "--root", landing.root, "--model-run", "unet", "--out", out, "--force")
+    for dataset in ((), ("--dataset", "streets")):
+        assert invoked(*given, "--rejected", *dataset).output.startswith("1 of 1 predictions")
+        assert "unet \u00b7 streets" in out.read_text("utf-8")
+    with pytest.raises(SettingsError, match=r"nothing rejected of .* have: streets. Name one"):
+        invoked(*given, "--rejected", "--dataset", "fields")
+    with pytest.raises(SettingsError, match=r"nothing published of .* have: fields. Name one"):
+        invoked(*given)
+    assert invoked(*given, "--dataset", "fields").output.startswith("1 of 1 predictions")
+    assert "unet \u00b7 fields" in out.read_text("utf-8")
+    with pytest.raises(SettingsError, match="nothing of dataset 'nope'; there are: fields, str"):
+        invoked(*given[:4], "unknown", *given[5:], "--dataset", "nope")

@@ -144,7 +144,10 @@ def home(new_dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return tmp_path / "home"
 
 
-_MOVE_RECORDS = ["damaged", "move history and schedules in there away", "dagster.yaml can stay"]
+_MOVE_RECORDS = [
+    "damaged", "move history and schedules in there away", "(`segpipe register` names those that",
+    "and their cursors. dagster.yaml can stay",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

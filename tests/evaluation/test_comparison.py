@@ -155,7 +155,7 @@ def of_random_counts(seed: int, items: int, classes: int) -> Evaluation:
         ),
         item_classes=table_of(
             {"reference_id": ids.take(pa.array(item)), "label": names.take(pa.array(label)),
-             **class_columns(counts)},
+             **class_columns(counts), "undecided": [False] * size},
             ITEM_CLASSES,
         ),
         item_confusion=ITEM_CONFUSION.empty_table(),

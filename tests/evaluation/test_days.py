@@ -16,6 +16,7 @@ from segpipe.evaluation import truth_ahead
 from segpipe.evaluation.days import DatasetEvaluation
 from segpipe.evaluation.stored import TABLES_OF_DATASET
 from segpipe.manifests.partition import Partition
+from segpipe.publishing import ground_truth
 from segpipe.publishing.table import PredictionsTable
 from segpipe.root import Root
 from segpipe.storage.files import Folder
@@ -130,6 +131,19 @@ def test_the_ground_truth_of_many_days_is_read_at_once_some_items_at_a_time(
         assert asked == reads
         for name in ("items", "item_classes", "item_confusion", "segments"):
             assert getattr(found, name).equals(getattr(expected, name)), name
+
+
+@pytest.mark.parametrize(("held", "reads"), [(1, [6, 2, 2, 4]), (1 << 20, [6, 2, 5])])
+def test_of_large_segments_the_ground_truth_of_fewer_items_is_held(
+    root: Root, monkeypatch: pytest.MonkeyPatch, held: int, reads: list[int]
+) -> None:
+    expected = root.evaluate("unet", force=True)
+    asked = reads_of_the_catalog(monkeypatch)
+    monkeypatch.setattr(ground_truth, "_HELD_BYTES", held)
+    monkeypatch.setattr(ground_truth, "_ITEMS_AT_FIRST", 2)
+    found = root.evaluate("unet", force=True)
+    assert asked == reads  # all fingerprints, and then Segments of the days
+    assert found.segments.equals(expected.segments)
 
 
 def test_ground_truth_that_is_read_at_once_goes_to_other_processes_without_what_is_held(

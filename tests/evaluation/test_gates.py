@@ -115,3 +115,18 @@ def test_a_gate_without_any_ground_truth_lets_nothing_through_but_the_ground_tru
     assert "is validated of model run 'later': run its partitions first" in refusal(root, RUN)
     root.materialize("later", RUN.date)  # as advised
     assert "mIoU 0." in refusal(root, RUN)
+
+
+def test_a_gate_beside_a_model_run_of_other_items_does_not_say_to_run_what_was_run(
+    root_with: RootWith, landing: LandingWriter
+) -> None:
+    root = root_with('no_regression = {against = "others"}')
+    first, second = (Partition("others", date) for date in (RUN.date, PERFECT.date))
+    land(landing, first, {"elsewhere": TRUE["item 0"]})
+    root.materialize(first)
+    words = refusal(root, RUN)
+    assert "none of its 1 validated days has them. Land its predictions of these items" in words
+    land(landing, second, TRUE)  # as advised
+    assert "of model run 'others': run its partitions first" in refusal(root, RUN)
+    root.materialize(second)
+    assert "that of 'others' 1.0000 on 6 items of both" in refusal(root, RUN)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import segpipe
 from segpipe.errors import EvaluationError, SettingsError, TableError
+from segpipe.evaluation.result import Evaluation
 from segpipe.evaluation.stored import TABLES
 from segpipe.manifests.partition import Partition
 from segpipe.predictions.prediction import Segment
@@ -204,6 +207,45 @@ def test_a_class_is_not_called_undecided_any_more_once_its_segments_say_what_it_
     assert result.reused == 1
 
 
+def test_a_class_is_undecided_by_the_items_that_do_not_say_what_it_is(
+    root: Root, landing: LandingWriter
+) -> None:
+    def saying(**metadata: int) -> Scene:
+        return Scene(PREDICTED["item 0"].pixels * 0, (Segment("tree", 0, metadata),))
+
+    def evaluated(changed: Scene) -> Evaluation:
+        for partition in (TRUTH, RUN):
+            land(landing, partition, {"item 0": changed, "item 1": saying(isthing=1)})
+            root.materialize(partition)
+        root.publish(TRUTH, update=True)
+        return root.evaluate(RUN)
+
+    first = evaluated(saying())
+    assert first.undecided == ["tree"]
+    assert first.item_classes["undecided"].to_pylist() == [True, False]
+    assert first.of_items(["item 1"]).undecided == []
+    second = evaluated(saying(isthing=1))
+    assert (second.undecided, second.reused) == ([], 1)  # the other has the label, and says it
+
+
+def test_an_evaluation_without_the_column_of_undecided_items_is_read_as_its_summary_says(
+    root: Root, landing: LandingWriter
+) -> None:
+    before = root.evaluate(RUN)
+    (summary,) = landing.root.glob("evaluations/model_run=unet/date=2026-01-05/*/_evaluation.json")
+    told = json.loads(summary.read_text())
+    table = summary.parent / told["tables"]["item_classes"]
+    pq.write_table(pq.read_table(table).drop_columns("undecided"), table)
+    read = root.evaluations(RUN).read()
+    assert read is not None and read.item_classes.equals(before.item_classes)
+    summary.write_text(json.dumps({**told, "undecided": ["car"]}))
+    read = root.evaluations(RUN).read()
+    assert read is not None and read.undecided == ["car"]
+    if find_spec("duckdb"):
+        rows = root.sql("SELECT DISTINCT undecided FROM evaluation_item_classes")
+        assert rows["undecided"].to_pylist() == [None]
+
+
 def test_ground_truth_that_is_taken_back_leaves_no_evaluation(
     root: Root, landing: LandingWriter
 ) -> None:
@@ -267,7 +309,9 @@ def test_the_command_prints_the_table_or_json_and_says_what_is_missing(
     assert_plain_error(
         command(*given, "--all", "--against", "nobody"), "nothing could be evaluated", "'nobody'"
     )
-    with pytest.raises(EvaluationError, match=r"is published of 'lables'; did you mean 'labels'\?"):
+    with pytest.raises(
+        EvaluationError, match=r"of 'lables'; did you mean 'labels'\? Publish the ground"
+    ):
         invoked(*given, "--all", "--against", "lables")
     with pytest.raises(SettingsError, match="either --date YYYY-MM-DD or --all"):
         invoked(*given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,19 @@ def test_a_comparisons_legends_read_class_pdfs_that_are_lists(
     root.compare("unet", "other", pictures=tmp_path / "pictures", agreement=True)
     firsts = [dict(legend[0].likeliest)["road"] for legend in drawn if legend[0].likeliest]
     assert firsts == pytest.approx([0.7, 0.6, 0.7, 0.6])
+
+
+def test_a_legend_counts_the_pixels_of_a_large_mask_without_a_larger_copy() -> None:
+    mask = np.zeros((1024, 1024), np.uint8)
+    side = Side("A", mask, [Segment("Road", 0, {})])
+    tracemalloc.start()
+    try:
+        (entry,) = comparison_pictures._legend(side)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert entry.area_fraction == 1
+    assert peak < 2 * mask.nbytes
 
 
 def test_a_picture_replaces_a_file_only_where_it_is_told_to(given: Root, tmp_path: Path) -> None:

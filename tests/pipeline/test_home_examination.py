@@ -17,8 +17,11 @@ from segpipe.examination.check import Check, Level
 from segpipe.pipeline import home_examination
 from segpipe.pipeline.home import dagster_home
 from segpipe.pipeline.home_examination import home as examined_home
-from segpipe.pipeline.instance import open_instance
+from segpipe.pipeline.instance import open_instance, register_landed
+from segpipe.pipeline.partitions import MODEL_RUNS
+from segpipe.root import Root
 from tests.fixtures.examined import files_below, follow, the
+from tests.fixtures.landing import LandingWriter
 
 # The form of the records before the last one, and one that no Dagster has yet.
 _EARLIER, _LATER = "f495c27d5019", "0123456789ab"
@@ -262,15 +265,23 @@ def test_records_of_an_earlier_dagster_are_brought_up_to_date(home: Path) -> Non
 
 
 def test_damaged_records_are_moved_away_by_the_advised_command(home: Path) -> None:
+    landing = LandingWriter(home.parent)
+    landing.manifest([landing.row("a")])
+    root = Root.open(home.parent)
+    with open_instance(str(home.parent)) as instance:
+        register_landed(instance, root)
     (home / "history" / "runs.db").write_bytes(b"nothing like SQLite" * 900)
     check = the(examined(home.parent), "records")
     assert check.level is Level.PROBLEM
+    assert "the model runs that Dagster knows (`segpipe register` names" in check.next_step
     follow(check)
     assert levels(examined(home.parent)) == {Level.OK}
     assert not (home / "history").exists()
     assert (home / "dagster.yaml").is_file()
-    with open_instance(str(home.parent)):
-        pass
+    with open_instance(str(home.parent)) as instance:
+        assert instance.get_dynamic_partitions(MODEL_RUNS) == []
+        register_landed(instance, root)  # as `segpipe register` does
+        assert instance.get_dynamic_partitions(MODEL_RUNS) == ["unet"]
     assert "whole" in the(examined(home.parent), "records").found
 
 
