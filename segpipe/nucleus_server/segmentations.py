@@ -117,6 +117,7 @@ class SegmentationStore:
 
     Args:
         limits: how long it is waited for more of a call.
+        arrivals: the requests that an answer may wait for.
     """
 
     def __init__(
@@ -127,10 +128,11 @@ class SegmentationStore:
         publisher: CatalogPublisher,
         judge: Judge,
         limits: Limits,
+        arrivals: Arrivals,
     ) -> None:
         self._registry, self._journal, self._publisher = registry, journal, publisher
         self._reconciliation, self._judge, self._limits = reconciliation, judge, limits
-        self._arrivals = Arrivals()
+        self._arrivals = arrivals
         self._bursts: dict[_Owner, _Burst] = {}
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue()
         try:
