@@ -30,7 +30,7 @@ from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.publishing import CatalogPublisher
 from segpipe.nucleus_server.reconciliation import Reconciliation
 from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
-from segpipe.nucleus_server.requests import RequestRefused
+from segpipe.nucleus_server.requests import RequestRefused, deleted_meanwhile
 
 # Segmentations in a request of the client, if more of the call may follow.
 _LOCAL_PER_REQUEST, _REMOTE_PER_REQUEST = 10, 20
@@ -328,7 +328,7 @@ def check_there(registry: Registry, dataset: str, owner: str) -> None:
     """
     owned = owner == GROUND_TRUTH or registry.model(owner) is not None
     if not owned or registry.dataset_name(dataset) is None:
-        raise RequestRefused(404, "the dataset or the model was deleted meanwhile")
+        raise deleted_meanwhile()
 
 
 def _warning(one: Segmentation, *, replaced: bool) -> str:
