@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from segpipe.errors import SegpipeError
+from segpipe.nucleus_server.bodies import Bodies
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
 from segpipe.nucleus_server.guard import UPLOADS, Guard, error_answer
@@ -43,7 +44,8 @@ def application(
         key: the API key its users have to know; None where everybody is let in.
     """
     limits = limits or Limits()
-    endpoint = Endpoint(root, database, judging or Judging(), limits)
+    bodies = Bodies(limits, folder)
+    endpoint = Endpoint(root, database, judging or Judging(), limits, bodies.complete)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -58,7 +60,7 @@ def application(
         Route("/{path:path}", _unknown, methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     )
     inner = Starlette(routes=routes, lifespan=lifespan)
-    return Guard(inner, key, limits, folder)
+    return Guard(inner, key, bodies)
 
 
 def _answering(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awaitable[Response]]:

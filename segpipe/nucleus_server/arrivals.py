@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from types import TracebackType
 
+from segpipe.nucleus_server.bodies import Budget
+
 _Owner = tuple[str, str]  # a dataset and a model, or the ground truth
 
 
@@ -35,13 +37,23 @@ class Arrival:
 
 
 class Arrivals:
-    """The requests on their way, by what they upload to."""
+    """The requests on their way, by what they upload to.
 
-    def __init__(self) -> None:
+    None counts while a body waits for memory: a request whose answer is held for others on their
+    way keeps its share, and it may be this share that they wait for.
+
+    Args:
+        memory: that requests have a share of until they are answered; None where it has no limit.
+    """
+
+    def __init__(self, memory: Budget | None = None) -> None:
+        self._memory = memory
         self._numbers: Counter[_Owner] = Counter()
         self._lock = threading.Lock()
 
     def __contains__(self, owner: _Owner) -> bool:
+        if self._memory is not None and self._memory.is_awaited:
+            return False
         return self._numbers[owner] > 0
 
     def count(self, owner: _Owner, number: int) -> None:

@@ -26,6 +26,11 @@ class Budget:
         self._size = self._free = size
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for bytes."""
+        return bool(self._queue)
+
     def take(self, size: int) -> bool:
         """Take bytes if they are there and nobody waits for them."""
         if self._queue or size > self._free:

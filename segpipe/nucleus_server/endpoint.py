@@ -8,6 +8,8 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from segpipe.nucleus_server.arrivals import Arrivals
+from segpipe.nucleus_server.bodies import Budget
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.jobs import Jobs
 from segpipe.nucleus_server.journal import Journal
@@ -24,9 +26,20 @@ from segpipe.root import Root
 
 
 class Endpoint:
-    """The stores that the routes read and write."""
+    """The stores that the routes read and write.
 
-    def __init__(self, root: Root, database: Database, judging: Judging, limits: Limits) -> None:
+    Args:
+        memory: that requests have a share of until they are answered; None where it has no limit.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        database: Database,
+        judging: Judging,
+        limits: Limits,
+        memory: Budget | None = None,
+    ) -> None:
         self._database = database
         self.registry, self.jobs, journal = Registry(database), Jobs(database), Journal(database)
         self.taxonomies = Taxonomies(database)
@@ -34,7 +47,7 @@ class Endpoint:
         publisher = CatalogPublisher(root, self.registry, journal, self.reconciliation)
         judge = Judge(root, self.registry, judging)
         self.segmentations = SegmentationStore(
-            self.registry, journal, self.reconciliation, publisher, judge, limits
+            self.registry, journal, self.reconciliation, publisher, judge, limits, Arrivals(memory)
         )
         self.uploads = Uploads(self.registry, self.taxonomies, self.jobs, self.segmentations)
 

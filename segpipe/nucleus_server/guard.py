@@ -6,14 +6,12 @@ import base64
 import binascii
 import hmac
 from collections.abc import Mapping
-from pathlib import Path
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segpipe.loopback import host_of, is_loopback
 from segpipe.nucleus_server.bodies import Bodies, too_large
-from segpipe.nucleus_server.limits import Limits
 
 #: Where uploads are put, each under a token of its own.
 UPLOADS = "/_blob/"
@@ -31,12 +29,11 @@ class Guard:
         key: None where everybody on this machine is let in. What a page of another site makes a
             browser on this machine send is not: the address it has in mind, or that page's own,
             says so.
-        folder: for bodies too large for memory.
+        bodies: those of its requests.
     """
 
-    def __init__(self, inner: ASGIApp, key: str | None, limits: Limits, folder: Path) -> None:
-        self._inner, self._key, self._limits = inner, key, limits
-        self._bodies = Bodies(limits, folder)
+    def __init__(self, inner: ASGIApp, key: str | None, bodies: Bodies) -> None:
+        self._inner, self._key, self._bodies = inner, key, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -53,8 +50,8 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:
         told = headers.get(b"content-length", b"0")
-        if not told.isdigit() or int(told) > self._limits.body_bytes:
-            return error_answer(413, too_large(self._limits))
+        if not told.isdigit() or int(told) > self._bodies.limits.body_bytes:
+            return error_answer(413, too_large(self._bodies.limits))
         # With a key as well: a browser adds what was once typed into it to every site's requests.
         if headers.get(b"sec-fetch-site") == b"cross-site":
             return error_answer(403, "a page of another site made the browser send this")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from segpipe.nucleus_server.database import Database, new_id
-from segpipe.nucleus_server.requests import MOST_ENTRIES
+from segpipe.nucleus_server.requests import MOST_ENTRIES, deleted_meanwhile
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,14 @@ class Jobs:
         return found[max(0, len(found) - asked.most) :]
 
     def sign_upload(self, dataset: str, request_id: str) -> str:
-        """A token under which the body of a request may be put, once made the same for ever."""
+        """A token under which the body of a request may be put, once made the same for ever.
+
+        Raises:
+            RequestRefused: 404 if there is no such dataset any more.
+        """
         with self._database.transaction():
+            if not self._rows("SELECT 1 FROM datasets WHERE id = ?", dataset):
+                raise deleted_meanwhile()
             statement = "SELECT token FROM uploads WHERE dataset = ? AND request_id = ?"
             found = self._rows(statement, dataset, request_id)
             if found:

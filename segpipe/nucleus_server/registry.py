@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from segpipe.nucleus_server.database import Database, new_id
+from segpipe.nucleus_server.requests import deleted_meanwhile
 
 SEGMENTATION = "segmentation"
 _IDS_AT_ONCE = 500
@@ -124,18 +125,21 @@ class Registry:
     def put_items(
         self, dataset: str, items: Iterable[Mapping[str, Any]], *, update: bool
     ) -> dict[str, int]:
-        """Add items; those that are there are ignored or, with ``update``, replaced."""
+        """Add items; those that are there are ignored or, with ``update``, replaced.
+
+        Raises:
+            RequestRefused: 404 if there is no such dataset any more.
+        """
         counts = {"new_items": 0, "updated_items": 0, "ignored_items": 0}
+        insertion = "INSERT INTO items (id, dataset, reference_id, body) VALUES (?, ?, ?, ?)"
         with self.transaction():
+            if self.dataset_name(dataset) is None:
+                raise deleted_meanwhile()
             for body in items:
                 reference_id = body["reference_id"]
                 if self.item(dataset, reference_id) is None:
-                    statement = (
-                        "INSERT INTO items (id, dataset, reference_id, body) VALUES (?, ?, ?, ?)"
-                    )
-                    self._rows(
-                        statement, new_id("di"), dataset, reference_id, json.dumps(dict(body))
-                    )
+                    told = json.dumps(dict(body))
+                    self._rows(insertion, new_id("di"), dataset, reference_id, told)
                     counts["new_items"] += 1
                 elif update:
                     statement = "UPDATE items SET body = ? WHERE dataset = ? AND reference_id = ?"
@@ -208,8 +212,14 @@ class Registry:
         return list(model["tags"]) if model is not None else self._list(id, _TAGS)
 
     def change_tags(self, id: str, tags: Iterable[str], *, remove: bool) -> list[str]:
-        """Add tags to a dataset or model, or remove them; those that remain."""
+        """Add tags to a dataset or model, or remove them; those that remain.
+
+        Raises:
+            RequestRefused: 404 if there is no such dataset or model any more.
+        """
         with self.transaction():
+            if self.dataset_name(id) is None and self.model(id) is None:
+                raise deleted_meanwhile()
             known = self.tags(id)
             gone = set(tags) if remove else set()
             kept = [one for one in dict.fromkeys([*known, *tags]) if one not in gone]

@@ -28,6 +28,11 @@ class RequestRefused(Exception):
         self.status, self.words = status, words
 
 
+def deleted_meanwhile() -> RequestRefused:
+    """The refusal of what is for a dataset or model that was there when the request began."""
+    return RequestRefused(404, "the dataset or the model was deleted meanwhile")
+
+
 def no_room(folder: str | Path, error: OSError) -> RequestRefused:
     """The refusal of a body that a disk does not take."""
     _logger.error("a body cannot be kept in %s: %s", folder, error)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -104,19 +105,22 @@ async def jobs(endpoint: Endpoint, request: Request) -> Any:
         None if dataset is None else text(asked, "dataset_id"),
         texts(asked, "job_types") if asked.get("job_types") else (),
         flag(asked, "show_completed"),
-        _time(asked, "from_date"),
-        _time(asked, "to_date"),
+        _time(asked, "from_date", time.min),
+        _time(asked, "to_date", time.max),
         MOST_ENTRIES if most is None else most,
     )
     return [begun(job) for job in endpoint.jobs.listed(wanted)]
 
 
-def _time(asked: Mapping[str, Any], name: str) -> datetime | None:
-    """A day or a time, in UTC if it says no other; None where it is not there."""
+def _time(asked: Mapping[str, Any], name: str, of_day: time) -> datetime | None:
+    """A time, or this one of a day, in UTC if it says no other; None where it is not there."""
     if asked.get(name) is None:
         return None
+    told_as = text(asked, name)
+    with suppress(ValueError):  # more than a day
+        return datetime.combine(date.fromisoformat(told_as), of_day, UTC)
     try:
-        told = datetime.fromisoformat(text(asked, name))
+        told = datetime.fromisoformat(told_as)
     except ValueError:
         words = f"{name} has to be a day or a time as in 2026-01-31 or 2026-01-31T12:00:00"
         raise RequestRefused(400, words) from None

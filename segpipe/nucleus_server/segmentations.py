@@ -30,7 +30,7 @@ from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.publishing import CatalogPublisher
 from segpipe.nucleus_server.reconciliation import Reconciliation
 from segpipe.nucleus_server.registry import GROUND_TRUTH, SEGMENTATION, Annotation, Registry
-from segpipe.nucleus_server.requests import RequestRefused
+from segpipe.nucleus_server.requests import RequestRefused, deleted_meanwhile
 
 # Segmentations in a request of the client, if more of the call may follow.
 _LOCAL_PER_REQUEST, _REMOTE_PER_REQUEST = 10, 20
@@ -117,6 +117,7 @@ class SegmentationStore:
 
     Args:
         limits: how long it is waited for more of a call.
+        arrivals: the requests that an answer may wait for.
     """
 
     def __init__(
@@ -127,10 +128,11 @@ class SegmentationStore:
         publisher: CatalogPublisher,
         judge: Judge,
         limits: Limits,
+        arrivals: Arrivals,
     ) -> None:
         self._registry, self._journal, self._publisher = registry, journal, publisher
         self._reconciliation, self._judge, self._limits = reconciliation, judge, limits
-        self._arrivals = Arrivals()
+        self._arrivals = arrivals
         self._bursts: dict[_Owner, _Burst] = {}
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue()
         try:
@@ -326,7 +328,7 @@ def check_there(registry: Registry, dataset: str, owner: str) -> None:
     """
     owned = owner == GROUND_TRUTH or registry.model(owner) is not None
     if not owned or registry.dataset_name(dataset) is None:
-        raise RequestRefused(404, "the dataset or the model was deleted meanwhile")
+        raise deleted_meanwhile()
 
 
 def _warning(one: Segmentation, *, replaced: bool) -> str:

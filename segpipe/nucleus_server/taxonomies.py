@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from segpipe.nucleus_server.database import Database
+from segpipe.nucleus_server.requests import deleted_meanwhile
 
 #: Types of annotations of which an item has one for each taxonomy.
 CATEGORIES = ("category", "multicategory")
@@ -25,8 +26,14 @@ class Taxonomies:
         return list(json.loads(found[0]["body"])) if found else None
 
     def put(self, dataset: str, name: str, labels: Iterable[str], *, update: bool) -> str:
-        """Keep a taxonomy, or add labels to it; what was done, in the service's words."""
+        """Keep a taxonomy, or add labels to it; what was done, in the service's words.
+
+        Raises:
+            RequestRefused: 404 if there is no such dataset any more.
+        """
         with self._transaction():
+            if not self._rows("SELECT 1 FROM datasets WHERE id = ?", dataset):
+                raise deleted_meanwhile()
             known = self.labels(dataset, name)
             if known is not None and not update:
                 return "Taxonomy already exists"

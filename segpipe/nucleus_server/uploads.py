@@ -53,7 +53,11 @@ class Uploads:
         self._worker.shutdown(cancel_futures=True)
 
     def put_items(self, dataset: str, payload: Mapping[str, Any]) -> dict[str, int]:
-        """Add a payload's items to a dataset."""
+        """Add a payload's items to a dataset.
+
+        Raises:
+            RequestRefused: if they cannot be read, or the dataset was deleted.
+        """
         items = entries(payload, "items")
         return self._registry.put_items(dataset, items, update=flag(payload, "update"))
 
@@ -83,6 +87,8 @@ class Uploads:
             counts = self._segmentations.take(
                 dataset, owner, sent, upload.masks, update=update, whole=whole, arrival=arrival
             )
+        elif arrival is not None:  # no answer about masks waits for it
+            arrival.end()
         with self._registry.transaction():
             check_there(self._registry, dataset, owner)
             known = self._registry.items_of(dataset, [one["reference_id"] for one in others])
@@ -144,14 +150,19 @@ class Uploads:
             ids = job.asked.get("reference_ids")
             self._segmentations.remove(job.dataset, GROUND_TRUTH, ids)
             return {}, []
-        body = self._jobs.upload(job.dataset, text(job.asked, "requestId")) or b""
+        owner = str(job.asked.get("model") or GROUND_TRUTH)
+        request_id = text(job.asked, "requestId")
+        body = self._jobs.upload(job.dataset, request_id)
+        if body is None:
+            check_there(self._registry, job.dataset, owner)
+            words = f"another job had what was put under the request id {request_id!r}"
+            raise RequestRefused(400, f"{words}: put it again, under another one")
         lines, update = json_lines(body), flag(job.asked, "update")
         if job.kind == ITEMS:
             counts = self.put_items(job.dataset, {"items": lines, "update": update})
             return _items_message(job, len(lines), counts), []
         segmentations = [one for one in lines if one.get("type") in _SEGMENTATION_TYPES]
         others = [one for one in lines if one.get("type") not in _SEGMENTATION_TYPES]
-        owner = str(job.asked.get("model") or GROUND_TRUTH)
         for refused in self._taxonomies.refusals(job.dataset, others):
             if refused is not None:  # before anything is stored
                 raise RequestRefused(400, f"BadRequestError: {refused}")

@@ -5,8 +5,9 @@ a process that is ended in between leaves behind.
 from __future__ import annotations
 
 import io
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from PIL import Image
 from segpipe.errors import SegpipeError, SettingsError
 from segpipe.nucleus_server.database import Database
 from segpipe.nucleus_server.endpoint import Endpoint
+from segpipe.nucleus_server.jobs import Job, Jobs
 from segpipe.nucleus_server.journal import Journal
 from segpipe.nucleus_server.judging import Checks, Judge, Judging
 from segpipe.nucleus_server.limits import Limits
 from segpipe.nucleus_server.requests import RequestRefused, Upload
 from segpipe.nucleus_server.segmentations import Counts
+from segpipe.nucleus_server.uploads import ITEMS, PREDICTIONS
 from segpipe.publishing.history import History
 from segpipe.root import Root
 from segpipe.viewer.filters import Filters
@@ -101,6 +104,19 @@ def eventually(done: Any) -> None:
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def ended(uploading: Uploading, job: Job) -> tuple[str, list[str]]:
+    """The status and the errors of a job that is done."""
+    jobs = uploading.endpoint.jobs
+
+    def now() -> Job:
+        found = jobs.get(job.id)
+        assert found is not None
+        return found
+
+    eventually(lambda: now().status not in ("Queued", "Running"))
+    return now().status, list(now().errors)
 
 
 def one_call(
@@ -187,6 +203,82 @@ def test_what_arrives_while_its_dataset_or_model_is_deleted_is_stored_nowhere(
     with pytest.raises(RequestRefused, match="deleted meanwhile"):
         endpoint.uploads.put_annotations(uploading.dataset, uploading.model, box)
     assert endpoint.registry.annotations(uploading.dataset, uploading.model) == {}
+    endpoint.close()
+
+
+def test_nothing_is_kept_for_a_dataset_that_is_not_there_any_more(uploading: Uploading) -> None:
+    """As when it is deleted while the body of a request arrives."""
+    endpoint, dataset = uploading.endpoint, uploading.dataset
+    endpoint.delete_dataset(dataset)
+    item = {"reference_id": "img00"}
+    keeping: list[Callable[[], object]] = [
+        lambda: endpoint.uploads.put_items(dataset, {"items": [item]}),
+        lambda: endpoint.uploads.begin_items(dataset, [item], update=False),
+        lambda: endpoint.jobs.sign_upload(dataset, "mine"),
+        lambda: endpoint.registry.change_tags(dataset, ["night"], remove=False),
+        lambda: endpoint.taxonomies.put(dataset, "weather", ["rain"], update=False),
+    ]
+    for keep in keeping:
+        with pytest.raises(RequestRefused, match="deleted meanwhile"):
+            keep()
+    endpoint.close()
+    database = Database(uploading.folder / "registry.sqlite")
+    for table in ("items", "uploads", "lists", "jobs"):
+        assert database.rows(f"SELECT * FROM {table}") == []
+    database.close()
+
+
+@pytest.mark.parametrize("kind", [ITEMS, PREDICTIONS])
+def test_a_job_whose_dataset_is_deleted_before_its_turn_says_so(
+    uploading: Uploading, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    endpoint, begin = uploading.endpoint, Jobs.begin
+
+    def deleted_then(jobs: Jobs, job: str) -> None:
+        endpoint.delete_dataset(uploading.dataset)
+        begin(jobs, job)
+
+    monkeypatch.setattr(Jobs, "begin", deleted_then)
+    token = endpoint.jobs.sign_upload(uploading.dataset, "mine")
+    endpoint.jobs.put_upload(token, b'{"reference_id": "img00", "type": "box"}')
+    asked = {"requestId": "mine", "model": uploading.model}
+    job = endpoint.uploads.begin(uploading.dataset, kind, asked)
+    assert ended(uploading, job) == ("Errored", ["the dataset or the model was deleted meanwhile"])
+    assert endpoint.registry.count_items(uploading.dataset) == 0
+    endpoint.close()
+
+
+def test_of_two_jobs_for_one_upload_the_second_says_that_the_first_had_it(
+    uploading: Uploading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint, begun, begin = uploading.endpoint, threading.Event(), Jobs.begin
+
+    def once_both_are_there(jobs: Jobs, job: str) -> None:
+        begun.wait(20)
+        begin(jobs, job)
+
+    monkeypatch.setattr(Jobs, "begin", once_both_are_there)
+    first = endpoint.uploads.begin_items(uploading.dataset, [{"reference_id": "a"}], update=False)
+    second = endpoint.uploads.begin(uploading.dataset, ITEMS, first.asked)
+    begun.set()
+    assert ended(uploading, first) == ("Completed", [])
+    status, (words,) = ended(uploading, second)
+    assert (status, "another job had" in words) == ("Errored", True)
+    endpoint.close()
+
+
+def test_boxes_alone_hold_no_answer_about_masks(
+    uploading: Uploading, pool: ThreadPoolExecutor
+) -> None:
+    uploading.endpoint.close()
+    endpoint = uploading.endpoint = uploading.opened(Limits(held_seconds=600.0))
+    with endpoint.segmentations.arrival(uploading.dataset, uploading.model) as arrival:
+        masks = pool.submit(uploading.request, 0)
+        with pytest.raises(TimeoutError):
+            masks.result(0.5)  # masks may be coming
+        box = Upload({"annotations": [{"reference_id": "img02", "type": "box"}]}, [])
+        endpoint.uploads.put_annotations(uploading.dataset, uploading.model, box, arrival=arrival)
+        assert masks.result(20).processed == 1
     endpoint.close()
 
 

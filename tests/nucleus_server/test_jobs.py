@@ -175,6 +175,9 @@ def test_jobs_are_listed_that_are_asked_for(world: World) -> None:
     began, day = job.job_creation_time, timedelta(days=1)
     before = datetime.fromisoformat(began) - day
     assert dataset.jobs(annotating, str(before.date()), began, show_completed=True) == [job]
+    of_day = str(datetime.fromisoformat(began).date())  # from its first moment to its last
+    assert dataset.jobs(annotating, of_day, of_day, show_completed=True) == [job]
+    assert dataset.jobs(to_date=str(before.date()), show_completed=True) == []
     assert dataset.jobs(from_date=before + 2 * day, show_completed=True) == []
     assert dataset.jobs(to_date=before, show_completed=True) == []
     with pytest.raises(nucleus.errors.NucleusAPIError, match="as in 2026-01-31"):

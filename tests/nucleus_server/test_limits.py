@@ -345,6 +345,12 @@ class TwoRequests:
             return session.send(self._asked(self._last), timeout=30)
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """Of their bodies, in bytes."""
+        first, last = (len(self._asked(sent).body or b"") for sent in (self._first, self._last))
+        return first, last
+
+    @property
     def publications(self) -> int:
         """How many versions of the catalog they made."""
         versions = history(Root.open(str(self.endpoint.root)).catalog)
@@ -379,6 +385,32 @@ def test_a_request_that_does_not_end_holds_the_answers_of_its_call_for_a_while_o
         start = time.monotonic()  # it is gone
         assert call.last().json()["predictions_ignored"] == 1
         assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("waits", ["of the call", "another"])
+def test_an_answer_is_held_for_nobody_while_a_body_waits_for_the_memory_it_has(
+    tmp_path: Path, waits: str
+) -> None:
+    """It may be the very request that it is held for, or one that has nothing to do with it."""
+    room = 6600
+    limits = Limits(spool_bytes=256, memory_bytes=2 * room, held_seconds=25.0)
+    with RunningEndpoint(tmp_path / "root", limits=limits) as endpoint:
+        call = TwoRequests(endpoint, tmp_path)
+        assert limits.spool_bytes < min(call.sizes)
+        assert max(call.sizes) <= room < sum(call.sizes)
+        with call.begun() as (first, rest), ThreadPoolExecutor(1) as pool:
+            last = pool.submit(call.last)
+            with pytest.raises(TimeoutError):
+                last.result(1.0)
+            start = time.monotonic()
+            if waits == "of the call":
+                first.sendall(rest)
+                assert answer_on(first)[0] == 200
+            else:
+                body = json.dumps({"name": "fields", "is_scene": False}).encode() + b" " * room
+                assert raw(endpoint, "POST", "/dataset/create", data=body).status_code == 200
+            assert last.result(20).json()["predictions_processed"] == 1
+            assert time.monotonic() - start < 8
 
 
 @pytest.mark.parametrize(
