@@ -26,8 +26,10 @@ from segpipe.masks import png
 from segpipe.masks.png import PngFile
 from segpipe.masks.runs import KernelMeasures, Runs, max_listed_runs
 
-#: Pixels of masks for which loading the packages takes as long as it saves: 330 of 640 x 480.
-PIXELS_WORTH_LOADING = 100_000_000
+#: Work for which loading the packages takes as long as it saves, in pixels, of which a mask counts
+#: for some itself: 340 masks of 640 x 480, 810 of 320 x 240 (``benchmarks/break_even.py``).
+WORK_WORTH_LOADING = 135_000_000
+_WORK_OF_A_MASK = 90_000
 #: What packages raise that are not installed, or whose compiled libraries are not to be found.
 LOAD_ERRORS = (ImportError, OSError)
 # Above this ratio of compressed to raw size, a mask has too many runs to list.
@@ -46,7 +48,7 @@ class _Met:
     """Masks that were decoded without the fast path, and what they hold."""
 
     masks: int = 0
-    pixels: int = 0
+    work: int = 0
 
 
 _lock = threading.Lock()
@@ -83,9 +85,10 @@ def meet(pixels: int) -> None:
     if _tried:
         return
     to_come = 0 if _expected is None else _expected - _met.masks
+    work = pixels + _WORK_OF_A_MASK
     _met.masks += 1
-    _met.pixels += pixels
-    if max(to_come * pixels, _met.pixels) >= PIXELS_WORTH_LOADING:
+    _met.work += work
+    if max(to_come * work, _met.work) >= WORK_WORTH_LOADING:
         load_fast_path()
 
 

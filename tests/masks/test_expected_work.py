@@ -1,4 +1,4 @@
-"""The fast path is opened by work: by the pixels of the masks to come, or of those so far."""
+"""The fast path is opened by work: by masks and pixels to come, or by those so far."""
 
 from __future__ import annotations
 
@@ -29,15 +29,28 @@ SMALL, LARGE = (canonical_png(np.eye(side, dtype=np.uint8)) for side in (10, 100
 
 @pytest.fixture(autouse=True)
 def not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has met no mask, in which loading is worth 100 large masks."""
+    """A process that has met no mask, in which loading is worth the pixels of 100 large ones."""
     monkeypatch.setattr(fast_path, "_packages", None)
     monkeypatch.setattr(fast_path, "_tried", False)
     monkeypatch.setattr(fast_path, "_met", fast_path._Met())
-    monkeypatch.setattr(fast_path, "PIXELS_WORTH_LOADING", 1_000_000)
+    monkeypatch.setattr(fast_path, "WORK_WORTH_LOADING", 1_000_000)
+    monkeypatch.setattr(fast_path, "_WORK_OF_A_MASK", 0)
 
 
 def test_a_hundred_large_masks_are_as_much_work_as_ten_thousand_small_ones() -> None:
     for few, many, mask in ((99, 100, LARGE), (9_999, 10_000, SMALL)):
+        with expecting(few):
+            decode_mask(mask)
+            assert not is_loaded()
+        with expecting(many):
+            decode_mask(mask)
+            assert is_loaded()
+        fast_path._packages, fast_path._tried = None, False
+
+
+def test_a_mask_is_some_work_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_path, "_WORK_OF_A_MASK", 900)
+    for few, many, mask in ((91, 92, LARGE), (999, 1000, SMALL)):
         with expecting(few):
             decode_mask(mask)
             assert not is_loaded()
@@ -85,7 +98,7 @@ def test_every_step_that_decodes_masks_opens_it_by_their_number_and_size(
     (landing.root / "segpipe.toml").write_text(TAXONOMY)
     for name in "abc":
         save(tmp_path / "source" / f"{name}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
-    monkeypatch.setattr(fast_path, "PIXELS_WORTH_LOADING", 3 * HEIGHT * WIDTH)
+    monkeypatch.setattr(fast_path, "WORK_WORTH_LOADING", 3 * HEIGHT * WIDTH)
     root = Root.open(str(landing.root))
     steps: dict[str, Callable[[], object]] = {
         "validation": lambda: root.materialize(PARTITION),
