@@ -392,7 +392,7 @@ def test_an_answer_is_held_for_nobody_while_a_body_waits_for_the_memory_it_has(
     tmp_path: Path, waits: str
 ) -> None:
     """It may be the very request that it is held for, or one that has nothing to do with it."""
-    room = 6600
+    room = 7000
     limits = Limits(spool_bytes=256, memory_bytes=2 * room, held_seconds=25.0)
     with RunningEndpoint(tmp_path / "root", limits=limits) as endpoint:
         call = TwoRequests(endpoint, tmp_path)

