@@ -34,6 +34,7 @@ try:
 
     from tests.viewer.visits import (
         Visit,
+        drawn_everywhere,
         hover,
         inner_pixel,
         item_query,
@@ -240,7 +241,7 @@ def test_one_offending_pixel_is_ringed_and_a_row_without_an_id_has_a_name(visit:
     page.get_by_role("link", name=re.compile("^one-pixel,")).click()
     page.wait_for_selector("canvas[data-at]")
     page.wait_for_load_state("networkidle")
-    page.wait_for_function("!document.querySelector('.pane-words:not(:empty)')")
+    drawn_everywhere(page)
     page.get_by_role("button", name="1:1").click()
     x, y = WRONG_AT
     around = [(x + 9, y), (x - 9, y), (x, y + 9), (x, y - 9)]

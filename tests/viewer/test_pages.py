@@ -41,6 +41,7 @@ try:
 
     from tests.viewer.visits import (
         Visit,
+        drawn_everywhere,
         hover,
         item_query,
         made_labels,
@@ -203,7 +204,7 @@ def test_thumbnails_have_the_pixels_that_their_cards_show(
         page.goto(page_of_root.url.partition("/?")[0] + f"/?run={RUNS[0]}")
         shown = page.wait_for_selector(".card-link img[data-state=shown]")
         assert shown is not None
-        page.wait_for_function("(one) => one.naturalWidth > 0", arg=shown)
+        shown.evaluate("one => one.decode()")  # waits until it is there
         sizes = shown.evaluate("one => [one.naturalWidth, one.clientWidth]")
         assert sizes[0] >= 0.85 * ratio * sizes[1]
         page.context.close()
@@ -393,7 +394,7 @@ def test_a_gallery_in_one_file_shows_items_without_a_server(
     page.locator(".card-link").last.click()
     expect(page.get_by_role("heading", level=1)).to_have_text(f"id {SCRIPT}")
     page.wait_for_selector("canvas[data-at]")
-    page.wait_for_function("!document.querySelector('.pane-words:not(:empty)')")
+    drawn_everywhere(page)
     page.get_by_role("button", name="Fill", exact=True).click()
     page.get_by_label("Opacity").fill("100")
     colour = next(c for c in made_labels(page) if c["name"] == SCRIPT)["colour"]
