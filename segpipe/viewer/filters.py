@@ -205,8 +205,7 @@ def selected(snapshot: Snapshot, filters: Filters, dataset: str) -> NDArray[np.b
     ):
         if bounds is not None:
             mask &= within(values, bounds)
-    if filters.segments is not None or filters.areas:
-        # Of rejected rows the index has zeros, which stand for what no table has.
+    if filters.of_accepted:  # of rejected rows the index has zeros for what no table has
         mask &= rows.outcome != OUTCOMES.index("rejected")
     for label in filters.labels:
         mask &= _marked(len(rows), snapshot.with_label(label)[0])
