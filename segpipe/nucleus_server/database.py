@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from segpipe.errors import StorageError
+from segpipe.nucleus_server.requests import deleted_meanwhile
 from segpipe.storage.failures import os_words
 
 _SCHEMA = """
@@ -93,6 +94,18 @@ class Database:
                 if self._connection.in_transaction:  # a full disk has undone it already
                     self._connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def transaction_of(self, dataset: str) -> Iterator[None]:
+        """A transaction on what belongs to a dataset.
+
+        Raises:
+            RequestRefused: 404 if there is no such dataset any more.
+        """
+        with self.transaction():
+            if not self.rows("SELECT 1 FROM datasets WHERE id = ?", dataset):
+                raise deleted_meanwhile()
+            yield
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from segpipe.nucleus_server.database import Database, new_id
-from segpipe.nucleus_server.requests import MOST_ENTRIES, deleted_meanwhile
+from segpipe.nucleus_server.requests import MOST_ENTRIES
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,7 @@ class Jobs:
         Raises:
             RequestRefused: 404 if there is no such dataset any more.
         """
-        with self._database.transaction():
-            if not self._rows("SELECT 1 FROM datasets WHERE id = ?", dataset):
-                raise deleted_meanwhile()
+        with self._database.transaction_of(dataset):
             statement = "SELECT token FROM uploads WHERE dataset = ? AND request_id = ?"
             found = self._rows(statement, dataset, request_id)
             if found:

@@ -60,6 +60,7 @@ class Registry:
 
     def __init__(self, database: Database) -> None:
         self._rows, self.transaction = database.rows, database.transaction
+        self._transaction_of = database.transaction_of
         with self.transaction():
             self._name(_MODEL_RUN, GROUND_TRUTH, GROUND_TRUTH_RUN)
             for dataset, name in self.datasets():
@@ -132,9 +133,7 @@ class Registry:
         """
         counts = {"new_items": 0, "updated_items": 0, "ignored_items": 0}
         insertion = "INSERT INTO items (id, dataset, reference_id, body) VALUES (?, ?, ?, ?)"
-        with self.transaction():
-            if self.dataset_name(dataset) is None:
-                raise deleted_meanwhile()
+        with self._transaction_of(dataset):
             for body in items:
                 reference_id = body["reference_id"]
                 if self.item(dataset, reference_id) is None:

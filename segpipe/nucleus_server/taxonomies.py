@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from segpipe.nucleus_server.database import Database
-from segpipe.nucleus_server.requests import deleted_meanwhile
 
 #: Types of annotations of which an item has one for each taxonomy.
 CATEGORIES = ("category", "multicategory")
@@ -17,7 +16,7 @@ class Taxonomies:
     """The taxonomies of a database."""
 
     def __init__(self, database: Database) -> None:
-        self._rows, self._transaction = database.rows, database.transaction
+        self._rows, self._transaction_of = database.rows, database.transaction_of
 
     def labels(self, dataset: str, name: str) -> list[str] | None:
         """A taxonomy's labels; None where there is none of this name."""
@@ -31,9 +30,7 @@ class Taxonomies:
         Raises:
             RequestRefused: 404 if there is no such dataset any more.
         """
-        with self._transaction():
-            if not self._rows("SELECT 1 FROM datasets WHERE id = ?", dataset):
-                raise deleted_meanwhile()
+        with self._transaction_of(dataset):
             known = self.labels(dataset, name)
             if known is not None and not update:
                 return "Taxonomy already exists"
